@@ -1,0 +1,113 @@
+"""Files that last, each named by the SHA-256 of its bytes. A name that a user gave is never part of a path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+CHUNK = 2**20
+
+
+class Blobs:
+    """A folder of blobs, `blobs/ab/ab12…`, beside the folder `tmp` that unfinished ones are written in.
+
+    Both lie on one file system, so that a finished file takes its name in one step: a blob is there whole or not at
+    all, whenever the process or the machine dies.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root / "blobs"
+        self.temporary = root / "tmp"
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.temporary.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for unfinished files that is gone afterwards, with all that was not adopted."""
+        folder = Path(tempfile.mkdtemp(dir=self.temporary))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def adopt(self, file: Path, sha256: str) -> str:
+        """Takes a finished file of `scratch` over as the blob that its SHA-256 names; gives the SHA-256 back."""
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+        target = self.path(sha256)
+        target.parent.mkdir(exist_ok=True)
+        # Also where it is there already: its fresh time keeps `delete_older` away until a record names it.
+        os.utime(file)
+        file.replace(target)
+        return sha256
+
+    def put(self, data: bytes) -> str:
+        """Keeps `data`; gives its SHA-256."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        descriptor, name = tempfile.mkstemp(dir=self.temporary)
+        try:
+            with os.fdopen(descriptor, "wb") as opened:
+                opened.write(data)
+            return self.adopt(Path(name), sha256)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def put_file(self, file: Path) -> str:
+        """Keeps a file of `scratch`, which is gone from there afterwards; gives its SHA-256."""
+        with file.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        return self.adopt(file, sha256)
+
+    def path(self, sha256: str) -> Path:
+        return self.root / sha256[:2] / sha256
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Raises FileNotFoundError where it is not."""
+        return self.path(sha256).open("rb")
+
+    def read(self, sha256: str) -> bytes:
+        return self.path(sha256).read_bytes()
+
+    def size(self, sha256: str) -> int:
+        return self.path(sha256).stat().st_size
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        with self.open(sha256) as opened:
+            while chunk := opened.read(CHUNK):
+                yield chunk
+
+    def older_than(self, seconds: float) -> Iterator[str]:
+        """The SHA-256 of every blob that was last put so long ago."""
+        limit = time.time() - seconds
+        for folder in self.root.iterdir():
+            for file in folder.iterdir():
+                if file.stat().st_mtime < limit:
+                    yield file.name
+
+    def delete_older(self, sha256s: Iterable[str], seconds: float) -> int:
+        """Deletes those of these blobs that were last put so long ago; gives their number."""
+        limit, deleted = time.time() - seconds, 0
+        for sha256 in sha256s:
+            # Taken aside before its age is asked, so that one that is put again in this moment is not lost.
+            aside = self.temporary / f"delete-{sha256}"
+            self.path(sha256).rename(aside)
+            if aside.stat().st_mtime < limit:
+                aside.unlink()
+                deleted += 1
+            else:
+                aside.rename(self.path(sha256))
+        return deleted
+
+    def sweep_temporary(self, seconds: float) -> None:
+        """Removes what processes that were killed left unfinished so long ago."""
+        limit = time.time() - seconds
+        for left in self.temporary.iterdir():
+            if left.stat().st_mtime < limit:
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)

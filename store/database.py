@@ -1,0 +1,64 @@
+"""Connections to the records: SQLite or PostgreSQL, one way of using both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.orm import Session
+
+BUSY_SECONDS = 30  # how long a SQLite writer waits for another before it gives up
+
+
+class Database:
+    """Sessions on one database. Each `write` is one transaction: all of it or nothing."""
+
+    def __init__(self, url: str):
+        self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _postgresql(url)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        # On SQLite a transaction that reads first and writes later can fail at the upgrade of its lock; taking the
+        # write lock at the start makes writers wait for each other instead.
+        engine = self.engine.execution_options(patina_begin="IMMEDIATE")
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _postgresql(url: str) -> Engine:
+    # pool_pre_ping: a restarted server costs a reconnect, not a failed request.
+    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
+
+
+def _sqlite(url: str) -> Engine:
+    path = make_url(url).database
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, pool_size=10, max_overflow=30
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")  # what was answered with 2xx outlives a power cut
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    # The driver would start transactions by its own rules; it is told to start none, and we do.
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        mode = connection.get_execution_options().get("patina_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine

@@ -1,0 +1,164 @@
+"""The tables. Times are seconds since 1970 by the database's clock, so that workers need not agree on one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+ID = String(26)
+SHA256 = String(64)
+
+
+class now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
+    """The database's own clock, in seconds since 1970."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(now, "sqlite")
+def _now_on_sqlite(element: now, compiler: SQLCompiler, **_: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(now, "postgresql")
+def _now_on_postgresql(element: now, compiler: SQLCompiler, **_: Any) -> str:
+    # clock_timestamp moves during a transaction, now() does not: a lease must run from when it is written.
+    return "extract(epoch from clock_timestamp())::double precision"
+
+
+class Table(DeclarativeBase):
+    # Names for every constraint, so that migrations can speak of them on both databases.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, float: Float(53)}  # noqa: RUF012 - SQLAlchemy's own form
+
+
+class Dataset(Table):
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    scale: Mapped[int]
+    created: Mapped[float] = mapped_column(insert_default=now())
+
+
+class Image(Table):
+    """A photo of a dataset: `role` lr for a real low-resolution one, hr for a clean one."""
+
+    __tablename__ = "images"
+    __table_args__ = (UniqueConstraint("dataset_id", "role", "sha256"), Index(None, "dataset_id", "role", "id"))
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    role: Mapped[str] = mapped_column(String(2))
+    name: Mapped[str] = mapped_column(Text)
+    sha256: Mapped[str] = mapped_column(SHA256, index=True)
+    width: Mapped[int]
+    height: Mapped[int]
+    created: Mapped[float] = mapped_column(insert_default=now())
+
+
+class Job(Table):
+    """A piece of work. The row is the truth; the queue only carries its id.
+
+    `attempt` counts the workers that took it and fences their writes; `lease_until` is when the present one counts as
+    dead; `deaths` counts those that died of it.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "status", "lease_until"), Index(None, "dataset_id", "id"))
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16), default="queued")
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    model_id: Mapped[str | None] = mapped_column(ID, index=True)
+    parameters: Mapped[dict[str, Any]]
+
+    done: Mapped[int] = mapped_column(BigInteger, default=0)
+    total: Mapped[int] = mapped_column(BigInteger, default=0)
+    unit: Mapped[str] = mapped_column(String(16))
+    per_second: Mapped[float | None]
+    eta_seconds: Mapped[float | None]
+    ok: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    metrics: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+
+    attempt: Mapped[int] = mapped_column(default=0)
+    deaths: Mapped[int] = mapped_column(default=0)
+    worker: Mapped[str | None] = mapped_column(Text)
+    lease_until: Mapped[float | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+
+    created: Mapped[float] = mapped_column(insert_default=now())
+    started: Mapped[float | None]
+    finished: Mapped[float | None]
+
+
+class Item(Table):
+    """An image that a degrade or sr job works on. One that was refused on arrival has a `code` and no blob."""
+
+    __tablename__ = "items"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    stem: Mapped[str] = mapped_column(Text)  # unique within the job: the start of its results' file names
+    sha256: Mapped[str | None] = mapped_column(SHA256, index=True)
+    code: Mapped[str | None] = mapped_column(String(64))
+    message: Mapped[str | None] = mapped_column(Text)
+
+
+class Sample(Table):
+    """A finished result: `files` maps what it is (lr, kernel, noise, sr) to the SHA-256 of its blob."""
+
+    __tablename__ = "samples"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    sample: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(String(8))
+    code: Mapped[str | None] = mapped_column(String(64))
+    message: Mapped[str | None] = mapped_column(Text)
+    files: Mapped[dict[str, Any]]
+
+
+class Model(Table):
+    __tablename__ = "models"
+    __table_args__ = (Index(None, "dataset_id", "id"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
+    job_id: Mapped[str] = mapped_column(ID, unique=True)
+    preset: Mapped[str] = mapped_column(Text)
+    scale: Mapped[int]
+    kernel_origin: Mapped[list[Any]]
+    steps: Mapped[int]
+    seconds: Mapped[float]
+    files: Mapped[dict[str, Any]]
+    history: Mapped[list[Any]]
+    created: Mapped[float] = mapped_column(insert_default=now())
+
+
+class Checkpoint(Table):
+    """The state that a training goes on from; one a job, the latest."""
+
+    __tablename__ = "checkpoints"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int]
+    seconds: Mapped[float]
+    sha256: Mapped[str] = mapped_column(SHA256)

@@ -1,0 +1,88 @@
+"""Queries on trained models and on the checkpoints that trainings go on from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from store.ids import new_id
+from store.tables import Checkpoint, Model
+
+
+class ModelRepository:
+    def __init__(self, session: Session):
+        self.session = session
+
+    def create(
+        self,
+        *,
+        dataset_id: str,
+        job_id: str,
+        preset: str,
+        scale: int,
+        kernel_origin: tuple[int, int],
+        steps: int,
+        seconds: float,
+        files: dict[str, str],
+        history: list[dict[str, float]],
+    ) -> Model:
+        """`files` maps file names, such as degrader.safetensors, to the SHA-256 of their blobs."""
+        model = Model(
+            id=new_id(),
+            dataset_id=dataset_id,
+            job_id=job_id,
+            preset=preset,
+            scale=scale,
+            kernel_origin=list(kernel_origin),
+            steps=steps,
+            seconds=seconds,
+            files=dict[str, Any](files),
+            history=history,
+        )
+        self.session.add(model)
+        self.session.flush()
+        return model
+
+    def get(self, model_id: str) -> Model | None:
+        return self.session.get(Model, model_id)
+
+    def latest(self, dataset_id: str) -> Model | None:
+        query = select(Model).where(Model.dataset_id == dataset_id).order_by(Model.id.desc()).limit(1)
+        return self.session.scalars(query).first()
+
+    def page(self, *, before: str | None, limit: int, dataset_id: str | None) -> Sequence[Model]:
+        """The newest first, those older than `before`."""
+        query = select(Model).order_by(Model.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(Model.id < before)
+        if dataset_id is not None:
+            query = query.where(Model.dataset_id == dataset_id)
+        return self.session.scalars(query).all()
+
+    def ids_of(self, dataset_ids: Sequence[str]) -> dict[str, list[str]]:
+        """The ids of each dataset's models, the newest first."""
+        rows = self.session.execute(
+            select(Model.dataset_id, Model.id).where(Model.dataset_id.in_(dataset_ids)).order_by(Model.id.desc())
+        )
+        ids: dict[str, list[str]] = {dataset_id: [] for dataset_id in dataset_ids}
+        for dataset_id, model_id in rows:
+            ids[dataset_id].append(model_id)
+        return ids
+
+
+class CheckpointRepository:
+    def __init__(self, session: Session):
+        self.session = session
+
+    def get(self, job_id: str) -> Checkpoint | None:
+        return self.session.get(Checkpoint, job_id)
+
+    def put(self, job_id: str, *, step: int, seconds: float, sha256: str) -> None:
+        """In the place of the job's earlier one."""
+        self.session.merge(Checkpoint(job_id=job_id, step=step, seconds=seconds, sha256=sha256))
+
+    def delete(self, job_id: str) -> None:
+        self.session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id))
