@@ -1,0 +1,212 @@
+"""`patina up`: the whole service in the foreground, from one command, stopped by Ctrl-C."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+
+from config.settings import Settings
+from patina import embedded_valkey
+from patina.child import Child, ending
+from patina.errors import StartError
+from patina.running import Running, only_service_of, write_note
+
+LEAVE_SECONDS = 15.0  # workers hand their job back within 10
+READY_SECONDS = 60.0
+HOPELESS_FAILURES = 3  # before the service was ever ready; afterwards a child is started again for ever
+TICK = 0.1
+
+log = structlog.get_logger()
+
+
+def up(settings: Settings, port: int | None = None) -> None:
+    """Runs the service until SIGINT or SIGTERM; `port` 0 takes a free one."""
+    try:
+        with only_service_of(settings.data_dir):
+            _Supervisor(settings, settings.port if port is None else port).run()
+    except PermissionError as error:
+        raise StartError(f"{error}. Set PATINA_DATA_DIR to a folder that you can write to.") from error
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings, port: int) -> None:
+        self._settings = settings
+        self._port = _usable_port(settings.host, port)
+        self._url = f"http://{_reachable(settings.host)}:{self._port}"
+        self._stop_requests = 0
+        self._ready = False
+        self._valkey: Child | None = None
+        self._children: list[Child] = []
+
+    def run(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        try:
+            self._start()
+            if self._stop_requests == 0:
+                write_note(self._settings.data_dir, Running(self._url, os.getpid()))
+                print(f"Patina is ready at {self._url}, docs at {self._url}/docs", flush=True)
+            while self._stop_requests == 0:
+                self._tend()
+                time.sleep(TICK)
+        finally:
+            self._stop()
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop_requests += 1
+
+    # Starting
+
+    def _start(self) -> None:
+        settings = self._settings
+        environment = os.environ | {
+            "PATINA_DATA_DIR": str(settings.data_dir),
+            "PATINA_HOST": settings.host,
+            "PATINA_PORT": str(self._port),
+        }
+        # Threads that spin while they wait make two torch processes on the same cores ten times slower.
+        patient = {"OMP_WAIT_POLICY": "PASSIVE"} | environment
+        if settings.redis_url is None:
+            self._valkey = embedded_valkey.embedded_valkey(settings, environment)
+            self._valkey.start()
+        self._migrate(environment)  # while Valkey reads its file
+        if self._valkey and not self._wait_for(lambda: embedded_valkey.answers(settings), READY_SECONDS):
+            if self._stop_requests:
+                return
+            raise StartError(
+                f"The embedded Valkey did not start; {embedded_valkey.log_file(settings)} says why. "
+                "To use a Redis or Valkey of your own, set PATINA_REDIS_URL."
+            )
+        python = sys.executable
+        self._children = [
+            Child("api", [python, "-m", "app"], environment),
+            Child("worker", [python, "-m", "worker", "warm"], patient),
+            Child("trainer", [python, "-m", "worker", "train"], patient),
+            Child("reaper", [python, "-m", "worker.reaper"], environment),
+        ]
+        for child in self._children:
+            if self._stop_requests == 0:
+                child.start()
+        self._ready = self._wait_for(self._answers_ready, READY_SECONDS)
+        if not self._ready and self._stop_requests == 0:
+            raise StartError(f"The service did not become ready in {READY_SECONDS:.0f} s: {self._complaint()}")
+
+    def _migrate(self, environment: dict[str, str]) -> None:
+        migration = Child("migrate", [sys.executable, "-m", "store.migrate"], environment)
+        migration.start()
+        try:
+            while migration.status is None and self._stop_requests == 0:
+                time.sleep(0.01)
+            if self._stop_requests == 0 and migration.status != 0:
+                raise StartError(
+                    f"The database could not be brought up to date ({ending(migration.status or 0)}); the log above "
+                    "says why. PATINA_DATABASE_URL says which database is used."
+                )
+        finally:
+            migration.end()
+
+    def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        give_up = time.monotonic() + seconds
+        while self._stop_requests == 0 and time.monotonic() < give_up:
+            if condition():
+                return True
+            self._tend()
+            time.sleep(0.05)
+        return False
+
+    def _answers_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._url}/ready", timeout=5) as answer:
+                return bool(answer.status == http.HTTPStatus.OK)
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def _complaint(self) -> str:
+        """What the API says that it lacks."""
+        try:
+            with urllib.request.urlopen(f"{self._url}/ready", timeout=5):
+                return "it is only now"
+        except urllib.error.HTTPError as error:
+            return error.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            return f"the API does not answer ({error})"
+
+    # Running
+
+    def _tend(self) -> None:
+        """Starts again what died."""
+        for child in filter(None, [self._valkey, *self._children]):
+            status = child.status
+            if status is not None:
+                child.end()  # and what it may have left in its process group
+                pause = child.plan_restart()
+                log.error("child died", child=child.name, how=ending(status), start_again_in=round(pause, 1))
+                if not self._ready and child.failures >= HOPELESS_FAILURES:
+                    raise StartError(
+                        f"The {child.name} process failed {child.failures} times in a row ({ending(status)}); "
+                        "the log above says why."
+                    )
+            elif child.due and child.failures:
+                child.start()
+
+    # Stopping
+
+    def _stop(self) -> None:
+        """All leave in order, the queue last; a second Ctrl-C, or too long a wait, kills."""
+        if self._children:
+            log.info("stopping", hint="workers hand back their jobs; press Ctrl-C again to stop at once")
+        requests_before = self._stop_requests
+        self._leave(self._children, requests_before)
+        self._leave([self._valkey] if self._valkey else [], requests_before)
+        if self._valkey:
+            embedded_valkey.sweep(self._settings)
+
+    def _leave(self, children: list[Child], requests_before: int) -> None:
+        for child in children:
+            child.ask_to_leave()
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while any(child.alive for child in children):
+            if time.monotonic() > deadline or self._stop_requests > requests_before:
+                slow = [child.name for child in children if child.alive]
+                log.warning("killed what did not leave", children=slow)
+                break
+            time.sleep(0.02)
+        for child in children:
+            child.end()
+
+
+def _usable_port(host: str, port: int) -> int:
+    """The port, or a free one for 0; found out before anything starts, so that a taken one is said in words."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            raise StartError(f"Port {port} needs more rights. Choose one above 1023: --port 8000.") from None
+        except OSError as error:
+            raise StartError(
+                f"Cannot listen on {host} port {port} ({error.strerror}). Choose another port with --port N, or "
+                "--port 0 for a free one; the address is PATINA_HOST."
+            ) from None
+        free: int = probe.getsockname()[1]
+        return free
+
+
+def _reachable(host: str) -> str:
+    """The address under which a service that listens on `host` is reached from here."""
+    if host == "0.0.0.0":
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host
