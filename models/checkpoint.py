@@ -1,0 +1,116 @@
+"""Saving and loading. A checkpoint is a safetensors file that carries its configuration, so it needs no other file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.degradation import Degradation, DegradationConfig
+from models.edsr import EDSR, EDSRConfig
+
+Config = TypeVar("Config")
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class CheckpointError(ValueError):
+    """The file is not a checkpoint of this kind, or is damaged."""
+
+
+def save_degradation(model: Degradation, path: Path) -> None:
+    """The same model gives the same bytes."""
+    _save(model, model.config, "degradation", path)
+
+
+def load_degradation(path: Path, device: str = "cpu") -> Degradation:
+    """Bit for bit what was saved, ready for use. Raises CheckpointError, and OSError where the file cannot be read."""
+    state, config = _load(path, "degradation")
+    return _filled(Degradation(config_from(DegradationConfig, config)), state, path).to(device).eval()
+
+
+def save_edsr(model: EDSR, path: Path) -> None:
+    """The same model gives the same bytes."""
+    _save(model, model.config, "edsr", path)
+
+
+def load_edsr(path: Path, device: str = "cpu") -> EDSR:
+    """Bit for bit what was saved, ready for use. Raises CheckpointError, and OSError where the file cannot be read."""
+    state, config = _load(path, "edsr")
+    return _filled(EDSR(config_from(EDSRConfig, config)), state, path).to(device).eval()
+
+
+def load_public_edsr(path: Path, device: str = "cpu") -> EDSR:
+    """A checkpoint (`.pt`) of the EDSR authors' PyTorch code; width, blocks and scale are read off its shapes.
+
+    Raises CheckpointError for another file. The residual scale is not in such a file: 1 as in the baseline models,
+    and 0.1 for those of width 256, the only ones that were trained with it.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise CheckpointError(f"{path.name} is not a PyTorch state dict: {error}") from error
+    if not isinstance(state, Mapping) or not {"head.0.weight", "tail.0.0.weight"} <= state.keys():
+        raise CheckpointError(f"{path.name} has none of the names of an EDSR")
+    width = state["head.0.weight"].shape[0]
+    blocks = sum(name.endswith(".body.0.weight") for name in state)
+    scale = 4 if "tail.0.2.weight" in state else round((state["tail.0.0.weight"].shape[0] / width) ** 0.5)
+    if scale not in (2, 3, 4):
+        raise CheckpointError(f"{path.name} is of scale {scale}; Patina knows 2, 3 and 4")
+    config = EDSRConfig(scale, width, blocks, residual_scale=0.1 if width == 256 else 1.0)
+    return _filled(EDSR(config), state, path).to(device).eval()
+
+
+def config_from(kind: type[Config], values: Any) -> Config:
+    """Builds a config dataclass, with those inside it, from what JSON gave. A name that it lacks is an error."""
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{kind.__name__} is not an object in this file's configuration")
+    hints = typing.get_type_hints(kind)
+    if unknown := values.keys() - hints.keys():
+        raise CheckpointError(f"{kind.__name__} has no {', '.join(sorted(unknown))}: another version wrote this file?")
+    built = {}
+    for name, value in values.items():
+        inner = [part for part in (hints[name], *typing.get_args(hints[name])) if dataclasses.is_dataclass(part)]
+        if inner and value is not None:
+            built[name] = config_from(typing.cast(type[Any], inner[0]), value)
+        else:
+            built[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return kind(**built)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"not a {kind.__name__}: {error}") from error
+
+
+def _save(model: nn.Module, config: Any, kind: str, path: Path) -> None:
+    # One entry, because safetensors writes several in no fixed order.
+    description = json.dumps({"kind": kind, "config": dataclasses.asdict(config)}, sort_keys=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, path, metadata={"patina": description})
+
+
+def _load(path: Path, kind: str) -> tuple[dict[str, Tensor], Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("patina", "{}"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
+    if description.get("kind") != kind:
+        raise CheckpointError(f"{path.name} holds {description.get('kind') or 'nothing of ours'}, not {kind}")
+    return state, description["config"]
+
+
+def _filled(model: Network, state: Mapping[str, Tensor], path: Path) -> Network:
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path.name} does not fit its own configuration: {error}") from error
+    return model

@@ -1,0 +1,89 @@
+"""The degradation: high-resolution → low-resolution images, by kernel and noise (section 3.1 of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.kernel import KernelConfig, KernelNetwork
+from models.noise import NoiseConfig, NoiseNetwork
+from models.sampling import apply_kernel, centred_origin, published_origin
+
+
+@dataclass(frozen=True)
+class DegradationConfig:
+    """The defaults are the seed's run."""
+
+    scale: int = 4
+    kernel: KernelConfig = field(default_factory=KernelConfig)
+    noise: NoiseConfig | None = field(default_factory=NoiseConfig)
+    # True: every kernel's centre of mass is held at the sampled point, s·i + (s−1)/2, by construction.
+    # False: as published, the window is centred on pixel s·i and the kernel may drift in it.
+    centred: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scale not in (2, 3, 4):
+            raise ValueError(f"scale is 2, 3 or 4, not {self.scale}")
+        if self.kernel.size < self.scale:
+            raise ValueError(f"a kernel of {self.kernel.size} taps is smaller than scale {self.scale}")
+
+
+class Latents(NamedTuple):
+    """What is random in a batch of degradations."""
+
+    kernel: Tensor  # (B, z, 1, 1)
+    noise: Tensor  # (B, z, h, w) if noise is spatial, else (B, z, 1, 1)
+
+
+class Degraded(NamedTuple):
+    lr: Tensor  # (B, 3, H // s, W // s), neither clamped nor rounded
+    kernel: Tensor  # (B, K, K), sums to 1
+    noise: Tensor  # broadcastable to lr, 1 = full scale
+
+
+class Degradation(nn.Module):
+    """Blurs and samples with a drawn kernel, then adds drawn noise."""
+
+    def __init__(self, config: DegradationConfig):
+        super().__init__()
+        self.config = config
+        centre = (config.scale - 1) / 2 - self.kernel_origin[0] if config.centred else None
+        self.kernel = KernelNetwork(config.kernel, centre)
+        self.noise = NoiseNetwork(config.noise) if config.noise else None
+
+    @property
+    def kernel_origin(self) -> tuple[int, int]:
+        """(top, left): where the kernel's first tap lies from pixel (s·i, s·j), in high-resolution pixels."""
+        size = self.config.kernel.size
+        top = centred_origin(size, self.config.scale) if self.config.centred else published_origin(size)
+        return top, top
+
+    def draw_latents(self, batch: int, lr_size: tuple[int, int], generator: torch.Generator) -> Latents:
+        """Latents for images of `lr_size`, (h, w) in low-resolution pixels, on the generator's device."""
+        noise = self.config.noise
+        spatial_size = lr_size if noise and noise.spatial else (1, 1)
+        return Latents(
+            kernel=_normal((batch, self.config.kernel.z, 1, 1), generator),
+            noise=_normal((batch, noise.z if noise else 0, *spatial_size), generator),
+        )
+
+    def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
+        """Noise for a blurred image (B, 3, h, w), broadcastable to it; zeros without a noise network."""
+        if self.noise is None:
+            return blurred.new_zeros(len(blurred), 1, 1, 1)
+        noise: Tensor = self.noise(latents.noise, blurred)
+        return noise
+
+    def forward(self, hr: Tensor, latents: Latents) -> Degraded:
+        """hr (B, 3, H, W) in [0, 1] → lr (B, 3, H // s, W // s), kernel and noise."""
+        kernel = self.kernel(latents.kernel)
+        blurred = apply_kernel(hr, kernel, self.config.scale, self.kernel_origin)
+        noise = self.draw_noise(latents, blurred)
+        return Degraded(blurred + noise, kernel, noise)
+
+
+def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device)

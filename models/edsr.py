@@ -1,0 +1,98 @@
+"""EDSR (baseline), "Enhanced Deep Residual Networks for Single Image Super-Resolution", Lim et al. 2017.
+
+The names in its state dict are those of the authors' PyTorch code, so that public checkpoints load.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+@dataclass(frozen=True)
+class EDSRConfig:
+    """The defaults are the paper's EDSR."""
+
+    scale: int = 4
+    width: int = 64
+    blocks: int = 16
+    residual_scale: float = 1.0
+    # Adds to a bicubic enlargement and starts as one. Not in the public checkpoints.
+    global_skip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scale not in (2, 3, 4):
+            raise ValueError(f"scale is 2, 3 or 4, not {self.scale}")
+
+    @property
+    def halo(self) -> int:
+        """How many low-resolution pixels around it an enlarged pixel depends on."""
+        body = 1 + 2 * self.blocks + 1
+        # After ×f a 3×3 convolution reaches 1/f of a low-resolution pixel further; a bicubic enlargement reaches 2.
+        tail = {2: 1 + 1 / 2, 3: 1 + 1 / 3, 4: 1 + 1 / 2 + 1 / 4}[self.scale]
+        return max(body + math.ceil(tail), 2 * self.global_skip)
+
+
+class MeanShift(nn.Conv2d):
+    """Adds `sign` times the mean colour of the public training set, on the 0..255 scale. Not trained."""
+
+    def __init__(self, sign: int):
+        super().__init__(3, 3, 1)
+        with torch.no_grad():
+            self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+            self.bias.copy_(sign * 255 * torch.tensor(DIV2K_MEAN))  # type: ignore[union-attr]
+        self.requires_grad_(False)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions, scaled and added to their input."""
+
+    def __init__(self, width: int, scale: float):
+        super().__init__()
+        self.scale = scale
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, width, 3, padding=1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) * self.scale  # type: ignore[no-any-return]
+
+
+class EDSR(nn.Module):
+    """Enlarges low-resolution images."""
+
+    def __init__(self, config: EDSRConfig):
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(+1)
+        self.head = nn.Sequential(nn.Conv2d(3, width, 3, padding=1))
+        self.body = nn.Sequential(
+            *(ResidualBlock(width, config.residual_scale) for _ in range(config.blocks)),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        stages = {2: (2,), 3: (3,), 4: (2, 2)}[config.scale]
+        upsampler = [
+            layer
+            for factor in stages
+            for layer in (nn.Conv2d(width, width * factor**2, 3, padding=1), nn.PixelShuffle(factor))
+        ]
+        self.tail = nn.Sequential(nn.Sequential(*upsampler), nn.Conv2d(width, 3, 3, padding=1))
+        if config.global_skip:
+            nn.init.zeros_(self.tail[1].weight)  # type: ignore[arg-type]
+            nn.init.zeros_(self.tail[1].bias)  # type: ignore[arg-type]
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """(B, 3, h, w) in [0, 1] → (B, 3, s·h, s·w), about [0, 1]."""
+        features = self.head(self.sub_mean(lr * 255))  # (B, width, h, w)
+        details = self.tail(features + self.body(features))  # (B, 3, s·h, s·w)
+        if self.config.global_skip:
+            # What the mean shifts would add is in the enlargement already.
+            return details / 255 + functional.interpolate(lr, scale_factor=float(self.config.scale), mode="bicubic")  # type: ignore[no-any-return]
+        return self.add_mean(details) / 255  # type: ignore[no-any-return]

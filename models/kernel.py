@@ -1,0 +1,118 @@
+"""The kernel network: z_k → blur kernel (section 3.2 of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+NEWTON_STEPS = 12
+
+
+@dataclass(frozen=True)
+class KernelConfig:
+    """The defaults are the seed's run."""
+
+    z: int = 3
+    width: int = 64
+    blocks: int = 8
+    size: int = 21  # taps a side
+    batch_norm: bool = True
+    # Standard deviation, in high-resolution pixels, of the Gaussian that an untrained network gives. None is the
+    # published start, one logit at 1 and all others at 0, which after the softmax is all but a box.
+    initial_sigma: float | None = None
+
+
+class ResidualBlock(nn.Module):
+    """Two 1×1 convolutions added to their input."""
+
+    def __init__(self, width: int, batch_norm: bool):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 1),
+            nn.BatchNorm2d(width) if batch_norm else nn.Identity(),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)  # type: ignore[no-any-return]
+
+
+class KernelNetwork(nn.Module):
+    """Draws blur kernels.
+
+    `centre` is where, in taps from the window's first, the centre of mass of every kernel is held in both directions.
+    None leaves it free, as published.
+    """
+
+    def __init__(self, config: KernelConfig, centre: float | None = None):
+        super().__init__()
+        self.config = config
+        self.centre = centre
+        self.body = nn.Sequential(
+            nn.Conv2d(config.z, config.width, 1),
+            nn.BatchNorm2d(config.width) if config.batch_norm else nn.Identity(),
+            nn.ReLU(inplace=True),
+            *(ResidualBlock(config.width, config.batch_norm) for _ in range(config.blocks)),
+        )
+        self.head = nn.Conv2d(config.width, config.size**2, 1)
+        self._start()
+
+    def _start(self) -> None:
+        size, middle = self.config.size, self.config.size // 2
+        with torch.no_grad():
+            self.head.bias.zero_()  # type: ignore[union-attr]
+            logits = self.head.bias.view(size, size)  # type: ignore[union-attr]
+            if self.config.initial_sigma is None:
+                self.head.weight.zero_()
+                logits[middle, middle] = 1
+            else:
+                offset = torch.arange(size) - (middle if self.centre is None else self.centre)
+                radius = offset[:, None] ** 2 + offset[None, :] ** 2
+                logits.copy_(-radius / (2 * self.config.initial_sigma**2))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, z, 1, 1) → kernels (B, size, size), non-negative; each sums to 1."""
+        logits: Tensor = self.head(self.body(z)).flatten(1)  # (B, size²)
+        if self.centre is not None:
+            logits = centred(logits, self.config.size, self.centre)
+        return logits.softmax(1).view(-1, self.config.size, self.config.size)
+
+
+def centred(logits: Tensor, size: int, centre: float) -> Tensor:
+    """Tilts kernels until their centre of mass is where it should be.
+
+    Adds to logits (B, size²) the plane t·(y, x) that brings the centre of mass of their softmax to (centre, centre), in
+    taps. Of all kernels with that centre of mass this is the nearest in relative entropy, and t is the minimum of a
+    convex function, so it always exists and is unique.
+
+    Gradients flow through t as well. At the minimum a Newton step changes nothing, but its derivative by the logits
+    is the implicit function theorem's; so the search needs no gradient and one last step carries it all.
+    """
+    offset = torch.arange(size, device=logits.device, dtype=logits.dtype) - centre
+    y, x = offset.repeat_interleave(size), offset.repeat(size)
+    plane = torch.stack([y, x])  # (2, size²)
+    products = torch.stack([y * y, y * x, x * x])  # (3, size²)
+    ridge = 1e-6  # in taps²; keeps the step finite for a kernel that is all but a line or a point
+
+    def moments(weight: Tensor) -> tuple[Tensor, Tensor]:
+        mean, second = weight @ plane.T, weight @ products.T  # (B, 2), (B, 3)
+        yy = second[:, 0] - mean[:, 0] ** 2 + ridge
+        yx = second[:, 1] - mean[:, 0] * mean[:, 1]
+        xx = second[:, 2] - mean[:, 1] ** 2 + ridge
+        adjugate = torch.stack([xx, -yx, -yx, yy], 1).view(-1, 2, 2)
+        return mean, adjugate / (yy * xx - yx**2).clamp_min(ridge**2)[:, None, None]
+
+    with torch.no_grad():
+        tilt = torch.zeros(len(logits), 2, device=logits.device, dtype=logits.dtype)
+        for _ in range(NEWTON_STEPS):
+            mean, inverse = moments((logits + tilt @ plane).softmax(1))
+            step = (inverse @ mean[:, :, None])[:, :, 0]
+            # Damped so that it converges from anywhere: the curvature changes by at most e over a step of 1 / size.
+            tilt -= step / (1 + size / 4 * step.norm(dim=1, keepdim=True))
+        _, inverse = moments((logits + tilt @ plane).softmax(1))
+    mean = (logits + tilt @ plane).softmax(1) @ plane.T
+    tilt = tilt - (inverse @ mean[:, :, None])[:, :, 0]
+    return logits + tilt @ plane

@@ -1,0 +1,84 @@
+"""The noise network: z_n, and where asked the blurred image → noise (section 3.3 of the paper)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """The defaults are the seed's run.
+
+    With neither `spatial` nor `mix`, noise is one value for a whole image; with `mix` alone, a random tone curve.
+    """
+
+    mix: bool = False  # the blurred image enters, so that noise can depend on it
+    spatial: bool = False  # a z_n for every low-resolution pixel rather than for every image
+    z: int = 3
+    width: int = 32
+    blocks: int = 8
+    dim: int = 1  # channels of noise: 3, or 1 for noise that is the same in all
+    head_size: int = 1
+    body_size: int = 1
+    batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        if self.dim not in (1, 3):
+            raise ValueError(f"noise has 1 or 3 channels, not {self.dim}")
+        if {self.head_size, self.body_size} - {1, 3}:
+            raise ValueError("the noise network's convolutions are 1x1 or 3x3")
+        if self.head_size + self.body_size > 2 and not self.spatial:
+            raise ValueError("3x3 convolutions in the noise network need spatial=True")
+
+    @property
+    def halo(self) -> int:
+        """How many low-resolution pixels around it a pixel of noise depends on."""
+        return self.head_size // 2 + 2 * self.blocks * (self.body_size // 2)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions added to their input."""
+
+    def __init__(self, width: int, size: int, batch_norm: bool):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, size, padding=size // 2),
+            nn.BatchNorm2d(width) if batch_norm else nn.Identity(),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, size, padding=size // 2),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)  # type: ignore[no-any-return]
+
+
+class NoiseNetwork(nn.Module):
+    """Draws noise in units of 1 = full scale."""
+
+    def __init__(self, config: NoiseConfig):
+        super().__init__()
+        self.config = config
+        self.body = nn.Sequential(
+            nn.Conv2d(
+                config.z + 3 * config.mix, config.width, config.head_size, padding=config.head_size // 2
+            ),  # as published: no noise yet, and every image the same
+            nn.BatchNorm2d(config.width) if config.batch_norm else nn.Identity(),
+            nn.ReLU(inplace=True),
+            *(ResidualBlock(config.width, config.body_size, config.batch_norm) for _ in range(config.blocks)),
+        )
+        self.head = nn.Conv2d(config.width, config.dim, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    def forward(self, z: Tensor, blurred: Tensor) -> Tensor:
+        """z (B, z, h, w) if spatial else (B, z, 1, 1), blurred (B, 3, h, w) in [0, 1] → noise (B, dim, h or 1, w or 1).
+
+        The blurred image enters detached, so that noise does not shape the kernel.
+        """
+        if self.config.mix:
+            z = torch.cat([z.expand(-1, -1, *blurred.shape[2:]), blurred.detach()], 1)  # (B, z + 3, h, w)
+        noise: Tensor = self.head(self.body(z))
+        return noise

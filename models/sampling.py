@@ -1,0 +1,55 @@
+"""Applying a kernel: blur and take every s-th point, at the house's geometry.
+
+A kernel k with origin (top, left) means, with the image reflected at its border,
+
+    lr[i, j] = sum over u, v of k[u, v] · hr[s·i + u + top, s·j + v + left]
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def centred_origin(size: int, scale: int) -> int:
+    """First tap's offset for which a window of `size` taps lies centred on the sampled point, s·i + (s−1)/2.
+
+    Half a pixel before that point where size and scale are not both even or both odd.
+    """
+    return -((size - scale) // 2)
+
+
+def published_origin(size: int) -> int:
+    """First tap's offset in the published code, whose window is centred on pixel s·i."""
+    return -(size // 2)
+
+
+def reflected(start: int, count: int, length: int, device: torch.device | None = None) -> Tensor:
+    """Indices start .. start + count − 1 into an axis of `length`, reflected at both ends as often as it takes.
+
+    The same as padding by numpy's mode="reflect": the border pixel is not repeated; an axis of one pixel is constant.
+    """
+    index = torch.arange(start, start + count, device=device)
+    if length == 1:
+        return torch.zeros_like(index)
+    period = 2 * (length - 1)
+    index = index % period
+    return torch.minimum(index, period - index)
+
+
+def apply_kernel(hr: Tensor, kernel: Tensor, scale: int, origin: tuple[int, int]) -> Tensor:
+    """hr (B, C, H, W), kernel (B, K, K) → (B, C, H // scale, W // scale); one kernel for all channels of an image."""
+    (top, left), taps = origin, kernel.shape[-1]
+    rows = reflected(top, scale * (hr.shape[2] // scale - 1) + taps, hr.shape[2], hr.device)
+    cols = reflected(left, scale * (hr.shape[3] // scale - 1) + taps, hr.shape[3], hr.device)
+    return sample_window(hr[:, :, rows][:, :, :, cols], kernel, scale)
+
+
+def sample_window(window: Tensor, kernel: Tensor, scale: int) -> Tensor:
+    """window (B, C, s·(h−1)+K, s·(w−1)+K), kernel (B, K, K) → (B, C, h, w): no padding, the first tap on the corner."""
+    batch, channels = window.shape[:2]
+    # Each channel of each image is a group of its own, so that one call serves a batch of different kernels.
+    weight = kernel.repeat_interleave(channels, 0)[:, None]  # (B·C, 1, K, K)
+    lr = functional.conv2d(window.flatten(0, 1)[None], weight, stride=scale, groups=batch * channels)
+    return lr.view(batch, channels, *lr.shape[2:])

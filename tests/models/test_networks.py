@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.degradation import Degradation, DegradationConfig
+from models.discriminator import DiscriminatorConfig, PatchDiscriminator
+from models.edsr import EDSR, EDSRConfig
+from models.kernel import KernelConfig, KernelNetwork, centred
+from models.losses import lsgan_loss, noise_regularisation, quantise
+from models.noise import NoiseConfig, NoiseNetwork
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def centre_of_mass(kernel: Tensor) -> Tensor:
+    offset = torch.arange(kernel.shape[-1], dtype=torch.float64)
+    weight = kernel.double()
+    return torch.stack([(weight.sum(2) * offset).sum(1), (weight.sum(1) * offset).sum(1)], 1)
+
+
+def test_the_seeds_run_to_the_parameter() -> None:
+    degradation = Degradation(DegradationConfig())
+    assert count(degradation) == 114_266
+    assert count(PatchDiscriminator(DiscriminatorConfig())) == 1_845_952
+    assert count(EDSR(EDSRConfig())) == 1_517_595
+
+
+def test_the_seeds_run_to_the_shape() -> None:
+    degradation = Degradation(DegradationConfig())
+    generator = torch.Generator().manual_seed(0)
+    latents = degradation.draw_latents(32, (32, 32), generator)
+    assert latents.kernel.shape == latents.noise.shape == (32, 3, 1, 1)
+    lr, kernel, noise = degradation(torch.rand(32, 3, 128, 128, generator=generator), latents)
+    assert lr.shape == (32, 3, 32, 32)
+    assert kernel.shape == (32, 21, 21)
+    assert noise.shape == (32, 1, 1, 1)
+    assert degradation.kernel_origin == (-10, -10)
+    assert PatchDiscriminator(DiscriminatorConfig())(lr).shape == (32, 64, 8, 8)
+    assert EDSR(EDSRConfig(blocks=1))(lr[:2]).shape == (2, 3, 128, 128)
+
+
+def test_mean_shifts_are_counted_and_not_trained() -> None:
+    edsr = EDSR(EDSRConfig())
+    frozen = [name for name, parameter in edsr.named_parameters() if not parameter.requires_grad]
+    assert frozen == ["sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias"]
+    assert sum(edsr.get_parameter(name).numel() for name in frozen) == 24
+
+
+def test_edsr_has_the_public_names() -> None:
+    names = set(EDSR(EDSRConfig()).state_dict())
+    modules = ["head.0", "body.16", "tail.0.0", "tail.0.2", "tail.1", "sub_mean", "add_mean"]
+    modules += [f"body.{block}.body.{layer}" for block in range(16) for layer in (0, 2)]
+    assert names == {f"{module}.{part}" for module in modules for part in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_edsr_enlarges(scale: int) -> None:
+    lr = torch.rand(1, 3, 7, 5)
+    assert EDSR(EDSRConfig(scale, width=8, blocks=1))(lr).shape == (1, 3, 7 * scale, 5 * scale)
+    bicubic = nn.functional.interpolate(lr, scale_factor=float(scale), mode="bicubic")
+    torch.testing.assert_close(EDSR(EDSRConfig(scale, 8, 1, global_skip=True))(lr), bicubic)
+
+
+@pytest.mark.parametrize("initial_sigma", [None, 2.0])
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_kernels_are_weights(initial_sigma: float | None, batch_norm: bool) -> None:
+    network = KernelNetwork(KernelConfig(batch_norm=batch_norm, initial_sigma=initial_sigma))
+    nn.init.normal_(network.head.weight)
+    kernel = network(torch.randn(4, 3, 1, 1))
+    assert kernel.min() >= 0
+    torch.testing.assert_close(kernel.sum((1, 2)), torch.ones(4))
+    assert not torch.equal(kernel[0], kernel[1])
+
+
+def test_an_untrained_kernel_is_the_gaussian_asked_for() -> None:
+    config = KernelConfig(size=24, batch_norm=False, initial_sigma=1.7)
+    kernel = KernelNetwork(config, centre=11.5)
+    nn.init.zeros_(kernel.head.weight)
+    marginal = kernel(torch.zeros(1, 3, 1, 1))[0].sum(0)
+    variance = (marginal * (torch.arange(24) - 11.5) ** 2).sum()
+    assert variance.sqrt().item() == pytest.approx(1.7, abs=1e-4)
+
+
+def test_a_published_kernel_starts_as_a_box() -> None:
+    kernel = KernelNetwork(KernelConfig())(torch.randn(2, 3, 1, 1))[0]
+    assert kernel[10, 10].item() == pytest.approx(torch.e / (torch.e + 440), rel=1e-5)
+    assert kernel[0, 0].item() == pytest.approx(1 / (torch.e + 440), rel=1e-5)
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
+@pytest.mark.parametrize(("size", "centre"), [(21, 9.5), (24, 11.5), (11, 5.0)])
+def test_centring_is_exact(size: int, centre: float, spread: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    offset = torch.arange(size) - centre
+    blob = -(offset[:, None] ** 2 + (offset[None] - 3) ** 2) / 8  # three pixels off
+    logits = blob.flatten() + spread * torch.randn(64, size**2, generator=generator)
+    kernel = centred(logits, size, centre).softmax(1).view(-1, size, size)
+    assert (centre_of_mass(kernel) - centre).abs().max() < 1e-3
+
+
+def test_centring_has_the_right_gradient() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 25, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: centred(x, 5, 2.0).softmax(1), logits)
+
+
+def test_a_centred_degradation_is_centred_whatever_its_weights() -> None:
+    for scale, size in itertools.product([2, 3, 4], [20, 21]):
+        config = DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), None, centred=True)
+        degradation = Degradation(config)
+        nn.init.normal_(degradation.kernel.head.weight, std=0.3)
+        kernel = degradation.kernel(torch.randn(16, 3, 1, 1))
+        centre = centre_of_mass(kernel) + torch.tensor(degradation.kernel_origin)
+        torch.testing.assert_close(centre, torch.full_like(centre, (scale - 1) / 2), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("mix", [False, True])
+@pytest.mark.parametrize("spatial", [False, True])
+def test_noise_depends_on_what_it_should(mix: bool, spatial: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    size = 3 if spatial else 1
+    config = NoiseConfig(mix=mix, spatial=spatial, dim=3, head_size=size, body_size=size, blocks=1, batch_norm=False)
+    network = NoiseNetwork(config)
+    nn.init.normal_(network.head.weight)
+    degradation = Degradation(DegradationConfig(noise=config))
+    z = degradation.draw_latents(2, (8, 6), generator).noise
+    assert z.shape == ((2, 3, 8, 6) if spatial else (2, 3, 1, 1))
+    blurred = torch.rand(2, 3, 8, 6, generator=generator, requires_grad=True)
+    noise = network(z, blurred)
+    assert noise.shape == ((2, 3, 8, 6) if spatial or mix else (2, 3, 1, 1))
+    assert torch.equal(network(z, blurred * 0.5), noise) is not mix
+    torch.autograd.backward(noise.sum())
+    assert blurred.grad is None  # the image enters detached
+
+
+def test_three_by_three_noise_needs_a_place() -> None:
+    with pytest.raises(ValueError, match="spatial"):
+        NoiseConfig(mix=True, body_size=3)
+
+
+def test_with_stride_1_every_pixel_is_scored() -> None:
+    discriminator = PatchDiscriminator(DiscriminatorConfig(width=8, scores=4, stride=1))
+    assert discriminator(torch.rand(1, 3, 16, 12)).shape == (1, 4, 16, 12)
+
+
+def test_losses_in_closed_form() -> None:
+    scores = torch.tensor([[0.5, 2.0]])
+    assert lsgan_loss(scores, real=True).item() == pytest.approx((0.25 + 1) / 2)
+    assert lsgan_loss(scores, real=False).item() == pytest.approx((0.25 + 4) / 2)
+    assert noise_regularisation(torch.tensor([1.0, -3.0])).item() == pytest.approx(5)
+
+
+def test_quantising_rounds_forward_and_clamps_backward() -> None:
+    image = torch.tensor([-0.2, 0.1, 0.5, 0.9999, 1.3], requires_grad=True)
+    rounded = quantise(image)
+    torch.testing.assert_close(rounded * 255, torch.tensor([0.0, 26.0, 128.0, 255.0, 255.0]))
+    torch.autograd.backward(rounded.sum())
+    assert image.grad is not None
+    assert image.grad.tolist() == [0, 1, 1, 1, 0]

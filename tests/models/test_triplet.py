@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from torch import nn
+
+import models.triplet
+from models.degradation import Degradation, DegradationConfig
+from models.kernel import KernelConfig
+from models.noise import NoiseConfig
+from models.triplet import Triplet, degrade_image
+from tests.models.test_sampling import direct_sum
+
+SPATIAL = NoiseConfig(mix=True, spatial=True, dim=3, head_size=3, body_size=3, width=8, blocks=2)
+
+
+def degradation(scale: int, noise: NoiseConfig | None, size: int = 21, centred: bool = True) -> Degradation:
+    model = Degradation(DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), noise, centred))
+    nn.init.normal_(model.kernel.head.weight, std=0.1)
+    if model.noise:
+        nn.init.normal_(model.noise.head.weight, std=0.02)
+    return model
+
+
+def rebuilt(hr: NDArray[np.uint8], triplet: Triplet, model: Degradation) -> NDArray[np.float64]:
+    blurred = direct_sum(
+        hr.astype(np.float64), triplet.kernel.astype(np.float64), model.config.scale, model.kernel_origin
+    )
+    return blurred + triplet.noise.astype(np.float64) * 255
+
+
+@pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(mix=True, dim=3), SPATIAL])
+@pytest.mark.parametrize(("scale", "shape"), [(4, (101, 67)), (3, (50, 64)), (2, (9, 5)), (4, (4, 300))])
+def test_triplets_add_up_exactly(noise: NoiseConfig | None, scale: int, shape: tuple[int, int]) -> None:
+    hr = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    for model in (degradation(scale, noise), degradation(scale, noise, size=11, centred=False)):
+        triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
+        assert triplet.lr.shape == (shape[0] // scale, shape[1] // scale, 3)
+        assert triplet.lr.dtype == np.uint8
+        assert triplet.kernel.dtype == triplet.noise.dtype == np.float32
+        assert triplet.kernel.sum(dtype=np.float64) == pytest.approx(1, abs=1e-6)
+        assert (np.clip(rebuilt(hr, triplet, model), 0, 255).round() == triplet.lr).all()
+
+
+def test_pixels_on_the_edge_of_rounding_are_summed_anew() -> None:
+    """A box over half 0 and half 1 gives exactly one half: what float32 makes of it must not decide."""
+    model = degradation(4, None, size=20)
+    hr = np.random.default_rng(0).integers(0, 2, (80, 80, 3), dtype=np.uint8)
+    triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
+    assert (rebuilt(hr, triplet, model).round() == triplet.lr).all()
+    view = models.triplet.View(hr, triplet.kernel, 4, model.kernel_origin)
+    exact = rebuilt(hr, triplet, model)
+    misled = np.floor(exact).astype(np.float32) + np.float32(0.5)  # as if float32 had been in doubt everywhere
+    assert (view.round(slice(0, 20), misled, np.zeros_like(exact)) == exact.round()).all()
+
+
+def test_a_sample_depends_on_its_three_names_alone() -> None:
+    model = degradation(4, SPATIAL)
+    hr = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    first = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
+    degrade_image(model, hr, seed=9, source_sha256="cd", sample=4)
+    again = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
+    assert first.lr.tobytes() == again.lr.tobytes()
+    assert first.noise.tobytes() == again.noise.tobytes()
+    for seed, source, sample in [(2, "ab", 0), (1, "ac", 0), (1, "ab", 1)]:
+        other = degrade_image(model, hr, seed=seed, source_sha256=source, sample=sample)
+        assert not np.array_equal(first.kernel, other.kernel)
+        assert not np.array_equal(first.noise, other.noise)
+
+
+def test_bands_join_as_if_there_were_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = degradation(4, SPATIAL)
+    hr = np.random.default_rng(0).integers(0, 256, (301, 120, 3), dtype=np.uint8)
+    whole = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
+    monkeypatch.setattr(models.triplet, "BAND_PIXELS", 200)
+    banded = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
+    np.testing.assert_allclose(banded.noise, whole.noise, atol=1e-6)
+    assert (np.clip(rebuilt(hr, banded, model), 0, 255).round() == banded.lr).all()
+
+
+def test_degrading_leaves_the_mode_as_it_was() -> None:
+    model = degradation(4, SPATIAL).train()
+    statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    degrade_image(model, np.zeros((16, 16, 3), np.uint8), seed=1, source_sha256="ab", sample=0)
+    assert model.training
+    assert all((buffer == statistics[name]).all() for name, buffer in model.named_buffers())
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 3), (40, 3, 3), (40, 40), (40, 40, 4)])
+def test_what_is_not_an_image_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="image"):
+        degrade_image(degradation(4, None), np.zeros(shape, np.uint8), seed=1, source_sha256="ab", sample=0)
+
+
+MEASURE = """
+import hashlib, resource, numpy as np, torch
+from models.degradation import Degradation, DegradationConfig
+from models.kernel import KernelConfig
+from models.noise import NoiseConfig
+from models.triplet import degrade_image
+torch.set_num_threads(1)
+noise = NoiseConfig(mix=True, spatial=True, dim=3, width=64, head_size=3, body_size=3)
+model = Degradation(DegradationConfig(4, KernelConfig(), noise))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+hr = np.random.default_rng(0).integers(0, 256, (1356, 2040, 3), dtype=np.uint8)
+degrade_image(model, hr[:64, :64], seed=0, source_sha256="", sample=0)
+before = peak()
+degrade_image(model, hr, seed=0, source_sha256="", sample=0)
+print((peak() - before) / 1024)
+"""
+
+
+def test_a_large_image_needs_little_memory() -> None:
+    """MiB above what the process held already, with the largest noise network of the presets."""
+    answer = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    assert float(answer.stdout) < 200
