@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url, select
 from sqlalchemy.orm import Session
+
+from store.tables import Job
 
 BUSY_SECONDS = 30  # how long a SQLite writer waits for another before it gives up
 
@@ -31,6 +33,11 @@ class Database:
     def read(self) -> Iterator[Session]:
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
+
+    def check(self) -> None:
+        """Raises what keeps the database from answering, or its tables from being there."""
+        with self.read() as session:
+            session.execute(select(Job.id).limit(1))
 
     def close(self) -> None:
         self.engine.dispose()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, case, delete, select, update
+from sqlalchemy import ColumnElement, CursorResult, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from store.ids import new_id
@@ -120,6 +120,11 @@ class JobRepository:
         if dataset_id is not None:
             query = query.where(Job.dataset_id == dataset_id)
         return self.session.scalars(query).all()
+
+    def count_by_state(self) -> dict[tuple[str, str], int]:
+        """The number of jobs by (kind, status)."""
+        rows = self.session.execute(select(Job.kind, Job.status, func.count()).group_by(Job.kind, Job.status))
+        return {(kind, status): count for kind, status, count in rows}
 
     def active_of_dataset(self, dataset_id: str) -> Sequence[Job]:
         query = select(Job).where(Job.dataset_id == dataset_id, Job.status.in_(ACTIVE))

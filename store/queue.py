@@ -36,6 +36,10 @@ class JobQueue:
         """The ids of all jobs that wait in a queue."""
         return {job_id for name in (WARM, TRAIN) for job_id in self.queue(name).job_ids}
 
+    def ping(self) -> None:
+        """Raises redis.RedisError where the queue cannot be reached."""
+        self.redis.ping()
+
     def announce(self, queue: str, worker: str) -> None:
         """Tells that a worker is there; to be repeated within `PRESENCE_SECONDS`."""
         self.redis.set(f"patina:worker:{queue}:{worker}", "1", ex=PRESENCE_SECONDS)

@@ -1,0 +1,111 @@
+"""Forms of requests and answers on datasets."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from app.jobs.schemas import JobOut
+from app.schemas import RejectedFile, Timestamp
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class Role(StrEnum):
+    lr = "lr"
+    hr = "hr"
+
+
+class Preset(StrEnum):
+    """How a degradation is learned; the same names as `training.presets`, which the API must not import."""
+
+    default = "default"
+    seed = "seed"
+    ntire2020_track1 = "ntire2020-track1"
+    ntire2018_track2 = "ntire2018-track2"
+    ntire2018_track4 = "ntire2018-track4"
+    ntire2017_track2 = "ntire2017-track2"
+
+
+class DatasetIn(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"name": "photos of an old phone", "scale": 4}}
+    )
+
+    name: Name
+    scale: Literal[2, 3, 4] = Field(description="How many times smaller the low-resolution photos are.")
+
+
+class DatasetOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "01jd3v9k5m8q2x7c4n6b1z0w5e",
+                "name": "photos of an old phone",
+                "scale": 4,
+                "images": {"lr": 120, "hr": 29},
+                "models": ["01jd3vqz0r6f8h2k4m6p8s0v2x"],
+                "last_job": None,
+                "created": "2026-01-31T12:00:00Z",
+            }
+        }
+    )
+
+    id: str
+    name: str
+    scale: int
+    images: dict[Role, int] = Field(description="Number of real low-resolution and of clean images.")
+    models: list[str] = Field(description="Ids of the models trained on it, the newest first.")
+    last_job: JobOut | None
+    created: Timestamp
+
+
+class ImageOut(BaseModel):
+    id: str
+    name: str
+    sha256: str
+    width: int
+    height: int
+    role: Role
+
+
+class UploadOut(BaseModel):
+    """What became of each file; the same bytes twice are one image, with one id."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "accepted": [
+                    {
+                        "id": "01jd3va1b2c3d4e5f6g7h8j9k0",
+                        "name": "IMG_0001.jpg",
+                        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                        "width": 1024,
+                        "height": 768,
+                        "role": "lr",
+                    }
+                ],
+                "rejected": [
+                    {"name": "notes.txt", "code": "not_an_image", "message": "The file is not a PNG, JPEG, …"}
+                ],
+            }
+        }
+    )
+
+    accepted: list[ImageOut]
+    rejected: list[RejectedFile]
+
+
+class TrainIn(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"preset": "default", "max_minutes": 10, "seed": 0}}
+    )
+
+    preset: Preset = Field(Preset.default, description="The recipe; `default` is ours, the others are the paper's.")
+    max_steps: int | None = Field(None, ge=1, le=10_000_000, description="End after so many steps.")
+    max_minutes: float | None = Field(
+        None, gt=0, le=60 * 24 * 365, description="End after so much training; with neither limit the preset's holds."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same model on the same machine.")

@@ -1,0 +1,1 @@
+"""Degrading: clean images in, low-resolution / kernel / noise triplets out."""

@@ -1,0 +1,25 @@
+"""Forms of answers on the service itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class HealthOut(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class ReadyOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "status": "ready",
+                "parts": {"database": "ok", "queue": "ok", "storage": "ok", "warm worker": "ok", "train worker": "ok"},
+            }
+        }
+    )
+
+    status: Literal["ready"] = "ready"
+    parts: dict[str, str]

@@ -1,0 +1,102 @@
+"""Forms of answers on jobs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.schemas import Timestamp
+
+
+class Kind(StrEnum):
+    train = "train"
+    degrade = "degrade"
+    sr = "sr"
+
+
+class Status(StrEnum):
+    queued = "queued"
+    running = "running"
+    succeeded = "succeeded"
+    failed = "failed"
+    canceled = "canceled"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (Status.queued, Status.running)
+
+
+class ArchiveFormat(StrEnum):
+    zip = "zip"
+    tar = "tar"
+
+
+class ProgressOut(BaseModel):
+    done: int
+    total: int
+    unit: str = Field(description="What is counted: steps, samples or images.")
+    per_second: float | None
+    eta_seconds: float | None
+
+
+class JobError(BaseModel):
+    code: str
+    message: str
+
+
+class JobOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "01jd3vb7c8d9e0f1g2h3j4k5m6",
+                "kind": "degrade",
+                "status": "running",
+                "progress": {"done": 120, "total": 800, "unit": "samples", "per_second": 31.2, "eta_seconds": 22},
+                "dataset": "01jd3v9k5m8q2x7c4n6b1z0w5e",
+                "model": "01jd3vqz0r6f8h2k4m6p8s0v2x",
+                "parameters": {"samples": 4, "seed": 7},
+                "metrics": None,
+                "attempt": 1,
+                "created": "2026-01-31T12:00:00Z",
+                "started": "2026-01-31T12:00:01Z",
+                "finished": None,
+                "error": None,
+                "counts": {"ok": 119, "failed": 1},
+                "links": {
+                    "self": "/jobs/01jd3vb7c8d9e0f1g2h3j4k5m6",
+                    "results": "/jobs/01jd3vb7c8d9e0f1g2h3j4k5m6/results",
+                    "archive": "/jobs/01jd3vb7c8d9e0f1g2h3j4k5m6/archive",
+                },
+            }
+        }
+    )
+
+    id: str
+    kind: Kind
+    status: Status
+    progress: ProgressOut
+    dataset: str | None
+    model: str | None
+    parameters: dict[str, Any]
+    metrics: dict[str, float] | None = Field(description="The latest figures of a training.")
+    attempt: int = Field(description="How many workers have taken it so far.")
+    created: Timestamp
+    started: Timestamp | None
+    finished: Timestamp | None
+    error: JobError | None
+    counts: dict[str, int] = Field(description="Finished samples that are `ok`, and those that `failed`.")
+    links: dict[str, str]
+
+
+class ResultOut(BaseModel):
+    """One sample: its line of the archive's manifest, and links to its files."""
+
+    source: str
+    source_sha256: str | None
+    sample: int
+    status: str = Field(description="ok or failed")
+    code: str | None = None
+    message: str | None = None
+    links: dict[str, str] = Field(description="For a sample that is ok: its files, such as lr, kernel, noise or sr.")

@@ -1,0 +1,1 @@
+"""Trained models: what was learned, and its files."""

@@ -1,0 +1,35 @@
+"""Calls on models."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+from app.dependencies import StoreOfApp
+from app.models import service
+from app.models.schemas import ModelDetailOut, ModelOut
+from app.problems import problem_responses
+from app.schemas import Cursor, Limit, Page
+
+router = APIRouter(prefix="/models", tags=["models"])
+NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
+
+
+@router.get("", summary="All models, the newest first")
+def list_models(
+    store: StoreOfApp, cursor: Cursor = None, limit: Limit = 100, dataset: str | None = None
+) -> Page[ModelOut]:
+    return service.page(store, cursor, limit, dataset)
+
+
+@router.get("/{model_id}", summary="A model with its training curves", responses=NOT_FOUND)
+def get_model(model_id: str, store: StoreOfApp) -> ModelDetailOut:
+    return service.get(store, model_id)
+
+
+@router.get("/{model_id}/files/{name}", summary="A model's file", response_class=FileResponse, responses=NOT_FOUND)
+def get_model_file(model_id: str, name: str, store: StoreOfApp) -> FileResponse:
+    sha256 = service.file(store, model_id, name)
+    return FileResponse(store.blobs.path(sha256), media_type="application/octet-stream", filename=name)

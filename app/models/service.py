@@ -1,0 +1,78 @@
+"""What can be asked of models."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from sqlalchemy.orm import Session
+
+from app.models.schemas import ModelDetailOut, ModelOut
+from app.problems import ProblemError, not_found
+from app.schemas import Page
+from store.datasets import DatasetRepository
+from store.store import Store
+from store.tables import Model
+from store.trained import ModelRepository
+
+
+def get(store: Store, model_id: str) -> ModelDetailOut:
+    with store.database.read() as session:
+        model = found_model(session, model_id)
+    return ModelDetailOut(**dict(_out(model)), history=model.history)
+
+
+def page(store: Store, cursor: str | None, limit: int, dataset: str | None) -> Page[ModelOut]:
+    with store.database.read() as session:
+        rows = ModelRepository(session).page(before=cursor, limit=limit, dataset_id=dataset)
+    return Page(items=[_out(row) for row in rows], next=rows[-1].id if len(rows) == limit else None)
+
+
+def file(store: Store, model_id: str, name: str) -> str:
+    """The SHA-256 of a model's file. Raises `ProblemError` where there is none."""
+    with store.database.read() as session:
+        files = found_model(session, model_id).files
+    if name not in files:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, "file_not_found", f"The model has no file {name!r}; it has {', '.join(files)}."
+        )
+    return str(files[name])
+
+
+def found_model(session: Session, model_id: str) -> Model:
+    model = ModelRepository(session).get(model_id)
+    if model is None:
+        raise not_found("model", model_id)
+    return model
+
+
+def model_of_dataset(session: Session, dataset_id: str, model_id: str | None) -> Model:
+    """The model that is named, or the dataset's latest. Raises `ProblemError` where there is none."""
+    if DatasetRepository(session).get(dataset_id) is None:
+        raise not_found("dataset", dataset_id)
+    if model_id is not None:
+        return found_model(session, model_id)
+    model = ModelRepository(session).latest(dataset_id)
+    if model is None:
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            "no_model",
+            f"Nothing has been trained for this dataset yet. Train it first: POST /datasets/{dataset_id}/train, and "
+            "wait until that job has succeeded.",
+        )
+    return model
+
+
+def _out(model: Model) -> ModelOut:
+    here = f"/models/{model.id}"
+    return ModelOut(
+        id=model.id,
+        dataset=model.dataset_id,
+        job=model.job_id,
+        preset=model.preset,
+        scale=model.scale,
+        kernel_origin=(model.kernel_origin[0], model.kernel_origin[1]),
+        steps=model.steps,
+        seconds=model.seconds,
+        created=model.created,
+        links={"self": here} | {name: f"{here}/files/{name}" for name in model.files},
+    )

@@ -1,0 +1,40 @@
+"""Forms that all nouns share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, BeforeValidator, Field
+
+Item = TypeVar("Item")
+
+PATCH = 32  # side of a low-resolution training patch, in pixels; an image for training must hold one
+
+
+def _from_seconds(value: Any) -> Any:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value
+
+
+Timestamp = Annotated[datetime, BeforeValidator(_from_seconds)]
+"""RFC 3339 in UTC; made from the records' seconds since 1970."""
+
+
+class Page(BaseModel, Generic[Item]):
+    """A part of a list; `next` is the cursor of the part after it, null at the end."""
+
+    items: list[Item]
+    next: str | None = None
+
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="Most items in one answer.")]
+Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the answer before.")]
+
+
+class RejectedFile(BaseModel):
+    """A file that was not taken, and why."""
+
+    name: str
+    code: str = Field(examples=["corrupt_image"])
+    message: str

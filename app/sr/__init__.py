@@ -1,0 +1,1 @@
+"""Super-resolution with the EDSR that was trained along the way."""

@@ -1,0 +1,30 @@
+"""The form of a super-resolution request."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.jobs.schemas import ArchiveFormat
+from app.uploads.documentation import form_body
+
+
+class SrIn(BaseModel):
+    """The fields beside the files."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: str | None = Field(None, description="Id of a dataset; its latest model is used.")
+    model: str | None = Field(None, description="Id of a model.")
+    tile: int | None = Field(
+        None, ge=16, le=4096, description="Side of a tile in low-resolution pixels. Unset: what memory allows."
+    )
+    format: ArchiveFormat = Field(ArchiveFormat.zip, description="Form of the archive unless its call names another.")
+
+
+SR_BODY = form_body(
+    ["files"],
+    dataset={"type": "string", "description": "Id of a dataset; its latest model is used."},
+    model={"type": "string", "description": "Id of a model, instead of a dataset."},
+    tile={"type": "integer", "minimum": 16, "maximum": 4096, "description": "Side of a tile. Unset: chosen."},
+    format={"type": "string", "enum": [form.value for form in ArchiveFormat], "default": "zip", "example": "zip"},
+)

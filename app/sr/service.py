@@ -1,0 +1,52 @@
+"""Accepts super-resolution jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+
+from app.jobs.items import with_stems
+from app.jobs.schemas import JobOut
+from app.jobs.service import job_out, submit
+from app.models.service import found_model, model_of_dataset
+from app.problems import ProblemError
+from app.sr.schemas import SrIn
+from app.uploads.images import MinimumSide, take_images
+from app.uploads.multipart import ReceivedFile
+from config.settings import Settings
+from store.jobs import JobRepository
+from store.store import Store
+
+
+def super_resolve(
+    store: Store, settings: Settings, wanted: SrIn, files: Sequence[ReceivedFile], folder: Path
+) -> JobOut:
+    if (wanted.dataset is None) == (wanted.model is None):
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "dataset_or_model",
+            "Name the dataset whose EDSR shall be used, or a model: one of the two.",
+        )
+    with store.database.read() as session:
+        if wanted.dataset is not None:
+            model = model_of_dataset(session, wanted.dataset, None)
+        else:
+            model = found_model(session, wanted.model or "")
+    taken, rejected = take_images(files, folder, store.blobs, settings, MinimumSide(1, "super-resolution"))
+    items = with_stems(taken, rejected)
+    with store.database.write() as session:
+        found_model(session, model.id)  # it may have been deleted while the files came in
+        jobs = JobRepository(session)
+        job = jobs.create(
+            "sr",
+            dataset_id=model.dataset_id,
+            model_id=model.id,
+            parameters=wanted.model_dump(mode="json", include={"tile", "format"}),
+            unit="images",
+            total=len(items),
+        )
+        jobs.add_items(job.id, items)
+        answer = job_out(job)
+    submit(store, answer)
+    return answer

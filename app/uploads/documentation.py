@@ -1,0 +1,22 @@
+"""How OpenAPI describes bodies that are streamed and not parsed by the framework."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FILES = {
+    "type": "array",
+    "items": {"type": "string", "format": "binary"},
+    "description": "PNG, JPEG, WebP, TIFF or BMP images with 8 bits a channel, or .zip and .tar archives of them.",
+}
+
+
+def form_body(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
+    """A multipart form of `files` and other fields, for `openapi_extra`."""
+    schema = {"type": "object", "properties": {"files": FILES, **properties}, "required": required}
+    example = {name: field["example"] for name, field in properties.items() if "example" in field}
+    content = {"schema": schema, "example": {"files": ["0001.png"], **example}}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
+
+
+FILES_BODY = form_body(["files"])
