@@ -13,3 +13,25 @@ class StartError(PatinaError):
 
 class AlreadyRunningError(StartError):
     """Another `patina up` works on this data folder."""
+
+
+class LostServiceError(PatinaError):
+    """Nobody answers, or the connection broke."""
+
+
+class ServiceError(PatinaError):
+    """The service refused, in its own words; `code` is for programs to branch on."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+
+
+class JobError(PatinaError):
+    """A job ended without succeeding."""
+
+    def __init__(self, message: str, job: str, status: str) -> None:
+        super().__init__(message)
+        self.job = job
+        self.status = status

@@ -1,0 +1,242 @@
+"""The command line: each command is a few calls of the client, with progress shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from config.logging import configure_logging
+from config.settings import settings
+from patina.answers import Job, RejectedFile
+from patina.client import Client
+from patina.errors import LostServiceError, PatinaError
+from patina.progress import tracking
+from patina.service import Service, service
+from patina.up import up as run_service
+
+FAILED, INTERRUPTED = 1, 130
+LISTED = 20
+
+cli = typer.Typer(
+    name="patina",
+    help="Learns how real photos lost their quality, and wears clean images down in the same way.",
+    epilog="Exit status: 0 done, 1 failed or refused, 2 wrong usage, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+console = Console()
+errors = Console(stderr=True)
+
+Api = Annotated[
+    str | None,
+    typer.Option(
+        "--api",
+        envvar="PATINA_API",
+        help="URL of the service. Unset: the one that `patina up` runs here, or one started for this command alone.",
+    ),
+]
+Photos = Annotated[list[Path], typer.Argument(help="Photos, folders of photos, or archives (.zip, .tar).")]
+FromDataset = Annotated[
+    str | None, typer.Option("--dataset", help="Dataset whose model is used. Unset: the one trained last.")
+]
+FromModel = Annotated[str | None, typer.Option("--model", help="One certain model, instead of the dataset's newest.")]
+
+
+@cli.command()
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one. Unset: PATINA_PORT.")
+    ] = None,
+) -> None:
+    """Run the service here until Ctrl-C: API, workers, queue and all."""
+    configure_logging(settings(), "up")
+    run_service(settings(), port)
+
+
+@cli.command()
+def train(
+    lr: Photos,
+    *,
+    hr: Annotated[list[Path], typer.Option("--hr", help="Clean photos, of anything: files, a folder or an archive.")],
+    scale: Annotated[int, typer.Option(min=2, max=4, help="How many times smaller the real photos are.")] = 4,
+    name: Annotated[str | None, typer.Option(help="What to call the dataset. Unset: the folder's name.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Recipe of the training. Unset: the best known.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same training.")] = None,
+    api: Api = None,
+) -> None:
+    """Learn from real low-resolution photos LR and clean photos --hr how the real ones lost their quality."""
+    with _client(api) as (patina, at):
+        dataset = patina.create_dataset(name or lr[0].resolve().stem, scale)
+        for role, paths, title in (("lr", lr, "Real photos"), ("hr", hr, "Clean photos")):
+            with tracking(console, title) as tracker:
+                _show_rejected(patina.upload(dataset.id, role, paths, tracker.count))
+        job = patina.train(dataset.id, preset=preset, max_minutes=minutes, max_steps=steps, seed=seed)
+        job = _finish(patina, at, job, "Training")
+        console.print(f"Trained model {job.model} of dataset {dataset.id} ({dataset.name}). Now, for example:")
+        console.print(f"  patina degrade CLEAN_PHOTOS --dataset {dataset.id}", highlight=False)
+        console.print(f"  patina sr REAL_PHOTOS --dataset {dataset.id}", highlight=False)
+
+
+@cli.command()
+def degrade(
+    photos: Photos,
+    *,
+    dataset: FromDataset = None,
+    model: FromModel = None,
+    samples: Annotated[int, typer.Option(min=1, help="Degradations drawn for each photo.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same photos, same triplets.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the triplets.")] = Path("triplets"),
+    api: Api = None,
+) -> None:
+    """Wear clean photos down in the learned way: each becomes low-resolution image, kernel and noise."""
+    with _client(api) as (patina, at):
+        job = patina.degrade(
+            photos, dataset=dataset or _trained_last(patina, model), model=model, samples=samples, seed=seed
+        )
+        _fetch(patina, _finish(patina, at, job, "Degrading"), out)
+
+
+@cli.command()
+def sr(
+    photos: Photos,
+    *,
+    dataset: FromDataset = None,
+    model: FromModel = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the enlarged photos.")] = Path("super-resolved"),
+    api: Api = None,
+) -> None:
+    """Super-resolve photos of the camera that was learned."""
+    with _client(api) as (patina, at):
+        if model is None:
+            dataset = dataset or _trained_last(patina, None)
+        job = patina.sr(photos, dataset=None if model else dataset, model=model)
+        _fetch(patina, _finish(patina, at, job, "Super-resolving"), out)
+
+
+@cli.command()
+def jobs(
+    job_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="One job, to follow to its end.")] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel it.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Fetch what it made into this folder.")] = None,
+    api: Api = None,
+) -> None:
+    """List the newest jobs; or follow, cancel or fetch one."""
+    with _client(api) as (patina, at):
+        if job_id is None:
+            if cancel or out:
+                raise typer.BadParameter("--cancel and --out need the ID of a job")
+            console.print(_table(list(islice(patina.jobs(), LISTED))))
+        elif cancel:
+            job = patina.cancel(job_id)
+            console.print(f"The {job.kind} job {job.id} is {job.status if not job.unfinished else 'being canceled'}.")
+        else:
+            job = patina.job(job_id)
+            if job.unfinished:
+                job = _finish(patina, at, job, job.kind.capitalize())
+            console.print(_table([job]))
+            if job.error:
+                errors.print(f"[red]{job.error.get('message')}", highlight=False)
+            if out:
+                _fetch(patina, job, out)
+
+
+@cli.command()
+def demo(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 5.5,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all that the demo makes.")] = Path("demo-output"),
+) -> None:
+    """See the whole of it happen on photographs that come with a package, in ten minutes."""
+    from patina.demo.run import run  # noqa: PLC0415 - its libraries are not needed, or installed, for anything else
+
+    run(console, out.absolute(), minutes)
+
+
+def main() -> NoReturn:
+    try:
+        cli(standalone_mode=True)
+    except PatinaError as error:
+        errors.print(f"[red]patina:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
+    sys.exit(0)
+
+
+# What the commands share
+
+
+@contextmanager
+def _client(api: str | None) -> Iterator[tuple[Client, Service]]:
+    with service(settings().data_dir, api, errors.print) as at, Client(at.url) as patina:
+        yield patina, at
+
+
+def _finish(patina: Client, at: Service, job: Job, title: str) -> Job:
+    """Waits with a bar; Ctrl-C ends the waiting, not the job."""
+    try:
+        with tracking(console, title) as tracker:
+            return patina.wait(job, tracker.job)
+    except KeyboardInterrupt:
+        if at.own:
+            errors.print("\nStopping. The job is kept, and goes on with the next `patina up` or any other command.")
+        else:
+            target = f" --api {at.url}" if "PATINA_API" not in os.environ else ""
+            errors.print(f"\nThe job goes on. To follow it:  patina jobs {job.id}{target}", highlight=False)
+            errors.print(f"To cancel it:  patina jobs {job.id}{target} --cancel", highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
+    except LostServiceError as error:
+        raise LostServiceError(f"{error}\nThe job {job.id} is kept: patina jobs {job.id} follows it.") from error
+
+
+def _fetch(patina: Client, job: Job, folder: Path) -> None:
+    with tracking(console, "Fetching") as tracker:
+        total = sum(job.counts.values()) or None
+        fetched = 0
+
+        def count(_name: str) -> None:
+            nonlocal fetched
+            fetched += 1
+            tracker.count(fetched)
+
+        lines = patina.download(job.id, folder, count)
+    failed = [line for line in lines if line["status"] != "ok"]
+    for line in failed:
+        errors.print(f"[red]{line['source']}:[/] {line.get('message')}", highlight=False)
+    console.print(f"{len(lines) - len(failed)} of {total or len(lines)} results are in {folder}", highlight=False)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _trained_last(patina: Client, model: str | None) -> str:
+    """The dataset of the model, or of the newest one."""
+    for found in patina.models():
+        if found.dataset and model in (None, found.id):
+            return found.dataset
+    raise PatinaError("Nothing has been trained yet. Train first: patina train REAL_PHOTOS --hr CLEAN_PHOTOS")
+
+
+def _show_rejected(rejected: list[RejectedFile]) -> None:
+    for file in rejected:
+        errors.print(f"[yellow]not taken: {file.name}:[/] {file.message}", highlight=False)
+
+
+def _table(found: list[Job]) -> Table:
+    table = Table("ID", "Kind", "Status", "Done", "Made", box=None)
+    colours = {"succeeded": "green", "failed": "red", "running": "cyan"}
+    for job in found:
+        colour = colours.get(job.status, "default")
+        progress = job.progress
+        done = f"{progress.done:,.0f}/{progress.total:,.0f}" if progress.total else f"{progress.done:,.0f}"
+        created = job.created.astimezone().strftime("%Y-%m-%d %H:%M")
+        table.add_row(job.id, job.kind, f"[{colour}]{job.status}[/]", f"{done} {progress.unit}", created)
+    return table
