@@ -15,6 +15,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 STEADY_SECONDS = 20  # a child that lived so long did start; its next death begins a new count
 LONGEST_PAUSE = 30.0
+PYTHON = (sys.executable, "-P")  # -P: a folder called app or worker where the user stands is not ours
 
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 

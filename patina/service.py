@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from patina.child import dying_with_parent
+from patina.child import PYTHON, dying_with_parent
 from patina.errors import StartError
 from patina.running import is_locked, read_note
 
@@ -51,7 +50,7 @@ def started(data_dir: Path, *, embedded: bool = False) -> Iterator[str]:
     log_file = data_dir / "service.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "patina", "up", "--port", "0"],
+            [*PYTHON, "-m", "patina", "up", "--port", "0"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

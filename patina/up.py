@@ -6,7 +6,6 @@ import http.client
 import os
 import signal
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +16,7 @@ import structlog
 
 from config.settings import Settings
 from patina import embedded_valkey
-from patina.child import Child, ending
+from patina.child import PYTHON, Child, ending
 from patina.errors import StartError
 from patina.running import Running, only_service_of, write_note
 
@@ -87,12 +86,11 @@ class _Supervisor:
                 f"The embedded Valkey did not start; {embedded_valkey.log_file(settings)} says why. "
                 "To use a Redis or Valkey of your own, set PATINA_REDIS_URL."
             )
-        python = sys.executable
         self._children = [
-            Child("api", [python, "-m", "app"], environment),
-            Child("worker", [python, "-m", "worker", "warm"], patient),
-            Child("trainer", [python, "-m", "worker", "train"], patient),
-            Child("reaper", [python, "-m", "worker.reaper"], environment),
+            Child("api", [*PYTHON, "-m", "app"], environment),
+            Child("worker", [*PYTHON, "-m", "worker", "warm"], patient),
+            Child("trainer", [*PYTHON, "-m", "worker", "train"], patient),
+            Child("reaper", [*PYTHON, "-m", "worker.reaper"], environment),
         ]
         for child in self._children:
             if self._stop_requests == 0:
@@ -102,7 +100,7 @@ class _Supervisor:
             raise StartError(f"The service did not become ready in {READY_SECONDS:.0f} s: {self._complaint()}")
 
     def _migrate(self, environment: dict[str, str]) -> None:
-        migration = Child("migrate", [sys.executable, "-m", "store.migrate"], environment)
+        migration = Child("migrate", [*PYTHON, "-m", "store.migrate"], environment)
         migration.start()
         try:
             while migration.status is None and self._stop_requests == 0:
