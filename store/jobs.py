@@ -210,6 +210,10 @@ class JobRepository:
         """Ends the job. Raises `LeaseLostError`."""
         self._fenced(job_id, attempt, status=status, error=error, **self._ended())
 
+    def require(self, job_id: str, attempt: int) -> None:
+        """Raises `LeaseLostError` unless the job is this attempt's; it then stays so until the transaction's end."""
+        self._fenced(job_id, attempt)
+
     def set_model(self, job_id: str, attempt: int, model_id: str) -> None:
         """Names the model that a training made. Raises `LeaseLostError`."""
         self._fenced(job_id, attempt, model_id=model_id)

@@ -1,0 +1,17 @@
+"""A worker process: `python -m worker warm` for degrade and sr, `python -m worker train` for trainings."""
+
+from __future__ import annotations
+
+import argparse
+
+from config.logging import configure_logging
+from config.settings import settings
+from store.queue import TRAIN, WARM
+from worker.process import work
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument("queue", choices=(WARM, TRAIN))
+    arguments = parser.parse_args()
+    configure_logging(settings(), f"{arguments.queue} worker")
+    work(settings(), arguments.queue)

@@ -1,0 +1,71 @@
+"""How a job ends: every way that its work can end, turned into a state of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+from redis import RedisError
+
+from store.jobs import JobRepository, LeaseLostError
+from store.store import Store
+from worker.lease import JobCanceledError, WorkerLeavingError
+
+log = structlog.get_logger()
+
+
+class JobFailedError(Exception):
+    """The job cannot be done; the code is stable, the message says why and what to do."""
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def conclude(store: Store, job_id: str, attempt: int, work: Callable[[], None]) -> None:
+    """Does the work and records how it ended. Raises nothing that the work raised."""
+    try:
+        try:
+            work()
+        except JobCanceledError:
+            _finish(store, job_id, attempt, "canceled")
+        except WorkerLeavingError:
+            give_back(store, job_id, attempt)
+        except JobFailedError as error:
+            _finish(store, job_id, attempt, "failed", {"code": error.code, "message": error.message})
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            log.exception("job failed")
+            message = f"{type(error).__name__}: {error}. The worker's log says more; retry the job when it is mended."
+            _finish(store, job_id, attempt, "failed", {"code": "internal_error", "message": message})
+        else:
+            _finish(store, job_id, attempt, "succeeded")
+    except LeaseLostError:
+        log.info("job is no longer ours")
+
+
+def give_back(store: Store, job_id: str, attempt: int) -> None:
+    """Queues the job again for another worker. Raises `LeaseLostError`."""
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        jobs.give_back(job_id, attempt)
+        job = jobs.get(job_id)
+    log.info("job given back")
+    if job is not None:
+        enqueue(store, job_id, job.kind)
+
+
+def enqueue(store: Store, job_id: str, kind: str) -> None:
+    """Where the queue is away, the reaper does it later."""
+    try:
+        store.queue.enqueue(job_id, kind)
+    except RedisError as error:
+        log.warning("queue unreachable", error=str(error))
+
+
+def _finish(store: Store, job_id: str, attempt: int, status: str, error: dict[str, str] | None = None) -> None:
+    with store.database.write() as session:
+        JobRepository(session).finish(job_id, attempt, status, error)
+    log.info("job ended", status=status, **(error or {}))

@@ -1,0 +1,71 @@
+"""The training job, seen from its worker: a child process does it, this one holds the lease."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+
+import structlog
+
+from store.jobs import JobRepository, LeaseLostError
+from store.tables import Job
+from worker.conclusion import conclude, enqueue
+from worker.lease import JobCanceledError, Lease, WorkerLeavingError
+from worker.process import WorkerContext
+
+LOOK_EVERY_SECONDS = 0.2
+
+log = structlog.get_logger()
+
+
+def supervise(context: WorkerContext, job: Job, lease: Lease) -> None:
+    """Runs the training in a child that records its own end; a child that dies is another's to go on for.
+
+    The child is a process of its own because a GPU's memory is only free for certain when its process is gone; this
+    one imports no torch.
+    """
+    command = [sys.executable, "-m", "worker.train_child", job.id, str(job.attempt), str(os.getpid())]
+    child = subprocess.Popen(command)
+    try:
+        while child.poll() is None:
+            lease.check()
+            try:
+                child.wait(LOOK_EVERY_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+    except (JobCanceledError, WorkerLeavingError, LeaseLostError) as stop:
+        _end(child, context.settings.cancel_grace_seconds / 2)
+        # Also where the child has done so itself: then the job is no longer ours, and nothing changes.
+        conclude(context.store, job.id, job.attempt, partial(_raise, stop))
+        return
+    finally:
+        child.kill()  # on whatever else comes between
+    if child.returncode != 0:
+        log.warning("training process died", exit_status=child.returncode)
+        _bury(context, job)
+
+
+def _end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    """Asks it to save a checkpoint and leave; then makes it leave."""
+    child.terminate()
+    try:
+        child.wait(grace_seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _bury(context: WorkerContext, job: Job) -> None:
+    try:
+        with context.store.database.write() as session:
+            JobRepository(session).bury(job.id, job.attempt, context.settings.max_attempts)
+    except LeaseLostError:
+        log.info("job is no longer ours")
+    else:
+        enqueue(context.store, job.id, job.kind)
