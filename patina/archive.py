@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from shutil import copyfileobj
-from typing import Any
+from typing import IO, Any
 
 from patina.errors import PatinaError
 
@@ -28,10 +28,7 @@ def unpack(pieces: Iterator[bytes], folder: Path, on_file: Callable[[str], None]
                     continue  # folders are made as they are needed; links have no place here
                 target = folder / _harmless(member.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                unfinished = target.with_name(f".{target.name}.part")
-                with unfinished.open("wb") as file:
-                    copyfileobj(content, file)
-                unfinished.replace(target)
+                _write(content, target)
                 if member.name == MANIFEST:
                     lines = [json.loads(line) for line in target.read_text().splitlines()]
                 elif on_file:
@@ -39,6 +36,16 @@ def unpack(pieces: Iterator[bytes], folder: Path, on_file: Callable[[str], None]
     except tarfile.TarError as error:
         raise PatinaError(f"The archive broke off ({error}). Download it again.") from error
     return lines
+
+
+def _write(content: IO[bytes], target: Path) -> None:
+    unfinished = target.with_name(f".{target.name}.part")
+    try:
+        with unfinished.open("wb") as file:
+            copyfileobj(content, file)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _harmless(name: str) -> PurePosixPath:
