@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.kernel import KernelConfig, KernelNetwork
 from models.noise import NoiseConfig, NoiseNetwork
-from models.sampling import apply_kernel, centred_origin, published_origin
+from models.sampling import apply_kernel, centred_origin, published_origin, sample_window
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Latents(NamedTuple):
     kernel: Tensor  # (B, z, 1, 1)
     noise: Tensor  # (B, z, h, w) if noise is spatial, else (B, z, 1, 1)
 
+    def to(self, device: str | torch.device) -> Latents:
+        return Latents(*(latent.to(device) for latent in self))
+
 
 class Degraded(NamedTuple):
     lr: Tensor  # (B, 3, H // s, W // s), neither clamped nor rounded
@@ -61,13 +64,19 @@ class Degradation(nn.Module):
         top = centred_origin(size, self.config.scale) if self.config.centred else published_origin(size)
         return top, top
 
-    def draw_latents(self, batch: int, lr_size: tuple[int, int], generator: torch.Generator) -> Latents:
-        """Latents for images of `lr_size`, (h, w) in low-resolution pixels, on the generator's device."""
+    def draw_latents(
+        self, batch: int, lr_size: tuple[int, int], generator: torch.Generator, *, per_photo: int = 1
+    ) -> Latents:
+        """Latents for images of `lr_size`, (h, w) in low-resolution pixels, on the generator's device.
+
+        Each `per_photo` images in a row are parts of one photo and share what is drawn once for an image.
+        """
         noise = self.config.noise
-        spatial_size = lr_size if noise and noise.spatial else (1, 1)
+        spatial = noise is not None and noise.spatial
+        z, size, shared = (noise.z, lr_size, 1) if noise and spatial else (noise.z if noise else 0, (1, 1), per_photo)
         return Latents(
-            kernel=_normal((batch, self.config.kernel.z, 1, 1), generator),
-            noise=_normal((batch, noise.z if noise else 0, *spatial_size), generator),
+            kernel=_normal((batch // per_photo, self.config.kernel.z, 1, 1), generator).repeat_interleave(per_photo, 0),
+            noise=_normal((batch // shared, z, *size), generator).repeat_interleave(shared, 0),
         )
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
@@ -77,10 +86,17 @@ class Degradation(nn.Module):
         noise: Tensor = self.noise(latents.noise, blurred)
         return noise
 
-    def forward(self, hr: Tensor, latents: Latents) -> Degraded:
-        """hr (B, 3, H, W) in [0, 1] → lr (B, 3, H // s, W // s), kernel and noise."""
+    def forward(self, hr: Tensor, latents: Latents, *, surrounded: bool = False) -> Degraded:
+        """hr (B, 3, H, W) in [0, 1] → lr (B, 3, H // s, W // s), kernel and noise.
+
+        A `surrounded` hr, (B, 3, s·(h−1)+K, s·(w−1)+K) → lr (B, 3, h, w), holds all that its low-resolution pixels are
+        sums of, so that nothing is reflected.
+        """
         kernel = self.kernel(latents.kernel)
-        blurred = apply_kernel(hr, kernel, self.config.scale, self.kernel_origin)
+        if surrounded:
+            blurred = sample_window(hr, kernel, self.config.scale)
+        else:
+            blurred = apply_kernel(hr, kernel, self.config.scale, self.kernel_origin)
         noise = self.draw_noise(latents, blurred)
         return Degraded(blurred + noise, kernel, noise)
 

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import training.loop
+from models.checkpoint import CheckpointError
+from models.edsr import EDSRConfig
+from training.loop import Checkpoint, Progress, Stopped, Trained, train, training_step
+from training.photos import Photos, PhotosError
+from training.presets import PRESET_NAMES, Recipe, preset
+from training.state import State
+
+Both = tuple[Photos, Photos]
+
+
+def small(name: str, scale: int = 4) -> Recipe:
+    recipe = preset(name, scale, device="cpu")
+    return replace(recipe, batch=2 * recipe.per_photo, edsr=EDSRConfig(scale, width=8, blocks=1))
+
+
+def weights(trained: Trained) -> dict[str, Tensor]:
+    return {**trained.degradation.state_dict(), **{f"edsr.{k}": v for k, v in trained.edsr.state_dict().items()}}
+
+
+def same(one: Trained, other: Trained) -> bool:
+    first, second = weights(one), weights(other)
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def snapshot(module: nn.Module) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+def moved(module: nn.Module, before: list[Tensor]) -> list[bool]:
+    return [not torch.equal(now, then) for now, then in zip(module.parameters(), before, strict=True)]
+
+
+@pytest.mark.parametrize(("name", "scale"), list(itertools.product(PRESET_NAMES, [2, 3, 4])))
+def test_every_preset_trains(photos: Both, name: str, scale: int) -> None:
+    trained = train(small(name, scale), *photos, seed=0, max_steps=1)
+    assert trained.steps == 1
+    assert all(torch.isfinite(weight).all() for weight in weights(trained).values())
+    assert not trained.degradation.training
+
+
+def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = small("seed")
+    state = State(recipe, 0, "cpu")
+    clipped, updated = [], []
+    clip, update = torch.nn.utils.clip_grad_norm_, training.loop.update
+
+    def watched_clip(parameters: list[nn.Parameter], limit: float) -> Tensor:
+        clipped.append((len(parameters), limit))
+        return clip(parameters, limit)
+
+    def watched_update(optimizer: torch.optim.Optimizer, loss: Tensor, limit: float | None = None) -> None:
+        before = {name: snapshot(network) for name, network in state.networks.items()}
+        update(optimizer, loss, limit)
+        name = next(name for name, known in state.optimizers.items() if known is optimizer)
+        updated.append(name)
+        for other, network in state.networks.items():
+            assert any(moved(network, before[other])) is (other == name)
+        if name == "degradation":
+            assert all(parameter.grad is None for parameter in state.discriminator.parameters())
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched_clip)
+    monkeypatch.setattr(training.loop, "update", watched_update)
+    before = snapshot(state.edsr)
+    metrics = training_step(state, *photos, 0.0)
+    assert updated == ["degradation", "discriminator", "edsr"]
+    assert clipped == [(len(list(state.degradation.parameters())), 50)]
+    trainable = [parameter.requires_grad for parameter in state.edsr.parameters()]
+    assert moved(state.edsr, before) == trainable
+    assert trainable.count(False) == 4
+    assert all(parameter.requires_grad for parameter in state.discriminator.parameters())
+    assert set(metrics) == {"adversarial", "discriminator", "edsr_l1", "noise_levels"}
+
+
+def test_the_same_seed_is_the_same_model_and_another_is_not(photos: Both) -> None:
+    for name in ("seed", "default"):
+        one, other, third = (train(small(name), *photos, seed=seed, max_steps=3) for seed in (1, 1, 2))
+        assert same(one, other)
+        assert not same(one, third)
+
+
+def test_training_disturbs_no_ones_random_numbers(photos: Both) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(small("default"), *photos, seed=0, max_steps=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("name", ["seed", "default", "ntire2020-track1"])
+def test_a_resumed_run_is_an_unbroken_run(photos: Both, tmp_path: Path, name: str) -> None:
+    unbroken = train(small(name), *photos, seed=1, max_steps=6)
+    path = tmp_path / "checkpoint"
+    steps = itertools.count()
+    with pytest.raises(Stopped):
+        train(
+            small(name),
+            *photos,
+            seed=1,
+            max_steps=6,
+            on_checkpoint=lambda checkpoint: checkpoint.save(path),
+            should_stop=lambda: next(steps) == 3,
+        )
+    resumed = train(small(name), *photos, seed=99, max_steps=6, resume=path)
+    assert resumed.steps == 6
+    assert same(unbroken, resumed)
+    assert [point["step"] for point in resumed.history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_minutes_are_kept_across_a_resume(photos: Both, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    steps = itertools.count()
+    with pytest.raises(Stopped):
+        train(
+            small("default"),
+            *photos,
+            seed=1,
+            max_minutes=0.05,
+            on_checkpoint=lambda checkpoint: checkpoint.save(path),
+            should_stop=lambda: next(steps) == 4,
+        )
+    told: list[Progress] = []
+    started = time.monotonic()
+    trained = train(small("default"), *photos, seed=1, max_minutes=0.05, resume=path, on_progress=told.append)
+    assert time.monotonic() - started < 3
+    assert 3 <= trained.seconds < 3.6
+    assert told[-1].fraction == 1
+    assert told[-1].step == told[-1].total_steps == trained.steps
+    assert all(one.fraction <= other.fraction for one, other in itertools.pairwise(told))
+
+
+def test_checkpoints_come_at_their_time_and_at_the_end(photos: Both) -> None:
+    kept: list[int] = []
+
+    def keep(checkpoint: Checkpoint) -> None:
+        kept.append(checkpoint.step)
+
+    train(small("default"), *photos, seed=1, max_steps=4, on_checkpoint=keep, checkpoint_every_seconds=0)
+    assert kept == [0, 1, 2, 3, 4]
+    kept.clear()
+    train(small("default"), *photos, seed=1, max_steps=4, on_checkpoint=keep)
+    assert kept == [4]
+
+
+def test_the_curve_is_thinned(photos: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.state.CURVE_POINTS", 6)
+    history = train(small("default"), *photos, seed=1, max_steps=17).history
+    assert [point["step"] for point in history] == [4, 8, 12, 16]
+
+
+def test_missing_and_small_photos_are_told(photos: Both, tmp_path: Path) -> None:
+    real, clean = photos
+    recipe = small("default")
+    none = Photos.write(tmp_path / "none", [])
+    tiny = Photos.write(tmp_path / "tiny", [np.zeros((31, 200, 3), np.uint8)])
+    for lr, hr, words in [
+        (none, clean, "no real low-resolution photos"),
+        (real, none, "no clean high-resolution photos"),
+        (tiny, clean, "real low-resolution photos is 32 pixels"),
+        (real, tiny, "clean high-resolution photos is 128 pixels"),
+    ]:
+        with pytest.raises(PhotosError, match=words):
+            train(recipe, lr, hr, seed=0, max_steps=1)
+
+
+def test_a_bad_checkpoint_is_told(photos: Both, tmp_path: Path) -> None:
+    path = tmp_path / "bad"
+    path.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError):
+        train(small("default"), *photos, seed=0, max_steps=1, resume=path)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training.photos import Photos, PhotosError, draw_patches
+
+
+def ramps(folder: Path) -> Photos:
+    """Each pixel tells where it is: (photo, row, column)."""
+    shapes = [(40, 50), (64, 33), (20, 90)]
+    return Photos.write(
+        folder,
+        (
+            np.stack([np.full(shape, index), *np.indices(shape)], 2).astype(np.uint8)
+            for index, shape in enumerate(shapes)
+        ),
+    )
+
+
+def test_photos_come_back_from_their_folder(tmp_path: Path) -> None:
+    written = ramps(tmp_path)
+    opened = Photos(tmp_path)
+    assert len(opened) == 3
+    for index in range(3):
+        np.testing.assert_array_equal(written[index], opened[index])
+    assert opened[2].shape == (20, 90, 3)
+    assert opened[1][63, 32].tolist() == [1, 63, 32]
+
+
+def test_patches_are_of_one_photo_and_lie_in_it(tmp_path: Path) -> None:
+    photos = ramps(tmp_path)
+    patches = draw_patches(photos, 64, 32, torch.Generator().manual_seed(0), per_photo=4, turned=False)
+    assert patches.shape == (64, 3, 32, 32)
+    assert patches.dtype == torch.uint8
+    photo = patches[:, 0].flatten(1)
+    assert (photo == photo[:, :1]).all()
+    assert set(photo[:, 0].tolist()) == {0, 1}  # the third is too small
+    assert (photo[:, 0].view(16, 4) == photo[::4, :1]).all()
+    row, column = patches[:, 1].int(), patches[:, 2].int()
+    assert (row[:, 1:] - row[:, :-1] == 1).all()
+    assert (column[:, :, 1:] - column[:, :, :-1] == 1).all()
+
+
+def test_turned_patches_face_all_ways(tmp_path: Path) -> None:
+    patches = draw_patches(ramps(tmp_path), 200, 32, torch.Generator().manual_seed(0)).int()
+    down, right = patches[:, 1:, 1, 0] - patches[:, 1:, 0, 0], patches[:, 1:, 0, 1] - patches[:, 1:, 0, 0]
+    assert len({(*one, *other) for one, other in zip(down.tolist(), right.tolist(), strict=True)}) == 8
+
+
+def test_margins_reflect_the_photo_beyond_its_border(tmp_path: Path) -> None:
+    photos = Photos.write(tmp_path, [np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)])
+    patch = draw_patches(photos, 1, 32, torch.Generator().manual_seed(0), margin=(5, 7), turned=False)[0]
+    expected = np.pad(photos[0], ((5, 7), (5, 7), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(patch.permute(1, 2, 0).numpy(), expected)
+
+
+def test_the_same_generator_draws_the_same(tmp_path: Path) -> None:
+    photos = ramps(tmp_path)
+    one, other = (draw_patches(photos, 8, 32, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one, other)
+
+
+def test_too_small_photos_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotosError, match="none of 3 photos is 65"):
+        draw_patches(ramps(tmp_path), 1, 65, torch.Generator())
+    with pytest.raises(ValueError, match="a photo is"):
+        Photos.write(tmp_path, [np.zeros((4, 4), np.uint8)])
+    assert len(Photos.write(tmp_path, [])) == 0

@@ -1,0 +1,121 @@
+"""All that changes while a degradation is learned, and how it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.checkpoint import CheckpointError, config_from
+from models.degradation import Degradation
+from models.discriminator import PatchDiscriminator
+from models.edsr import EDSR
+from training.presets import Recipe
+
+CURVE_POINTS = 400
+
+
+@dataclass
+class Curve:
+    """The metrics of a training, a few hundred points of them: every second is dropped when there are too many."""
+
+    points: list[dict[str, float]] = field(default_factory=list)
+    every: int = 1
+
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        if step % self.every == 0:
+            self.points.append({"step": step, **metrics})
+        if len(self.points) > CURVE_POINTS:
+            self.points = self.points[1::2]
+            self.every *= 2
+
+
+class State:
+    """Networks, optimizers, random numbers and clocks."""
+
+    def __init__(self, recipe: Recipe, seed: int, device: str):
+        self.recipe = recipe
+        self.seed = seed
+        self.device = device
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # layers start from torch's own random numbers, which are not ours to move
+            torch.manual_seed(seed)
+            self.degradation = Degradation(recipe.degradation).to(device)
+            self.discriminator = PatchDiscriminator(recipe.discriminator).to(device)
+            self.edsr = EDSR(recipe.edsr).to(device)
+        self.optimizers = {
+            "degradation": _adam(self.degradation, recipe.degradation_rate),
+            "discriminator": _adam(self.discriminator, recipe.discriminator_rate),
+            "edsr": _adam(self.edsr, recipe.edsr_rate),
+        }
+        # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
+        self.generators = {
+            name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
+            for index, name in enumerate(("real", "clean", "latents"))
+        }
+        self.step = 0
+        self.seconds = 0.0
+        self.curve = Curve()
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        return {"degradation": self.degradation, "discriminator": self.discriminator, "edsr": self.edsr}
+
+    def save(self, path: Path) -> None:
+        tensors = {f"generator.{name}": generator.get_state() for name, generator in self.generators.items()}
+        for name, network in self.networks.items():
+            tensors |= {f"{name}.{key}": tensor.detach() for key, tensor in network.state_dict().items()}
+            for index, moments in self.optimizers[name].state_dict()["state"].items():
+                tensors |= {f"optimizer.{name}.{index}.{key}": tensor for key, tensor in moments.items()}
+        description = {
+            "kind": "training",
+            "recipe": dataclasses.asdict(self.recipe),
+            "seed": self.seed,
+            "step": self.step,
+            "seconds": self.seconds,
+            "curve": dataclasses.asdict(self.curve),
+        }
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(tensors, path, metadata={"patina": json.dumps(description, sort_keys=True)})
+
+    @classmethod
+    def load(cls, path: Path, device: str) -> State:
+        """What `save` wrote. Raises CheckpointError for another file, OSError where it cannot be read."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                description = json.loads((file.metadata() or {}).get("patina", "{}"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
+        except (SafetensorError, json.JSONDecodeError) as error:
+            raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
+        if description.get("kind") != "training":
+            raise CheckpointError(f"{path.name} holds {description.get('kind') or 'nothing of ours'}, not a training")
+        state = cls(config_from(Recipe, description["recipe"]), description["seed"], device)
+        for name, network in state.networks.items():
+            network.load_state_dict(_below(tensors, f"{name}."))
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, tensor in _below(tensors, f"optimizer.{name}.").items():
+                index, moment = key.split(".")
+                moments.setdefault(int(index), {})[moment] = tensor
+            optimizer = state.optimizers[name]
+            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        for name, generator in state.generators.items():
+            generator.set_state(tensors[f"generator.{name}"])
+        state.step, state.seconds = description["step"], description["seconds"]
+        state.curve = Curve(**description["curve"])
+        return state
+
+
+def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
+    return torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=rate)
+
+
+def _below(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
