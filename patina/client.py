@@ -119,19 +119,19 @@ class Client:
 
     def wait(self, job: Job, on_progress: OnJob | None = None) -> Job:
         """Until the job has ended. Raises `JobError` unless it succeeded, `LostServiceError` if nobody answers."""
+        told = on_progress or (lambda _: None)
+        told(job)
         answered = time.monotonic()
-        while True:
-            if on_progress:
-                on_progress(job)
-            if not job.unfinished:
-                break
+        while job.unfinished:
             try:
                 job = self.job(job.id, wait=WAIT_SECONDS)
-                answered = time.monotonic()
             except LostServiceError:
                 if time.monotonic() - answered > WAIT_SECONDS + PATIENCE_SECONDS:
                     raise
                 time.sleep(1)
+            else:
+                answered = time.monotonic()
+                told(job)
         if job.status != "succeeded":
             raise JobError(_why(job), job.id, job.status)
         return job
