@@ -18,6 +18,7 @@ from app.uploads.multipart import ReceivedFile
 from config.settings import Settings
 
 CHUNK = 2**20
+ZIP_START = b"PK\3\4"  # also of one that is cut off, which the zip reader would not know for one
 IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError)
@@ -47,7 +48,7 @@ def is_archive(file: ReceivedFile) -> bool:
         head = opened.read(512)
     if head.startswith(IMAGE_STARTS):  # an image with an archive hidden behind its end is an image
         return False
-    if zipfile.is_zipfile(file.path):
+    if _is_zip(file):
         return True
     return (any(head) or file.name.lower().endswith(TAR_SUFFIXES)) and tarfile.is_tarfile(file.path)
 
@@ -98,9 +99,14 @@ def too_large(limit: int) -> str:
     return f"The file has more than {limit:,} bytes; raise PATINA_MAX_FILE_BYTES to allow it."
 
 
+def _is_zip(file: ReceivedFile) -> bool:
+    with file.path.open("rb") as opened:
+        return opened.read(len(ZIP_START)) == ZIP_START or zipfile.is_zipfile(file.path)
+
+
 @contextmanager
 def _opened(archive: ReceivedFile) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
-    if zipfile.is_zipfile(archive.path):
+    if _is_zip(archive):
         with zipfile.ZipFile(archive.path) as zipped:
             yield zipped
     else:

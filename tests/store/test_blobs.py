@@ -1,0 +1,97 @@
+"""Blobs are named by their content, whole or not there, and deleted only when nobody can want them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from store.blobs import Blobs
+from store.datasets import DatasetRepository, NewImage
+from store.jobs import JobRepository, NewItem, NewSample, Progress
+from store.references import collect_garbage
+from store.store import Store
+from store.trained import CheckpointRepository, ModelRepository
+
+
+def age(blobs: Blobs, sha256: str, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(blobs.path(sha256), (then, then))
+
+
+def test_put_and_read(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    sha256 = blobs.put(b"patina")
+    assert sha256 == hashlib.sha256(b"patina").hexdigest()
+    assert blobs.read(sha256) == b"patina"
+    assert blobs.size(sha256) == 6
+    assert b"".join(blobs.chunks(sha256)) == b"patina"
+    assert list(blobs.temporary.iterdir()) == []
+
+
+def test_scratch_leaves_nothing_but_what_was_adopted(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    with blobs.scratch() as folder:
+        (folder / "kept").write_bytes(b"kept")
+        (folder / "left").write_bytes(b"left")
+        sha256 = blobs.put_file(folder / "kept")
+    assert blobs.read(sha256) == b"kept"
+    assert list(blobs.temporary.iterdir()) == []
+
+
+def test_garbage_is_what_is_old_and_named_by_no_record(store: Store) -> None:
+    blobs = store.blobs
+    named = {what: blobs.put(what.encode()) for what in ("image", "item", "sample", "model", "checkpoint")}
+    old, young = blobs.put(b"old garbage"), blobs.put(b"young garbage")
+    for sha256 in (*named.values(), old):
+        age(blobs, sha256, 100)
+    with store.database.write() as session:
+        datasets, jobs = DatasetRepository(session), JobRepository(session)
+        dataset = datasets.create("photos", 4)
+        datasets.add_images(dataset.id, "lr", [NewImage("a.png", named["image"], 1, 1)])
+        job = jobs.create("degrade", dataset_id=dataset.id, model_id=None, parameters={}, unit="samples", total=1)
+        jobs.add_items(job.id, [("a", NewItem("a.png", named["item"]))])
+        claimed = jobs.claim(job.id, "worker", 10)
+        assert claimed is not None
+        sample = NewSample(0, 0, {"lr": named["sample"]})
+        jobs.record(job.id, claimed.attempt, Progress(1, 1, None, None), [sample])
+        CheckpointRepository(session).put(job.id, step=1, seconds=1, sha256=named["checkpoint"])
+        ModelRepository(session).create(
+            dataset_id=dataset.id,
+            job_id=job.id,
+            preset="default",
+            scale=4,
+            kernel_origin=(-8, -8),
+            steps=1,
+            seconds=1,
+            files={"degrader.safetensors": named["model"]},
+            history=[],
+        )
+    assert collect_garbage(store.database, blobs, older_than_seconds=50) == 1
+    assert not blobs.path(old).exists()
+    assert blobs.path(young).exists()
+    assert all(blobs.path(sha256).exists() for sha256 in named.values())
+
+
+def test_a_blob_that_is_put_again_is_young_again(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    sha256 = blobs.put(b"patina")
+    age(blobs, sha256, 100)
+    assert list(blobs.older_than(50)) == [sha256]
+    blobs.put(b"patina")
+    assert blobs.delete_older([sha256], 50) == 0
+    assert blobs.read(sha256) == b"patina"
+
+
+def test_sweeping_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    left = blobs.temporary / "left"
+    left.mkdir()
+    (left / "part-0").write_bytes(b"half of an upload")
+    blobs.sweep_temporary(50)
+    assert left.exists()
+    then = time.time() - 100
+    os.utime(left, (then, then))
+    blobs.sweep_temporary(50)
+    assert not left.exists()

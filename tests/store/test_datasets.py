@@ -1,0 +1,58 @@
+"""Datasets and their images; on both databases."""
+
+from __future__ import annotations
+
+from store.datasets import DatasetRepository, NewImage
+from store.jobs import JobRepository
+from store.store import Store
+
+
+def new_image(number: int) -> NewImage:
+    return NewImage(f"{number}.png", f"{number:064x}", 64, 48)
+
+
+def test_the_same_content_is_one_image_within_a_role(store: Store) -> None:
+    with store.database.write() as session:
+        datasets = DatasetRepository(session)
+        dataset = datasets.create("photos", 4)
+        first = datasets.add_images(dataset.id, "lr", [new_image(1), new_image(2), new_image(1)])
+    with store.database.write() as session:
+        again = DatasetRepository(session).add_images(dataset.id, "lr", [new_image(2), new_image(3)])
+        DatasetRepository(session).add_images(dataset.id, "hr", [new_image(1)])
+    assert first[0].id == first[2].id
+    assert again[0].id == first[1].id
+    with store.database.read() as session:
+        datasets = DatasetRepository(session)
+        assert datasets.image_counts([dataset.id]) == {(dataset.id, "lr"): 3, (dataset.id, "hr"): 1}
+        assert [image.name for image in datasets.images(dataset.id, role="lr")] == ["1.png", "2.png", "3.png"]
+
+
+def test_deleting_takes_everything_of_the_dataset_along(store: Store) -> None:
+    with store.database.write() as session:
+        datasets = DatasetRepository(session)
+        kept, gone = datasets.create("kept", 4), datasets.create("gone", 2)
+        for dataset in (kept, gone):
+            datasets.add_images(dataset.id, "lr", [new_image(1)])
+            JobRepository(session).create(
+                "train", dataset_id=dataset.id, model_id=None, parameters={}, unit="steps", total=1
+            )
+    with store.database.write() as session:
+        DatasetRepository(session).delete(gone.id)
+    with store.database.read() as session:
+        datasets = DatasetRepository(session)
+        assert datasets.get(gone.id) is None
+        assert datasets.images(gone.id) == []
+        assert len(datasets.images(kept.id)) == 1
+        jobs = JobRepository(session).page(before=None, limit=10, status=None, kind=None, dataset_id=None)
+        assert [job.dataset_id for job in jobs] == [kept.id]
+
+
+def test_pages_are_newest_first_and_complete(store: Store) -> None:
+    with store.database.write() as session:
+        made = [DatasetRepository(session).create(f"{number}", 4).id for number in range(5)]
+    seen: list[str] = []
+    with store.database.read() as session:
+        while page := DatasetRepository(session).page(before=seen[-1] if seen else None, limit=2):
+            seen += [dataset.id for dataset in page]
+    assert sorted(seen) == sorted(made)
+    assert seen == sorted(seen, reverse=True)

@@ -1,0 +1,189 @@
+"""Who may work on a job, and whose results count; on both databases."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from store.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.store import Store
+
+LEASE = 30.0
+MAX_DEATHS = 3
+
+
+def make_job(store: Store, items: int = 2) -> str:
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=items)
+        jobs.add_items(job.id, [(f"image{i}", NewItem(f"image{i}.png", f"{i:064x}")) for i in range(items)])
+        return job.id
+
+
+def claim(store: Store, job_id: str, lease: float = LEASE) -> int | None:
+    with store.database.write() as session:
+        job = JobRepository(session).claim(job_id, "a worker", lease)
+        return job.attempt if job else None
+
+
+def status(store: Store, job_id: str) -> str:
+    with store.database.read() as session:
+        job = JobRepository(session).get(job_id)
+        assert job is not None
+        return job.status
+
+
+def record(store: Store, job_id: str, attempt: int, *samples: NewSample) -> None:
+    with store.database.write() as session:
+        JobRepository(session).record(job_id, attempt, Progress(len(samples), 2, 1.0, 1.0), samples)
+
+
+def test_only_one_worker_gets_a_job(store: Store) -> None:
+    job_id = make_job(store)
+    assert claim(store, job_id) == 1
+    assert claim(store, job_id) is None
+    assert status(store, job_id) == "running"
+
+
+def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_can_change_nothing(store: Store) -> None:
+    job_id = make_job(store)
+    first = claim(store, job_id, lease=0.01)
+    assert first is not None
+    time.sleep(0.05)
+    with store.database.write() as session:
+        assert JobRepository(session).reap(MAX_DEATHS) == [job_id]
+    second = claim(store, job_id)
+    assert second == first + 1
+    with pytest.raises(LeaseLostError):
+        record(store, job_id, first, NewSample(0, 0, {"lr": "a"}))
+    with pytest.raises(LeaseLostError), store.database.write() as session:
+        JobRepository(session).renew(job_id, first, LEASE)
+    with pytest.raises(LeaseLostError), store.database.write() as session:
+        JobRepository(session).finish(job_id, first, "succeeded")
+    with store.database.read() as session:
+        assert JobRepository(session).finished_samples(job_id) == set()
+    record(store, job_id, second, NewSample(0, 0, {"lr": "a"}))
+    with store.database.read() as session:
+        assert JobRepository(session).finished_samples(job_id) == {(0, 0)}
+
+
+def test_a_renewed_lease_does_not_run_out(store: Store) -> None:
+    job_id = make_job(store)
+    attempt = claim(store, job_id, lease=0.01)
+    assert attempt is not None
+    with store.database.write() as session:
+        JobRepository(session).renew(job_id, attempt, LEASE)
+    time.sleep(0.05)
+    with store.database.write() as session:
+        assert JobRepository(session).reap(MAX_DEATHS) == []
+    assert status(store, job_id) == "running"
+
+
+def test_a_job_that_kills_every_worker_fails_in_the_end(store: Store) -> None:
+    job_id = make_job(store)
+    for _ in range(MAX_DEATHS):
+        assert status(store, job_id) == "queued"
+        assert claim(store, job_id, lease=0.001)
+        time.sleep(0.02)
+        with store.database.write() as session:
+            JobRepository(session).reap(MAX_DEATHS)
+    with store.database.read() as session:
+        job = JobRepository(session).get(job_id)
+        assert job is not None
+        assert job.status == "failed"
+        assert job.error is not None
+        assert job.error["code"] == "worker_died"
+
+
+def test_burying_queues_again_and_fails_after_so_many(store: Store) -> None:
+    job_id = make_job(store)
+    for deaths in range(1, MAX_DEATHS + 1):
+        attempt = claim(store, job_id)
+        assert attempt is not None
+        with store.database.write() as session:
+            JobRepository(session).bury(job_id, attempt, MAX_DEATHS)
+        assert status(store, job_id) == ("failed" if deaths == MAX_DEATHS else "queued")
+
+
+def test_cancel_of_a_queued_job_is_at_once_and_of_a_running_one_a_request(store: Store) -> None:
+    waiting, running = make_job(store), make_job(store)
+    attempt = claim(store, running)
+    assert attempt is not None
+    for job_id in (waiting, running):
+        with store.database.write() as session:
+            JobRepository(session).request_cancel(job_id)
+    assert status(store, waiting) == "canceled"
+    assert claim(store, waiting) is None
+    assert status(store, running) == "running"
+    with store.database.write() as session:
+        assert JobRepository(session).renew(running, attempt, LEASE) is True
+
+
+def test_a_canceled_job_whose_worker_dies_is_canceled_and_not_run_again(store: Store) -> None:
+    job_id = make_job(store)
+    assert claim(store, job_id, lease=0.001)
+    with store.database.write() as session:
+        JobRepository(session).request_cancel(job_id)
+    time.sleep(0.02)
+    with store.database.write() as session:
+        JobRepository(session).reap(MAX_DEATHS)
+    assert status(store, job_id) == "canceled"
+
+
+def test_cancel_leaves_a_finished_job_as_it_is(store: Store) -> None:
+    job_id = make_job(store)
+    attempt = claim(store, job_id)
+    assert attempt is not None
+    with store.database.write() as session:
+        JobRepository(session).finish(job_id, attempt, "succeeded")
+    with store.database.write() as session:
+        JobRepository(session).request_cancel(job_id)
+    assert status(store, job_id) == "succeeded"
+
+
+def test_retry_keeps_what_is_done_and_tries_anew_what_failed(store: Store) -> None:
+    job_id = make_job(store)
+    attempt = claim(store, job_id)
+    assert attempt is not None
+    record(
+        store, job_id, attempt, NewSample(0, 0, {"lr": "a"}), NewSample(1, 0, {}, code="corrupt_image", message="...")
+    )
+    with store.database.write() as session:
+        assert JobRepository(session).retry(job_id) is False  # it is running
+        JobRepository(session).finish(job_id, attempt, "failed", {"code": "x", "message": "y"})
+    with store.database.write() as session:
+        assert JobRepository(session).retry(job_id) is True
+    with store.database.read() as session:
+        jobs = JobRepository(session)
+        job = jobs.get(job_id)
+        assert job is not None
+        assert (job.status, job.error, job.finished, job.ok, job.failed) == ("queued", None, None, 1, 0)
+        assert jobs.finished_samples(job_id) == {(0, 0)}
+
+
+def test_counts_and_samples_are_written_together(store: Store) -> None:
+    job_id = make_job(store)
+    attempt = claim(store, job_id)
+    assert attempt is not None
+    record(store, job_id, attempt, NewSample(0, 0, {"lr": "a"}))
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+        record(store, job_id, attempt, NewSample(1, 0, {"lr": "b"}), NewSample(0, 0, {"lr": "a"}))
+    with store.database.read() as session:
+        job = JobRepository(session).get(job_id)
+        assert job is not None
+        assert job.ok == 1
+        assert JobRepository(session).finished_samples(job_id) == {(0, 0)}
+
+
+def test_samples_are_paged_in_order(store: Store) -> None:
+    job_id = make_job(store)
+    attempt = claim(store, job_id)
+    assert attempt is not None
+    wanted = [(position, sample) for position in range(2) for sample in range(3)]
+    record(store, job_id, attempt, *(NewSample(position, sample, {"lr": "a"}) for position, sample in reversed(wanted)))
+    seen: list[tuple[int, int]] = []
+    with store.database.read() as session:
+        while page := JobRepository(session).samples(job_id, after=seen[-1] if seen else None, limit=4):
+            seen += [(sample.position, sample.sample) for sample, _ in page]
+    assert seen == wanted

@@ -1,0 +1,186 @@
+"""The whole service as `patina up` runs it, with real processes that tests may kill."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import torch
+
+from config.settings import Settings
+from models.checkpoint import save_degradation, save_edsr
+from models.degradation import Degradation, DegradationConfig
+from models.edsr import EDSR, EDSRConfig
+from store.store import Store
+from store.trained import ModelRepository
+
+READY_SECONDS = 60
+JOB_SECONDS = 120
+LEASE_SECONDS = 3
+
+
+@dataclass
+class Service:
+    http: httpx.Client
+    process: subprocess.Popen[bytes]
+    settings: Settings
+    log: Path
+
+    def dataset(self, lr: dict[str, bytes] | None = None, hr: dict[str, bytes] | None = None) -> str:
+        dataset = str(self._ok(self.http.post("/datasets", json={"name": "photos", "scale": 4}))["id"])
+        for role, files in (("lr", lr), ("hr", hr)):
+            if files:
+                parts = [("files", (name, data)) for name, data in files.items()]
+                self._ok(self.http.post(f"/datasets/{dataset}/images", params={"role": role}, files=parts))
+        return dataset
+
+    def model(self, dataset: str) -> str:
+        """Small networks with random weights, recorded as a training would."""
+        store = Store.open(self.settings)
+        degradation, edsr = Degradation(DegradationConfig(4)), EDSR(EDSRConfig(4, width=16, blocks=4))
+        generator = torch.Generator().manual_seed(0)
+        for parameter in degradation.parameters():  # as they are built, they give the same for every z
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+        with store.blobs.scratch() as folder:
+            save_degradation(degradation, folder / "degrader")
+            save_edsr(edsr, folder / "sr")
+            files = {
+                "degrader.safetensors": store.blobs.put_file(folder / "degrader"),
+                "sr.safetensors": store.blobs.put_file(folder / "sr"),
+            }
+        with store.database.write() as session:
+            model = ModelRepository(session).create(
+                dataset_id=dataset,
+                job_id=f"job-{dataset}"[:26],
+                preset="seed",
+                scale=4,
+                kernel_origin=degradation.kernel_origin,
+                steps=1,
+                seconds=1.0,
+                files=files,
+                history=[],
+            )
+        store.close()
+        return model.id
+
+    def degrade(self, dataset: str, files: dict[str, bytes], **fields: object) -> str:
+        parts = [("files", (name, data)) for name, data in files.items()]
+        return str(self._ok(self.http.post(f"/datasets/{dataset}/degrade", files=parts, data=fields))["id"])
+
+    def sr(self, dataset: str, files: dict[str, bytes], **fields: object) -> str:
+        parts = [("files", (name, data)) for name, data in files.items()]
+        return str(self._ok(self.http.post("/sr", files=parts, data={"dataset": dataset, **fields}))["id"])
+
+    def train(self, dataset: str, **settings: object) -> str:
+        return str(self._ok(self.http.post(f"/datasets/{dataset}/train", json=settings))["id"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self._ok(self.http.get(f"/jobs/{job_id}"))
+
+    def until_at_work(self, job_id: str, done: int) -> dict[str, Any]:
+        """The job as soon as so much of it is done; it must not be finished yet."""
+        return self._until(job_id, lambda job: job["progress"]["done"] >= done)
+
+    def until_finished(self, job_id: str) -> dict[str, Any]:
+        return self._until(job_id, lambda job: job["status"] not in ("queued", "running"))
+
+    def _until(self, job_id: str, enough: Any) -> dict[str, Any]:
+        end = time.monotonic() + JOB_SECONDS
+        while not enough(job := self.job(job_id)):
+            assert time.monotonic() < end, f"{job}\n{self.log.read_text()[-5000:]}"
+            time.sleep(0.05)
+        return job
+
+    def archive(self, job_id: str) -> dict[str, bytes]:
+        answer = self.http.get(f"/jobs/{job_id}/archive", params={"format": "tar"}).raise_for_status()
+        with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+            members = [(member.name, archive.extractfile(member)) for member in archive]
+            return {name: file.read() for name, file in members if file}
+
+    def pid(self, *words: str) -> int:
+        """The process of the service whose command line holds all of these words."""
+        end = time.monotonic() + READY_SECONDS
+        while time.monotonic() < end:
+            for process in psutil.Process(self.process.pid).children(recursive=True):
+                try:
+                    if all(word in process.cmdline() for word in words):
+                        return int(process.pid)
+                except psutil.NoSuchProcess:
+                    continue
+            time.sleep(0.05)
+        raise AssertionError(f"no process {words}")
+
+    def kill(self, *words: str) -> int:
+        """kill -9; gives the process id that was."""
+        pid = self.pid(*words)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def logged(self, **fields: object) -> list[dict[str, Any]]:
+        """The log's lines that have these fields."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if fields.items() <= line.items()]
+
+    @staticmethod
+    def _ok(answer: httpx.Response) -> dict[str, Any]:
+        assert answer.is_success, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+
+@contextmanager
+def running_service(data_dir: Path, **environment: str) -> Iterator[Service]:
+    """`patina up` on a free port, ready for work; Ctrl-C at the end."""
+    log = data_dir.parent / f"{data_dir.name}.log"
+    more = {
+        "PATINA_DATA_DIR": str(data_dir),
+        "PATINA_LEASE_SECONDS": str(LEASE_SECONDS),
+        "PATINA_REAP_EVERY_SECONDS": "0.5",
+        "PATINA_CHECKPOINT_EVERY_SECONDS": "1",
+        "PATINA_LOG_JSON": "true",
+        **environment,
+    }
+    for name in ("PATINA_REDIS_URL", "PATINA_DATABASE_URL", "PATINA_API"):
+        os.environ.pop(name, None)
+    with log.open("ab") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "patina", "up", "--port", "0"],
+            env=os.environ | more,
+            stdout=written,
+            stderr=written,
+        )
+    try:
+        url = _url_when_ready(process, data_dir, log)
+        settings = Settings(data_dir=data_dir, database_url=environment.get("PATINA_DATABASE_URL"))
+        with httpx.Client(base_url=url, timeout=60) as http:
+            yield Service(http, process, settings, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def _url_when_ready(process: subprocess.Popen[bytes], data_dir: Path, log: Path) -> str:
+    end = time.monotonic() + READY_SECONDS
+    note = data_dir / "service.json"
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            url = str(json.loads(note.read_text())["url"])
+            if httpx.get(f"{url}/ready").status_code == 200:
+                return url
+        except (OSError, ValueError, httpx.HTTPError):
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"not ready:\n{log.read_text()[-5000:]}")
