@@ -21,6 +21,11 @@ class JobQueue:
     def __init__(self, url: str):
         # Short timeouts: a request must not hang because the queue is away; the reaper makes up for it.
         self.redis = Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
+        self._url = url
+
+    def listening_connection(self) -> Redis:
+        """For a worker, which waits for minutes on an empty queue; RQ sets the timeout that goes with that."""
+        return Redis.from_url(self._url, socket_connect_timeout=2)
 
     def queue(self, name: str) -> Queue:
         return Queue(name, connection=self.redis, serializer=JSONSerializer)

@@ -52,7 +52,7 @@ def work(settings: Settings, queue: str) -> None:
     log.info("worker ready", queue=queue, worker=context.name)
     worker = _Worker(
         [queue],
-        connection=context.store.queue.redis,
+        connection=context.store.queue.listening_connection(),
         serializer=JSONSerializer,
         name=context.name,
         log_job_description=False,
