@@ -7,20 +7,21 @@ RUN useradd --system --uid 10001 --create-home patina && install -d -o patina -g
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/patina \
     PATINA_DATA_DIR=/data PATINA_HOST=0.0.0.0
 
-# The packages, which change seldom, come before the source, which changes often.
+# The packages, which change seldom, come before the source, which changes often and is found by PYTHONPATH.
 FROM base AS packages
 WORKDIR /build
 RUN python -m venv /opt/venv
 COPY pyproject.toml constraints.txt README.md ./
-RUN pip install --no-cache-dir --no-compile -c constraints.txt . && pip uninstall --yes patina
+RUN pip install --no-cache-dir -c constraints.txt .
 
 FROM packages AS worker-packages
 ARG TORCH_INDEX=
-RUN pip install --no-cache-dir --no-compile ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt torch
+RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt torch
 
 FROM base AS api
 COPY --from=packages /opt/venv /opt/venv
 COPY . /opt/patina
+RUN python -m compileall -q /opt/patina
 USER patina
 WORKDIR /data
 VOLUME /data
@@ -33,6 +34,7 @@ FROM base AS worker
 ENV OMP_WAIT_POLICY=PASSIVE
 COPY --from=worker-packages /opt/venv /opt/venv
 COPY . /opt/patina
+RUN python -m compileall -q /opt/patina
 USER patina
 WORKDIR /data
 VOLUME /data
