@@ -66,27 +66,36 @@ def test_an_sr_job_outlives_its_worker(service: Service, dataset: str) -> None:
     assert without_manifest(service.archive(job_id)) == without_manifest(service.archive(undisturbed))
 
 
+def start_training(service: Service, dataset: str) -> str:
+    return service.train(dataset, max_steps=6, seed=2)
+
+
+def weights(service: Service, job_id: str) -> list[bytes]:
+    job = service.until_finished(job_id)
+    assert job["status"] == "succeeded", job
+    names = ("degrader.safetensors", "sr.safetensors")
+    return [service.http.get(f"/models/{job['model']}/files/{name}").content for name in names]
+
+
+@pytest.fixture(scope="module")
+def unbroken_weights(service: Service, dataset: str) -> list[bytes]:
+    return weights(service, start_training(service, dataset))
+
+
 @pytest.mark.parametrize("victim", [TRAIN_WORKER, TRAIN_CHILD])
 def test_a_training_goes_on_from_its_checkpoint_to_the_same_weights(
-    service: Service, dataset: str, victim: tuple[str, ...]
+    service: Service, dataset: str, unbroken_weights: list[bytes], victim: tuple[str, ...]
 ) -> None:
-    def weights(job_id: str) -> list[bytes]:
-        job = service.until_finished(job_id)
-        assert job["status"] == "succeeded", job
-        names = ("degrader.safetensors", "sr.safetensors")
-        return [service.http.get(f"/models/{job['model']}/files/{name}").content for name in names]
-
-    unbroken = weights(service.train(dataset, max_steps=12, seed=2))
-    job_id = service.train(dataset, max_steps=12, seed=2)
+    job_id = start_training(service, dataset)
     while not service.logged(job=job_id, event="checkpoint kept"):
         time.sleep(0.05)
     child = service.pid(*TRAIN_CHILD)
     service.kill(*victim)
-    resumed = weights(job_id)
+    resumed = weights(service, job_id)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
     assert service.job(job_id)["attempt"] == 2
     assert service.logged(job=job_id, event="going on from a checkpoint")
-    assert resumed == unbroken
+    assert resumed == unbroken_weights
 
 
 def test_a_worker_that_is_told_to_leave_hands_its_job_back_at_once(service: Service, dataset: str) -> None:
