@@ -30,6 +30,11 @@ def png(height: int, width: int, seed: int = 0) -> bytes:
     return encoded(picture(height, width, seed))
 
 
+def photos(count: int, side: int, seed: int = 0) -> dict[str, bytes]:
+    """Square PNG files, 0.png, 1.png, …"""
+    return {f"{n}.png": png(side, side, seed + n) for n in range(count)}
+
+
 def zipped(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

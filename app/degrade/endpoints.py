@@ -13,9 +13,8 @@ from app.datasets.service import require
 from app.degrade import service
 from app.degrade.schemas import DEGRADE_BODY, DegradeIn
 from app.dependencies import SettingsOfApp, StoreOfApp
-from app.jobs.responses import answer_accepted
+from app.jobs.responses import REFUSALS, answer_accepted
 from app.jobs.schemas import JobOut
-from app.problems import problem_responses
 from app.uploads.fields import read_fields
 from app.uploads.multipart import receive_form
 
@@ -26,14 +25,7 @@ router = APIRouter(prefix="/datasets", tags=["degrade"])
     "/{dataset_id}/degrade",
     status_code=HTTPStatus.ACCEPTED,
     summary="Make low-resolution / kernel / noise triplets from clean images",
-    responses=problem_responses(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-    ),
+    responses=REFUSALS,
     openapi_extra=DEGRADE_BODY,
 )
 async def degrade(

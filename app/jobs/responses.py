@@ -10,10 +10,20 @@ from fastapi import Response
 from app.jobs import service
 from app.jobs.schemas import JobOut
 from app.jobs.waiting import until_finished
+from app.problems import problem_responses
 from store.store import Store
 
 RETRY_AFTER_SECONDS = 1
 LONGEST_WAIT_SECONDS = 60
+# What a call that takes files and makes a job of them may answer instead.
+REFUSALS = problem_responses(
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
 
 
 def accept_headers(job: JobOut) -> dict[str, str]:

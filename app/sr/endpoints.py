@@ -9,9 +9,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Request, Response
 
 from app.dependencies import SettingsOfApp, StoreOfApp
-from app.jobs.responses import answer_accepted
+from app.jobs.responses import REFUSALS, answer_accepted
 from app.jobs.schemas import JobOut
-from app.problems import problem_responses
 from app.sr import service
 from app.sr.schemas import SR_BODY, SrIn
 from app.uploads.fields import read_fields
@@ -24,14 +23,7 @@ router = APIRouter(tags=["sr"])
     "/sr",
     status_code=HTTPStatus.ACCEPTED,
     summary="Super-resolve images",
-    responses=problem_responses(
-        HTTPStatus.BAD_REQUEST,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.CONFLICT,
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-    ),
+    responses=REFUSALS,
     openapi_extra=SR_BODY,
 )
 async def super_resolve(

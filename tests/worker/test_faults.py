@@ -12,21 +12,10 @@ import psutil
 import pytest
 from redis import Redis
 
-from tests.pictures import png
+from tests.pictures import photos
 from tests.worker.service import Service, running_service
 
 WARM_WORKER, TRAIN_WORKER, TRAIN_CHILD = ("worker", "warm"), ("worker", "train"), ("worker.train_child",)
-
-
-def photos(count: int, side: int, seed: int = 0) -> dict[str, bytes]:
-    return {f"{n}.png": png(side, side, seed + n) for n in range(count)}
-
-
-@pytest.fixture(scope="module")
-def dataset(service: Service) -> str:
-    dataset = service.dataset(lr=photos(3, 48), hr=photos(3, 160, seed=10))
-    service.model(dataset)
-    return dataset
 
 
 def without_manifest(members: dict[str, bytes]) -> dict[str, bytes]:

@@ -11,22 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pictures import encoded, picture, png
+from tests.pictures import encoded, photos, picture, png
 from tests.worker.service import Service
 
 CANCEL_SECONDS = 5
-
-
-def photos(count: int, side: int, seed: int = 0) -> dict[str, bytes]:
-    return {f"{n}.png": png(side, side, seed + n) for n in range(count)}
-
-
-@pytest.fixture(scope="module")
-def dataset(service: Service) -> str:
-    """A dataset with photos to train on and a model that need not be trained first."""
-    dataset = service.dataset(lr=photos(3, 48), hr=photos(3, 160, seed=10))
-    service.model(dataset)
-    return dataset
 
 
 def by_direct_summation(hr: np.ndarray[Any, Any], line: dict[str, Any], files: dict[str, bytes]) -> Any:
