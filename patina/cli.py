@@ -12,13 +12,14 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from config.logging import configure_logging
 from config.settings import settings
 from patina.answers import Job, RejectedFile
 from patina.client import Client
-from patina.errors import LostServiceError, PatinaError
+from patina.errors import LostServiceError, PatinaError, ServiceError
+from patina.photo_files import photo_files
 from patina.progress import tracking
 from patina.service import Service, service
 from patina.up import up as run_service
@@ -77,12 +78,18 @@ def train(
     api: Api = None,
 ) -> None:
     """Learn from real low-resolution photos LR and clean photos --hr how the real ones lost their quality."""
+    for paths in (lr, hr):
+        photo_files(paths)  # complains before anything is made
     with _client(api) as (patina, at):
         dataset = patina.create_dataset(name or lr[0].resolve().stem, scale)
-        for role, paths, title in (("lr", lr, "Real photos"), ("hr", hr, "Clean photos")):
-            with tracking(console, title) as tracker:
-                _show_rejected(patina.upload(dataset.id, role, paths, tracker.count))
-        job = patina.train(dataset.id, preset=preset, max_minutes=minutes, max_steps=steps, seed=seed)
+        try:
+            for role, paths, title in (("lr", lr, "Real photos"), ("hr", hr, "Clean photos")):
+                with tracking(console, title) as tracker:
+                    _show_rejected(patina.upload(dataset.id, role, paths, tracker.count))
+            job = patina.train(dataset.id, preset=preset, max_minutes=minutes, max_steps=steps, seed=seed)
+        except ServiceError:  # nothing will come of it
+            patina.delete_dataset(dataset.id)
+            raise
         job = _finish(patina, at, job, "Training")
         console.print(f"Trained model {job.model} of dataset {dataset.id} ({dataset.name}). Now, for example:")
         console.print(f"  patina degrade CLEAN_PHOTOS --dataset {dataset.id}", highlight=False)
@@ -150,6 +157,8 @@ def jobs(
                 errors.print(f"[red]{job.error.get('message')}", highlight=False)
             if out:
                 _fetch(patina, job, out)
+            if job.status != "succeeded":
+                raise typer.Exit(FAILED)
 
 
 @cli.command()
@@ -188,7 +197,10 @@ def _finish(patina: Client, at: Service, job: Job, title: str) -> Job:
             return patina.wait(job, tracker.job)
     except KeyboardInterrupt:
         if at.own:
-            errors.print("\nStopping. The job is kept, and goes on with the next `patina up` or any other command.")
+            errors.print(
+                "\nStopping. The job is kept and goes on with the next `patina up`; or now, with:", highlight=False
+            )
+            errors.print(f"  patina jobs {job.id}", highlight=False)
         else:
             target = f" --api {at.url}" if "PATINA_API" not in os.environ else ""
             errors.print(f"\nThe job goes on. To follow it:  patina jobs {job.id}{target}", highlight=False)
@@ -199,20 +211,18 @@ def _finish(patina: Client, at: Service, job: Job, title: str) -> Job:
 
 
 def _fetch(patina: Client, job: Job, folder: Path) -> None:
+    fetched: list[str] = []
     with tracking(console, "Fetching") as tracker:
-        total = sum(job.counts.values()) or None
-        fetched = 0
 
-        def count(_name: str) -> None:
-            nonlocal fetched
-            fetched += 1
-            tracker.count(fetched)
+        def count(name: str) -> None:
+            fetched.append(name)
+            tracker.count(len(fetched))
 
         lines = patina.download(job.id, folder, count)
     failed = [line for line in lines if line["status"] != "ok"]
     for line in failed:
         errors.print(f"[red]{line['source']}:[/] {line.get('message')}", highlight=False)
-    console.print(f"{len(lines) - len(failed)} of {total or len(lines)} results are in {folder}", highlight=False)
+    console.print(f"{len(lines) - len(failed)} of {len(lines)} results are in {folder}", highlight=False)
     if failed:
         raise typer.Exit(FAILED)
 
@@ -231,7 +241,7 @@ def _show_rejected(rejected: list[RejectedFile]) -> None:
 
 
 def _table(found: list[Job]) -> Table:
-    table = Table("ID", "Kind", "Status", "Done", "Made", box=None)
+    table = Table(Column("ID", no_wrap=True, min_width=26), "Kind", "Status", "Done", "Made", box=None, pad_edge=False)
     colours = {"succeeded": "green", "failed": "red", "running": "cyan"}
     for job in found:
         colour = colours.get(job.status, "default")

@@ -25,7 +25,8 @@ class Tracker:
         self._bars = bars
         self._task: TaskID | None = bars.add_task(title, total=None, figures="") if bars else None
         self._started = time.monotonic()
-        self._said = 0.0
+        self._said = ""
+        self._said_at = self._started
 
     def count(self, done: int, total: int | None = None, unit: str = "files") -> None:
         """Of what this process does itself; the rate is its own since the beginning."""
@@ -43,11 +44,12 @@ class Tracker:
         self._show(progress, _figures(progress))
 
     def _show(self, progress: Progress, figures: str) -> None:
-        finished = progress.total and progress.done >= progress.total
         if self._bars and self._task is not None:
             self._bars.update(self._task, completed=progress.done, total=progress.total or None, figures=figures)
-        elif finished or time.monotonic() - self._said >= PLAIN_SECONDS:
-            self._said = time.monotonic()
+            return
+        finished = progress.total and progress.done >= progress.total and figures != self._said
+        if finished or time.monotonic() - self._said_at >= PLAIN_SECONDS:
+            self._said, self._said_at = figures, time.monotonic()
             self._console.print(f"{self._title}: {figures}", highlight=False)
 
 

@@ -1,0 +1,173 @@
+"""The command line as a person uses it, in a pipe: with a service that runs, and with one started for the purpose."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patina.child import PYTHON
+from tests.patina.conftest import Up, alive, descendants, soon
+
+
+def photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Coarse random pictures: there is something to learn, and a PNG of each is small."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(count)
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("photos") / "real", 4, (48, 40))
+
+
+@pytest.fixture(scope="module")
+def hr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("photos") / "clean", 3, (192, 160))
+
+
+def said(result: subprocess.CompletedProcess[str]) -> str:
+    return " ".join((result.stdout + result.stderr).split())
+
+
+def test_nothing_trained_yet(up: Up, service: Up, lr: Path) -> None:
+    # A service that is named but is not there, and one that has no model.
+    assert "Nothing answers at http://127.0.0.1:9" in said(up.command("sr", str(lr), "--api", "http://127.0.0.1:9"))
+    refused = service.command("sr", str(lr))
+    assert refused.returncode == 1
+    assert "Train first: patina train" in said(refused)
+
+
+def test_trains_degrades_and_super_resolves(service: Up, lr: Path, hr: Path, tmp_path: Path) -> None:
+    trained = service.command("train", str(lr), "--hr", str(hr), "--steps", "2", "--name", "tiny", "--seed", "1")
+    assert trained.returncode == 0, said(trained)
+    assert "Training: 2/2 steps" in trained.stdout
+    dataset = re.search(r"--dataset (\S+)", trained.stdout)
+    assert dataset
+
+    made = service.command("degrade", str(hr), "--samples", "2", "--seed", "3", "--out", str(tmp_path / "made"))
+    assert made.returncode == 0, said(made)
+    assert f"6 of 6 results are in {tmp_path / 'made'}" in said(made)
+    lines = [json.loads(line) for line in (tmp_path / "made/manifest.jsonl").read_text().splitlines()]
+    assert {(line["source"], line["sample"]) for line in lines} == {(f"{i}.png", j) for i in range(3) for j in range(2)}
+    assert all((tmp_path / "made" / line[kind]).is_file() for line in lines for kind in ("lr", "kernel", "noise"))
+
+    again = service.command(
+        "degrade", str(hr), "--samples", "2", "--seed", "3", "--dataset", dataset[1], "-o", str(tmp_path / "again")
+    )
+    assert again.returncode == 0, said(again)
+    assert contents(tmp_path / "made") == contents(tmp_path / "again")
+
+    enlarged = service.command("sr", str(lr / "0.png"), "--out", str(tmp_path / "sr"))
+    assert enlarged.returncode == 0, said(enlarged)
+    (picture,) = (tmp_path / "sr/sr").iterdir()
+    assert Image.open(picture).size == (192, 160)
+
+    listed = service.command("jobs")
+    assert [line.split()[1:3] for line in listed.stdout.splitlines()[1:5]] == [
+        ["sr", "succeeded"],
+        ["degrade", "succeeded"],
+        ["degrade", "succeeded"],
+        ["train", "succeeded"],
+    ]
+
+
+def test_one_bad_photo_fails_alone(service: Up, hr: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    made = service.command("degrade", str(hr), str(bad), "--out", str(tmp_path / "made"))
+    assert made.returncode == 1
+    assert "bad.png:" in said(made)
+    assert "3 of 4 results" in said(made)
+
+
+def test_mistakes_are_said_before_anything_is_made(service: Up, lr: Path, hr: Path) -> None:
+    missing = service.command("train", str(lr), "--hr", "nowhere")
+    assert missing.returncode == 1
+    assert "There is no file or folder nowhere." in said(missing)
+
+    before = len(service.command("jobs").stdout.splitlines())
+    preset = service.command("train", str(lr), "--hr", str(hr), "--preset", "no-such")
+    assert preset.returncode == 1
+    assert "preset" in said(preset)
+    too_small = service.command("train", str(lr), "--hr", str(lr))
+    assert too_small.returncode == 1
+    assert "not taken: 0.png" in said(too_small) or "0.png" in said(too_small)
+    assert len(service.command("jobs").stdout.splitlines()) == before
+
+    assert service.command("jobs", "no-such").returncode == 1
+    assert service.command("jobs", "--cancel").returncode == 2
+    assert service.command("degrade", str(hr), "--samples", "0").returncode == 2
+
+
+@pytest.fixture
+def long_training(service: Up, lr: Path, hr: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*PYTHON, "-m", "patina", "train", str(lr), "--hr", str(hr), "--steps", "100000"],
+        env=service.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_ctrl_c_ends_the_waiting_and_cancel_the_job(service: Up, long_training: subprocess.Popen[str]) -> None:
+    assert soon(lambda: " running " in service.command("jobs").stdout)
+    long_training.send_signal(signal.SIGINT)
+    _, hint = long_training.communicate(timeout=20)
+    assert long_training.returncode == 130
+    follow = re.search(r"patina jobs (\S+)", hint)
+    assert follow
+    assert "running" in service.command("jobs").stdout.splitlines()[1]
+    assert service.command("jobs", follow[1], "--cancel").returncode == 0
+    followed = service.command("jobs", follow[1])
+    assert followed.returncode == 1
+    assert "canceled" in followed.stdout
+
+
+def test_a_service_for_the_purpose_goes_with_the_command_and_the_job_goes_on_with_the_next(
+    up: Up, lr: Path, hr: Path
+) -> None:
+    process = subprocess.Popen(
+        [*PYTHON, "-m", "patina", "train", str(lr), "--hr", str(hr), "--steps", "3"],
+        env=up.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert soon(lambda: "job started" in log_of(up), seconds=60)
+    family = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, hint = process.communicate(timeout=40)
+    assert process.returncode == 130
+    follow = re.search(r"patina jobs (\S+)", hint)
+    assert follow, hint
+    assert [pid for pid in family if alive(pid)] == []
+    assert list(up.temporary.iterdir()) == []
+
+    followed = up.command("jobs", follow[1])
+    assert followed.returncode == 0, said(followed)
+    assert "succeeded" in followed.stdout
+
+
+def log_of(up: Up) -> str:
+    log = up.data_dir / "service.log"
+    return log.read_text() if log.exists() else ""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
