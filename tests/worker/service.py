@@ -153,18 +153,21 @@ def running_service(data_dir: Path, **environment: str) -> Iterator[Service]:
         "PATINA_LOG_JSON": "true",
         **environment,
     }
-    for name in ("PATINA_REDIS_URL", "PATINA_DATABASE_URL", "PATINA_API"):
-        os.environ.pop(name, None)
+    without_ours = {name: value for name, value in os.environ.items() if not name.startswith("PATINA_")}
     with log.open("ab") as written:
         process = subprocess.Popen(
             [sys.executable, "-m", "patina", "up", "--port", "0"],
-            env=os.environ | more,
+            env=without_ours | more,
             stdout=written,
             stderr=written,
         )
     try:
         url = _url_when_ready(process, data_dir, log)
-        settings = Settings(data_dir=data_dir, database_url=environment.get("PATINA_DATABASE_URL"))
+        settings = Settings(
+            data_dir=data_dir,
+            database_url=environment.get("PATINA_DATABASE_URL"),
+            redis_url=environment.get("PATINA_REDIS_URL"),
+        )
         with httpx.Client(base_url=url, timeout=60) as http:
             yield Service(http, process, settings, log)
     finally:
