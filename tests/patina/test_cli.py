@@ -143,7 +143,7 @@ def test_a_service_for_the_purpose_goes_with_the_command_and_the_job_goes_on_wit
     up: Up, lr: Path, hr: Path
 ) -> None:
     process = subprocess.Popen(
-        [*PYTHON, "-m", "patina", "train", str(lr), "--hr", str(hr), "--steps", "3"],
+        [*PYTHON, "-m", "patina", "train", str(lr), "--hr", str(hr), "--steps", "1"],
         env=up.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
