@@ -25,31 +25,35 @@ class ProgressRecorder:
         self.total = total
         self._done_before = done
         self._started = self._recorded = time.monotonic()
+        self._part = 0.0
         self._samples: list[NewSample] = []
 
     def add(self, sample: NewSample) -> None:
         """Raises `LeaseLostError`."""
         self._samples.append(sample)
         self.done += 1
+        self._part = 0.0
+        self._record_if_due()
+
+    def advance(self, part: float) -> None:
+        """The next sample is done up to this part of it, 0..1; rate and ETA count it. Raises `LeaseLostError`."""
+        self._part = part
+        self._record_if_due()
+
+    def _record_if_due(self) -> None:
         if time.monotonic() - self._recorded >= RECORD_EVERY_SECONDS:
             self.record()
 
     def record(self) -> None:
         """Writes what was added since the last time. Raises `LeaseLostError`."""
-        rate = (self.done - self._done_before) / max(time.monotonic() - self._started, 1e-3)
-        eta = (self.total - self.done) / rate if rate else None
-        self._write(Progress(self.done, self.total, rate or None, eta))
-
-    def _write(self, progress: Progress) -> None:
+        done = self.done + self._part
+        rate = (done - self._done_before) / max(time.monotonic() - self._started, 1e-3)
+        eta = (self.total - done) / rate if rate else None
+        progress = Progress(self.done, self.total, rate or None, eta)
         with self.store.database.write() as session:
             JobRepository(session).record(self.job_id, self.attempt, progress, self._samples)
         self._samples = []
         self._recorded = time.monotonic()
-
-
-def is_due(last: float) -> bool:
-    """Whether a progress that was last recorded at this `time.monotonic()` shall be recorded again."""
-    return time.monotonic() - last >= RECORD_EVERY_SECONDS
 
 
 def finite(metrics: dict[str, float]) -> dict[str, Any]:

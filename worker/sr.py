@@ -20,11 +20,15 @@ def super_resolve_images(context: WorkerContext, job: Job, lease: Lease) -> None
         model = require_model(ModelRepository(session).get(job.model_id or ""))
     edsr = edsr_of(context, model)
     recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.ok + job.failed, total=job.total)
+
+    def after_tile(done: int, total: int) -> None:
+        lease.check()
+        if done < total:
+            recorder.advance(done / total)
+
     try:
         for image in waiting_images(context.store, job.id, 1, recorder, lease):
-            enlarged = super_resolve(
-                edsr, image.pixels, tile=job.parameters["tile"], after_tile=lambda _done, _total: lease.check()
-            )
+            enlarged = super_resolve(edsr, image.pixels, tile=job.parameters["tile"], after_tile=after_tile)
             recorder.add(NewSample(image.item.position, 0, {"sr": context.store.blobs.put(write_png(enlarged))}))
     finally:
         recorder.record()

@@ -116,12 +116,9 @@ def test_a_running_job_is_canceled_within_five_seconds(service: Service, dataset
         "train": lambda: service.train(dataset, max_steps=100_000),
     }
     job_id = start[kind]()
-    if kind == "sr":  # one image, so nothing counts as done before it is
-        while service.job(job_id)["status"] != "running":
-            time.sleep(0.05)
-        time.sleep(1)
-    else:
-        service.until_at_work(job_id, 1)
+    while not (progress := service.job(job_id)["progress"])["eta_seconds"]:  # known within the first image, too
+        time.sleep(0.05)
+    assert progress["per_second"] > 0
     service.http.post(f"/jobs/{job_id}/cancel")
     began = time.monotonic()
     job = service.until_finished(job_id)
