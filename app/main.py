@@ -13,6 +13,7 @@ from app.degrade.endpoints import router as degrade
 from app.health.endpoints import router as health
 from app.jobs.endpoints import router as jobs
 from app.models.endpoints import router as models
+from app.openapi import document_problems
 from app.problems import install_problem_handlers
 from app.sr.endpoints import router as sr
 from config.settings import Settings
@@ -39,4 +40,5 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (datasets, degrade, sr, jobs, models, health):
         app.include_router(router)
     install_problem_handlers(app)
+    document_problems(app)
     return app

@@ -56,11 +56,8 @@ def not_found(what: str, record_id: str) -> ProblemError:
 
 
 def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """For the `responses` of an endpoint: which errors it answers."""
-    return {
-        int(status): {"model": ProblemDetails, "description": status.phrase, "content": {MEDIA_TYPE: {}}}
-        for status in statuses
-    }
+    """For the `responses` of an endpoint: which errors it answers; `app.openapi` adds their form."""
+    return {int(status): {"description": status.phrase} for status in statuses}
 
 
 def install_problem_handlers(app: FastAPI) -> None:

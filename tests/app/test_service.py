@@ -61,6 +61,21 @@ def test_every_body_in_the_documentation_has_an_example(api: Api) -> None:
     assert [(path, method) for path, method, content in bodies if not has_example(content)] == []
 
 
+def test_the_documentation_names_problem_details_for_every_error(api: Api) -> None:
+    document = api.http.get("/openapi.json").json()
+    forms = {
+        (path, method, status): answer["content"]
+        for path, calls in document["paths"].items()
+        for method, call in calls.items()
+        for status, answer in call["responses"].items()
+        if status.startswith(("4", "5"))
+    }
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    assert len(forms) > 20
+    assert [at for at, form in forms.items() if form != problem] == []
+    assert "code" in document["components"]["schemas"]["ProblemDetails"]["properties"]
+
+
 def test_the_api_never_imports_torch() -> None:
     code = "import app.__main__, app.main, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
