@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -137,14 +138,14 @@ def _tell(
     step = max(1, len(kernels) // 10)
     first = {Path(line["source"]).stem: line for line in reversed(lines)}
     return Story(
-        summary=f"In {minutes:g} minutes on this computer it learned how one camera wears photos down.",
+        summary=f"Learned how one camera wears photos down, in {minutes:g} min on {os.cpu_count()} CPU cores.",
         real=[material.shots[name][1].lr for name in (*SHOWN, "rocket")],
         clean=[material.clean[name] for name in ("rocket", *reversed(SHOWN))],
         triplets=[
             _triplet(material, name, folder, first[name], material.camera.shoot(material.clean[name], rng).lr)
             for name in SHOWN
         ],
-        true_kernels=[material.camera.draw_kernel(rng) for _ in range(10)],
+        true_kernels=[_framed(material.camera.draw_kernel(rng), kernels[0].shape) for _ in range(10)],
         learned_kernels=kernels[::step][:10],
         spreads=[Spread(row.title, row.unit, row.truth, row.learned) for row in comparison.shown],
         restorations=[_cropped(restorations[name]) for name in SHOWN[:2]],
@@ -157,9 +158,20 @@ def _triplet(material: Material, name: str, folder: Path, line: Manifest, camera
     return Triplet(material.clean[name], load(folder / line["lr"]), kernel, noise, camera_lr)
 
 
+def _framed(kernel: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.floating]:
+    """In a window of the learned kernels' size, so that widths can be compared by eye."""
+    margins = [(max(0, wanted - given) // 2,) * 2 for wanted, given in zip(shape, kernel.shape, strict=True)]
+    return np.pad(kernel, margins)
+
+
 def _cropped(case: Restoration, width: int = 192, height: int = 144) -> Restoration:
-    """The middle, near enough to see the difference."""
-    top, left = (case.truth.shape[0] - height) // 2, (case.truth.shape[1] - width) // 2
+    """Where most is to be seen, near enough to see the difference."""
+    detail = np.abs(np.diff(case.truth.astype(np.float64).mean(axis=2), axis=1))
+    rows, columns = case.truth.shape[0] - height, case.truth.shape[1] - width
+    top, left = max(
+        ((y, x) for y in range(0, rows + 1, 8) for x in range(0, columns + 1, 8)),
+        key=lambda at: float(detail[at[0] : at[0] + height, at[1] : at[1] + width].mean()),
+    )
     window = slice(top, top + height), slice(left, left + width)
     return Restoration(
         case.bicubic[window], case.restored[window], case.truth[window], case.bicubic_psnr, case.restored_psnr

@@ -77,7 +77,7 @@ def compare(camera: Camera, clean: Mapping[str, Picture], folder: Path, lines: S
             "pixels",
             *(np.array([getattr(shape, axis) for shape in shapes]) for shapes in (truth, again, learned_shapes)),
         )
-        for title, axis in (("kernel width, wide axis", "major"), ("kernel width, narrow axis", "minor"))
+        for title, axis in (("blur, wide axis", "major"), ("blur, narrow axis", "minor"))
     ]
     noise_row = Row("noise level", "of 255", np.array(true_noise), np.array(again_noise), np.array(learned_noise))
     off_centre = float(np.mean([shape.off_centre for shape in learned_shapes]))
@@ -102,7 +102,7 @@ def verdict(comparison: Comparison, restorations: Mapping[str, Restoration]) -> 
             row.in_words,
         )
     centred = "centred" if comparison.off_centre < 0.1 else "off centre: every pair is shifted"
-    table.add_row("kernel's centre (pixels off)", "0.00", f"{comparison.off_centre:.2f}", "", "", centred)
+    table.add_row("kernel, off centre (pixels)", "0.00", f"{comparison.off_centre:.2f}", "", "", centred)
     sums = "all add up" if not comparison.wrong else f"{comparison.wrong} do not add up"
     table.add_row("triplets", "", str(comparison.triplets), "", "", sums)
     return Group(table, _enlarged(restorations))
