@@ -36,6 +36,7 @@ class Latents(NamedTuple):
 
     kernel: Tensor  # (B, z, 1, 1)
     noise: Tensor  # (B, z, h, w) if noise is spatial, else (B, z, 1, 1)
+    white: Tensor  # (B, 3, h + 2·margin, w + 2·margin) if noise is made of fields, else empty
 
     def to(self, device: str | torch.device) -> Latents:
         return Latents(*(latent.to(device) for latent in self))
@@ -71,19 +72,24 @@ class Degradation(nn.Module):
 
         Each `per_photo` images in a row are parts of one photo and share what is drawn once for an image.
         """
-        noise = self.config.noise
-        spatial = noise is not None and noise.spatial
-        z, size, shared = (noise.z, lr_size, 1) if noise and spatial else (noise.z if noise else 0, (1, 1), per_photo)
-        return Latents(
-            kernel=_normal((batch // per_photo, self.config.kernel.z, 1, 1), generator).repeat_interleave(per_photo, 0),
-            noise=_normal((batch // shared, z, *size), generator).repeat_interleave(shared, 0),
-        )
+        noise, photos = self.config.noise, batch // per_photo
+        kernel = _normal((photos, self.config.kernel.z, 1, 1), generator).repeat_interleave(per_photo, 0)
+        if noise is None:
+            return Latents(kernel, kernel.new_empty(batch, 0, 1, 1), kernel.new_empty(batch, 0, 1, 1))
+        if noise.spatial:
+            z = _normal((batch, noise.z, *lr_size), generator)
+        else:
+            z = _normal((photos, noise.z, 1, 1), generator).repeat_interleave(per_photo, 0)
+        if not noise.fields:
+            return Latents(kernel, z, z.new_empty(batch, 0, 1, 1))
+        height, width = (side + 2 * noise.margin for side in lr_size)
+        return Latents(kernel, z, _normal((batch, 3, height, width), generator))
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
         """Noise for a blurred image (B, 3, h, w), broadcastable to it; zeros without a noise network."""
         if self.noise is None:
             return blurred.new_zeros(len(blurred), 1, 1, 1)
-        noise: Tensor = self.noise(latents.noise, blurred)
+        noise: Tensor = self.noise(latents.noise, blurred, latents.white)
         return noise
 
     def forward(self, hr: Tensor, latents: Latents, *, surrounded: bool = False) -> Degraded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class DiscriminatorConfig:
     width: int = 64
     scores: int = 64  # maps of scores
     stride: int = 2  # of the second and third convolution
+    # Spectral instead of instance normalisation, which hides the very amplitude that noise has to be judged by.
+    spectral_norm: bool = False
 
 
 class PatchDiscriminator(nn.Module):
@@ -23,19 +26,27 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         width, stride = config.width, config.stride
+
+        def conv(before: int, after: int, stride: int = 1) -> nn.Module:
+            layer = nn.Conv2d(before, after, 3, stride, padding=1)
+            return spectral_norm(layer) if config.spectral_norm else layer
+
+        def norm(channels: int) -> nn.Module:
+            return nn.Identity() if config.spectral_norm else nn.InstanceNorm2d(channels)
+
         self.body = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1),
+            conv(3, width),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(width, 2 * width, 3, stride, padding=1),
-            nn.InstanceNorm2d(2 * width),
+            conv(width, 2 * width, stride),
+            norm(2 * width),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(2 * width, 4 * width, 3, stride, padding=1),
-            nn.InstanceNorm2d(4 * width),
+            conv(2 * width, 4 * width, stride),
+            norm(4 * width),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(4 * width, 8 * width, 3, padding=1),
-            nn.InstanceNorm2d(8 * width),
+            conv(4 * width, 8 * width),
+            norm(8 * width),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(8 * width, config.scores, 3, padding=1),
+            conv(8 * width, config.scores),
         )
 
     def forward(self, lr: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+START = 4 / 255  # level of an untrained network's fields
+
 
 @dataclass(frozen=True)
 class NoiseConfig:
@@ -24,6 +26,11 @@ class NoiseConfig:
     head_size: int = 1
     body_size: int = 1
     batch_norm: bool = True
+    # More than 0: the network's output is not the noise but gains. White noise, which learned filters correlate between
+    # pixels and channels into so many fields, is multiplied by them and added up. So noise has mean 0 by construction,
+    # and a z_n for every image sets its level and kind, beside chance in every pixel.
+    fields: int = 0
+    field_size: int = 5  # of the learned filters
 
     def __post_init__(self) -> None:
         if self.dim not in (1, 3):
@@ -32,6 +39,13 @@ class NoiseConfig:
             raise ValueError("the noise network's convolutions are 1x1 or 3x3")
         if self.head_size + self.body_size > 2 and not self.spatial:
             raise ValueError("3x3 convolutions in the noise network need spatial=True")
+        if self.fields and (self.spatial or not self.mix or self.dim != 3 or not self.field_size % 2):
+            raise ValueError("fields of noise need mix=True, spatial=False, dim=3 and filters of odd size")
+
+    @property
+    def margin(self) -> int:
+        """How many pixels of white noise are drawn beyond each border of the image."""
+        return self.field_size // 2 if self.fields else 0
 
     @property
     def halo(self) -> int:
@@ -69,16 +83,35 @@ class NoiseNetwork(nn.Module):
             nn.ReLU(inplace=True),
             *(ResidualBlock(config.width, config.body_size, config.batch_norm) for _ in range(config.blocks)),
         )
-        self.head = nn.Conv2d(config.width, config.dim, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.head = nn.Conv2d(config.width, config.dim * max(1, config.fields), 1)
+        self.filters = nn.Conv2d(3, config.fields, config.field_size, bias=False) if config.fields else None
+        self._start()
 
-    def forward(self, z: Tensor, blurred: Tensor) -> Tensor:
+    def _start(self) -> None:
+        with torch.no_grad():
+            self.head.bias.zero_()  # type: ignore[union-attr]
+            if self.filters is None:
+                self.head.weight.zero_()
+                return
+            # All but white noise of START in every channel; what is random lets filters and gains become different.
+            self.head.weight.mul_(0.3 * START)
+            self.filters.weight.mul_(0.3)
+            middle = self.config.field_size // 2
+            for channel in range(min(3, self.config.fields)):
+                self.filters.weight[channel, channel, middle, middle] += 1
+                self.head.bias.view(3, -1)[channel, channel] = START  # type: ignore[union-attr]
+
+    def forward(self, z: Tensor, blurred: Tensor, white: Tensor) -> Tensor:
         """z (B, z, h, w) if spatial else (B, z, 1, 1), blurred (B, 3, h, w) in [0, 1] → noise (B, dim, h or 1, w or 1).
 
-        The blurred image enters detached, so that noise does not shape the kernel.
+        white (B, 3, h + 2·margin, w + 2·margin) is looked at where there are fields. The blurred image enters detached,
+        so that noise does not shape the kernel.
         """
         if self.config.mix:
             z = torch.cat([z.expand(-1, -1, *blurred.shape[2:]), blurred.detach()], 1)  # (B, z + 3, h, w)
         noise: Tensor = self.head(self.body(z))
-        return noise
+        if self.filters is None:
+            return noise
+        fields: Tensor = self.filters(white)  # (B, fields, h, w)
+        gains = noise.view(len(noise), 3, self.config.fields, *noise.shape[2:])
+        return (gains * fields[:, None]).sum(2)

@@ -90,20 +90,17 @@ def draw_noise(degradation: Degradation, latents: Latents, blurred: Tensor, band
     """
     config, height = degradation.config.noise, blurred.shape[2]
     if config is None or not (config.spatial or config.mix):
-        noise = degradation.draw_noise(move(latents, slice(None), blurred.device), blurred[:, :, :1, :1])
+        noise = degradation.draw_noise(latents.to(blurred.device), blurred[:, :, :1, :1])
         return noise[0].permute(1, 2, 0).cpu().numpy()
     parts = []
     for band in bands:
         cut = slice(max(0, band.start - config.halo), min(height, band.stop + config.halo))
-        part = degradation.draw_noise(move(latents, cut, blurred.device), blurred[:, :, cut])
+        z = latents.noise[:, :, cut] if config.spatial else latents.noise
+        white = latents.white[:, :, cut.start : cut.stop + 2 * config.margin]
+        some = Latents(latents.kernel, z, white).to(blurred.device)
+        part = degradation.draw_noise(some, blurred[:, :, cut])
         parts.append(part[0, :, band.start - cut.start : band.stop - cut.start].cpu())
     return torch.cat(parts, 1).permute(1, 2, 0).contiguous().numpy()
-
-
-def move(latents: Latents, rows: slice, device: torch.device) -> Latents:
-    """The latents of some rows of an image, on `device`."""
-    noise = latents.noise[:, :, rows] if latents.noise.shape[2] > 1 else latents.noise
-    return Latents(latents.kernel.to(device), noise.to(device))
 
 
 class View:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.degradation import Degradation
+from models.degradation import Degradation, Latents
 from models.edsr import EDSR
 from models.losses import lsgan_loss, noise_regularisation, quantise
+from models.sampling import sample_window
+from training.estimator import Statistics
 from training.photos import Photos, PhotosError, draw_patches
-from training.presets import Recipe
-from training.spectra import Spectra, energy_distance
-from training.state import State
+from training.presets import Matching, Recipe
+from training.simulation import random_kernels, random_noise
+from training.spectra import energy_distance
+from training.state import Simulated, State
+
+UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def train(
     Stopped.
     """
     check_photos(recipe, lr_photos, hr_photos)
-    state = State.load(resume, device) if resume else State(recipe, seed, device)
+    state = State.load(resume, device) if resume else State(fitted_to(recipe, lr_photos, hr_photos), seed, device)
     recipe = state.recipe
     if max_steps is None and max_minutes is None:
         max_steps, max_minutes = recipe.default_steps, recipe.default_minutes
@@ -127,61 +133,177 @@ def train(
 
 
 def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: float) -> dict[str, float]:
-    """One step of all three networks, `fraction` of the way through. Shapes are for the seed's run."""
-    recipe, device = state.recipe, state.device
-    degradation, discriminator, edsr = state.degradation, state.discriminator, state.edsr
-    for name, rate in (
-        ("degradation", recipe.degradation_rate),
-        ("discriminator", recipe.discriminator_rate),
-        ("edsr", recipe.edsr_rate),
-    ):
-        for group in state.optimizers[name].param_groups:
-            group["lr"] = rate * recipe.rate_at(fraction)
+    """One step, `fraction` of the way through the training. Returns what there is to tell of it."""
+    matching = state.recipe.matching
+    if matching is None:
+        return joint_step(state, lr_photos, hr_photos, fraction)
+    if state.real_estimates is None:
+        if not state.simulated or (fraction < matching.simulate_until and count(state) < matching.most_simulated):
+            return simulate_step(state, matching, hr_photos)
+        metrics = fit_step(state, matching, share(fraction, matching.simulate_until, matching.fit_until))
+        if fraction >= matching.fit_until:
+            look_at_real(state, matching, lr_photos)
+        return metrics
+    if fraction < matching.aim_until:
+        return aim_step(state, matching, share(fraction, matching.fit_until, matching.aim_until))
+    if fraction < matching.match_until:
+        done = share(fraction, matching.aim_until, matching.match_until)
+        return match_step(state, matching, lr_photos, hr_photos, done)
+    return restore_step(state, hr_photos, share(fraction, matching.match_until, 1.0))
+
+
+def joint_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: float) -> dict[str, float]:
+    """The paper's step: all three networks, one after the other. Shapes are for the seed's run."""
+    recipe, rate = state.recipe, state.recipe.rate_at(fraction)
+    degradation, edsr = state.degradation, state.edsr
 
     # Real and clean patches are drawn independently; nothing pairs them.
-    real = draw_real(state, lr_photos)  # (32, 3, 32, 32)
-    window, hr = draw_clean(state, hr_photos)  # (32, 3, 128, 128) both, but where the window is surrounded
-    latents = degradation.draw_latents(
-        recipe.batch, (recipe.lr_patch,) * 2, state.generators["latents"], per_photo=recipe.per_photo
-    ).to(device)
+    real = draw_real(state, lr_photos, recipe.batch)  # (32, 3, 32, 32)
+    window, hr = draw_clean(state, hr_photos, recipe.batch, recipe.lr_patch, turned=True)  # (32, 3, 128, 128)
 
     # 1. Low-resolution images are made. They are rounded like the real ones, or rounding alone would give them away.
-    made = degradation(window, latents, surrounded=recipe.surrounded)
+    made = degradation(window, draw_latents(state, recipe.batch, recipe.lr_patch), surrounded=recipe.surrounded)
     lr = quantise(made.lr)  # (32, 3, 32, 32)
 
     # 2. Degradation: what it makes is to look real to the discriminator, which stands still meanwhile.
-    discriminator.requires_grad_(False)
-    with autocast(recipe, device):
-        adversarial = lsgan_loss(discriminator(lr).float(), real=True)  # over (32, 64, 8, 8)
-    discriminator.requires_grad_(True)
-    regularisation = noise_regularisation(made.noise)
-    loss = recipe.adversarial_weight * adversarial + recipe.noise_weight * regularisation
-    if recipe.spectral_weight:
-        spectral = energy_distance(photo_spectra(lr, recipe), photo_spectra(real, recipe))
-        loss = loss + recipe.spectral_weight * spectral
-    update(state.optimizers["degradation"], loss, recipe.clip_gradient)
+    adversarial = deception(state, lr)  # over (32, 64, 8, 8) scores
+    loss = recipe.adversarial_weight * adversarial + recipe.noise_weight * noise_regularisation(made.noise)
+    update(state.optimizers["degradation"], loss, recipe.degradation_rate * rate, clip_gradient=recipe.clip_gradient)
 
     # 3. Discriminator: real towards 1, made towards 0.
-    with autocast(recipe, device):
-        told_real = lsgan_loss(discriminator(real).float(), real=True)
-        told_made = lsgan_loss(discriminator(lr.detach()).float(), real=False)
-    discrimination = (told_real + told_made) / 2
-    update(state.optimizers["discriminator"], discrimination)
+    discrimination = discriminate(state, real, lr.detach())
+    update(state.optimizers["discriminator"], discrimination, recipe.discriminator_rate * rate)
 
     # 4. EDSR: from what was made back to what it was made of.
-    with autocast(recipe, device):
-        restoration = functional.l1_loss(edsr(lr.detach()).float(), hr)
-    update(state.optimizers["edsr"], restoration)
-
-    metrics = {
+    restoration = functional.l1_loss(edsr(lr.detach()), hr)
+    update(state.optimizers["edsr"], restoration, recipe.edsr_rate * rate)
+    return {
         "adversarial": adversarial.item(),
         "discriminator": discrimination.item(),
         "edsr_l1": restoration.item(),
-        "noise_levels": 255 * made.noise.detach().std().item(),
+        "noise_levels": 255 * made.noise.detach().square().mean().sqrt().item(),
     }
-    if recipe.spectral_weight:
-        metrics["spectral"] = spectral.item()
-    return metrics
+
+
+@torch.no_grad()
+def simulate_step(state: State, matching: Matching, hr_photos: Photos) -> dict[str, float]:
+    """Degrades clean photos at random, for the estimator to learn from."""
+    recipe, generator = state.recipe, state.generators["estimator"]
+    statistics = Statistics(recipe.scale)
+    size, count_now = recipe.degradation.kernel.size, matching.photos * matching.crops
+    window, _ = draw_clean(state, hr_photos, count_now, matching.crop, per_photo=matching.crops)
+    kernel = random_kernels(matching.photos, size, recipe.scale, generator)
+    blurred = 255 * sample_window(window.cpu(), kernel.repeat_interleave(matching.crops, 0), recipe.scale)
+    lr = (blurred + random_noise(blurred, matching.crops, generator)).clamp(0, 255).round()
+    state.simulated.append(
+        Simulated(
+            statistics.windows(lr, matching.crops).half(),
+            statistics.of_kernels(kernel),
+            statistics.of_noise(lr - blurred, blurred, matching.crops),
+        )
+    )
+    return {"simulated": float(count(state))}
+
+
+def fit_step(state: State, matching: Matching, done: float) -> dict[str, float]:
+    """Fits the estimator to what was simulated."""
+    estimator, device = state.estimator, state.device
+    assert estimator is not None
+    if not state.optimizers["estimator"].state:  # the first of these steps
+        state.simulated = [Simulated.joined(state.simulated)]
+        windows, kernel, noise = (tensor.to(device) for tensor in state.simulated[0])
+        estimator.scale_to(windows.float(), kernel, noise)
+    examples, losses = state.simulated[0], []
+    for _ in range(UPDATES):
+        some = torch.randint(len(examples.kernel), (64,), generator=state.generators["estimator"])
+        windows, kernel, noise = (tensor[some].to(device) for tensor in examples)
+        loss = functional.smooth_l1_loss(estimator(windows.float()), estimator.scaled(kernel, noise))
+        # Up for a tenth of the time, then down to 0 along a cosine.
+        rate = matching.estimator_rate * min(1.0, 10 * done + 0.02) * (1 + math.cos(math.pi * done)) / 2
+        update(state.optimizers["estimator"], loss, rate)
+        losses.append(loss.item())
+    return {"estimator": sum(losses) / UPDATES}
+
+
+@torch.no_grad()
+def look_at_real(state: State, matching: Matching, photos: Photos) -> None:
+    """Ends the fit: writes down what the estimator says of the real photos, each looked at equally often."""
+    assert state.estimator is not None
+    statistics, estimates = Statistics(state.recipe.scale, state.device), []
+    usable = photos.at_least(matching.crop)
+    for index in usable:
+        for _ in range(max(1, matching.real_looks // len(usable))):
+            crops = draw_patches(
+                photos, matching.crops, matching.crop, state.generators["real"], among=[index], turned=False
+            )
+            crops = crops.to(state.device).float()
+            estimates.append(state.estimator(statistics.windows(crops, matching.crops)))
+    state.real_estimates = torch.cat(estimates)
+    state.simulated.clear()
+
+
+def aim_step(state: State, matching: Matching, done: float) -> dict[str, float]:
+    """Leads the kernel network to the estimates themselves: near enough to match from, and quick without any photo."""
+    estimator, real = state.estimator, state.real_estimates
+    assert estimator is not None
+    assert real is not None
+    statistics, generator = Statistics(state.recipe.scale, state.device), state.generators["latents"]
+    targets = estimator.kernel_targets
+    for _ in range(UPDATES):
+        z = torch.randn(64, state.recipe.degradation.kernel.z, 1, 1, generator=generator).to(state.device)
+        kernel = statistics.of_kernels(state.degradation.kernel(z))
+        made = (kernel - estimator.target_mean[:targets]) / estimator.target_std[:targets]  # type: ignore[index]
+        some = torch.randint(len(real), (128,), generator=generator)
+        loss = energy_distance(made, real[some, :targets])
+        update(state.optimizers["degradation"], loss, matching.aim_rate * (1 - done))
+    return {"aim": loss.item()}
+
+
+def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: Photos, done: float) -> dict[str, float]:
+    """Makes photos and leads what the estimator and the discriminator say of them to what they say of real ones."""
+    recipe, degradation, estimator = state.recipe, state.degradation, state.estimator
+    assert estimator is not None
+    assert state.real_estimates is not None
+    statistics = Statistics(recipe.scale, state.device)
+    crops = matching.photos * matching.crops
+    window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops)
+    latents = draw_latents(state, crops, matching.crop, per_photo=matching.crops)
+    made = degradation(window, latents, surrounded=recipe.surrounded)
+    lr = quantise(made.lr)  # (48, 3, 64, 64)
+
+    estimator.requires_grad_(False)
+    told = estimator(statistics.windows(255 * lr, matching.crops))  # (12, kernel and noise targets)
+    parts = (slice(None, estimator.kernel_targets), slice(estimator.kernel_targets, None))
+    distance = torch.stack([energy_distance(told[:, part], state.real_estimates[:, part]) for part in parts]).sum()
+    patch = slice(0, recipe.lr_patch)
+    patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
+    adversarial = deception(state, patches)
+    optimizer = state.optimizers["degradation"]
+    loss = distance + recipe.adversarial_weight * adversarial
+    rates = matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done)
+    update(optimizer, loss, *rates, clip_gradient=recipe.clip_gradient)
+
+    discrimination = discriminate(state, draw_real(state, lr_photos, len(patches), turned=False), patches.detach())
+    update(state.optimizers["discriminator"], discrimination, recipe.discriminator_rate)
+    return {
+        "match": distance.item(),
+        "adversarial": adversarial.item(),
+        "discriminator": discrimination.item(),
+        "noise_levels": 255 * made.noise.detach().square().mean().sqrt().item(),
+    }
+
+
+def restore_step(state: State, hr_photos: Photos, done: float) -> dict[str, float]:
+    """Trains the EDSR on what the degradation makes, which by now has settled."""
+    recipe = state.recipe
+    window, hr = draw_clean(state, hr_photos, recipe.batch, recipe.lr_patch, turned=True)
+    with torch.no_grad():
+        latents = draw_latents(state, recipe.batch, recipe.lr_patch)
+        lr = quantise(state.degradation(window, latents, surrounded=recipe.surrounded).lr)
+    with autocast(recipe, state.device):
+        restoration = functional.l1_loss(state.edsr(lr).float(), hr)
+    update(state.optimizers["edsr"], restoration, recipe.edsr_rate * min(1.0, 20 * done + 0.02) * recipe.rate_at(done))
+    return {"edsr_l1": restoration.item()}
 
 
 def check_photos(recipe: Recipe, lr_photos: Photos, hr_photos: Photos) -> None:
@@ -198,44 +320,69 @@ def check_photos(recipe: Recipe, lr_photos: Photos, hr_photos: Photos) -> None:
             )
 
 
-def draw_real(state: State, photos: Photos) -> Tensor:
-    recipe = state.recipe
-    patches = draw_patches(
-        photos,
-        recipe.batch,
-        recipe.lr_patch,
-        state.generators["real"],
-        per_photo=recipe.per_photo,
-        turned=recipe.turned,
-    )
+def fitted_to(recipe: Recipe, lr_photos: Photos, hr_photos: Photos) -> Recipe:
+    """Smaller crops are looked at where most photos are too small for those of the recipe."""
+    if not recipe.matching or all(
+        len(photos.at_least(side)) >= len(photos) / 2
+        for photos, side in ((lr_photos, recipe.matching.crop), (hr_photos, recipe.matching.crop * recipe.scale))
+    ):
+        return recipe
+    return replace(recipe, matching=replace(recipe.matching, crop=recipe.lr_patch))
+
+
+def share(fraction: float, start: float, end: float) -> float:
+    """How much of a phase is done, 0..1."""
+    return min(1.0, max(0.0, (fraction - start) / (end - start)))
+
+
+def count(state: State) -> int:
+    return sum(len(part.kernel) for part in state.simulated)
+
+
+def deception(state: State, lr: Tensor) -> Tensor:
+    """How far made images are from looking real, to a discriminator that stands still."""
+    state.discriminator.requires_grad_(False)
+    with autocast(state.recipe, state.device):
+        loss = lsgan_loss(state.discriminator(lr).float(), real=True)
+    state.discriminator.requires_grad_(True)
+    return loss
+
+
+def discriminate(state: State, real: Tensor, made: Tensor) -> Tensor:
+    with autocast(state.recipe, state.device):
+        told_real = lsgan_loss(state.discriminator(real).float(), real=True)
+        told_made = lsgan_loss(state.discriminator(made).float(), real=False)
+    return (told_real + told_made) / 2
+
+
+def draw_latents(state: State, batch: int, side: int, per_photo: int = 1) -> Latents:
+    generator = state.generators["latents"]
+    return state.degradation.draw_latents(batch, (side, side), generator, per_photo=per_photo).to(state.device)
+
+
+def draw_real(state: State, photos: Photos, batch: int, *, turned: bool = True) -> Tensor:
+    patches = draw_patches(photos, batch, state.recipe.lr_patch, state.generators["real"], turned=turned)
     return patches.to(state.device).float() / 255
 
 
-def draw_clean(state: State, photos: Photos) -> tuple[Tensor, Tensor]:
-    """Windows to be degraded, and the part of each that its low-resolution image shows."""
+def draw_clean(
+    state: State, photos: Photos, batch: int, lr_side: int, *, per_photo: int = 1, turned: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Windows to be degraded, and the part of each that its low-resolution image, `lr_side` wide, shows."""
     recipe = state.recipe
-    side, before = recipe.lr_patch * recipe.scale, -state.degradation.kernel_origin[0]
+    side, before = lr_side * recipe.scale, -state.degradation.kernel_origin[0]
     margin = (before, recipe.degradation.kernel.size - recipe.scale - before) if recipe.surrounded else (0, 0)
     patches = draw_patches(
-        photos,
-        recipe.batch,
-        side,
-        state.generators["clean"],
-        per_photo=recipe.per_photo,
-        turned=recipe.turned,
-        margin=margin,
+        photos, batch, side, state.generators["clean"], per_photo=per_photo, turned=turned, margin=margin
     )
     window = patches.to(state.device).float() / 255
     return window, window[:, :, margin[0] : margin[0] + side, margin[0] : margin[0] + side]
 
 
-def photo_spectra(lr: Tensor, recipe: Recipe) -> Tensor:
-    """Spectra of patches (B, 3, h, w), averaged over those of one photo: (B / per_photo, F)."""
-    spectra = Spectra(lr.shape[-1], str(lr.device))(lr).flatten(1)
-    return spectra.view(-1, recipe.per_photo, spectra.shape[1]).mean(1)
-
-
-def update(optimizer: torch.optim.Optimizer, loss: Tensor, clip_gradient: float | None = None) -> None:
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, *rates: float, clip_gradient: float | None = None) -> None:
+    """One step at these learning rates, one for each group of parameters or one for all."""
+    for index, group in enumerate(optimizer.param_groups):
+        group["lr"] = rates[min(index, len(rates) - 1)]
     optimizer.zero_grad()
     torch.autograd.backward(loss)
     if clip_gradient is not None:

@@ -67,14 +67,16 @@ def draw_patches(
     per_photo: int = 1,
     margin: tuple[int, int] = (0, 0),
     turned: bool = True,
+    among: list[int] | None = None,
 ) -> Tensor:
     """Random patches, (count, 3, side, side) uint8; each `per_photo` in a row are of one photo.
 
     `margin` is how many pixels around it, (before, after) in both directions, are given with each patch; beyond the
     photo's border they are its reflection. `turned` patches are flipped and turned at random, all of a photo alike.
-    Photos smaller than a patch are left out. Raises PhotosError where none is left.
+    Photos smaller than a patch are left out, and where `among` is given all but those. Raises PhotosError where none
+    is left.
     """
-    usable = photos.at_least(side)
+    usable = photos.at_least(side) if among is None else among
     if not usable:
         raise PhotosError(f"none of {len(photos)} photos is {side} pixels wide and high")
     patches = []

@@ -10,6 +10,32 @@ from models.discriminator import DiscriminatorConfig
 from models.edsr import EDSRConfig
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
+from training.estimator import EstimatorConfig
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How the degradation is led to the real photos by an estimator of degradations, before the EDSR is trained.
+
+    Each phase lasts until a share of the training is done: degradations of every kind are simulated on clean photos; an
+    estimator is fitted to them; the kernel network aims at what it says of the real photos; kernel and noise network
+    are matched through what it says of their images, the discriminator beside it; the rest of the time is the EDSR's.
+    """
+
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+    crop: int = 64  # side in low-resolution pixels of what is looked at; patch size where photos are smaller
+    crops: int = 4  # of each photo
+    photos: int = 12  # made in a step
+    real_looks: int = 600  # at real photos, four crops each
+    most_simulated: int = 6000  # photos; about 20 kB each
+    simulate_until: float = 0.15
+    fit_until: float = 0.22
+    aim_until: float = 0.25
+    match_until: float = 0.5
+    estimator_rate: float = 3e-3
+    aim_rate: float = 2e-3
+    kernel_rate: float = 5e-4
+    noise_rate: float = 3e-3
 
 
 @dataclass(frozen=True)
@@ -23,28 +49,27 @@ class Recipe:
 
     lr_patch: int = 32  # side in low-resolution pixels
     batch: int = 32  # patches a step
-    per_photo: int = 1  # of which so many are of one photo, share its kernel and are judged together
     turned: bool = True  # patches are flipped and turned
     # Made patches are cut with what lies around them in the photo, rather than reflected at their own border.
     surrounded: bool = False
 
     noise_weight: float = 1.0  # of the noise's mean square; lambda in the paper
     adversarial_weight: float = 1.0
-    spectral_weight: float = 0.0  # of the distance between distributions of log power spectra
     clip_gradient: float = 50.0
 
     degradation_rate: float = 2e-4
     discriminator_rate: float = 2e-4
     edsr_rate: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.999)  # Adam's, for the degradation
     cosine: bool = False  # learning rates fall to 0 along a cosine; otherwise halved after each quarter
     bfloat16: bool = False  # EDSR and discriminator compute in it
+
+    matching: Matching | None = None  # None: as published, adversarially alone and all networks in every step
 
     default_steps: int | None = 200_000
     default_minutes: float | None = None
 
     def __post_init__(self) -> None:
-        if self.batch % self.per_photo:
-            raise ValueError(f"a batch of {self.batch} is no multiple of {self.per_photo} patches a photo")
         if self.edsr.scale != self.scale:
             raise ValueError(f"the EDSR enlarges by {self.edsr.scale}, the degradation shrinks by {self.scale}")
 
@@ -84,27 +109,27 @@ def preset(name: str, scale: int, *, device: str) -> Recipe:
 
 def _default(scale: int, device: str) -> Recipe:
     on_gpu = device.startswith("cuda")
+    small = EDSRConfig(scale, width=32, blocks=4, global_skip=True, single_stage=True)
     return Recipe(
         "default",
         degradation=DegradationConfig(
             scale,
             # Like the scale even or odd, so that the window lies centred on the sampled point.
-            KernelConfig(z=3, width=64, blocks=4, size=20 + scale, batch_norm=False, initial_sigma=2.0),
-            NoiseConfig(mix=True, spatial=True, z=3, width=32, blocks=2, dim=3, batch_norm=False),
+            KernelConfig(z=4, blocks=3, size=20 + scale, batch_norm=False, initial_sigma=scale / 2),
+            NoiseConfig(mix=True, z=4, width=16, blocks=1, dim=3, batch_norm=False, fields=4),
             centred=True,
         ),
-        discriminator=DiscriminatorConfig(width=64 if on_gpu else 32, scores=1),
-        edsr=EDSRConfig(scale) if on_gpu else EDSRConfig(scale, width=32, blocks=6, global_skip=True),
-        batch=32,
-        per_photo=4,
+        discriminator=DiscriminatorConfig(width=64 if on_gpu else 16, scores=1, spectral_norm=True),
+        edsr=EDSRConfig(scale) if on_gpu else small,
+        batch=16,
         surrounded=True,
         noise_weight=0.0,
-        spectral_weight=1.0,
-        adversarial_weight=0.01,
-        degradation_rate=1e-3,
-        edsr_rate=1e-3,
+        adversarial_weight=0.02,
+        edsr_rate=2e-4 if on_gpu else 1e-3,
+        betas=(0.5, 0.99),
         cosine=True,
-        bfloat16=True,
+        bfloat16=on_gpu,
+        matching=Matching(),
         default_steps=None,
         default_minutes=10.0,
     )

@@ -1,59 +1,76 @@
-"""Log power spectra of patches, and a distance between distributions of them.
+"""Log power spectra of windows, and a distance between distributions.
 
 A blur lowers the high frequencies of a photo and noise fills them up, so the spectrum tells both. What the photo shows
-is in it too; the mean over several patches of one photo, all with its kernel and its noise level, holds less of that.
+is in it too, which is why an estimator (estimator.py) reads it rather than a ruler.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-RINGS, SECTORS = 8, 4
+WINDOW = 32  # side in low-resolution pixels
+RINGS, SECTORS = 8, 6  # of the frequency plane
 # Luma and two differences of colours, each of length 1: noise stands out in the differences, where photos have little.
 OPPONENT = ((0.577, 0.577, 0.577), (0.707, 0.0, -0.707), (0.408, -0.816, 0.408))
 FLOOR = 0.1  # in squared 8-bit levels, about the noise of rounding; nothing below it can be told apart
 
 
 class Spectra:
-    """Pooled log power spectra of patches of one size."""
+    """Power spectra of Hann windows, pooled by ring and sector."""
 
-    def __init__(self, side: int, device: str):
-        window = torch.hann_window(side, periodic=False, device=device)
+    def __init__(self, device: torch.device | str = "cpu"):
+        window = torch.hann_window(WINDOW, periodic=False, device=device)
         self.window = window[:, None] * window[None]
         self.window /= self.window.square().sum().sqrt()  # white noise of variance v has power v everywhere
         self.opponent = torch.tensor(OPPONENT, device=device)
-        y = torch.fft.fftfreq(side, device=device)[:, None]
-        x = torch.fft.rfftfreq(side, device=device)[None]
-        radius, angle = torch.hypot(y, x), torch.atan2(y, x) % torch.pi
+        self.frequencies = torch.fft.fftfreq(WINDOW, device=device)  # in cycles a low-resolution pixel
+        y, x = self.frequencies[:, None], self.frequencies[: WINDOW // 2 + 1].abs()[None]
+        radius, angle = torch.hypot(y, x), torch.atan2(y, x) % math.pi
         ring = (radius / 0.5 * RINGS).long()
-        sector = ((angle / torch.pi * SECTORS + 0.5).long()) % SECTORS
-        pool = (ring * SECTORS + sector).flatten()
-        members = torch.nn.functional.one_hot(pool)
-        members[(radius < 1.5 / side).flatten()] = 0  # the window smears the mean over the lowest frequencies
-        kept = members[:, members.sum(0) > 0].float()
-        self.pools = kept / kept.sum(0)  # (frequencies, F)
+        sector = ((angle / math.pi * SECTORS + 0.5).long()) % SECTORS
+        sector[ring == 0] = 0
+        # The window smears the mean over the lowest frequencies; the corners beyond hold a direction or two only.
+        used = (radius > 1.5 / WINDOW) & (radius < 0.56)
+        pools = torch.nn.functional.one_hot(ring * SECTORS + sector) * used[:, :, None]
+        pools = pools.flatten(0, 1).float()
+        pools = pools[:, pools.sum(0) > 0]
+        self.pools = pools / pools.sum(0)  # (frequencies, bins)
 
-    def __call__(self, lr: Tensor) -> Tensor:
-        """lr (B, 3, side, side) in [0, 1] → (B, 3, F), natural logarithms of mean powers in squared 8-bit levels."""
-        opponent = torch.einsum("oc,bchw->bohw", self.opponent, lr * 255)
+    @property
+    def bins(self) -> int:
+        return self.pools.shape[1]
+
+    def power(self, windows: Tensor) -> Tensor:
+        """windows (B, 3, 32, 32) in 8-bit levels → (B, 3, 32, 17), powers in luma and colour differences."""
+        opponent = torch.einsum("oc,bchw->bohw", self.opponent, windows)
         centred = opponent - opponent.mean((2, 3), keepdim=True)
-        power = torch.view_as_real(torch.fft.rfft2(centred * self.window)).square().sum(-1)  # (B, 3, h, w/2 + 1)
-        return (power.flatten(2) @ self.pools + FLOOR).log()
+        return torch.view_as_real(torch.fft.rfft2(centred * self.window)).square().sum(-1)
+
+    def log_power(self, windows: Tensor) -> Tensor:
+        """windows (B, 3, 32, 32) in 8-bit levels → (B, 3, bins), natural logarithms of pooled powers."""
+        pooled: Tensor = (self.power(windows).flatten(2) @ self.pools + FLOOR).log()
+        return pooled
+
+    def of_kernels(self, kernel: Tensor, scale: int) -> Tensor:
+        """kernel (B, K, K) in high-resolution pixels → (B, bins): what it does to the power at each frequency, 0..1."""
+        taps = torch.arange(kernel.shape[-1], device=kernel.device)
+        turn = -2j * math.pi * self.frequencies[:, None] / scale * taps
+        rows, cols = turn.exp(), turn[: WINDOW // 2 + 1].exp()
+        response = torch.einsum("fu,buv,gv->bfg", rows, kernel.to(rows.dtype), cols)
+        return response.abs().square().flatten(1) @ self.pools
 
 
 def energy_distance(made: Tensor, real: Tensor) -> Tensor:
-    """Energy distance between the distributions that made (N, F) and real (M, F) are drawn from.
+    """Energy distance between the distributions that made (N, F) and real (M, F) are drawn from, up to a constant.
 
-    Unlike a sliced Wasserstein distance between small batches, its estimate is unbiased, so that matching a few at a
-    time does not narrow the spread. 0 where they are the same in the mean, and the estimate may fall below.
+    Left out is the mean distance within `real`, which nothing learns from. Unlike a sliced Wasserstein distance between
+    small batches, its estimate is unbiased, so that matching a few photos at a time does not narrow their spread.
     """
-    return 2 * _mean_distance(made, real) - _mean_distance(made, made) - _mean_distance(real, real)
-
-
-def _mean_distance(one: Tensor, other: Tensor) -> Tensor:
-    pairs = (one[:, None] - other[None]).square().sum(-1)
-    if one is other:
-        # Not with itself: a pair of equal points has no gradient, and would bias the mean.
-        pairs = pairs[~torch.eye(len(one), dtype=torch.bool, device=one.device)]
-    return (pairs + 1e-12).sqrt().mean()
+    between = (made[:, None] - real[None]).square().sum(-1)
+    # Not with itself: that would bias the mean, and two equal points have no gradient.
+    others = ~torch.eye(len(made), dtype=torch.bool, device=made.device)
+    within = (made[:, None] - made[None]).square().sum(-1)[others]
+    return 2 * (between + 1e-12).sqrt().mean() - (within + 1e-12).sqrt().mean()

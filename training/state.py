@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +17,7 @@ from models.checkpoint import CheckpointError, config_from
 from models.degradation import Degradation
 from models.discriminator import PatchDiscriminator
 from models.edsr import EDSR
+from training.estimator import Estimator
 from training.presets import Recipe
 
 CURVE_POINTS = 400
@@ -37,6 +38,18 @@ class Curve:
             self.every *= 2
 
 
+class Simulated(NamedTuple):
+    """Clean photos that were degraded at random, as the estimator sees them, and what it is to say of them."""
+
+    windows: Tensor  # (N, W, F) float16
+    kernel: Tensor  # (N, kernel_targets)
+    noise: Tensor  # (N, noise_targets)
+
+    @staticmethod
+    def joined(parts: list[Simulated]) -> Simulated:
+        return Simulated(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
 class State:
     """Networks, optimizers, random numbers and clocks."""
 
@@ -44,22 +57,27 @@ class State:
         self.recipe = recipe
         self.seed = seed
         self.device = device
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # layers start from torch's own random numbers, which are not ours to move
+        with torch.random.fork_rng(devices=[]):  # layers start from torch's own random numbers, not ours to move
             torch.manual_seed(seed)
             self.degradation = Degradation(recipe.degradation).to(device)
             self.discriminator = PatchDiscriminator(recipe.discriminator).to(device)
             self.edsr = EDSR(recipe.edsr).to(device)
-        self.optimizers = {
-            "degradation": _adam(self.degradation, recipe.degradation_rate),
-            "discriminator": _adam(self.discriminator, recipe.discriminator_rate),
-            "edsr": _adam(self.edsr, recipe.edsr_rate),
+            self.estimator = Estimator(recipe.matching.estimator).to(device) if recipe.matching else None
+        of_degradation = [{"params": list(network.parameters())} for network in self.degradation.children()]
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "degradation": torch.optim.Adam(of_degradation, betas=recipe.betas),
+            "discriminator": torch.optim.Adam(self.discriminator.parameters()),
+            "edsr": torch.optim.Adam(parameter for parameter in self.edsr.parameters() if parameter.requires_grad),
         }
+        if self.estimator:
+            self.optimizers["estimator"] = torch.optim.AdamW(self.estimator.parameters(), weight_decay=1e-3)
+        # What the estimator learns from, and afterwards what it says of the real photos.
+        self.simulated: list[Simulated] = []
+        self.real_estimates: Tensor | None = None
         # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
         self.generators = {
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
-            for index, name in enumerate(("real", "clean", "latents"))
+            for index, name in enumerate(("real", "clean", "latents", "estimator"))
         }
         self.step = 0
         self.seconds = 0.0
@@ -67,7 +85,8 @@ class State:
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        return {"degradation": self.degradation, "discriminator": self.discriminator, "edsr": self.edsr}
+        networks = {"degradation": self.degradation, "discriminator": self.discriminator, "edsr": self.edsr}
+        return networks | ({"estimator": self.estimator} if self.estimator else {})
 
     def save(self, path: Path) -> None:
         tensors = {f"generator.{name}": generator.get_state() for name, generator in self.generators.items()}
@@ -75,6 +94,11 @@ class State:
             tensors |= {f"{name}.{key}": tensor.detach() for key, tensor in network.state_dict().items()}
             for index, moments in self.optimizers[name].state_dict()["state"].items():
                 tensors |= {f"optimizer.{name}.{index}.{key}": tensor for key, tensor in moments.items()}
+        if self.simulated:
+            simulated = Simulated.joined(self.simulated)._asdict()
+            tensors |= {f"simulated.{key}": tensor for key, tensor in simulated.items()}
+        if self.real_estimates is not None:
+            tensors["real_estimates"] = self.real_estimates
         description = {
             "kind": "training",
             "recipe": dataclasses.asdict(self.recipe),
@@ -106,15 +130,15 @@ class State:
                 moments.setdefault(int(index), {})[moment] = tensor
             optimizer = state.optimizers[name]
             optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+        if simulated := _below(tensors, "simulated."):
+            state.simulated = [Simulated(**simulated)]
+        if (estimates := tensors.get("real_estimates")) is not None:
+            state.real_estimates = estimates.to(device)
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
         state.step, state.seconds = description["step"], description["seconds"]
         state.curve = Curve(**description["curve"])
         return state
-
-
-def _adam(network: nn.Module, rate: float) -> torch.optim.Adam:
-    return torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=rate)
 
 
 def _below(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:

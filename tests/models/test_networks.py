@@ -63,6 +63,7 @@ def test_edsr_has_the_public_names() -> None:
 def test_edsr_enlarges(scale: int) -> None:
     lr = torch.rand(1, 3, 7, 5)
     assert EDSR(EDSRConfig(scale, width=8, blocks=1))(lr).shape == (1, 3, 7 * scale, 5 * scale)
+    assert EDSR(EDSRConfig(scale, 8, 1, single_stage=True))(lr).shape == (1, 3, 7 * scale, 5 * scale)
     bicubic = nn.functional.interpolate(lr, scale_factor=float(scale), mode="bicubic")
     torch.testing.assert_close(EDSR(EDSRConfig(scale, 8, 1, global_skip=True))(lr), bicubic)
 
@@ -132,9 +133,10 @@ def test_noise_depends_on_what_it_should(mix: bool, spatial: bool) -> None:
     z = degradation.draw_latents(2, (8, 6), generator).noise
     assert z.shape == ((2, 3, 8, 6) if spatial else (2, 3, 1, 1))
     blurred = torch.rand(2, 3, 8, 6, generator=generator, requires_grad=True)
-    noise = network(z, blurred)
+    white = torch.empty(2, 0, 1, 1)
+    noise = network(z, blurred, white)
     assert noise.shape == ((2, 3, 8, 6) if spatial or mix else (2, 3, 1, 1))
-    assert torch.equal(network(z, blurred * 0.5), noise) is not mix
+    assert torch.equal(network(z, blurred * 0.5, white), noise) is not mix
     torch.autograd.backward(noise.sum())
     assert blurred.grad is None  # the image enters detached
 
@@ -142,6 +144,25 @@ def test_noise_depends_on_what_it_should(mix: bool, spatial: bool) -> None:
 def test_three_by_three_noise_needs_a_place() -> None:
     with pytest.raises(ValueError, match="spatial"):
         NoiseConfig(mix=True, body_size=3)
+
+
+def test_fields_make_noise_of_mean_0_with_a_level_for_each_image() -> None:
+    config = NoiseConfig(mix=True, dim=3, width=16, blocks=1, batch_norm=False, fields=4)
+    degradation = Degradation(DegradationConfig(noise=config))
+    assert degradation.noise
+    nn.init.normal_(degradation.noise.head.weight, std=0.05)
+    generator = torch.Generator().manual_seed(0)
+    latents = degradation.draw_latents(4, (100, 90), generator, per_photo=2)
+    assert latents.white.shape == (4, 3, 104, 94)
+    blurred = torch.full((4, 3, 100, 90), 0.5)
+    noise = degradation.draw_noise(latents, blurred)
+    assert noise.shape == blurred.shape
+    assert (noise.mean((2, 3)).abs() < 0.1 * noise.std((2, 3))).all()
+    level = noise.std((1, 2, 3))
+    torch.testing.assert_close(level[::2], level[1::2], rtol=0.05, atol=0)  # two parts of one photo
+    assert abs(level[0] - level[2]) > 0.1 * level[0]
+    mirrored = degradation.draw_noise(latents._replace(white=-latents.white), blurred)
+    assert torch.equal(mirrored, -noise)
 
 
 def test_with_stride_1_every_pixel_is_scored() -> None:

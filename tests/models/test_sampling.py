@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.sampling import apply_kernel, centred_origin, published_origin, reflected
+from models.sampling import apply_kernel, centred_origin, published_origin, reflected, sample_window
 
 
 def direct_sum(
@@ -73,3 +73,11 @@ def test_origins() -> None:
     assert centred_origin(24, 4) == -10
     assert centred_origin(21, 3) == -9
     assert published_origin(21) == -10
+
+
+def test_the_gradient_of_the_kernel_is_the_derivative() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for scale, taps in [(2, 5), (3, 4), (4, 9)]:
+        window = torch.rand(2, 3, 2 * scale + taps, 3 * scale + taps, generator=generator, dtype=torch.float64)
+        kernel = torch.rand(2, taps, taps, generator=generator, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda k, w=window, s=scale: sample_window(w, k, s), kernel)

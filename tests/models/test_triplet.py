@@ -17,6 +17,8 @@ from tests.models.test_sampling import direct_sum
 
 SPATIAL = NoiseConfig(mix=True, spatial=True, dim=3, head_size=3, body_size=3, width=8, blocks=2)
 
+FIELDS = NoiseConfig(mix=True, dim=3, width=8, blocks=1, batch_norm=False, fields=4)
+
 
 def degradation(scale: int, noise: NoiseConfig | None, size: int = 21, centred: bool = True) -> Degradation:
     model = Degradation(DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), noise, centred))
@@ -33,7 +35,7 @@ def rebuilt(hr: NDArray[np.uint8], triplet: Triplet, model: Degradation) -> NDAr
     return blurred + triplet.noise.astype(np.float64) * 255
 
 
-@pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(mix=True, dim=3), SPATIAL])
+@pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(mix=True, dim=3), SPATIAL, FIELDS])
 @pytest.mark.parametrize(("scale", "shape"), [(4, (101, 67)), (3, (50, 64)), (2, (9, 5)), (4, (4, 300))])
 def test_triplets_add_up_exactly(noise: NoiseConfig | None, scale: int, shape: tuple[int, int]) -> None:
     hr = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
@@ -72,8 +74,9 @@ def test_a_sample_depends_on_its_three_names_alone() -> None:
         assert not np.array_equal(first.noise, other.noise)
 
 
-def test_bands_join_as_if_there_were_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = degradation(4, SPATIAL)
+@pytest.mark.parametrize("noise", [SPATIAL, FIELDS])
+def test_bands_join_as_if_there_were_none(monkeypatch: pytest.MonkeyPatch, noise: NoiseConfig) -> None:
+    model = degradation(4, noise)
     hr = np.random.default_rng(0).integers(0, 256, (301, 120, 3), dtype=np.uint8)
     whole = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     monkeypatch.setattr(models.triplet, "BAND_PIXELS", 200)

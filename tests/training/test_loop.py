@@ -23,7 +23,8 @@ Both = tuple[Photos, Photos]
 
 def small(name: str, scale: int = 4) -> Recipe:
     recipe = preset(name, scale, device="cpu")
-    return replace(recipe, batch=2 * recipe.per_photo, edsr=EDSRConfig(scale, width=8, blocks=1))
+    matching = recipe.matching and replace(recipe.matching, photos=3, real_looks=6)
+    return replace(recipe, batch=2, edsr=EDSRConfig(scale, width=8, blocks=1), matching=matching)
 
 
 def weights(trained: Trained) -> dict[str, Tensor]:
@@ -61,9 +62,11 @@ def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) 
         clipped.append((len(parameters), limit))
         return clip(parameters, limit)
 
-    def watched_update(optimizer: torch.optim.Optimizer, loss: Tensor, limit: float | None = None) -> None:
+    def watched_update(
+        optimizer: torch.optim.Optimizer, loss: Tensor, *rates: float, clip_gradient: float | None = None
+    ) -> None:
         before = {name: snapshot(network) for name, network in state.networks.items()}
-        update(optimizer, loss, limit)
+        update(optimizer, loss, *rates, clip_gradient=clip_gradient)
         name = next(name for name, known in state.optimizers.items() if known is optimizer)
         updated.append(name)
         for other, network in state.networks.items():
@@ -86,7 +89,7 @@ def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_same_seed_is_the_same_model_and_another_is_not(photos: Both) -> None:
     for name in ("seed", "default"):
-        one, other, third = (train(small(name), *photos, seed=seed, max_steps=3) for seed in (1, 1, 2))
+        one, other, third = (train(small(name), *photos, seed=seed, max_steps=8) for seed in (1, 1, 2))
         assert same(one, other)
         assert not same(one, third)
 
@@ -99,9 +102,12 @@ def test_training_disturbs_no_ones_random_numbers(photos: Both) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("name", ["seed", "default", "ntire2020-track1"])
-def test_a_resumed_run_is_an_unbroken_run(photos: Both, tmp_path: Path, name: str) -> None:
-    unbroken = train(small(name), *photos, seed=1, max_steps=6)
+@pytest.mark.parametrize(
+    ("name", "total", "stop"),
+    [("seed", 6, 3), ("ntire2020-track1", 6, 3), *(("default", 20, stop) for stop in (2, 4, 6, 13))],
+)
+def test_a_resumed_run_is_an_unbroken_run(photos: Both, tmp_path: Path, name: str, total: int, stop: int) -> None:
+    unbroken = train(small(name), *photos, seed=1, max_steps=total)
     path = tmp_path / "checkpoint"
     steps = itertools.count()
     with pytest.raises(Stopped):
@@ -109,14 +115,21 @@ def test_a_resumed_run_is_an_unbroken_run(photos: Both, tmp_path: Path, name: st
             small(name),
             *photos,
             seed=1,
-            max_steps=6,
+            max_steps=total,
             on_checkpoint=lambda checkpoint: checkpoint.save(path),
-            should_stop=lambda: next(steps) == 3,
+            should_stop=lambda: next(steps) == stop,
         )
-    resumed = train(small(name), *photos, seed=99, max_steps=6, resume=path)
-    assert resumed.steps == 6
+    resumed = train(small(name), *photos, seed=99, max_steps=total, resume=path)
+    assert resumed.steps == total
     assert same(unbroken, resumed)
-    assert [point["step"] for point in resumed.history] == [1, 2, 3, 4, 5, 6]
+    assert resumed.history == unbroken.history
+
+
+def test_the_phases_of_the_default_follow_each_other(photos: Both) -> None:
+    history = train(small("default"), *photos, seed=1, max_steps=40).history
+    told = [next(name for name in ("simulated", "estimator", "aim", "match", "edsr_l1") if name in p) for p in history]
+    assert told == ["simulated"] * 6 + ["estimator"] * 4 + ["match"] * 10 + ["edsr_l1"] * 20
+    assert [point["simulated"] for point in history[:6]] == [3, 6, 9, 12, 15, 18]
 
 
 def test_minutes_are_kept_across_a_resume(photos: Both, tmp_path: Path) -> None:

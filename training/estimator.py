@@ -1,0 +1,107 @@
+"""Reads blur and noise off a photo, having seen clean photos degraded in every way.
+
+Matching *what a photo looks like* compares contents as much as cameras. So an estimator first learns, on the clean
+photos alone, to tell a photo's kernel and noise from its windows, whatever it shows. Then kernel and noise network are
+led until what it says of their images is distributed as what it says of the real ones. That it errs does no harm so
+long as it errs alike on both; nothing takes its word for the truth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from training.spectra import FLOOR, WINDOW, Spectra
+
+FAINTEST = 3e-4  # of a kernel's power response; below it nothing is left to see
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    width: int = 128
+
+
+class Estimator(nn.Module):
+    """Windows of one photo, in any number and order → its kernel's spectrum and its noise."""
+
+    def __init__(self, config: EstimatorConfig):
+        super().__init__()
+        spectra, width = Spectra(), config.width
+        self.features = 3 * spectra.bins + 3
+        self.kernel_targets, self.noise_targets = spectra.bins, 3 * len(NOISE_RINGS) + 1
+        self.read = nn.Sequential(nn.Linear(self.features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.tell = nn.Sequential(
+            nn.Linear(3 * width, width), nn.SiLU(), nn.Linear(width, self.kernel_targets + self.noise_targets)
+        )
+        self.register_buffer("mean", torch.zeros(self.features))
+        self.register_buffer("std", torch.ones(self.features))
+        self.register_buffer("target_mean", torch.zeros(self.kernel_targets + self.noise_targets))
+        self.register_buffer("target_std", torch.ones(self.kernel_targets + self.noise_targets))
+
+    def scale_to(self, features: Tensor, kernel: Tensor, noise: Tensor) -> None:
+        """Takes the scales of inputs and targets from examples: features (N, W, F), targets (N, …)."""
+        self.mean.copy_(features.mean((0, 1)))  # type: ignore[operator]
+        self.std.copy_(features.std((0, 1)))  # type: ignore[operator]
+        self.target_mean.copy_(torch.cat([kernel, noise], 1).mean(0))  # type: ignore[operator]
+        # One scale for all of a kernel and one for all of noise: what hardly varies shall not count as much.
+        scales = [targets.std(0).mean().expand(targets.shape[1]) for targets in (kernel, noise)]
+        self.target_std.copy_(torch.cat(scales))  # type: ignore[operator]
+
+    def scaled(self, kernel: Tensor, noise: Tensor) -> Tensor:
+        """Targets (N, …) as this network tells them."""
+        scaled: Tensor = (torch.cat([kernel, noise], 1) - self.target_mean) / self.target_std  # type: ignore[operator]
+        return scaled
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features (N, W, F) of N photos' windows → (N, kernel_targets + noise_targets), scaled."""
+        seen: Tensor = self.read((features - self.mean) / self.std)  # type: ignore[operator]  # (N, W, width)
+        sharpest = (3 * seen).logsumexp(1) / 3 - math.log(seen.shape[1]) / 3
+        told: Tensor = self.tell(torch.cat([seen.mean(1), seen.std(1, correction=0), sharpest], 1))
+        return told
+
+
+NOISE_RINGS = ((0.05, 0.15), (0.15, 0.28), (0.28, 0.4), (0.4, 0.5))  # in cycles a pixel
+
+
+class Statistics:
+    """What is measured of photos, kernels and noise for the estimator."""
+
+    def __init__(self, scale: int, device: torch.device | str = "cpu"):
+        self.scale = scale
+        self.spectra = Spectra(device)
+        frequencies = self.spectra.frequencies
+        radius = torch.hypot(frequencies[:, None], frequencies[None, : WINDOW // 2 + 1])
+        rings = torch.stack([(radius >= low) & (radius < high) for low, high in NOISE_RINGS]).flatten(1).float()
+        self.rings = (rings / rings.sum(1, keepdim=True)).T  # (frequencies, rings)
+
+    def windows(self, crops: Tensor, per_photo: int) -> Tensor:
+        """crops (B, 3, side, side) in 8-bit levels → features (B / per_photo, W, F) of their overlapping windows."""
+        windows = crops.unfold(2, WINDOW, WINDOW // 2).unfold(3, WINDOW, WINDOW // 2)  # (B, 3, n, n, 32, 32)
+        windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (B·n², 3, 32, 32)
+        brightness = torch.einsum("oc,bc->bo", self.spectra.opponent, windows.mean((2, 3))) / 100
+        features = torch.cat([self.spectra.log_power(windows).flatten(1), brightness], 1)
+        return features.view(len(crops) // per_photo, -1, features.shape[1])
+
+    def of_kernels(self, kernel: Tensor) -> Tensor:
+        """kernel (B, K, K) → (B, bins): for a Gaussian its width in that direction, times the frequency."""
+        return (-(self.spectra.of_kernels(kernel, self.scale) + FAINTEST).log()).clamp_min(0).sqrt()
+
+    def of_noise(self, noise: Tensor, blurred: Tensor, per_photo: int) -> Tensor:
+        """noise and blurred (B, 3, side, side), levels → (B / per_photo, …).
+
+        The logarithm of its amplitude by colour and ring, and how much larger it is in the brighter half.
+        """
+        windows = noise.unfold(2, WINDOW, WINDOW).unfold(3, WINDOW, WINDOW)
+        windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+        power = (self.spectra.power(windows).flatten(2) @ self.rings).flatten(1)  # (B·n², 3 · rings)
+        power = power.view(len(noise) // per_photo, -1, power.shape[1]).mean(1)
+        square = noise.square().mean(1).view(len(power), -1)
+        bright = blurred.mean(1).view(len(power), -1)
+        bright = (bright > bright.median(1, keepdim=True).values).float()
+        in_light = (square * bright).sum(1) / bright.sum(1).clamp_min(1)
+        in_shade = (square * (1 - bright)).sum(1) / (1 - bright).sum(1).clamp_min(1)
+        tilt = (in_light + FLOOR).log() - (in_shade + FLOOR).log()
+        return torch.cat([(power + FLOOR).log(), tilt[:, None]], 1) / 2

@@ -1,0 +1,64 @@
+"""Degradations of every kind, drawn at random, for an estimator to learn from. Nothing here knows the real photos."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+WIDTHS = (0.5 / 4, 5.0 / 4)  # standard deviations of kernels, in low-resolution pixels
+LEVELS = (0.3, 16.0)  # standard deviations of noise, in 8-bit levels
+
+
+def random_kernels(count: int, size: int, scale: int, generator: torch.Generator) -> Tensor:
+    """(count, size, size), centred in their window.
+
+    exp(-r^p): Gaussians (40%), sharper and flatter shapes up to all but ellipses and lines; 30% are round.
+    """
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, 1, 1, generator=generator) * (high - low) + low
+
+    def sometimes(share: float) -> Tensor:
+        return torch.rand(count, 1, 1, generator=generator) < share
+
+    low, high = (math.log(width * scale) for width in WIDTHS)
+    major, minor = uniform(low, high).exp(), uniform(low, high).exp()
+    minor = torch.where(sometimes(0.3), major, minor)
+    power = torch.where(sometimes(0.4), torch.tensor(2.0), uniform(0, math.log(8)).exp())
+    angle = uniform(0, math.pi)
+    offset = torch.arange(size) - (size - 1) / 2
+    y, x = offset[:, None], offset[None]
+    along, across = (angle.cos() * x + angle.sin() * y) / major, (angle.cos() * y - angle.sin() * x) / minor
+    # In two dimensions exp(-r^p) has variance Γ(4/p) / Γ(2/p) / 2 in each; made 1.
+    variance = (torch.lgamma(4 / power) - torch.lgamma(2 / power)).exp() / 2
+    kernel = (-(((along**2 + across**2) * variance).clamp_min(1e-9) ** (power / 2))).exp()
+    return kernel / kernel.sum((1, 2), keepdim=True)
+
+
+def random_noise(blurred: Tensor, per_photo: int, generator: torch.Generator) -> Tensor:
+    """Noise for blurred (B, 3, h, w), both in 8-bit levels; each `per_photo` images in a row have one kind and level.
+
+    Read and shot noise in all proportions; 40% correlated between channels, 40% between pixels.
+    """
+    batch, _, height, width = blurred.shape
+
+    def uniform(low: float, high: float) -> Tensor:
+        drawn = torch.rand(batch // per_photo, 1, 1, 1, generator=generator) * (high - low) + low
+        return drawn.repeat_interleave(per_photo, 0)
+
+    level = uniform(math.log(LEVELS[0]), math.log(LEVELS[1])).exp()
+    shot = uniform(0, 1)
+    gain = level * (1 - shot + shot * blurred / 128).clamp_min(0).sqrt()
+    shared = uniform(0, 1) * (uniform(0, 1) < 0.4)
+    grain = torch.randn(blurred.shape, generator=generator)
+    grey = torch.randn(batch, 1, height, width, generator=generator)
+    grain = (1 - shared**2).sqrt() * grain + shared * grey
+    spread = uniform(0.2, 0.9) * (uniform(0, 1) < 0.4) + 1e-3
+    taps = (-0.5 * (torch.arange(-2, 3) / spread) ** 2).exp()  # (B, 1, 1, 5)
+    taps = (taps / taps.square().sum(-1, keepdim=True).sqrt()).repeat_interleave(3, 0)
+    grain = functional.conv2d(grain.view(1, -1, height, width), taps, padding=(0, 2), groups=3 * batch)
+    grain = functional.conv2d(grain, taps.transpose(2, 3), padding=(2, 0), groups=3 * batch)
+    return gain * grain.view_as(blurred)
