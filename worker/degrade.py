@@ -7,7 +7,7 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from models.triplet import Triplet, degrade_image
+from models.triplet import Triplet, degrade_samples
 from store.blobs import Blobs
 from store.image_files import write_png
 from store.jobs import NewSample
@@ -28,17 +28,16 @@ def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
     recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.ok + job.failed, total=job.total)
     try:
         for image in waiting_images(context.store, job.id, job.parameters["samples"], recorder, lease):
-            for sample in image.samples:
+            triplets = degrade_samples(
+                degradation,
+                image.pixels,
+                seed=job.parameters["seed"],
+                source_sha256=image.sha256,
+                samples=image.samples,
+            )
+            for sample, triplet in zip(image.samples, triplets, strict=True):
+                recorder.add(NewSample(image.item.position, sample, _write(context.store.blobs, triplet)))
                 lease.check()
-                triplet = degrade_image(
-                    degradation,
-                    image.pixels,
-                    seed=job.parameters["seed"],
-                    source_sha256=image.sha256,
-                    sample=sample,
-                )
-                files = _write(context.store.blobs, triplet)
-                recorder.add(NewSample(image.item.position, sample, files))
     finally:
         recorder.record()
     require_any_ok(context.store, job.id)

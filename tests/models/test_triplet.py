@@ -12,7 +12,7 @@ import models.triplet
 from models.degradation import Degradation, DegradationConfig
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
-from models.triplet import Triplet, degrade_image
+from models.triplet import Triplet, degrade_image, degrade_samples
 from tests.models.test_sampling import direct_sum
 
 SPATIAL = NoiseConfig(mix=True, spatial=True, dim=3, head_size=3, body_size=3, width=8, blocks=2)
@@ -54,10 +54,10 @@ def test_pixels_on_the_edge_of_rounding_are_summed_anew() -> None:
     hr = np.random.default_rng(0).integers(0, 2, (80, 80, 3), dtype=np.uint8)
     triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     assert (rebuilt(hr, triplet, model).round() == triplet.lr).all()
-    view = models.triplet.View(hr, triplet.kernel, 4, model.kernel_origin)
+    view = models.triplet.View(hr, 20, 4, model.kernel_origin)
     exact = rebuilt(hr, triplet, model)
     misled = np.floor(exact).astype(np.float32) + np.float32(0.5)  # as if float32 had been in doubt everywhere
-    assert (view.round(slice(0, 20), misled, np.zeros_like(exact)) == exact.round()).all()
+    assert (view.round(slice(0, 20), triplet.kernel, misled, np.zeros_like(exact)) == exact.round()).all()
 
 
 def test_a_sample_depends_on_its_three_names_alone() -> None:
@@ -72,6 +72,18 @@ def test_a_sample_depends_on_its_three_names_alone() -> None:
         other = degrade_image(model, hr, seed=seed, source_sha256=source, sample=sample)
         assert not np.array_equal(first.kernel, other.kernel)
         assert not np.array_equal(first.noise, other.noise)
+
+
+@pytest.mark.parametrize("noise", [None, NoiseConfig(), SPATIAL, FIELDS])
+def test_a_sample_is_the_same_to_the_last_bit_in_any_company(noise: NoiseConfig | None) -> None:
+    model = degradation(4, noise)
+    hr = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    many = list(range(40, 0, -2))
+    together = degrade_samples(model, hr, seed=1, source_sha256="ab", samples=many)
+    for sample, triplet in zip(many, together, strict=True):
+        alone = degrade_image(model, hr, seed=1, source_sha256="ab", sample=sample)
+        for one, other in ((alone.lr, triplet.lr), (alone.kernel, triplet.kernel), (alone.noise, triplet.noise)):
+            assert one.tobytes() == other.tobytes()
 
 
 @pytest.mark.parametrize("noise", [SPATIAL, FIELDS])
