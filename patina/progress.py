@@ -58,7 +58,7 @@ def tracking(console: Console, title: str) -> Iterator[Tracker]:
     if not console.is_terminal:
         yield Tracker(console, title, None)
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+    columns = (SpinnerColumn(), TextColumn("{task.description:<20}"), BarColumn(), TextColumn("{task.fields[figures]}"))
     with Bars(*columns, console=console) as bars:
         yield Tracker(console, title, bars)
 

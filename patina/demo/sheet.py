@@ -215,16 +215,20 @@ class _Page:
         """Two filled outlines over one axis; where they cover each other, what was learned is right."""
         everything = np.concatenate([spread.truth, spread.learned])
         low, high = float(everything.min()), float(everything.max())
-        low, high = low - 0.08 * (high - low), high + 0.08 * (high - low)
+        margin = max(0.08 * (high - low), 0.1)
+        low, high = low - margin, high + margin
         grid = np.linspace(low, high, width)
         outlines = [_density(values, grid) for values in (spread.truth, spread.learned)]
-        tallest = max(float(outline.max()) for outline in outlines)
+        # What has hardly any spread would be a spire that flattens the truth; it is cut off instead.
+        tallest = min(max(float(outline.max()) for outline in outlines), 2.5 * float(outlines[0].max()))
         panel = Image.new("RGBA", (width, height), (*PAPER, 0))
         for outline, colour in zip(outlines, (TRUTH, LEARNED), strict=True):
             layer = Image.new("RGBA", (width, height), (*colour, 0))
-            edge = [(column, height - 2 - value / tallest * (height - 8)) for column, value in enumerate(outline)]
+            edge = [
+                (column, height - 2 - min(value / tallest, 1) * (height - 8)) for column, value in enumerate(outline)
+            ]
             draw = ImageDraw.Draw(layer)
-            draw.polygon([(0, height), *edge, (width - 1, height)], (*colour, 80))
+            draw.polygon([(0.0, float(height)), *edge, (float(width - 1), float(height))], (*colour, 80))
             draw.line(edge, (*colour, 255), 3)
             panel = Image.alpha_composite(panel, layer)
         self._image.paste(panel, (left, top), panel)
