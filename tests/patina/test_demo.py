@@ -11,7 +11,7 @@ from tests.patina.conftest import Up
 
 def test_the_demo_shows_all_that_it_promises(up: Up, tmp_path: Path) -> None:
     out = tmp_path / "demo output"
-    shown = up.command("demo", "--minutes", "0.05", "--out", str(out))
+    shown = up.command("demo", "--minutes", "0.1", "--out", str(out))
     assert shown.returncode == 0, shown.stdout + shown.stderr
     for promised in ("What was learned, against the truth", "all add up", "centred", "patina train MY_"):
         assert promised in shown.stdout
