@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from config.logging import configure_logging
 from config.settings import settings
@@ -78,8 +80,8 @@ def train(
     api: Api = None,
 ) -> None:
     """Learn from real low-resolution photos LR and clean photos --hr how the real ones lost their quality."""
-    for paths in (lr, hr):
-        photo_files(paths)  # complains before anything is made
+    photo_files(lr)  # complains before anything is made
+    photo_files(hr)
     with _client(api) as (patina, at):
         dataset = patina.create_dataset(name or lr[0].resolve().stem, scale)
         try:
@@ -91,7 +93,9 @@ def train(
             patina.delete_dataset(dataset.id)
             raise
         job = _finish(patina, at, job, "Training")
-        console.print(f"Trained model {job.model} of dataset {dataset.id} ({dataset.name}). Now, for example:")
+        console.print(
+            f"Trained model {job.model} of dataset {dataset.id} ({dataset.name}). Now, for example:", markup=False
+        )
         console.print(f"  patina degrade CLEAN_PHOTOS --dataset {dataset.id}", highlight=False)
         console.print(f"  patina sr REAL_PHOTOS --dataset {dataset.id}", highlight=False)
 
@@ -108,6 +112,7 @@ def degrade(
     api: Api = None,
 ) -> None:
     """Wear clean photos down in the learned way: each becomes low-resolution image, kernel and noise."""
+    photo_files(photos)
     with _client(api) as (patina, at):
         job = patina.degrade(
             photos, dataset=dataset or _trained_last(patina, model), model=model, samples=samples, seed=seed
@@ -125,6 +130,7 @@ def sr(
     api: Api = None,
 ) -> None:
     """Super-resolve photos of the camera that was learned."""
+    photo_files(photos)
     with _client(api) as (patina, at):
         if model is None:
             dataset = dataset or _trained_last(patina, None)
@@ -154,7 +160,7 @@ def jobs(
                 job = _finish(patina, at, job, job.kind.capitalize())
             console.print(_table([job]))
             if job.error:
-                errors.print(f"[red]{job.error.get('message')}", highlight=False)
+                _complain(job.kind, str(job.error.get("message")))
             if out:
                 _fetch(patina, job, out)
             if job.status != "succeeded":
@@ -174,11 +180,16 @@ def demo(
 
 def main() -> NoReturn:
     try:
-        cli(standalone_mode=True)
-    except PatinaError as error:
-        errors.print(f"[red]patina:[/] {error}", highlight=False, soft_wrap=True)
+        settings()
+    except ValidationError as error:
+        for wrong in error.errors():
+            _complain(f"PATINA_{'_'.join(map(str, wrong['loc'])).upper()}", wrong["msg"])
         sys.exit(FAILED)
-    sys.exit(0)
+    try:
+        cli()
+    except (PatinaError, OSError) as error:
+        _complain("patina", str(error))
+    sys.exit(FAILED)
 
 
 # What the commands share
@@ -221,7 +232,7 @@ def _fetch(patina: Client, job: Job, folder: Path) -> None:
         lines = patina.download(job.id, folder, count)
     failed = [line for line in lines if line["status"] != "ok"]
     for line in failed:
-        errors.print(f"[red]{line['source']}:[/] {line.get('message')}", highlight=False)
+        _complain(line["source"], line.get("message") or line["status"])
     console.print(f"{len(lines) - len(failed)} of {len(lines)} results are in {folder}", highlight=False)
     if failed:
         raise typer.Exit(FAILED)
@@ -237,7 +248,12 @@ def _trained_last(patina: Client, model: str | None) -> str:
 
 def _show_rejected(rejected: list[RejectedFile]) -> None:
     for file in rejected:
-        errors.print(f"[yellow]not taken: {file.name}:[/] {file.message}", highlight=False)
+        _complain(f"not taken: {file.name}", file.message)
+
+
+def _complain(about: str, message: str) -> None:
+    # Not as markup: names of files may hold brackets.
+    errors.print(Text.assemble((f"{about}:", "red"), " ", message), soft_wrap=True)
 
 
 def _table(found: list[Job]) -> Table:

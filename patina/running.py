@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
-from patina.errors import AlreadyRunningError
+from patina.errors import AlreadyRunningError, StartError
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,14 @@ class Running:
 @contextmanager
 def only_service_of(data_dir: Path) -> Iterator[None]:
     """Holds the folder's lock; the kernel gives it back whatever becomes of this process."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "service.lock").open("a") as lock:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "service.lock").open("a")
+    except OSError as error:
+        raise StartError(
+            f"Cannot write to {data_dir} ({error.strerror}). Set PATINA_DATA_DIR to a folder that you can write to."
+        ) from error
+    with lock:
         if not _acquire(lock):
             note = read_note(data_dir)
             where = f" at {note.url} (process {note.pid})" if note else ""

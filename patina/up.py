@@ -21,6 +21,7 @@ from patina.errors import StartError
 from patina.running import Running, only_service_of, write_note
 
 LEAVE_SECONDS = 15.0  # workers hand their job back within 10
+QUEUE_SECONDS = 5.0
 READY_SECONDS = 60.0
 HOPELESS_FAILURES = 3  # before the service was ever ready; afterwards a child is started again for ever
 TICK = 0.1
@@ -30,11 +31,8 @@ log = structlog.get_logger()
 
 def up(settings: Settings, port: int | None = None) -> None:
     """Runs the service until SIGINT or SIGTERM; `port` 0 takes a free one."""
-    try:
-        with only_service_of(settings.data_dir):
-            _Supervisor(settings, settings.port if port is None else port).run()
-    except PermissionError as error:
-        raise StartError(f"{error}. Set PATINA_DATA_DIR to a folder that you can write to.") from error
+    with only_service_of(settings.data_dir):
+        _Supervisor(settings, settings.port if port is None else port).run()
 
 
 class _Supervisor:
@@ -79,13 +77,10 @@ class _Supervisor:
             self._valkey = embedded_valkey.embedded_valkey(settings, environment)
             self._valkey.start()
         self._migrate(environment)  # while Valkey reads its file
-        if self._valkey and not self._wait_for(lambda: embedded_valkey.answers(settings), READY_SECONDS):
+        if not self._wait_for(lambda: embedded_valkey.answers(settings), QUEUE_SECONDS):
             if self._stop_requests:
                 return
-            raise StartError(
-                f"The embedded Valkey did not start; {embedded_valkey.log_file(settings)} says why. "
-                "To use a Redis or Valkey of your own, set PATINA_REDIS_URL."
-            )
+            raise StartError(self._queue_is_missing())
         self._children = [
             Child("api", [*PYTHON, "-m", "app"], environment),
             Child("worker", [*PYTHON, "-m", "worker", "warm"], patient),
@@ -98,6 +93,14 @@ class _Supervisor:
         self._ready = self._wait_for(self._answers_ready, READY_SECONDS)
         if not self._ready and self._stop_requests == 0:
             raise StartError(f"The service did not become ready in {READY_SECONDS:.0f} s: {self._complaint()}")
+
+    def _queue_is_missing(self) -> str:
+        if self._settings.redis_url:
+            return "Nothing answers at PATINA_REDIS_URL. Start that Redis or Valkey; or unset it to have one embedded."
+        return (
+            f"The embedded Valkey did not start; {embedded_valkey.log_file(self._settings)} says why. "
+            "To use a Redis or Valkey of your own, set PATINA_REDIS_URL."
+        )
 
     def _migrate(self, environment: dict[str, str]) -> None:
         migration = Child("migrate", [*PYTHON, "-m", "store.migrate"], environment)

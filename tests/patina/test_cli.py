@@ -84,11 +84,11 @@ def test_trains_degrades_and_super_resolves(service: Up, lr: Path, hr: Path, tmp
 
 
 def test_one_bad_photo_fails_alone(service: Up, hr: Path, tmp_path: Path) -> None:
-    bad = tmp_path / "bad.png"
+    bad = tmp_path / "[red]bad.png"
     bad.write_text("no picture")
     made = service.command("degrade", str(hr), str(bad), "--out", str(tmp_path / "made"))
     assert made.returncode == 1
-    assert "bad.png:" in said(made)
+    assert "[red]bad.png:" in said(made)
     assert "3 of 4 results" in said(made)
 
 
@@ -136,7 +136,7 @@ def test_ctrl_c_ends_the_waiting_and_cancel_the_job(service: Up, long_training: 
     assert service.command("jobs", follow[1], "--cancel").returncode == 0
     followed = service.command("jobs", follow[1])
     assert followed.returncode == 1
-    assert "canceled" in followed.stdout
+    assert "canceled" in said(followed)
 
 
 def test_a_service_for_the_purpose_goes_with_the_command_and_the_job_goes_on_with_the_next(

@@ -68,6 +68,22 @@ def test_a_database_that_cannot_be_reached_is_said_in_words(up: Up) -> None:
     assert list(up.temporary.iterdir()) == []
 
 
+def test_a_queue_that_does_not_answer_is_said_in_words(up: Up) -> None:
+    up.environment["PATINA_REDIS_URL"] = "redis://127.0.0.1:9"
+    refused = up.command("up", "--port", "0")
+    assert refused.returncode == 1
+    assert "Nothing answers at PATINA_REDIS_URL" in " ".join(refused.stderr.split())
+
+
+def test_a_setting_or_a_folder_that_cannot_be_is_said_in_words(up: Up) -> None:
+    up.environment["PATINA_DATA_DIR"] = "/proc/nowhere"
+    assert "Cannot write to /proc/nowhere" in up.command("up").stderr
+    up.environment["PATINA_PORT"] = "many"
+    refused = up.command("jobs")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("PATINA_PORT: Input should be a valid integer")
+
+
 def answers(url: str) -> bool:
     try:
         return httpx.get(f"{url}/health").is_success
