@@ -114,9 +114,11 @@ def degrade(
     """Wear clean photos down in the learned way: each becomes low-resolution image, kernel and noise."""
     photo_files(photos)
     with _client(api) as (patina, at):
-        job = patina.degrade(
-            photos, dataset=dataset or _trained_last(patina, model), model=model, samples=samples, seed=seed
-        )
+        dataset = dataset or _trained_last(patina, model)
+        with tracking(console, "Photos") as tracker:
+            job = patina.degrade(
+                photos, dataset=dataset, model=model, samples=samples, seed=seed, on_progress=tracker.count
+            )
         _fetch(patina, _finish(patina, at, job, "Degrading"), out)
 
 
@@ -134,7 +136,8 @@ def sr(
     with _client(api) as (patina, at):
         if model is None:
             dataset = dataset or _trained_last(patina, None)
-        job = patina.sr(photos, dataset=None if model else dataset, model=model)
+        with tracking(console, "Photos") as tracker:
+            job = patina.sr(photos, dataset=None if model else dataset, model=model, on_progress=tracker.count)
         _fetch(patina, _finish(patina, at, job, "Super-resolving"), out)
 
 

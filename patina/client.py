@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -92,15 +93,23 @@ class Client:
         source: str | None = None,
         samples: int = 1,
         seed: int | None = None,
+        on_progress: OnUpload | None = None,
     ) -> Job:
         """Triplets of the photos at `paths`, or of the clean photos of the dataset `source`."""
         fields = _given({"samples": samples, "seed": seed, "model": model, "source": source})
-        files = _as_parts(photo_files(paths)) if source is None else None
+        files = _as_parts(photo_files(paths), on_progress) if source is None else None
         return self._ask(Job, "POST", f"/datasets/{dataset}/degrade", data=fields, files=files)
 
-    def sr(self, paths: Iterable[Path], *, dataset: str | None = None, model: str | None = None) -> Job:
+    def sr(
+        self,
+        paths: Iterable[Path],
+        *,
+        dataset: str | None = None,
+        model: str | None = None,
+        on_progress: OnUpload | None = None,
+    ) -> Job:
         fields = _given({"dataset": dataset, "model": model})
-        return self._ask(Job, "POST", "/sr", data=fields, files=_as_parts(photo_files(paths)))
+        return self._ask(Job, "POST", "/sr", data=fields, files=_as_parts(photo_files(paths), on_progress))
 
     # Jobs and what they made
 
@@ -217,5 +226,13 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _as_parts(files: Sequence[tuple[str, Path]]) -> list[tuple[str, tuple[str, LazyFile]]]:
-    return [("files", (name, LazyFile(path))) for name, path in files]
+def _as_parts(
+    files: Sequence[tuple[str, Path]], on_progress: OnUpload | None = None
+) -> list[tuple[str, tuple[str, LazyFile]]]:
+    sent = count(1)
+
+    def on_sent() -> None:
+        if on_progress:
+            on_progress(next(sent), len(files))
+
+    return [("files", (name, LazyFile(path, on_sent))) for name, path in files]

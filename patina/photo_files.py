@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,8 +59,9 @@ def _is_photo(inside: Path) -> bool:
 class LazyFile(io.RawIOBase):
     """A file that is open only while it is read, so that one request can hold more files than may be open at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_sent: Callable[[], None] = lambda: None) -> None:
         self._path = path
+        self._on_sent = on_sent
         self._file: BinaryIO | None = None
 
     def readable(self) -> bool:
@@ -87,6 +88,7 @@ class LazyFile(io.RawIOBase):
         piece = self._file.read(size)
         if not piece:
             self._release()
+            self._on_sent()
         return piece
 
     def close(self) -> None:

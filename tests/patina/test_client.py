@@ -124,6 +124,17 @@ def test_uploads_in_batches_and_gathers_what_was_refused(server: Answering, tmp_
     assert b'filename="39.png"' in server.asked[1][1]
 
 
+def test_tells_how_many_photos_of_one_request_are_sent(server: Answering, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(bytes(200_000))
+    server.says((202, JOB))
+    progress: list[tuple[int, int]] = []
+    with Client(server.url) as patina:
+        patina.degrade([tmp_path], dataset="d", samples=2, on_progress=lambda *at: progress.append(at))
+    assert progress == [(1, 3), (2, 3), (3, 3)]
+    assert server.asked[0][1].count(b'name="files"') == 3
+
+
 def test_follows_a_list_to_its_end(server: Answering) -> None:
     server.says((200, {"items": [JOB, JOB], "next": "more"}), (200, {"items": [JOB], "next": None}))
     with Client(server.url) as patina:
