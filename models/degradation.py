@@ -8,7 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.jpeg import UNCOMPRESSED, compress
 from models.kernel import KernelConfig, KernelNetwork
+from models.losses import quantise
 from models.noise import NoiseConfig, NoiseNetwork
 from models.sampling import apply_kernel, centred_origin, published_origin, sample_window
 
@@ -23,6 +25,9 @@ class DegradationConfig:
     # True: every kernel's centre of mass is held at the sampled point, s·i + (s−1)/2, by construction.
     # False: as published, the window is centred on pixel s·i and the kernel may drift in it.
     centred: bool = False
+    # JPEG qualities that photos have been through, one drawn for each image, 100 for none; empty: never compressed.
+    # Not in the paper. What compression takes away counts as noise.
+    jpeg_qualities: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scale not in (2, 3, 4):
@@ -37,6 +42,7 @@ class Latents(NamedTuple):
     kernel: Tensor  # (B, z, 1, 1)
     noise: Tensor  # (B, z, h, w) if noise is spatial, else (B, z, 1, 1)
     white: Tensor  # (B, 3, h + 2·margin, w + 2·margin) if noise is made of fields, else empty
+    quality: Tensor  # (B,) of JPEG; 100 is none
 
     def to(self, device: str | torch.device) -> Latents:
         return Latents(*(latent.to(device) for latent in self))
@@ -49,7 +55,7 @@ class Degraded(NamedTuple):
 
 
 class Degradation(nn.Module):
-    """Blurs and samples with a drawn kernel, then adds drawn noise."""
+    """Blurs and samples with a drawn kernel, adds drawn noise, and compresses where the photos were compressed."""
 
     def __init__(self, config: DegradationConfig):
         super().__init__()
@@ -73,17 +79,23 @@ class Degradation(nn.Module):
         Each `per_photo` images in a row are parts of one photo and share what is drawn once for an image.
         """
         noise, photos = self.config.noise, batch // per_photo
-        kernel = _normal((photos, self.config.kernel.z, 1, 1), generator).repeat_interleave(per_photo, 0)
-        if noise is None:
-            return Latents(kernel, kernel.new_empty(batch, 0, 1, 1), kernel.new_empty(batch, 0, 1, 1))
-        if noise.spatial:
-            z = _normal((batch, noise.z, *lr_size), generator)
-        else:
-            z = _normal((photos, noise.z, 1, 1), generator).repeat_interleave(per_photo, 0)
-        if not noise.fields:
-            return Latents(kernel, z, z.new_empty(batch, 0, 1, 1))
-        height, width = (side + 2 * noise.margin for side in lr_size)
-        return Latents(kernel, z, _normal((batch, 3, height, width), generator))
+
+        def shared(latent: Tensor) -> Tensor:
+            return latent.repeat_interleave(per_photo, 0)
+
+        kernel = shared(_normal((photos, self.config.kernel.z, 1, 1), generator))
+        z = white = kernel.new_empty(batch, 0, 1, 1)
+        if noise:
+            z = _normal((batch, noise.z, *lr_size), generator) if noise.spatial else z
+            z = z if noise.spatial else shared(_normal((photos, noise.z, 1, 1), generator))
+        if noise and noise.fields:
+            height, width = (side + 2 * noise.margin for side in lr_size)
+            white = _normal((batch, 3, height, width), generator)
+        quality = kernel.new_full((batch,), UNCOMPRESSED)
+        if qualities := self.config.jpeg_qualities:
+            drawn = torch.randint(len(qualities), (photos,), generator=generator, device=generator.device)
+            quality = shared(kernel.new_tensor(qualities)[drawn])
+        return Latents(kernel, z, white, quality)
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
         """Noise for a blurred image (B, 3, h, w), broadcastable to it; zeros without a noise network."""
@@ -91,6 +103,14 @@ class Degradation(nn.Module):
             return blurred.new_zeros(len(blurred), 1, 1, 1)
         noise: Tensor = self.noise(latents.noise, blurred, latents.white)
         return noise
+
+    def compressed(self, latents: Latents, blurred: Tensor, noise: Tensor) -> Tensor:
+        """The noise together with what compression does to the blurred image (B, 3, h, w) that it was added to."""
+        if not self.config.jpeg_qualities:
+            return noise
+        noisy = quantise(blurred + noise)
+        through = compress(255 * noisy, latents.quality) / 255
+        return torch.where((latents.quality < UNCOMPRESSED)[:, None, None, None], through - blurred, noise)
 
     def forward(self, hr: Tensor, latents: Latents, *, surrounded: bool = False) -> Degraded:
         """hr (B, 3, H, W) in [0, 1] → lr (B, 3, H // s, W // s), kernel and noise.
@@ -103,7 +123,7 @@ class Degradation(nn.Module):
             blurred = sample_window(hr, kernel, self.config.scale)
         else:
             blurred = apply_kernel(hr, kernel, self.config.scale, self.kernel_origin)
-        noise = self.draw_noise(latents, blurred)
+        noise = self.compressed(latents, blurred, self.draw_noise(latents, blurred))
         return Degraded(blurred + noise, kernel, noise)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-START = 4 / 255  # level of an untrained network's fields
+LEVEL = 4 / 255  # the unit of fields of noise and the level that they start at, so that weights are about 1
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class NoiseNetwork(nn.Module):
             if self.filters is None:
                 self.head.weight.zero_()
                 return
-            # All but white noise of START in every channel; what is random lets filters and gains become different.
-            self.head.weight.mul_(0.3 * START)
+            # All but white noise of LEVEL in every channel; what is random lets filters and gains become different.
+            self.head.weight.mul_(0.3)
             self.filters.weight.mul_(0.3)
             middle = self.config.field_size // 2
             for channel in range(min(3, self.config.fields)):
                 self.filters.weight[channel, channel, middle, middle] += 1
-                self.head.bias.view(3, -1)[channel, channel] = START  # type: ignore[union-attr]
+                self.head.bias.view(3, -1)[channel, channel] = 1  # type: ignore[union-attr]
 
     def forward(self, z: Tensor, blurred: Tensor, white: Tensor) -> Tensor:
         """z (B, z, h, w) if spatial else (B, z, 1, 1), blurred (B, 3, h, w) in [0, 1] → noise (B, dim, h or 1, w or 1).
@@ -114,4 +114,4 @@ class NoiseNetwork(nn.Module):
             return noise
         fields: Tensor = self.filters(white)  # (B, fields, h, w)
         gains = noise.view(len(noise), 3, self.config.fields, *noise.shape[2:])
-        return (gains * fields[:, None]).sum(2)
+        return LEVEL * (gains * fields[:, None]).sum(2)

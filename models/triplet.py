@@ -74,13 +74,15 @@ def degrade_samples(
             blurred = torch.cat([view.blur(band, kernels, device) for band in bands], 2)  # (n, 3, h, w) in 0..255
         for latents, kernel, image in zip(drawn, kernels, blurred, strict=True):
             with torch.inference_mode(), evaluating(degradation), torch.backends.cudnn.flags(allow_tf32=False):
-                noise = draw_noise(degradation, latents, image[None] / 255, bands)  # (h or 1, w or 1, 3 or 1)
+                noise = draw_noise(degradation, latents, image[None] / 255, bands)  # (1, 3 or 1, h or 1, w or 1)
+                noise = degradation.compressed(latents.to(device), image[None] / 255, noise)
             pixels = image.permute(1, 2, 0).cpu().numpy()
+            noise_pixels = noise[0].permute(1, 2, 0).contiguous().cpu().numpy()
             lr = np.empty((height, width, 3), np.uint8)
             for band in bands:
-                added = np.broadcast_to(noise, lr.shape)[band].astype(np.float64) * 255
+                added = np.broadcast_to(noise_pixels, lr.shape)[band].astype(np.float64) * 255
                 lr[band] = view.round(band, kernel, pixels[band], added)
-            yield Triplet(lr, kernel, noise)
+            yield Triplet(lr, kernel, noise_pixels)
 
 
 def sample_generator(seed: int, source_sha256: str, sample: int) -> torch.Generator:
@@ -106,24 +108,23 @@ def normalised(kernel: Tensor) -> NDArray[np.float32]:
     return np.asarray(weight / weight.sum(), np.float32)
 
 
-def draw_noise(degradation: Degradation, latents: Latents, blurred: Tensor, bands: list[slice]) -> NDArray[np.float32]:
-    """Noise (h or 1, w or 1, 3 or 1) for one blurred image (1, 3, h, w) in [0, 1].
+def draw_noise(degradation: Degradation, latents: Latents, blurred: Tensor, bands: list[slice]) -> Tensor:
+    """Noise (1, 3 or 1, h or 1, w or 1) for one blurred image (1, 3, h, w) in [0, 1].
 
     Each band is cut with the network's halo around it, so that the bands join as if drawn at once.
     """
     config, height = degradation.config.noise, blurred.shape[2]
     if config is None or not (config.spatial or config.mix):
-        noise = degradation.draw_noise(latents.to(blurred.device), blurred[:, :, :1, :1])
-        return noise[0].permute(1, 2, 0).cpu().numpy()
+        return degradation.draw_noise(latents.to(blurred.device), blurred[:, :, :1, :1])
     parts = []
     for band in bands:
         cut = slice(max(0, band.start - config.halo), min(height, band.stop + config.halo))
         z = latents.noise[:, :, cut] if config.spatial else latents.noise
         white = latents.white[:, :, cut.start : cut.stop + 2 * config.margin]
-        some = Latents(latents.kernel, z, white).to(blurred.device)
+        some = latents._replace(noise=z, white=white).to(blurred.device)
         part = degradation.draw_noise(some, blurred[:, :, cut])
-        parts.append(part[0, :, band.start - cut.start : band.stop - cut.start].cpu())
-    return torch.cat(parts, 1).permute(1, 2, 0).contiguous().numpy()
+        parts.append(part[:, :, band.start - cut.start : band.stop - cut.start])
+    return torch.cat(parts, 2)
 
 
 class View:

@@ -9,12 +9,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from models.degradation import Degradation, Latents
 from models.edsr import EDSR
+from models.jpeg import UNCOMPRESSED, compress, read_quality
 from models.losses import lsgan_loss, noise_regularisation, quantise
 from models.sampling import sample_window
 from training.estimator import Statistics
@@ -24,6 +26,7 @@ from training.simulation import random_kernels, random_noise
 from training.spectra import energy_distance
 from training.state import Simulated, State
 
+QUALITIES = 60  # photos whose JPEG quality is read, at most
 UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
 
 
@@ -190,16 +193,17 @@ def simulate_step(state: State, matching: Matching, hr_photos: Photos) -> dict[s
     """Degrades clean photos at random, for the estimator to learn from."""
     recipe, generator = state.recipe, state.generators["estimator"]
     statistics = Statistics(recipe.scale)
-    size, count_now = recipe.degradation.kernel.size, matching.photos * matching.crops
-    window, _ = draw_clean(state, hr_photos, count_now, matching.crop, per_photo=matching.crops)
+    size, crops = recipe.degradation.kernel.size, matching.photos * matching.crops
+    window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops)
     kernel = random_kernels(matching.photos, size, recipe.scale, generator)
     blurred = 255 * sample_window(window.cpu(), kernel.repeat_interleave(matching.crops, 0), recipe.scale)
-    lr = (blurred + random_noise(blurred, matching.crops, generator)).clamp(0, 255).round()
+    noisy = (blurred + random_noise(blurred, matching.crops, generator)).clamp(0, 255).round()
+    lr = compress(noisy, draw_latents(state, crops, 1, per_photo=matching.crops).quality.cpu())
     state.simulated.append(
         Simulated(
             statistics.windows(lr, matching.crops).half(),
             statistics.of_kernels(kernel),
-            statistics.of_noise(lr - blurred, blurred, matching.crops),
+            statistics.of_noise(noisy - blurred, blurred, matching.crops),
         )
     )
     return {"simulated": float(count(state))}
@@ -227,14 +231,21 @@ def fit_step(state: State, matching: Matching, done: float) -> dict[str, float]:
 
 @torch.no_grad()
 def look_at_real(state: State, matching: Matching, photos: Photos) -> None:
-    """Ends the fit: writes down what the estimator says of the real photos, each looked at equally often."""
+    """Ends the fit: writes down what the estimator says of the real photos, of each equally often."""
     assert state.estimator is not None
     statistics, estimates = Statistics(state.recipe.scale, state.device), []
     usable = photos.at_least(matching.crop)
+    usable = usable[:: 1 + (len(usable) - 1) // matching.real_looks]
     for index in usable:
-        for _ in range(max(1, matching.real_looks // len(usable))):
+        for _ in range(matching.real_looks // len(usable)):
             crops = draw_patches(
-                photos, matching.crops, matching.crop, state.generators["real"], among=[index], turned=False
+                photos,
+                matching.crops,
+                matching.crop,
+                state.generators["real"],
+                turned=False,
+                among=[index],
+                grid=8 if state.recipe.degradation.jpeg_qualities else 1,  # made photos are cut so, too
             )
             crops = crops.to(state.device).float()
             estimates.append(state.estimator(statistics.windows(crops, matching.crops)))
@@ -321,13 +332,23 @@ def check_photos(recipe: Recipe, lr_photos: Photos, hr_photos: Photos) -> None:
 
 
 def fitted_to(recipe: Recipe, lr_photos: Photos, hr_photos: Photos) -> Recipe:
-    """Smaller crops are looked at where most photos are too small for those of the recipe."""
-    if not recipe.matching or all(
-        len(photos.at_least(side)) >= len(photos) / 2
-        for photos, side in ((lr_photos, recipe.matching.crop), (hr_photos, recipe.matching.crop * recipe.scale))
-    ):
+    """The recipe with what is read off the photos before there is anything to train.
+
+    Smaller crops are looked at where most photos are too small for those of the recipe. The JPEG qualities of the real
+    photos are read, if any shows one.
+    """
+    if not recipe.matching:
         return recipe
-    return replace(recipe, matching=replace(recipe.matching, crop=recipe.lr_patch))
+    sides = (lr_photos, recipe.matching.crop), (hr_photos, recipe.matching.crop * recipe.scale)
+    if any(len(photos.at_least(side)) < len(photos) / 2 for photos, side in sides):
+        recipe = replace(recipe, matching=replace(recipe.matching, crop=recipe.lr_patch))
+    qualities = []
+    for index in range(0, len(lr_photos), 1 + len(lr_photos) // QUALITIES):
+        corner = np.array(lr_photos[index][:256, :256])
+        qualities.append(read_quality(torch.from_numpy(corner).permute(2, 0, 1).float()))
+    if min(qualities) == UNCOMPRESSED:
+        return recipe
+    return replace(recipe, degradation=replace(recipe.degradation, jpeg_qualities=tuple(sorted(qualities))))
 
 
 def share(fraction: float, start: float, end: float) -> float:

@@ -68,13 +68,14 @@ def draw_patches(
     margin: tuple[int, int] = (0, 0),
     turned: bool = True,
     among: list[int] | None = None,
+    grid: int = 1,
 ) -> Tensor:
     """Random patches, (count, 3, side, side) uint8; each `per_photo` in a row are of one photo.
 
     `margin` is how many pixels around it, (before, after) in both directions, are given with each patch; beyond the
     photo's border they are its reflection. `turned` patches are flipped and turned at random, all of a photo alike.
     Photos smaller than a patch are left out, and where `among` is given all but those. Raises PhotosError where none
-    is left.
+    is left. Patches start at multiples of `grid` from the photo's corner.
     """
     usable = photos.at_least(side) if among is None else among
     if not usable:
@@ -84,12 +85,21 @@ def draw_patches(
         photo = photos[usable[_below(len(usable), generator)]]
         turns, flip = (_below(4, generator), _below(2, generator)) if turned else (0, 0)
         for _ in range(per_photo):
-            top, left = (_below(length - side + 1, generator) for length in photo.shape[:2])
-            rows = reflected(top - margin[0], side + sum(margin), photo.shape[0]).numpy()
-            cols = reflected(left - margin[0], side + sum(margin), photo.shape[1]).numpy()
-            patch = np.rot90(photo[rows[:, None], cols], turns)
+            top, left = (
+                grid * _below((length - side) // grid + 1, generator) - margin[0] for length in photo.shape[:2]
+            )
+            patch = np.rot90(_cut(photo, top, left, side + sum(margin)), turns)
             patches.append(patch[:, ::-1] if flip else patch)
-    return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).contiguous()
+
+
+def _cut(photo: NDArray[np.uint8], top: int, left: int, side: int) -> NDArray[np.uint8]:
+    """A square of the photo, which is reflected where the square lies beyond it."""
+    height, width = photo.shape[:2]
+    if min(top, left) >= 0 and top + side <= height and left + side <= width:
+        return photo[top : top + side, left : left + side]
+    rows, cols = reflected(top, side, height).numpy(), reflected(left, side, width).numpy()
+    return np.asarray(photo[rows][:, cols])
 
 
 def _below(bound: int, generator: torch.Generator) -> int:

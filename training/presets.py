@@ -128,7 +128,7 @@ def _default(scale: int, device: str) -> Recipe:
         edsr_rate=2e-4 if on_gpu else 1e-3,
         betas=(0.5, 0.99),
         cosine=True,
-        bfloat16=on_gpu,
+        bfloat16=True,
         matching=Matching(),
         default_steps=None,
         default_minutes=10.0,

@@ -150,7 +150,7 @@ def test_fields_make_noise_of_mean_0_with_a_level_for_each_image() -> None:
     config = NoiseConfig(mix=True, dim=3, width=16, blocks=1, batch_norm=False, fields=4)
     degradation = Degradation(DegradationConfig(noise=config))
     assert degradation.noise
-    nn.init.normal_(degradation.noise.head.weight, std=0.05)
+    nn.init.normal_(degradation.noise.head.weight)
     generator = torch.Generator().manual_seed(0)
     latents = degradation.draw_latents(4, (100, 90), generator, per_photo=2)
     assert latents.white.shape == (4, 3, 104, 94)

@@ -5,11 +5,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 import models.triplet
 from models.degradation import Degradation, DegradationConfig
+from models.jpeg import compress
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
 from models.triplet import Triplet, degrade_image, degrade_samples
@@ -20,11 +22,13 @@ SPATIAL = NoiseConfig(mix=True, spatial=True, dim=3, head_size=3, body_size=3, w
 FIELDS = NoiseConfig(mix=True, dim=3, width=8, blocks=1, batch_norm=False, fields=4)
 
 
-def degradation(scale: int, noise: NoiseConfig | None, size: int = 21, centred: bool = True) -> Degradation:
-    model = Degradation(DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), noise, centred))
+def degradation(
+    scale: int, noise: NoiseConfig | None, size: int = 21, centred: bool = True, qualities: tuple[int, ...] = ()
+) -> Degradation:
+    model = Degradation(DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), noise, centred, qualities))
     nn.init.normal_(model.kernel.head.weight, std=0.1)
     if model.noise:
-        nn.init.normal_(model.noise.head.weight, std=0.02)
+        nn.init.normal_(model.noise.head.weight, std=1.0 if model.noise.filters else 0.02)
     return model
 
 
@@ -39,7 +43,12 @@ def rebuilt(hr: NDArray[np.uint8], triplet: Triplet, model: Degradation) -> NDAr
 @pytest.mark.parametrize(("scale", "shape"), [(4, (101, 67)), (3, (50, 64)), (2, (9, 5)), (4, (4, 300))])
 def test_triplets_add_up_exactly(noise: NoiseConfig | None, scale: int, shape: tuple[int, int]) -> None:
     hr = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    for model in (degradation(scale, noise), degradation(scale, noise, size=11, centred=False)):
+    for model in (
+        degradation(scale, noise),
+        degradation(scale, noise, size=11, centred=False),
+        degradation(scale, noise, qualities=(60,)),
+        degradation(scale, noise, qualities=(100,)),
+    ):
         triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
         assert triplet.lr.shape == (shape[0] // scale, shape[1] // scale, 3)
         assert triplet.lr.dtype == np.uint8
@@ -58,6 +67,17 @@ def test_pixels_on_the_edge_of_rounding_are_summed_anew() -> None:
     exact = rebuilt(hr, triplet, model)
     misled = np.floor(exact).astype(np.float32) + np.float32(0.5)  # as if float32 had been in doubt everywhere
     assert (view.round(slice(0, 20), triplet.kernel, misled, np.zeros_like(exact)) == exact.round()).all()
+
+
+def test_compression_is_part_of_the_noise() -> None:
+    hr = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8), 10, 0), 10, 1)
+    plain, through = (degradation(4, FIELDS, qualities=qualities) for qualities in [(100,), (30,)])
+    through.load_state_dict(plain.state_dict())
+    one, other = (degrade_image(model, hr, seed=1, source_sha256="ab", sample=0) for model in (plain, through))
+    assert (one.kernel == other.kernel).all()
+    expected = compress(torch.from_numpy(one.lr).permute(2, 0, 1)[None].float(), torch.tensor([30]))
+    assert (expected[0].permute(1, 2, 0).numpy() == other.lr).all()
+    assert not np.array_equal(one.lr, other.lr)
 
 
 def test_a_sample_depends_on_its_three_names_alone() -> None:
@@ -114,6 +134,7 @@ def test_what_is_not_an_image_is_refused(shape: tuple[int, ...]) -> None:
 MEASURE = """
 import hashlib, resource, numpy as np, torch
 from models.degradation import Degradation, DegradationConfig
+from models.jpeg import compress
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
 from models.triplet import degrade_image

@@ -23,6 +23,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Photos, Photos]:
     """(real low-resolution, clean high-resolution)."""
     folder: Path = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
-    real = [photo(rng, 40, 50) for _ in range(3)]
-    clean = [photo(rng, 150, 140) for _ in range(3)]
+    real = [photo(rng, 70, 80) for _ in range(3)]
+    clean = [photo(rng, 260, 270) for _ in range(3)]
     return Photos.write(folder / "lr", real), Photos.write(folder / "hr", clean)

@@ -1,0 +1,123 @@
+"""Blind cameras without a service: the bench's own judge, asked of `training` and `models` in this process.
+
+    python bench/recipe.py ../shared/bench --photos ../shared/photos/hr --camera phone --minutes 10 --seed 0
+
+Prints what recovery.py prints, from the same split of the photos and the same shots.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.tiles import super_resolve
+from models.triplet import degrade_image
+from training.loop import Progress, Trained, train
+from training.photos import Photos
+from training.presets import PRESET_NAMES, preset
+
+Images = dict[str, NDArray[np.uint8]]
+
+
+class Bench:
+    """Stands in for recovery.py's `Service`."""
+
+    def __init__(self, threads: int, steps: int | None):
+        torch.set_num_threads(threads)
+        self.steps = steps
+        self.scale = 0
+        self.images: dict[str, list[NDArray[np.uint8]]] = {"lr": [], "hr": []}
+        self.trained: Trained | None = None
+
+    def create_dataset(self, name: str, scale: int) -> str:
+        self.scale = scale
+        self.images = {"lr": [], "hr": []}
+        return name
+
+    def upload(self, dataset: str, role: str, images: Images) -> None:
+        self.images[role] += images.values()
+
+    def train(self, dataset: str, *, preset: str = "default", max_minutes: float, seed: int) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            photos = [Photos.write(Path(folder) / role, self.images[role]) for role in ("lr", "hr")]
+            self.trained = train(
+                recipe(preset, self.scale),
+                *photos,
+                seed=seed,
+                max_minutes=None if self.steps else max_minutes,
+                max_steps=self.steps,
+                on_progress=say,
+            )
+
+    def degrade(self, dataset: str, images: Images, *, samples: int, seed: int) -> list[dict[str, Any]]:
+        assert self.trained
+        lines = []
+        for name, image in images.items():
+            digest = hashlib.sha256(image.tobytes()).hexdigest()
+            for sample in range(samples):
+                made = degrade_image(self.trained.degradation, image, seed=seed, source_sha256=digest, sample=sample)
+                lines.append(
+                    {
+                        "source": name,
+                        "scale": self.scale,
+                        "padding": "reflect",
+                        "kernel_origin": self.trained.degradation.kernel_origin,
+                        **vars(made),
+                    }
+                )
+        return lines
+
+    def super_resolve(self, dataset: str, images: Images) -> Images:
+        assert self.trained
+        return {Path(name).stem: super_resolve(self.trained.edsr, image) for name, image in images.items()}
+
+
+def recipe(name: str, scale: int) -> Any:
+    return preset(name, scale, device="cpu")
+
+
+def say(progress: Progress) -> None:
+    if progress.fraction == 1 or int(progress.seconds) % 20 == 0:
+        metrics = " ".join(f"{name} {value:.3g}" for name, value in progress.metrics.items())
+        print(f"{progress.seconds:5.0f} s {progress.step:6d} {metrics}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench", type=Path, help="folder of recovery.py, pairs.py and cameras.py")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--camera", action="append", help="all, if none is named")
+    parser.add_argument("--preset", choices=PRESET_NAMES, default="default")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--steps", type=int, help="train for so many steps rather than minutes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--shots", type=int, default=4)
+    parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--pair-steps", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    sys.path.insert(0, str(options.bench))
+    import recovery  # noqa: PLC0415  # type: ignore[import-not-found]
+
+    paths = sorted(path for path in options.photos.iterdir() if path.suffix in {".jpg", ".png"})
+    photos = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    for name in options.camera or sorted(recovery.CAMERAS):
+        started = time.monotonic()
+        report = recovery.judge(Bench(options.threads, options.steps), recovery.CAMERAS[name], photos, options)
+        report |= {"seed": options.seed, "preset": options.preset, "minutes_in_all": (time.monotonic() - started) / 60}
+        print(json.dumps({key: round(v, 4) if isinstance(v, float) else v for key, v in report.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

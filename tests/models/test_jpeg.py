@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from models.jpeg import compress, read_quality
+
+
+def photo(height: int = 120, width: int = 100) -> NDArray[np.uint8]:
+    """Blurred rectangles with a little noise, about as busy as a photo."""
+    rng = np.random.default_rng(0)
+    image = np.zeros((height, width, 3), np.uint8)
+    for _ in range(80):
+        top, left = rng.integers(height), rng.integers(width)
+        image[top : top + rng.integers(4, 40), left : left + rng.integers(4, 40)] = rng.integers(0, 256, 3)
+    soft = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(0.8))).astype(float)
+    return np.asarray((soft + rng.normal(0, 3, soft.shape)).clip(0, 255).round(), np.uint8)
+
+
+def through_pillow(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def planes(image: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(image.copy()).permute(2, 0, 1).float()
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 90])
+def test_compression_is_that_of_an_encoder(quality: int) -> None:
+    image = photo(117, 91)
+    expected = planes(through_pillow(image, quality))
+    made = compress(planes(image)[None], torch.tensor([quality]))[0]
+    lost = (expected - planes(image)).square().mean().sqrt()
+    assert (made - expected).square().mean().sqrt() < 0.2 * lost + 0.5
+    assert torch.equal(made, made.round())
+
+
+def test_each_image_has_its_own_quality_and_100_is_none() -> None:
+    image = planes(photo())[None].expand(3, -1, -1, -1) + 0.25
+    made = compress(image, torch.tensor([20, 80, 100]))
+    lost = (made - image).square().mean((1, 2, 3))
+    assert lost[0] > 2 * lost[1] > 0
+    assert torch.equal(made[2], image[2])
+
+
+def test_gradients_pass_as_if_nothing_was_rounded() -> None:
+    image = torch.full((1, 3, 16, 16), 100.0).requires_grad_()
+    torch.autograd.backward(compress(image, torch.tensor([50])).sum())
+    assert image.grad is not None
+    assert image.grad.mean().item() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("quality", [40, 60, 75, 85, 92])
+def test_quality_is_read_off_a_decoded_photo(quality: int) -> None:
+    assert abs(read_quality(planes(through_pillow(photo(), quality))) - quality) <= 1
+
+
+def test_a_photo_that_was_never_compressed_shows_no_quality() -> None:
+    assert read_quality(planes(photo())) == 100
+    assert read_quality(planes(through_pillow(photo(), 70))[:, 3:, 5:]) == 100
+    assert read_quality(torch.full((3, 64, 64), 80.0)) == 100
+    assert read_quality(torch.zeros(3, 5, 40)) == 100
