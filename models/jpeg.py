@@ -38,7 +38,8 @@ UNCOMPRESSED = 100  # the quality of a photo that shows no compression; nothing 
 def compress(lr: Tensor, quality: Tensor) -> Tensor:
     """lr (B, 3, h, w) in 8-bit levels through JPEG of quality (B,), 1..100, chroma at half size: decoded, in 0..255.
 
-    Gradients pass as if nothing had been rounded. Images of quality 100 come back as they are.
+    Gradients pass by what was not rounded to 0, as if it had not been rounded at all: what is lost shall not be learned
+    from. Images of quality 100 come back as they are.
     """
     height, width = lr.shape[2:]
     # Blocks of the half-sized chroma are 16 pixels wide; encoders repeat the border.
@@ -101,7 +102,9 @@ def _blocks(planes: Tensor) -> Tensor:
 def _through_blocks(planes: Tensor, table: Tensor) -> Tensor:
     """planes (B, C, 8m, 8n), each block rounded in steps of table (B, 8, 8)."""
     transform, steps = _transform(planes), table[:, None, None, None]
-    blocks = transform.T @ (_round(_blocks(planes) / steps) * steps) @ transform
+    coefficients = _blocks(planes) / steps
+    kept = _round(coefficients) * (coefficients.abs() > 0.5)
+    blocks = transform.T @ (kept * steps) @ transform
     return blocks.transpose(3, 4).flatten(4, 5).flatten(2, 3)
 
 

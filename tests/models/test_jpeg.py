@@ -50,11 +50,17 @@ def test_each_image_has_its_own_quality_and_100_is_none() -> None:
     assert torch.equal(made[2], image[2])
 
 
-def test_gradients_pass_as_if_nothing_was_rounded() -> None:
-    image = torch.full((1, 3, 16, 16), 100.0).requires_grad_()
-    torch.autograd.backward(compress(image, torch.tensor([50])).sum())
-    assert image.grad is not None
-    assert image.grad.mean().item() == pytest.approx(1, abs=1e-3)
+def test_gradients_pass_by_what_is_left() -> None:
+    image = 100 + 0.5 * torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    image.requires_grad_()
+    made = compress(image, torch.tensor([50]))
+    assert made.std() == 0  # the texture is too weak to be kept
+    (gradient,) = torch.autograd.grad(made[0, 0, 3, 4], image)
+    # Only means of blocks are left, so a pixel can be changed but with all of its block: 8×8 luma, 16×16 chroma.
+    assert gradient[0].sum().item() == pytest.approx(1, abs=1e-3)
+    assert gradient[0, 1, :8, :8].std() < 1e-6
+    (gradient,) = torch.autograd.grad(compress(image, torch.tensor([100])).sum(), image)
+    assert (gradient == 1).all()
 
 
 @pytest.mark.parametrize("quality", [40, 60, 75, 85, 92])
