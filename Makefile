@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 .PHONY: help demo up test lint format clean
 
 help:
-	@echo "make demo   learn a pretend camera from its photos and look at the result (ten minutes)"
+	@echo "make demo   learn a pretend camera from its photos and look at the result (six minutes)"
 	@echo "make up     run the service until Ctrl-C"
 	@echo "make test   run all tests"
 	@echo "make lint   ruff and mypy"

@@ -20,7 +20,7 @@ from patina.demo.sheet import Restoration
 Values = NDArray[np.float64]
 
 TRUE_DRAWS = 512
-NEAR, FAR = 0.15, 0.4  # distance in parts of the true mean: below the first is near, above the second is far
+NEAR, FAR = 0.1, 0.4  # distance in parts of the true mean: below the first is near, above the second is far
 ROUNDING = 0.5 + 0.02  # half a level, and what 32-bit arithmetic may add
 
 
