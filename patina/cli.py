@@ -83,7 +83,7 @@ def train(
     photo_files(lr)  # complains before anything is made
     photo_files(hr)
     with _client(api) as (patina, at):
-        dataset = patina.create_dataset(name or lr[0].resolve().stem, scale)
+        dataset = patina.create_dataset(name or lr[0].resolve().name, scale)
         try:
             for role, paths, title in (("lr", lr, "Real photos"), ("hr", hr, "Clean photos")):
                 with tracking(console, title) as tracker:
@@ -149,10 +149,10 @@ def jobs(
     api: Api = None,
 ) -> None:
     """List the newest jobs; or follow, cancel or fetch one."""
+    if job_id is None and (cancel or out):
+        raise typer.BadParameter("--cancel and --out need the ID of a job")
     with _client(api) as (patina, at):
         if job_id is None:
-            if cancel or out:
-                raise typer.BadParameter("--cancel and --out need the ID of a job")
             console.print(_table(list(islice(patina.jobs(), LISTED))))
         elif cancel:
             job = patina.cancel(job_id)
@@ -175,7 +175,7 @@ def demo(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 5.5,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all that the demo makes.")] = Path("demo-output"),
 ) -> None:
-    """See the whole of it happen on photographs that come with a package, in ten minutes."""
+    """See the whole of it happen on photographs that come with a package, in six minutes."""
     from patina.demo.run import run  # noqa: PLC0415 - its libraries are not needed, or installed, for anything else
 
     run(console, out.absolute(), minutes)
@@ -246,6 +246,8 @@ def _trained_last(patina: Client, model: str | None) -> str:
     for found in patina.models():
         if found.dataset and model in (None, found.id):
             return found.dataset
+    if model:
+        raise PatinaError(f"There is no model {model!r}.")
     raise PatinaError("Nothing has been trained yet. Train first: patina train REAL_PHOTOS --hr CLEAN_PHOTOS")
 
 

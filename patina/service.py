@@ -84,7 +84,7 @@ def _find(data_dir: Path) -> str | None:
 
 def _alive(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5).is_success
+        return httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success
     except httpx.TransportError:
         return False
 

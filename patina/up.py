@@ -7,8 +7,6 @@ import os
 import signal
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from types import FrameType
 
@@ -39,7 +37,8 @@ class _Supervisor:
     def __init__(self, settings: Settings, port: int) -> None:
         self._settings = settings
         self._port = _usable_port(settings.host, port)
-        self._url = f"http://{_reachable(settings.host)}:{self._port}"
+        here = _reachable(settings.host)
+        self._url = f"http://[{here}]:{self._port}" if ":" in here else f"http://{here}:{self._port}"
         self._stop_requests = 0
         self._ready = False
         self._valkey: Child | None = None
@@ -126,21 +125,25 @@ class _Supervisor:
         return False
 
     def _answers_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self._url}/ready", timeout=5) as answer:
-                return bool(answer.status == http.HTTPStatus.OK)
-        except (OSError, http.client.HTTPException):
-            return False
+        status, _ = self._ask_ready()
+        return status == http.HTTPStatus.OK
 
     def _complaint(self) -> str:
         """What the API says that it lacks."""
+        status, said = self._ask_ready()
+        return said if status else f"the API does not answer: {said}"
+
+    def _ask_ready(self) -> tuple[int | None, str]:
+        # Spoken directly, past any proxy that the environment may name.
+        connection = http.client.HTTPConnection(_reachable(self._settings.host), self._port, timeout=5)
         try:
-            with urllib.request.urlopen(f"{self._url}/ready", timeout=5):
-                return "it is only now"
-        except urllib.error.HTTPError as error:
-            return error.read().decode(errors="replace")
+            connection.request("GET", "/ready")
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            return f"the API does not answer ({error})"
+            return None, str(error)
+        finally:
+            connection.close()
 
     # Running
 
@@ -206,8 +209,4 @@ def _usable_port(host: str, port: int) -> int:
 
 def _reachable(host: str) -> str:
     """The address under which a service that listens on `host` is reached from here."""
-    if host == "0.0.0.0":
-        return "127.0.0.1"
-    if host == "::":
-        return "[::1]"
-    return f"[{host}]" if ":" in host else host
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

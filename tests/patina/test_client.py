@@ -87,6 +87,13 @@ def test_nobody_there() -> None:
         patina.job("j")
 
 
+def test_a_proxy_is_not_asked_for_what_is_here(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    server.says((200, JOB))
+    with Client(server.url) as patina:
+        assert patina.job("j").id == JOB["id"]
+
+
 def test_a_broken_connection(server: Answering) -> None:
     server.says((0, b""))
     with Client(server.url) as patina, pytest.raises(LostServiceError, match="broke"):

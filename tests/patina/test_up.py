@@ -17,6 +17,7 @@ def name_of(pid: int) -> str:
 
 
 def test_starts_mends_refuses_and_stops(up: Up) -> None:
+    up.environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # not for what is here
     running = up.start()
     assert httpx.get(f"{running.url}/ready").status_code == 200
 
