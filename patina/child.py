@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-PR_SET_PDEATHSIG = 1
+from config.parent import die_with_parent
+
 STEADY_SECONDS = 20  # a child that lived so long did start; its next death begins a new count
 LONGEST_PAUSE = 30.0
 PYTHON = (sys.executable, "-P")  # -P: a folder called app or worker where the user stands is not ours
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def dying_with_parent(signal_number: signal.Signals) -> Callable[[], None]:
-    """For `Popen(preexec_fn=...)`: the kernel sends the child `signal_number` when its parent dies, even by kill -9.
-
-    The kernel watches the thread that forks, so children are started by the main thread only. Elsewhere than on
-    Linux nothing is promised.
-    """
-    parent = os.getpid()
-
-    def ask_the_kernel() -> None:
-        if _libc is None:
-            return
-        _libc.prctl(PR_SET_PDEATHSIG, signal_number)
-        if os.getppid() != parent:  # it died before it could be watched
-            os._exit(1)
-
-    return ask_the_kernel
 
 
 class Child:
@@ -62,7 +43,7 @@ class Child:
             env=self._environment,
             cwd=self._folder,
             process_group=0,  # Ctrl-C is for the supervisor alone, which then stops its children in order
-            preexec_fn=dying_with_parent(signal.SIGKILL),  # noqa: PLW1509 - the supervisor has no threads
+            preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - the supervisor has no threads
         )
 
     @property

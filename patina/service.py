@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
 
-from patina.child import PYTHON, dying_with_parent
+from config.parent import die_with_parent
+from patina.child import PYTHON
 from patina.errors import StartError
 from patina.running import is_locked, read_note
 
@@ -56,7 +58,7 @@ def started(data_dir: Path, *, embedded: bool = False) -> Iterator[str]:
             stderr=log,
             env=environment,
             process_group=0,  # Ctrl-C is for the command, which then stops the service
-            preexec_fn=dying_with_parent(signal.SIGTERM),  # noqa: PLW1509 - commands have no threads yet
+            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - commands have no threads yet
         )
     try:
         yield _wait_for_note(data_dir, log_file, process)

@@ -49,6 +49,10 @@ class JobQueue:
         """Tells that a worker is there; to be repeated within `PRESENCE_SECONDS`."""
         self.redis.set(f"patina:worker:{queue}:{worker}", "1", ex=PRESENCE_SECONDS)
 
+    def leave(self, queue: str, worker: str) -> None:
+        """Tells that a worker is gone; one that is killed is forgotten after `PRESENCE_SECONDS`."""
+        self.redis.delete(f"patina:worker:{queue}:{worker}")
+
     def workers(self, queue: str) -> int:
         return sum(1 for _ in self.redis.scan_iter(f"patina:worker:{queue}:*", count=1000))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -48,7 +50,7 @@ def work(settings: Settings, queue: str) -> None:
         from worker.networks import prepare  # noqa: PLC0415
 
         prepare(settings)
-    _announce_for_ever(context.store.queue, queue, context.name)
+    left = _announce_until_left(context.store.queue, queue, context.name)
     log.info("worker ready", queue=queue, worker=context.name)
     worker = _Worker(
         [queue],
@@ -59,6 +61,7 @@ def work(settings: Settings, queue: str) -> None:
     )
     worker.leaving = context.leaving
     worker.work(logging_level="WARNING")
+    left()
     context.store.close()
 
 
@@ -73,14 +76,24 @@ class _Worker(SimpleWorker):
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
-def _announce_for_ever(queue: JobQueue, name: str, worker: str) -> None:
+def _announce_until_left(queue: JobQueue, name: str, worker: str) -> Callable[[], None]:
+    """Announces this worker from a thread; what is given back ends that and takes the announcement back."""
+    gone = threading.Event()
+
     def announce() -> None:
-        while True:
+        while not gone.is_set():
             try:
                 queue.announce(name, worker)
             except RedisError as error:
                 log.warning("queue unreachable", error=str(error))
-            pause.wait(PRESENCE_SECONDS / 4)
+            gone.wait(PRESENCE_SECONDS / 4)
 
-    pause = threading.Event()
-    threading.Thread(target=announce, name="presence", daemon=True).start()
+    def leave() -> None:
+        gone.set()
+        thread.join()
+        with suppress(RedisError):  # then it is forgotten by itself
+            queue.leave(name, worker)
+
+    thread = threading.Thread(target=announce, name="presence", daemon=True)
+    thread.start()
+    return leave

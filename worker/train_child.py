@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from config.logging import configure_logging
+from config.parent import die_with_parent
 from config.settings import Settings, settings
 from models.checkpoint import save_degradation, save_edsr
 from models.device import choose_device
@@ -35,7 +36,6 @@ from training.presets import Recipe, preset
 from worker.conclusion import JobFailedError, conclude
 from worker.lease import JobCanceledError, WorkerLeavingError
 from worker.networks import DEGRADER, SR
-from worker.parent import die_with_parent
 from worker.progress import finite
 
 log = structlog.get_logger()
