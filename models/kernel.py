@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-NEWTON_STEPS = 12
+NEWTON_STEPS = 24
+NEWTON_PARTS = (1.0, 0.3, 0.1, 0.01, 0.0001)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def centred(logits: Tensor, size: int, centre: float) -> Tensor:
     convex function, so it always exists and is unique.
 
     Gradients flow through t as well. At the minimum a Newton step changes nothing, but its derivative by the logits
-    is the implicit function theorem's; so the search needs no gradient and one last step carries it all.
+    is the implicit function theorem's; so the search needs no gradient and one last step of 0 carries it all.
     """
     offset = torch.arange(size, device=logits.device, dtype=logits.dtype) - centre
     y, x = offset.repeat_interleave(size), offset.repeat(size)
@@ -110,9 +111,11 @@ def centred(logits: Tensor, size: int, centre: float) -> Tensor:
         for _ in range(NEWTON_STEPS):
             mean, inverse = moments((logits + tilt @ plane).softmax(1))
             step = (inverse @ mean[:, :, None])[:, :, 0]
-            # Damped so that it converges from anywhere: the curvature changes by at most e over a step of 1 / size.
-            tilt -= step / (1 + size / 4 * step.norm(dim=1, keepdim=True))
+            # A whole step overshoots where a kernel is far off or has several lumps: the part of it that leads lowest.
+            tries = torch.stack([tilt - part * step for part in NEWTON_PARTS])  # (parts, B, 2)
+            lowest = (logits + tries @ plane).logsumexp(2).argmin(0)
+            tilt = tries[lowest, torch.arange(len(tilt), device=tilt.device)]
         _, inverse = moments((logits + tilt @ plane).softmax(1))
     mean = (logits + tilt @ plane).softmax(1) @ plane.T
-    tilt = tilt - (inverse @ mean[:, :, None])[:, :, 0]
+    tilt = tilt - (inverse @ (mean - mean.detach())[:, :, None])[:, :, 0]
     return logits + tilt @ plane

@@ -24,7 +24,7 @@ from training.photos import Photos, PhotosError, draw_patches
 from training.presets import Matching, Recipe
 from training.simulation import random_kernels, random_noise
 from training.spectra import energy_distance
-from training.state import Errors, Simulated, State
+from training.state import Simulated, State
 
 QUALITIES = 60  # photos whose JPEG quality is read, at most
 UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
@@ -219,7 +219,7 @@ def fit_step(state: State, matching: Matching, done: float) -> dict[str, float]:
         estimator.scale_to(windows.float(), kernel, noise)
     examples, losses = state.simulated[0], []
     for _ in range(UPDATES):
-        some = torch.randint(kept_back(examples), len(examples.kernel), (64,), generator=state.generators["estimator"])
+        some = torch.randint(len(examples.kernel), (64,), generator=state.generators["estimator"])
         windows, kernel, noise = (tensor[some].to(device) for tensor in examples)
         loss = functional.smooth_l1_loss(estimator(windows.float()), estimator.scaled(kernel, noise))
         # Up for a tenth of the time, then down to 0 along a cosine.
@@ -250,25 +250,14 @@ def look_at_real(state: State, matching: Matching, photos: Photos) -> None:
             crops = crops.to(state.device).float()
             estimates.append(state.estimator(statistics.windows(crops, matching.crops)))
     state.real_estimates = torch.cat(estimates)
-    (examples,) = state.simulated
-    unseen = Simulated(*(tensor[: kept_back(examples)].to(state.device) for tensor in examples))
-    truth = state.estimator.scaled(unseen.kernel, unseen.noise)[:, : state.estimator.kernel_targets]
-    told = [state.estimator(windows.float()) for windows in torch.split(unseen.windows, 64)]
-    state.errors = Errors(truth, torch.cat(told))
     state.simulated.clear()
 
 
 def aim_step(state: State, matching: Matching, done: float) -> dict[str, float]:
-    """Leads the kernel network to the estimates of the real photos, allowing for how the estimator errs.
-
-    No photo is made: what would be told of it is its kernel's own targets with the error that the estimator made on the
-    most similar simulated photo it had not seen, similar in kernel and, to a real photo drawn at random, in noise. So
-    errors do not pass for kernels that differ from photo to photo.
-    """
-    estimator, real, errors = state.estimator, state.real_estimates, state.errors
+    """Leads the kernel network to the estimates themselves: near enough to match from, and quick without any photo."""
+    estimator, real = state.estimator, state.real_estimates
     assert estimator is not None
     assert real is not None
-    assert errors is not None
     statistics, generator = Statistics(state.recipe.scale, state.device), state.generators["latents"]
     targets = estimator.kernel_targets
     for _ in range(UPDATES):
@@ -276,10 +265,7 @@ def aim_step(state: State, matching: Matching, done: float) -> dict[str, float]:
         kernel = statistics.of_kernels(state.degradation.kernel(z))
         made = (kernel - estimator.target_mean[:targets]) / estimator.target_std[:targets]  # type: ignore[index]
         some = torch.randint(len(real), (128,), generator=generator)
-        likeness = torch.cat([made.detach(), real[some[:64], targets:]], 1)
-        nearest = torch.cdist(likeness, torch.cat([errors.truth, errors.told[:, targets:]], 1)).argmin(1)
-        told = made + errors.told[nearest, :targets] - errors.truth[nearest]
-        loss = energy_distance(told, real[some, :targets])
+        loss = energy_distance(made, real[some, :targets])
         update(state.optimizers["degradation"], loss, matching.aim_rate * (1 - done))
     return {"aim": loss.item()}
 
@@ -363,11 +349,6 @@ def fitted_to(recipe: Recipe, lr_photos: Photos, hr_photos: Photos) -> Recipe:
     if min(qualities) == UNCOMPRESSED:
         return recipe
     return replace(recipe, degradation=replace(recipe.degradation, jpeg_qualities=tuple(sorted(qualities))))
-
-
-def kept_back(examples: Simulated) -> int:
-    """How many simulated photos, the first, the estimator is not fitted to: a quarter."""
-    return max(1, len(examples.kernel) // 4)
 
 
 def share(fraction: float, start: float, end: float) -> float:

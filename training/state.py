@@ -50,13 +50,6 @@ class Simulated(NamedTuple):
         return Simulated(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-class Errors(NamedTuple):
-    """What the estimator said of simulated photos that it had not been fitted to."""
-
-    truth: Tensor  # (N, kernel_targets), scaled as the estimator tells them
-    told: Tensor  # (N, kernel_targets + noise_targets)
-
-
 class State:
     """Networks, optimizers, random numbers and clocks."""
 
@@ -81,7 +74,6 @@ class State:
         # What the estimator learns from, and afterwards what it says of the real photos.
         self.simulated: list[Simulated] = []
         self.real_estimates: Tensor | None = None
-        self.errors: Errors | None = None
         # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
         self.generators = {
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
@@ -107,8 +99,6 @@ class State:
             tensors |= {f"simulated.{key}": tensor for key, tensor in simulated.items()}
         if self.real_estimates is not None:
             tensors["real_estimates"] = self.real_estimates
-        if self.errors:
-            tensors |= {f"errors.{key}": tensor for key, tensor in self.errors._asdict().items()}
         description = {
             "kind": "training",
             "recipe": dataclasses.asdict(self.recipe),
@@ -144,8 +134,6 @@ class State:
             state.simulated = [Simulated(**simulated)]
         if (estimates := tensors.get("real_estimates")) is not None:
             state.real_estimates = estimates.to(device)
-        if errors := _below(tensors, "errors."):
-            state.errors = Errors(**{key: tensor.to(device) for key, tensor in errors.items()})
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
         state.step, state.seconds = description["step"], description["seconds"]

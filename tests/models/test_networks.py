@@ -102,7 +102,18 @@ def test_centring_is_exact(size: int, centre: float, spread: float) -> None:
     blob = -(offset[:, None] ** 2 + (offset[None] - 3) ** 2) / 8  # three pixels off
     logits = blob.flatten() + spread * torch.randn(64, size**2, generator=generator)
     kernel = centred(logits, size, centre).softmax(1).view(-1, size, size)
-    assert (centre_of_mass(kernel) - centre).abs().max() < 1e-3
+    assert (centre_of_mass(kernel) - centre).abs().max() < 2e-3
+
+
+@pytest.mark.parametrize("sigma", [0.4, 1.0, 3.0])
+@pytest.mark.parametrize("off", [0.5, 3.0, 6.0])
+def test_centring_brings_back_what_is_far_off(sigma: float, off: float) -> None:
+    offset = torch.arange(24) - 11.5
+    blob = -((offset[:, None] - off) ** 2 + (offset[None] + off) ** 2) / (2 * sigma**2)
+    second = -((offset[:, None] - 2 * off) ** 2 + offset[None] ** 2) / (2 * sigma**2)
+    for logits in (blob, torch.logaddexp(blob, second)):
+        kernel = centred(logits.flatten()[None], 24, 11.5).softmax(1).view(1, 24, 24)
+        assert (centre_of_mass(kernel) - 11.5).abs().max() < 0.01
 
 
 def test_centring_has_the_right_gradient() -> None:
@@ -118,7 +129,7 @@ def test_a_centred_degradation_is_centred_whatever_its_weights() -> None:
         nn.init.normal_(degradation.kernel.head.weight, std=0.3)
         kernel = degradation.kernel(torch.randn(16, 3, 1, 1))
         centre = centre_of_mass(kernel) + torch.tensor(degradation.kernel_origin)
-        torch.testing.assert_close(centre, torch.full_like(centre, (scale - 1) / 2), atol=1e-3, rtol=0)
+        torch.testing.assert_close(centre, torch.full_like(centre, (scale - 1) / 2), atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("mix", [False, True])

@@ -107,7 +107,7 @@ def test_training_disturbs_no_ones_random_numbers(photos: Both) -> None:
 
 @pytest.mark.parametrize(
     ("name", "total", "stop"),
-    [("seed", 6, 3), ("ntire2020-track1", 2, 1), *(("default", 20, stop) for stop in (2, 4, 7, 9, 13))],
+    [("seed", 6, 3), ("ntire2020-track1", 2, 1), *(("default", 20, stop) for stop in (2, 7, 13))],
 )
 def test_a_resumed_run_is_an_unbroken_run(photos: Both, tmp_path: Path, name: str, total: int, stop: int) -> None:
     unbroken = train(small(name), *photos, seed=1, max_steps=total)
