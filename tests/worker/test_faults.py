@@ -56,7 +56,7 @@ def test_an_sr_job_outlives_its_worker(service: Service, dataset: str) -> None:
 
 
 def start_training(service: Service, dataset: str) -> str:
-    return service.train(dataset, max_steps=6, seed=2)
+    return service.train(dataset, max_steps=40, seed=2)
 
 
 def weights(service: Service, job_id: str) -> list[bytes]:
