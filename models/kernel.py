@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 NEWTON_STEPS = 24
 NEWTON_PARTS = (1.0, 0.3, 0.1, 0.01, 0.0001)
@@ -23,6 +25,9 @@ class KernelConfig:
     # Standard deviation, in high-resolution pixels, of the Gaussian that an untrained network gives. None is the
     # published start, one logit at 1 and all others at 0, which after the softmax is all but a box.
     initial_sigma: float | None = None
+    # Standard deviation, in high-resolution pixels, of a Gaussian that the logits are smoothed by. What is finer than a
+    # low-resolution pixel hardly shows in photos; unsmoothed, kernels may become a few points far apart.
+    smoothing: float = 0.0
 
 
 class ResidualBlock(nn.Module):
@@ -59,6 +64,11 @@ class KernelNetwork(nn.Module):
             *(ResidualBlock(config.width, config.batch_norm) for _ in range(config.blocks)),
         )
         self.head = nn.Conv2d(config.width, config.size**2, 1)
+        if config.smoothing:
+            reach = math.ceil(3 * config.smoothing)
+            falloff = (-0.5 * (torch.arange(-reach, reach + 1) / config.smoothing) ** 2).exp()
+            falloff = falloff / falloff.sum()
+            self.register_buffer("blur", falloff[:, None] * falloff[None, :], persistent=False)
         self._start()
 
     def _start(self) -> None:
@@ -77,9 +87,17 @@ class KernelNetwork(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """(B, z, 1, 1) → kernels (B, size, size), non-negative; each sums to 1."""
         logits: Tensor = self.head(self.body(z)).flatten(1)  # (B, size²)
+        if self.config.smoothing:
+            logits = self._smoothed(logits)
         if self.centre is not None:
             logits = centred(logits, self.config.size, self.centre)
         return logits.softmax(1).view(-1, self.config.size, self.config.size)
+
+    def _smoothed(self, logits: Tensor) -> Tensor:
+        size, blur = self.config.size, self.get_buffer("blur")
+        reach = len(blur) // 2
+        image = functional.pad(logits.view(-1, 1, size, size), (reach,) * 4, mode="replicate")
+        return functional.conv2d(image, blur[None, None]).flatten(1)
 
 
 def centred(logits: Tensor, size: int, centre: float) -> Tensor:

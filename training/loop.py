@@ -28,6 +28,7 @@ from training.state import Simulated, State
 
 QUALITIES = 60  # photos whose JPEG quality is read, at most
 UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
+EXAMPLES = 64  # simulated photos in one update of the estimator
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,10 @@ def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: 
     if state.real_estimates is None:
         if not state.simulated or (fraction < matching.simulate_until and count(state) < matching.most_simulated):
             return simulate_step(state, matching, hr_photos)
-        metrics = fit_step(state, matching, share(fraction, matching.simulate_until, matching.fit_until))
-        if fraction >= matching.fit_until:
+        # By its time or by its epochs, whichever is over first: with more of them it learns the examples by heart.
+        done = max(share(fraction, matching.simulate_until, matching.fit_until), epochs(state) / matching.most_epochs)
+        metrics = fit_step(state, matching, min(1.0, done))
+        if done >= 1:
             look_at_real(state, matching, lr_photos)
         return metrics
     if fraction < matching.aim_until:
@@ -219,7 +222,7 @@ def fit_step(state: State, matching: Matching, done: float) -> dict[str, float]:
         estimator.scale_to(windows.float(), kernel, noise)
     examples, losses = state.simulated[0], []
     for _ in range(UPDATES):
-        some = torch.randint(len(examples.kernel), (64,), generator=state.generators["estimator"])
+        some = torch.randint(len(examples.kernel), (EXAMPLES,), generator=state.generators["estimator"])
         windows, kernel, noise = (tensor[some].to(device) for tensor in examples)
         loss = functional.smooth_l1_loss(estimator(windows.float()), estimator.scaled(kernel, noise))
         # Up for a tenth of the time, then down to 0 along a cosine.
@@ -358,6 +361,13 @@ def share(fraction: float, start: float, end: float) -> float:
 
 def count(state: State) -> int:
     return sum(len(part.kernel) for part in state.simulated)
+
+
+def epochs(state: State) -> float:
+    """How often the estimator has seen each example."""
+    moments = state.optimizers["estimator"].state
+    updates = int(next(iter(moments.values()))["step"]) if moments else 0
+    return updates * EXAMPLES / count(state)
 
 
 def deception(state: State, lr: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ class Matching:
     crops: int = 4  # of each photo
     photos: int = 12  # made in a step
     real_looks: int = 600  # at real photos, four crops each
-    most_simulated: int = 6000  # photos; about 20 kB each
+    most_simulated: int = 12_000  # photos; about 10 kB each
+    most_epochs: float = 25  # in which the estimator is fitted to them
     simulate_until: float = 0.15
     fit_until: float = 0.22
     aim_until: float = 0.25
@@ -115,7 +116,9 @@ def _default(scale: int, device: str) -> Recipe:
         degradation=DegradationConfig(
             scale,
             # Like the scale even or odd, so that the window lies centred on the sampled point.
-            KernelConfig(z=4, blocks=3, size=20 + scale, batch_norm=False, initial_sigma=scale / 2),
+            KernelConfig(
+                z=4, blocks=3, size=20 + scale, batch_norm=False, initial_sigma=scale / 2, smoothing=scale / 3
+            ),
             NoiseConfig(mix=True, z=4, width=16, blocks=1, dim=3, batch_norm=False, fields=4),
             centred=True,
         ),

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from models.degradation import Degradation, DegradationConfig
@@ -72,7 +73,7 @@ def test_edsr_enlarges(scale: int) -> None:
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_kernels_are_weights(initial_sigma: float | None, batch_norm: bool) -> None:
     network = KernelNetwork(KernelConfig(batch_norm=batch_norm, initial_sigma=initial_sigma))
-    nn.init.normal_(network.head.weight)
+    nn.init.normal_(network.head.weight, std=0.05)
     kernel = network(torch.randn(4, 3, 1, 1))
     assert kernel.min() >= 0
     torch.testing.assert_close(kernel.sum((1, 2)), torch.ones(4))
@@ -139,7 +140,7 @@ def test_noise_depends_on_what_it_should(mix: bool, spatial: bool) -> None:
     size = 3 if spatial else 1
     config = NoiseConfig(mix=mix, spatial=spatial, dim=3, head_size=size, body_size=size, blocks=1, batch_norm=False)
     network = NoiseNetwork(config)
-    nn.init.normal_(network.head.weight)
+    nn.init.normal_(network.head.weight, std=0.05)
     degradation = Degradation(DegradationConfig(noise=config))
     z = degradation.draw_latents(2, (8, 6), generator).noise
     assert z.shape == ((2, 3, 8, 6) if spatial else (2, 3, 1, 1))
@@ -195,3 +196,15 @@ def test_quantising_rounds_forward_and_clamps_backward() -> None:
     torch.autograd.backward(rounded.sum())
     assert image.grad is not None
     assert image.grad.tolist() == [0, 1, 1, 1, 0]
+
+
+def test_smoothed_logits_are_those_of_another_gaussian_filter() -> None:
+    network = KernelNetwork(KernelConfig(size=24, batch_norm=False, initial_sigma=2.0, smoothing=4 / 3))
+    rough = KernelNetwork(KernelConfig(size=24, batch_norm=False, initial_sigma=2.0))
+    nn.init.normal_(network.head.weight, std=0.05)
+    rough.load_state_dict(network.state_dict())
+    z = torch.randn(3, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    logits = rough(z).double().log().detach().numpy()
+    filtered = gaussian_filter(logits, (0, 4 / 3, 4 / 3), mode="nearest", radius=(0, 4, 4))
+    expected = torch.from_numpy(filtered).flatten(1).softmax(1).view(3, 24, 24)
+    torch.testing.assert_close(network(z).double(), expected, atol=1e-5, rtol=1e-3)
