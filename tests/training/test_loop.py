@@ -26,7 +26,7 @@ Both = tuple[Photos, Photos]
 
 def small(name: str, scale: int = 4) -> Recipe:
     recipe = preset(name, scale, device="cpu")
-    matching = recipe.matching and replace(recipe.matching, photos=3, real_looks=6, aim_until=0.4)
+    matching = recipe.matching and replace(recipe.matching, photos=3, real_looks=6, aim_until=0.4, most_epochs=1000)
     return replace(recipe, batch=2, edsr=EDSRConfig(scale, width=8, blocks=1), matching=matching)
 
 
@@ -133,6 +133,15 @@ def test_the_phases_of_the_default_follow_each_other(photos: Both) -> None:
     told = [next(name for name in ("simulated", "estimator", "aim", "match", "edsr_l1") if name in p) for p in history]
     assert told == ["simulated"] * 6 + ["estimator"] * 4 + ["aim"] * 6 + ["match"] * 4 + ["edsr_l1"] * 20
     assert [point["simulated"] for point in history[:6]] == [3, 6, 9, 12, 15, 18]
+
+
+def test_the_estimator_does_not_see_its_examples_more_often_than_it_should(photos: Both) -> None:
+    recipe = small("default")
+    assert recipe.matching is not None
+    recipe = replace(recipe, matching=replace(recipe.matching, most_epochs=100))
+    history = train(recipe, *photos, seed=1, max_steps=40).history
+    # 18 examples are seen 16 · 64 / 18 = 57 times in a step: too often after two. The third, at rate 0, ends the phase.
+    assert sum("estimator" in point for point in history) == 3
 
 
 def test_minutes_are_kept_across_a_resume(photos: Both, tmp_path: Path) -> None:
