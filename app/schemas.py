@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, BeforeValidator, Field
@@ -26,6 +27,16 @@ class Page(BaseModel, Generic[Item]):
 
     items: list[Item]
     next: str | None = None
+
+
+class _Row(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+def cursor_after(rows: Sequence[_Row], limit: int) -> str | None:
+    """`next` of a page of these rows, of which at most `limit` were asked for."""
+    return rows[-1].id if len(rows) == limit else None
 
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items in one answer.")]

@@ -10,7 +10,7 @@ from app.datasets.schemas import DatasetIn, DatasetOut, ImageOut, Role, TrainIn,
 from app.jobs.schemas import JobOut
 from app.jobs.service import job_out, submit
 from app.problems import ProblemError, not_found
-from app.schemas import PATCH, Page
+from app.schemas import PATCH, Page, cursor_after
 from app.uploads.images import MinimumSide, take_images
 from app.uploads.multipart import ReceivedFile
 from config.settings import Settings
@@ -38,7 +38,7 @@ def page(store: Store, cursor: str | None, limit: int) -> Page[DatasetOut]:
         datasets = DatasetRepository(session)
         rows = datasets.page(before=cursor, limit=limit)
         items = _out(datasets, ModelRepository(session), rows)
-    return Page(items=items, next=rows[-1].id if len(rows) == limit else None)
+    return Page(items=items, next=cursor_after(rows, limit))
 
 
 def delete(store: Store, dataset_id: str) -> None:
@@ -79,7 +79,7 @@ def images(store: Store, dataset_id: str, role: Role | None, cursor: str | None,
         datasets = DatasetRepository(session)
         _found(datasets, dataset_id)
         rows = datasets.images(dataset_id, role=role, after=cursor, limit=limit)
-    return Page(items=[_image_out(row) for row in rows], next=rows[-1].id if len(rows) == limit else None)
+    return Page(items=[_image_out(row) for row in rows], next=cursor_after(rows, limit))
 
 
 def train(store: Store, dataset_id: str, wanted: TrainIn) -> JobOut:

@@ -6,6 +6,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 
 from stream_zip import ZIP_64, Method, stream_zip
 
@@ -38,7 +39,7 @@ def _zip(manifest: Manifest, blobs: Blobs) -> Iterator[bytes]:
 
 def _tar(manifest: Manifest, blobs: Blobs) -> Iterator[bytes]:
     for name, sha256 in manifest.files():
-        yield from _tar_member(name, blobs.size(sha256), lambda sha256=sha256: blobs.chunks(sha256))  # type: ignore[misc]
+        yield from _tar_member(name, blobs.size(sha256), partial(blobs.chunks, sha256))
     # A tar tells each member's size before its bytes; the lines are counted in a pass of their own, not held.
     yield from _tar_member(MANIFEST, sum(map(len, manifest.lines())), manifest.lines)
     yield bytes(2 * tarfile.BLOCKSIZE)

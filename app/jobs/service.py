@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from http import HTTPStatus
 
 import structlog
@@ -11,7 +10,7 @@ from redis import RedisError
 from app.jobs.manifest import Manifest
 from app.jobs.schemas import JobError, JobOut, Kind, ProgressOut, ResultOut, Status
 from app.problems import ProblemError, not_found
-from app.schemas import Page
+from app.schemas import Page, cursor_after
 from store.jobs import JobRepository
 from store.store import Store
 from store.tables import Job, Sample
@@ -39,7 +38,7 @@ def page(
 ) -> Page[JobOut]:
     with store.database.read() as session:
         rows = JobRepository(session).page(before=cursor, limit=limit, status=status, kind=kind, dataset_id=dataset)
-    return Page(items=[job_out(row) for row in rows], next=rows[-1].id if len(rows) == limit else None)
+    return Page(items=[job_out(row) for row in rows], next=cursor_after(rows, limit))
 
 
 def cancel(store: Store, job_id: str) -> JobOut:
@@ -117,10 +116,6 @@ def manifest(store: Store, job_id: str) -> tuple[Manifest, str]:
             )
         model = ModelRepository(session).get(job.model_id or "")
     return Manifest(store, job, model), str(job.parameters.get("format", "zip"))
-
-
-def chunks(store: Store, sha256: str) -> Iterator[bytes]:
-    return store.blobs.chunks(sha256)
 
 
 def job_out(job: Job) -> JobOut:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.models.schemas import ModelDetailOut, ModelOut
 from app.problems import ProblemError, not_found
-from app.schemas import Page
+from app.schemas import Page, cursor_after
 from store.datasets import DatasetRepository
 from store.store import Store
 from store.tables import Model
@@ -24,7 +24,7 @@ def get(store: Store, model_id: str) -> ModelDetailOut:
 def page(store: Store, cursor: str | None, limit: int, dataset: str | None) -> Page[ModelOut]:
     with store.database.read() as session:
         rows = ModelRepository(session).page(before=cursor, limit=limit, dataset_id=dataset)
-    return Page(items=[_out(row) for row in rows], next=rows[-1].id if len(rows) == limit else None)
+    return Page(items=[_out(row) for row in rows], next=cursor_after(rows, limit))
 
 
 def file(store: Store, model_id: str, name: str) -> str:
