@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from store.ids import new_id
 from store.tables import Checkpoint, Model
 
+REPORT = "report.json"  # the file that tells how good a model is; models older than reports have none
+
 
 class ModelRepository:
     def __init__(self, session: Session):

@@ -7,6 +7,8 @@ save a checkpoint and leave. It goes on from the job's last checkpoint, whoever 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -29,10 +31,11 @@ from store.image_files import ImageRefusedError, read_rgb
 from store.jobs import JobRepository
 from store.store import Store
 from store.tables import Job
-from store.trained import CheckpointRepository, ModelRepository
+from store.trained import REPORT, CheckpointRepository, ModelRepository
 from training.loop import Checkpoint, Progress, Stopped, Trained, train
 from training.photos import Photos, PhotosError
 from training.presets import Recipe, preset
+from training.report import Report, looks_within, report_on
 from worker.conclusion import JobFailedError, conclude
 from worker.lease import JobCanceledError, WorkerLeavingError
 from worker.networks import DEGRADER, SR
@@ -57,11 +60,11 @@ class Training:
         parameters, device = self.job.parameters, choose_device(self.settings.device)
         recipe = preset(parameters["preset"], parameters["scale"], device=device)
         with self.store.blobs.scratch() as folder:
+            photos = self._photos("lr", folder), self._photos("hr", folder)
             try:
                 trained = train(
                     recipe,
-                    self._photos("lr", folder),
-                    self._photos("hr", folder),
+                    *photos,
                     seed=parameters["seed"],
                     max_steps=parameters["max_steps"],
                     max_minutes=parameters["max_minutes"],
@@ -76,7 +79,7 @@ class Training:
                 raise self._reason_to_stop() from error
             except PhotosError as error:
                 raise JobFailedError("photos_unusable", f"{error}") from error
-            self._keep_model(trained, recipe, folder)
+            self._keep_model(trained, self._report(trained, photos, device), recipe, folder)
 
     def _photos(self, role: str, folder: Path) -> Photos:
         """Every photo of the dataset is decoded once, into a file that the training maps into memory."""
@@ -134,11 +137,36 @@ class Training:
             self.store.blobs.delete_older([replaced], 0)
         log.info("checkpoint kept", step=checkpoint.step)
 
-    def _keep_model(self, trained: Trained, recipe: Recipe, folder: Path) -> None:
+    def _report(self, trained: Trained, photos: tuple[Photos, Photos], device: str) -> Report | None:
+        try:
+            report = report_on(
+                trained.degradation,
+                *photos,
+                seed=self.job.parameters["seed"],
+                looks=looks_within(trained.seconds),
+                device=device,
+                history=trained.history,
+            )
+        except Exception:  # hours of training shall not be lost for want of figures about it
+            log.exception("no report")
+            return None
+        figures = {"score": report.score, "alarms": float(len(report.alarms))}
+        for alarm in report.alarms:
+            log.warning(alarm.message, code=alarm.code, severity=alarm.severity)
+        metrics = finite({**trained.history[-1], **figures} if trained.history else figures)
+        with self.store.database.write() as session:
+            progress = jobs.Progress(trained.steps, trained.steps, trained.steps / trained.seconds, 0, metrics)
+            JobRepository(session).record(self.job.id, self.job.attempt, progress)
+        return report
+
+    def _keep_model(self, trained: Trained, report: Report | None, recipe: Recipe, folder: Path) -> None:
         degrader, sr = folder / DEGRADER, folder / SR
         save_degradation(trained.degradation, degrader)
         save_edsr(trained.edsr, sr)
         files = {DEGRADER: self.store.blobs.put_file(degrader), SR: self.store.blobs.put_file(sr)}
+        if report:
+            text = json.dumps(dataclasses.asdict(report), allow_nan=False)
+            files[REPORT] = self.store.blobs.put(text.encode())
         with self.store.database.write() as session:
             model = ModelRepository(session).create(
                 dataset_id=self.job.dataset_id or "",

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 
 from app.dependencies import StoreOfApp
 from app.models import service
+from app.models.report import ReportOut
 from app.models.schemas import ModelDetailOut, ModelOut
 from app.problems import problem_responses
 from app.schemas import Cursor, Limit, Page
@@ -27,6 +28,11 @@ def list_models(
 @router.get("/{model_id}", summary="A model with its training curves", responses=NOT_FOUND)
 def get_model(model_id: str, store: StoreOfApp) -> ModelDetailOut:
     return service.get(store, model_id)
+
+
+@router.get("/{model_id}/report", summary="How good a model is: figures and alarms", responses=NOT_FOUND)
+def get_model_report(model_id: str, store: StoreOfApp) -> ReportOut:
+    return service.report(store, model_id)
 
 
 @router.get("/{model_id}/files/{name}", summary="A model's file", response_class=FileResponse, responses=NOT_FOUND)

@@ -22,8 +22,10 @@ class ModelOut(BaseModel):
                 "created": "2026-01-31T12:10:00Z",
                 "links": {
                     "self": "/models/01jd3vqz0r6f8h2k4m6p8s0v2x",
+                    "report": "/models/01jd3vqz0r6f8h2k4m6p8s0v2x/report",
                     "degrader.safetensors": "/models/01jd3vqz0r6f8h2k4m6p8s0v2x/files/degrader.safetensors",
                     "sr.safetensors": "/models/01jd3vqz0r6f8h2k4m6p8s0v2x/files/sr.safetensors",
+                    "report.json": "/models/01jd3vqz0r6f8h2k4m6p8s0v2x/files/report.json",
                 },
             }
         }

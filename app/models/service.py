@@ -6,13 +6,14 @@ from http import HTTPStatus
 
 from sqlalchemy.orm import Session
 
+from app.models.report import ReportOut
 from app.models.schemas import ModelDetailOut, ModelOut
 from app.problems import ProblemError, not_found
 from app.schemas import Page, cursor_after
 from store.datasets import DatasetRepository
 from store.store import Store
 from store.tables import Model
-from store.trained import ModelRepository
+from store.trained import REPORT, ModelRepository
 
 
 def get(store: Store, model_id: str) -> ModelDetailOut:
@@ -25,6 +26,20 @@ def page(store: Store, cursor: str | None, limit: int, dataset: str | None) -> P
     with store.database.read() as session:
         rows = ModelRepository(session).page(before=cursor, limit=limit, dataset_id=dataset)
     return Page(items=[_out(row) for row in rows], next=cursor_after(rows, limit))
+
+
+def report(store: Store, model_id: str) -> ReportOut:
+    """Raises `ProblemError` where there is none."""
+    with store.database.read() as session:
+        files = found_model(session, model_id).files
+    if REPORT not in files:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND,
+            "no_report",
+            "The model has no report: it was made before there were any, or making it failed. Train again to get one.",
+        )
+    with store.blobs.open(files[REPORT]) as opened:
+        return ReportOut.model_validate_json(opened.read())
 
 
 def file(store: Store, model_id: str, name: str) -> str:
@@ -74,5 +89,7 @@ def _out(model: Model) -> ModelOut:
         steps=model.steps,
         seconds=model.seconds,
         created=model.created,
-        links={"self": here} | {name: f"{here}/files/{name}" for name in model.files},
+        links={"self": here}
+        | ({"report": f"{here}/report"} if REPORT in model.files else {})
+        | {name: f"{here}/files/{name}" for name in model.files},
     )

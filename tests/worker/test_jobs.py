@@ -102,6 +102,12 @@ def test_training_makes_a_model_that_degrades_and_super_resolves(service: Servic
     assert service.http.get(f"/datasets/{dataset}").json()["models"] == [job["model"]]
     for name in ("degrader.safetensors", "sr.safetensors"):
         assert service.http.get(f"/models/{job['model']}/files/{name}").status_code == 200
+    model = service.http.get(f"/models/{job['model']}").json()
+    report = service.http.get(model["links"]["report"]).json()
+    assert {alarm["code"] for alarm in report["alarms"]} >= {"too_few_real_photos", "too_few_clean_photos"}
+    assert job["metrics"]["score"] == report["score"] > 0
+    assert job["metrics"]["alarms"] == len(report["alarms"])
+    assert report == service.http.get(model["links"]["report.json"]).json()
     for work in (service.degrade(dataset, {"a.png": png(60, 60)}), service.sr(dataset, {"a.png": png(20, 20)})):
         done = service.until_finished(work)
         assert done["status"] == "succeeded"

@@ -1,0 +1,57 @@
+"""A model's report over HTTP, from a store that holds one."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.models.report import ReportOut
+from store.trained import REPORT, ModelRepository
+from tests.app.conftest import Api
+from training.report import Report
+
+EXAMPLE: dict[str, Any] = ReportOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
+
+
+def test_a_report_is_given_as_it_was_written(api: Api) -> None:
+    dataset = api.dataset()
+    text = ReportOut.model_validate(EXAMPLE).model_dump_json()
+    with api.store.database.write() as session:
+        model = ModelRepository(session).create(
+            dataset_id=dataset,
+            job_id=f"job-{dataset}"[:26],
+            preset="default",
+            scale=4,
+            kernel_origin=(-10, -10),
+            steps=1,
+            seconds=1.0,
+            files={REPORT: api.store.blobs.put(text.encode())},
+            history=[],
+        )
+    link = api.http.get(f"/models/{model.id}").json()["links"]["report"]
+    assert api.http.get(link).json() == EXAMPLE
+
+
+def test_a_model_without_a_report_says_so(api: Api) -> None:
+    model = api.model(api.dataset())
+    assert "report" not in api.http.get(f"/models/{model}").json()["links"]
+    answer = api.http.get(f"/models/{model}/report")
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_report")
+    assert api.http.get("/models/nowhere/report").json()["code"] == "model_not_found"
+
+
+def test_the_api_tells_all_that_a_report_finds() -> None:
+    def alike(form: type[BaseModel], found: type[Any]) -> None:
+        hints = typing.get_type_hints(found)
+        assert set(form.model_fields) == set(hints)
+        for name, field in form.model_fields.items():
+            theirs = [hints[name], *typing.get_args(hints[name])]
+            inner = [part for part in theirs if isinstance(part, type) and dataclasses.is_dataclass(part)]
+            if inner:
+                kinds = [field.annotation, *typing.get_args(field.annotation)]
+                alike(next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), inner[0])
+
+    alike(ReportOut, Report)
