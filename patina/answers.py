@@ -69,6 +69,58 @@ class Dataset(_Answer):
     scale: int
 
 
+class Alarm(_Answer):
+    code: str
+    severity: str
+    message: str
+
+
+class Spread(_Answer):
+    mean: float
+    p5: float
+    p95: float
+
+
+class Kernels(_Answer):
+    major: Spread
+    minor: Spread
+    off_centre: Spread
+    diversity: float
+
+
+class Brightness(_Answer):
+    brightness: float
+    level: float
+
+
+class Noise(_Answer):
+    level: Spread
+    by_brightness: list[Brightness]
+    right: float
+    below: float
+    red_green: float
+
+
+class Colours(_Answer):
+    red: float
+    green: float
+    blue: float
+
+
+class TwoSample(_Answer):
+    accuracy: float
+    uncertainty: float
+
+
+class Report(_Answer):
+    score: float
+    two_sample: TwoSample | None = None
+    kernels: Kernels
+    noise: Noise
+    colours: Colours
+    alarms: list[Alarm]
+
+
 class Model(_Answer):
     id: str
     dataset: str | None = None

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from config.logging import configure_logging
 from config.settings import settings
-from patina.answers import Job, RejectedFile
+from patina.answers import Alarm, Job, Model, RejectedFile, Report
 from patina.client import Client
 from patina.errors import LostServiceError, PatinaError, ServiceError
 from patina.photo_files import photo_files
@@ -28,6 +28,7 @@ from patina.up import up as run_service
 
 FAILED, INTERRUPTED = 1, 130
 LISTED = 20
+NOTHING_TRAINED = "Nothing has been trained yet. Train first: patina train REAL_PHOTOS --hr CLEAN_PHOTOS"
 
 cli = typer.Typer(
     name="patina",
@@ -93,6 +94,8 @@ def train(
             patina.delete_dataset(dataset.id)
             raise
         job = _finish(patina, at, job, "Training")
+        if job.model:
+            _show_alarms(_alarms(patina, job.model))
         console.print(
             f"Trained model {job.model} of dataset {dataset.id} ({dataset.name}). Now, for example:", markup=False
         )
@@ -168,6 +171,23 @@ def jobs(
                 _fetch(patina, job, out)
             if job.status != "succeeded":
                 raise typer.Exit(FAILED)
+
+
+@cli.command()
+def report(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="Unset: the one trained last.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
+    api: Api = None,
+) -> None:
+    """Tell how good a trained model is: what it makes, how like the real photos that looks, and what is wrong."""
+    with _client(api) as (patina, _):
+        model = model or _model_trained_last(patina).id
+        if as_json:
+            console.print_json(patina.report_json(model))
+        else:
+            found = patina.report(model)
+            console.print(_figures(found))
+            _show_alarms(found.alarms)
 
 
 @cli.command()
@@ -248,7 +268,57 @@ def _trained_last(patina: Client, model: str | None) -> str:
             return found.dataset
     if model:
         raise PatinaError(f"There is no model {model!r}.")
-    raise PatinaError("Nothing has been trained yet. Train first: patina train REAL_PHOTOS --hr CLEAN_PHOTOS")
+    raise PatinaError(NOTHING_TRAINED)
+
+
+def _model_trained_last(patina: Client) -> Model:
+    for found in patina.models():
+        return found
+    raise PatinaError(NOTHING_TRAINED)
+
+
+def _alarms(patina: Client, model: str) -> list[Alarm]:
+    try:
+        return patina.report(model).alarms
+    except ServiceError as error:
+        if error.code == "no_report":
+            return []
+        raise
+
+
+def _show_alarms(alarms: list[Alarm]) -> None:
+    for alarm in alarms:
+        colour = "red" if alarm.severity == "alarm" else "yellow"
+        console.print(Text.assemble((f"{alarm.severity}:", colour), " ", alarm.message), soft_wrap=True)
+
+
+def _figures(found: Report) -> Table:
+    kernels, noise, colours = found.kernels, found.noise, found.colours
+    table = Table("Figure", "Value", "Meaning", box=None, pad_edge=False)
+    table.add_row("score", f"{found.score:.2f}", "0 is perfect; lower is better, for models of the same photos")
+    if test := found.two_sample:
+        told = f"{test.accuracy:.0%} ± {test.uncertainty:.0%}"
+        table.add_row("told apart", told, "made photos from real ones, by a small classifier; 50% is perfect")
+    for name, width in (("blur, major", kernels.major), ("blur, minor", kernels.minor)):
+        spread = f"{width.mean:.2f} ({width.p5:.2f} to {width.p95:.2f})"
+        table.add_row(name, spread, "width of kernels in high-resolution pixels, and of nine in ten")
+    table.add_row(
+        "off centre", f"{kernels.off_centre.mean:.3f}", "distance of kernels from the sampled point, in pixels"
+    )
+    table.add_row("diversity", f"{kernels.diversity:.2f}", "of kernels; 0: all the same, 1: nothing in common")
+    level = noise.level
+    table.add_row(
+        "noise", f"{level.mean:.1f} ({level.p5:.1f} to {level.p95:.1f})", "in 8-bit levels, and of nine in ten"
+    )
+    if curve := noise.by_brightness:
+        ends = f"{curve[0].level:.1f} to {curve[-1].level:.1f}"
+        between = f"{curve[0].brightness:.0f} to {curve[-1].brightness:.0f}"
+        table.add_row("", ends, f"from brightness {between}")
+    correlation = f"{noise.right:.2f}, {noise.below:.2f}, {noise.red_green:.2f}"
+    table.add_row("", correlation, "correlation with the right and lower neighbour, and of red and green")
+    shift = f"{colours.red:+.1f}, {colours.green:+.1f}, {colours.blue:+.1f}"
+    table.add_row("colour shift", shift, "of red, green and blue, in levels; 0 is perfect")
+    return table
 
 
 def _show_rejected(rejected: list[RejectedFile]) -> None:

@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel
 
-from patina.answers import Dataset, Job, Model, RejectedFile, Upload
+from patina.answers import Dataset, Job, Model, RejectedFile, Report, Upload
 from patina.archive import Manifest, unpack
 from patina.errors import JobError, LostServiceError, ServiceError
 from patina.photo_files import LazyFile, batches, photo_files
@@ -161,6 +161,14 @@ class Client:
     def models(self) -> Iterator[Model]:
         """The newest first."""
         return self._pages(Model, "/models")
+
+    def report(self, model: str) -> Report:
+        """How good a model is, in figures and in words. `ServiceError` where it has no report."""
+        return self._ask(Report, "GET", f"/models/{model}/report")
+
+    def report_json(self, model: str) -> str:
+        """The whole report, as the service tells it."""
+        return self._send("GET", f"/models/{model}/report").text
 
     # How it is said
 

@@ -56,6 +56,13 @@ def test_trains_degrades_and_super_resolves(service: Up, lr: Path, hr: Path, tmp
     dataset = re.search(r"--dataset (\S+)", trained.stdout)
     assert dataset
 
+    assert "only 4 real photos" in said(trained)
+    report = service.command("report")
+    assert report.returncode == 0, said(report)
+    assert "told apart" in report.stdout
+    assert "only 4 real photos" in said(report)
+    assert json.loads(service.command("report", "--json").stdout)["kernels"]["major"]["mean"] > 0
+
     made = service.command("degrade", str(hr), "--samples", "2", "--seed", "3", "--out", str(tmp_path / "made"))
     assert made.returncode == 0, said(made)
     assert f"6 of 6 results are in {tmp_path / 'made'}" in said(made)

@@ -14,8 +14,9 @@ from pydantic import BaseModel
 
 from app.datasets.schemas import DatasetOut, UploadOut
 from app.jobs.schemas import JobOut
+from app.models.report import ReportOut
 from app.models.schemas import ModelOut
-from patina.answers import Dataset, Job, Model, Upload
+from patina.answers import Dataset, Job, Model, Report, Upload
 from patina.client import Client
 from patina.errors import JobError, LostServiceError, ServiceError
 
@@ -150,7 +151,8 @@ def test_follows_a_list_to_its_end(server: Answering) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [(Job, JobOut), (Dataset, DatasetOut), (Upload, UploadOut), (Model, ModelOut)]
+    ("ours", "theirs"),
+    [(Job, JobOut), (Dataset, DatasetOut), (Upload, UploadOut), (Model, ModelOut), (Report, ReportOut)],
 )
 def test_understands_what_the_service_documents(ours: type[BaseModel], theirs: type[BaseModel]) -> None:
     example = theirs.model_config["json_schema_extra"]["example"]  # type: ignore[index]
