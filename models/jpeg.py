@@ -44,12 +44,15 @@ def compress(lr: Tensor, quality: Tensor) -> Tensor:
     height, width = lr.shape[2:]
     # Blocks of the half-sized chroma are 16 pixels wide; encoders repeat the border.
     padded = functional.pad(lr, (0, -width % 16, 0, -height % 16), mode="replicate")
-    ycc = torch.einsum("oc,bchw->bohw", lr.new_tensor(TO_YCC), padded) - lr.new_tensor([128, 0, 0])[:, None, None]
+    # Codecs round after every step: where there is hardly any colour, that is most of the fine noise in it.
+    ycc = _round(
+        torch.einsum("oc,bchw->bohw", lr.new_tensor(TO_YCC), padded) - lr.new_tensor([128, 0, 0])[:, None, None]
+    )
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)[:, None, None]
     tables = [((lr.new_tensor(table) * scale + 50) / 100).floor().clamp(1, 255) for table in (LUMA, CHROMA)]
-    luma = _through_blocks(ycc[:, :1], tables[0])
-    chroma = _through_blocks(functional.avg_pool2d(ycc[:, 1:], 2), tables[1])
-    chroma = functional.interpolate(chroma, scale_factor=2.0, mode="bilinear")  # as decoders smooth it
+    luma = _round(_through_blocks(ycc[:, :1], tables[0]))
+    chroma = _round(_through_blocks(_round(functional.avg_pool2d(ycc[:, 1:], 2)), tables[1]))
+    chroma = _round(functional.interpolate(chroma, scale_factor=2.0, mode="bilinear"))  # as decoders smooth it
     decoded = torch.cat([luma + 128, chroma], 1)
     rgb = torch.einsum("oc,bchw->bohw", lr.new_tensor(TO_RGB), decoded)[:, :, :height, :width].clamp(0, 255)
     return torch.where((quality < UNCOMPRESSED)[:, None, None, None], _round(rgb), lr)

@@ -73,3 +73,13 @@ def test_a_photo_that_was_never_compressed_shows_no_quality() -> None:
     assert read_quality(planes(through_pillow(photo(), 70))[:, 3:, 5:]) == 100
     assert read_quality(torch.full((3, 64, 64), 80.0)) == 100
     assert read_quality(torch.zeros(3, 5, 40)) == 100
+
+
+def test_as_much_fine_colour_is_left_as_an_encoder_leaves() -> None:
+    image = photo(128, 128).astype(float)
+    pale = (0.85 * image.mean(2, keepdims=True) + 0.15 * image).round().astype(np.uint8)
+    fine = []
+    for made in (planes(through_pillow(pale, 70)), compress(planes(pale)[None], torch.tensor([70]))[0]):
+        spectrum = torch.fft.rfft2(made[0] - made[1]).abs().square()
+        fine.append(spectrum[40:89, 40:].mean().item())
+    assert fine[1] == pytest.approx(fine[0], rel=0.15)
