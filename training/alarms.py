@@ -136,7 +136,9 @@ def _what_differs(found: Findings) -> str:
     noise = fine.made_mean - fine.real_mean
     words = []
     if abs(blur) > 0.15:
-        words.append(f"they look {'blurrier' if blur > 0 else 'sharper'} by about {abs(blur):.1f} pixels")
+        words.append(f"{'blurrier' if blur > 0 else 'sharper'} by about {abs(blur):.1f} pixels")
     if abs(noise) > FAINT:
-        words.append(f"they look {'noisier' if noise > 0 else 'cleaner'} by about {abs(noise):.0f} levels")
-    return " and ".join(words) or "they differ in kind more than in strength of blur and noise"
+        words.append(f"{'noisier' if noise > 0 else 'cleaner'} by about {abs(noise):.0f} levels")
+    if words:
+        return f"they look {' and '.join(words)}"
+    return "they differ in kind more than in strength of blur and noise"
