@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+FAINTEST = 1e-20  # of what a tap lets through, for its logarithm to count
 NEWTON_STEPS = 24
 NEWTON_PARTS = (1.0, 0.3, 0.1, 0.01, 0.0001)
 
@@ -98,6 +99,27 @@ class KernelNetwork(nn.Module):
         reach = len(blur) // 2
         image = functional.pad(logits.view(-1, 1, size, size), (reach,) * 4, mode="replicate")
         return functional.conv2d(image, blur[None, None]).flatten(1)
+
+
+def convexity(kernel: Tensor) -> Tensor:
+    """How far kernels (B, K, K) are from log-concave, 0 for those that are: a mean over taps and directions.
+
+    Gaussians, ellipses, streaks and all else without lumps or long tails are log-concave. What it measures is positive
+    second differences of the logarithm.
+    """
+    log, seen = kernel.clamp_min(FAINTEST).log(), kernel > FAINTEST
+    size, total = kernel.shape[-1], kernel.new_zeros(())
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for reach in (1, 2, 4):
+            y, x = reach * down, reach * abs(right)
+            rows = slice(0, size - 2 * y), slice(y, size - y), slice(2 * y, size)
+            cols = slice(0, size - 2 * x), slice(x, size - x), slice(2 * x, size)
+            if right < 0:
+                cols = cols[::-1]
+            ends, middle = [log[:, rows[i], cols[i]] for i in (0, 2)], log[:, rows[1], cols[1]]
+            all_seen = seen[:, rows[0], cols[0]] & seen[:, rows[2], cols[2]]
+            total = total + ((ends[0] + ends[1] - 2 * middle) * all_seen).clamp_min(0).mean()
+    return total / 12
 
 
 def centred(logits: Tensor, size: int, centre: float) -> Tensor:

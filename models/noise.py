@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+MOST = 3  # logarithm of how far a photo's level may lie from LEVEL
 LEVEL = 4 / 255  # the unit of fields of noise and the level that they start at, so that weights are about 1
 
 
@@ -85,6 +86,12 @@ class NoiseNetwork(nn.Module):
         )
         self.head = nn.Conv2d(config.width, config.dim * max(1, config.fields), 1)
         self.filters = nn.Conv2d(3, config.fields, config.field_size, bias=False) if config.fields else None
+        # The logarithm of a factor for all of an image, for levels differ between photos by more than in one.
+        self.level = (
+            nn.Sequential(nn.Conv2d(config.z, config.width, 1), nn.ReLU(), nn.Conv2d(config.width, 1, 1))
+            if config.fields
+            else None
+        )
         self._start()
 
     def _start(self) -> None:
@@ -107,11 +114,13 @@ class NoiseNetwork(nn.Module):
         white (B, 3, h + 2·margin, w + 2·margin) is looked at where there are fields. The blurred image enters detached,
         so that noise does not shape the kernel.
         """
+        image_z = z
         if self.config.mix:
             z = torch.cat([z.expand(-1, -1, *blurred.shape[2:]), blurred.detach()], 1)  # (B, z + 3, h, w)
         noise: Tensor = self.head(self.body(z))
         if self.filters is None:
             return noise
-        fields: Tensor = self.filters(white)  # (B, fields, h, w)
+        assert self.level is not None
+        fields: Tensor = self.filters(white) * (MOST * (self.level(image_z) / MOST).tanh()).exp()  # (B, fields, h, w)
         gains = noise.view(len(noise), 3, self.config.fields, *noise.shape[2:])
         return LEVEL * (gains * fields[:, None]).sum(2)

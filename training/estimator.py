@@ -30,7 +30,7 @@ class Estimator(nn.Module):
     def __init__(self, config: EstimatorConfig):
         super().__init__()
         spectra, width = Spectra(), config.width
-        self.features = 3 * spectra.bins + 3
+        self.features = 3 * spectra.bins + 4
         self.kernel_targets, self.noise_targets = spectra.bins, 3 * len(NOISE_RINGS) + 1
         self.read = nn.Sequential(nn.Linear(self.features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.tell = nn.Sequential(
@@ -44,11 +44,17 @@ class Estimator(nn.Module):
     def scale_to(self, features: Tensor, kernel: Tensor, noise: Tensor) -> None:
         """Takes the scales of inputs and targets from examples: features (N, W, F), targets (N, …)."""
         self.mean.copy_(features.mean((0, 1)))  # type: ignore[operator]
-        self.std.copy_(features.std((0, 1)))  # type: ignore[operator]
+        self.std.copy_(features.std((0, 1)).clamp_min(0.01))  # type: ignore[operator]
         self.target_mean.copy_(torch.cat([kernel, noise], 1).mean(0))  # type: ignore[operator]
         # One scale for all of a kernel and one for all of noise: what hardly varies shall not count as much.
         scales = [targets.std(0).mean().expand(targets.shape[1]) for targets in (kernel, noise)]
         self.target_std.copy_(torch.cat(scales))  # type: ignore[operator]
+
+    def scaled_kernel(self, kernel: Tensor) -> Tensor:
+        """Kernel targets alone, (N, kernel_targets), as this network tells them."""
+        kernels = slice(None, self.kernel_targets)
+        scaled: Tensor = (kernel - self.target_mean[kernels]) / self.target_std[kernels]  # type: ignore[index]
+        return scaled
 
     def scaled(self, kernel: Tensor, noise: Tensor) -> Tensor:
         """Targets (N, …) as this network tells them."""
@@ -77,12 +83,16 @@ class Statistics:
         rings = torch.stack([(radius >= low) & (radius < high) for low, high in NOISE_RINGS]).flatten(1).float()
         self.rings = (rings / rings.sum(1, keepdim=True)).T  # (frequencies, rings)
 
-    def windows(self, crops: Tensor, per_photo: int) -> Tensor:
-        """crops (B, 3, side, side) in 8-bit levels → features (B / per_photo, W, F) of their overlapping windows."""
+    def windows(self, crops: Tensor, quality: Tensor, per_photo: int) -> Tensor:
+        """Features (B / per_photo, W, F) of the overlapping windows of crops (B, 3, side, side), in 8-bit levels.
+
+        quality (B,) is that of the photos' JPEG, 100 for none.
+        """
         windows = crops.unfold(2, WINDOW, WINDOW // 2).unfold(3, WINDOW, WINDOW // 2)  # (B, 3, n, n, 32, 32)
         windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (B·n², 3, 32, 32)
         brightness = torch.einsum("oc,bc->bo", self.spectra.opponent, windows.mean((2, 3))) / 100
-        features = torch.cat([self.spectra.log_power(windows).flatten(1), brightness], 1)
+        compression = (1 - quality / 100).repeat_interleave(len(windows) // len(crops))[:, None]
+        features = torch.cat([self.spectra.log_power(windows).flatten(1), brightness, compression], 1)
         return features.view(len(crops) // per_photo, -1, features.shape[1])
 
     def of_kernels(self, kernel: Tensor) -> Tensor:
@@ -92,7 +102,8 @@ class Statistics:
     def of_noise(self, noise: Tensor, blurred: Tensor, per_photo: int) -> Tensor:
         """noise and blurred (B, 3, side, side), levels → (B / per_photo, …).
 
-        The logarithm of its amplitude by colour and ring, and how much larger it is in the brighter half.
+        The root of its amplitude by colour and ring, and the logarithm of how much larger it is in the brighter half.
+        (With the logarithm of the amplitude a few far too noisy photos would hardly count.)
         """
         windows = noise.unfold(2, WINDOW, WINDOW).unfold(3, WINDOW, WINDOW)
         windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
@@ -104,4 +115,4 @@ class Statistics:
         in_light = (square * bright).sum(1) / bright.sum(1).clamp_min(1)
         in_shade = (square * (1 - bright)).sum(1) / (1 - bright).sum(1).clamp_min(1)
         tilt = (in_light + FLOOR).log() - (in_shade + FLOOR).log()
-        return torch.cat([(power + FLOOR).log(), tilt[:, None]], 1) / 2
+        return torch.cat([(power + FLOOR) ** 0.25, tilt[:, None] / 2], 1)

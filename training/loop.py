@@ -11,24 +11,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from models.degradation import Degradation, Latents
 from models.edsr import EDSR
 from models.jpeg import UNCOMPRESSED, compress, read_quality
+from models.kernel import convexity
 from models.losses import lsgan_loss, noise_regularisation, quantise
 from models.sampling import sample_window
-from training.estimator import Statistics
+from training.estimator import Estimator, Statistics
+from training.likeness import most_alike
 from training.photos import Photos, PhotosError, draw_patches
 from training.presets import Matching, Recipe
-from training.simulation import random_kernels, random_noise
+from training.simulation import in_other_light, random_kernels, random_noise
 from training.spectra import energy_distance
 from training.state import Simulated, State
 
 QUALITIES = 60  # photos whose JPEG quality is read, at most
 UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
-EXAMPLES = 64  # simulated photos in one update of the estimator
+EXAMPLES = 64  # photos in one update of an estimator
+REAL_LOOKS = 128  # at real photos that made ones are compared with in a step
 
 
 @dataclass(frozen=True)
@@ -141,14 +145,14 @@ def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: 
     matching = state.recipe.matching
     if matching is None:
         return joint_step(state, lr_photos, hr_photos, fraction)
-    if state.real_estimates is None:
+    if state.real_windows is None:
         if not state.simulated or (fraction < matching.simulate_until and count(state) < matching.most_simulated):
             return simulate_step(state, matching, hr_photos)
         # By its time or by its epochs, whichever is over first: with more of them it learns the examples by heart.
         done = max(share(fraction, matching.simulate_until, matching.fit_until), epochs(state) / matching.most_epochs)
         metrics = fit_step(state, matching, min(1.0, done))
         if done >= 1:
-            look_at_real(state, matching, lr_photos)
+            look_at_real(state, matching, lr_photos, hr_photos)
         return metrics
     if fraction < matching.aim_until:
         return aim_step(state, matching, share(fraction, matching.fit_until, matching.aim_until))
@@ -165,7 +169,7 @@ def joint_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: flo
 
     # Real and clean patches are drawn independently; nothing pairs them.
     real = draw_real(state, lr_photos, recipe.batch)  # (32, 3, 32, 32)
-    window, hr = draw_clean(state, hr_photos, recipe.batch, recipe.lr_patch, turned=True)  # (32, 3, 128, 128)
+    window, hr = draw_clean(state, hr_photos, recipe.batch, recipe.lr_patch)  # (32, 3, 128, 128)
 
     # 1. Low-resolution images are made. They are rounded like the real ones, or rounding alone would give them away.
     made = degradation(window, draw_latents(state, recipe.batch, recipe.lr_patch), surrounded=recipe.surrounded)
@@ -193,53 +197,75 @@ def joint_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: flo
 
 @torch.no_grad()
 def simulate_step(state: State, matching: Matching, hr_photos: Photos) -> dict[str, float]:
-    """Degrades clean photos at random, for the estimator to learn from."""
+    """Degrades clean photos at random, for the estimators to learn from."""
     recipe, generator = state.recipe, state.generators["estimator"]
     statistics = Statistics(recipe.scale)
-    size, crops = recipe.degradation.kernel.size, matching.photos * matching.crops
-    window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops)
+    size, crops, fold = recipe.degradation.kernel.size, matching.photos * matching.crops, state.step % matching.folds
+    window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops, fold=fold)
+    window = in_other_light(window.cpu(), matching.crops, generator)
     kernel = random_kernels(matching.photos, size, recipe.scale, generator)
-    blurred = 255 * sample_window(window.cpu(), kernel.repeat_interleave(matching.crops, 0), recipe.scale)
+    blurred = 255 * sample_window(window, kernel.repeat_interleave(matching.crops, 0), recipe.scale)
     noisy = (blurred + random_noise(blurred, matching.crops, generator)).clamp(0, 255).round()
-    lr = compress(noisy, draw_latents(state, crops, 1, per_photo=matching.crops).quality.cpu())
-    state.simulated.append(
-        Simulated(
-            statistics.windows(lr, matching.crops).half(),
-            statistics.of_kernels(kernel),
-            statistics.of_noise(noisy - blurred, blurred, matching.crops),
-        )
-    )
+    quality = draw_latents(state, crops, 1, per_photo=matching.crops).quality.cpu()
+    state.simulated.append(seen_of(statistics, matching, kernel, blurred, compress(noisy, quality), quality, fold))
     return {"simulated": float(count(state))}
 
 
+def seen_of(
+    statistics: Statistics, matching: Matching, kernel: Tensor, blurred: Tensor, lr: Tensor, quality: Tensor, fold: int
+) -> Simulated:
+    """What the estimators are to learn of photos: kernel (N, K, K), the rest of all their crops, in 8-bit levels."""
+    return Simulated(
+        statistics.windows(lr, quality, matching.crops).half(),
+        statistics.of_kernels(kernel),
+        statistics.of_noise(lr - blurred, blurred, matching.crops),
+        torch.full((len(kernel),), fold, device=lr.device),
+    )
+
+
 def fit_step(state: State, matching: Matching, done: float) -> dict[str, float]:
-    """Fits the estimator to what was simulated."""
-    estimator, device = state.estimator, state.device
-    assert estimator is not None
-    if not state.optimizers["estimator"].state:  # the first of these steps
+    """Fits the estimators to what was simulated."""
+    if not state.optimizers["estimators"].state:  # the first of these steps
         state.simulated = [Simulated.joined(state.simulated)]
-        windows, kernel, noise = (tensor.to(device) for tensor in state.simulated[0])
-        estimator.scale_to(windows.float(), kernel, noise)
-    examples, losses = state.simulated[0], []
+        windows, kernel, noise, _ = (tensor.to(state.device) for tensor in state.simulated[0])
+        for estimator in estimators(state):
+            estimator.scale_to(windows.float(), kernel, noise)
+    # Up for a tenth of the time, then down to 0 along a cosine.
+    rate = matching.estimator_rate * min(1.0, 10 * done + 0.02) * (1 + math.cos(math.pi * done)) / 2
+    losses = []
     for _ in range(UPDATES):
-        some = torch.randint(len(examples.kernel), (EXAMPLES,), generator=state.generators["estimator"])
-        windows, kernel, noise = (tensor[some].to(device) for tensor in examples)
-        loss = functional.smooth_l1_loss(estimator(windows.float()), estimator.scaled(kernel, noise))
-        # Up for a tenth of the time, then down to 0 along a cosine.
-        rate = matching.estimator_rate * min(1.0, 10 * done + 0.02) * (1 + math.cos(math.pi * done)) / 2
-        update(state.optimizers["estimator"], loss, rate)
+        loss = torch.stack([estimation(state, fold, EXAMPLES) for fold in range(matching.folds)]).mean()
+        update(state.optimizers["estimators"], loss, rate)
         losses.append(loss.item())
     return {"estimator": sum(losses) / UPDATES}
 
 
+def estimation(state: State, fold: int, count: int, made: Simulated | None = None) -> Tensor:
+    """How far the estimator of a fold is off, on simulated examples of the other folds and on photos just made."""
+    estimator, examples = estimators(state)[fold], state.simulated[0]
+    others = (examples.fold != fold).nonzero()[:, 0] if len(state.estimators) > 1 else torch.arange(len(examples.fold))
+    some = others[torch.randint(len(others), (count,), generator=state.generators["estimator"])]
+    batch = Simulated(*(tensor[some].to(state.device) for tensor in examples))
+    if made:
+        batch = Simulated.joined([batch, made])
+    return functional.smooth_l1_loss(estimator(batch.windows.float()), estimator.scaled(batch.kernel, batch.noise))
+
+
 @torch.no_grad()
-def look_at_real(state: State, matching: Matching, photos: Photos) -> None:
-    """Ends the fit: writes down what the estimator says of the real photos, of each equally often."""
-    assert state.estimator is not None
-    statistics, estimates = Statistics(state.recipe.scale, state.device), []
+def look_at_real(state: State, matching: Matching, photos: Photos, hr_photos: Photos) -> None:
+    """Ends the fit: measures the real photos, each equally often.
+
+    Each is compared with what is made of the fold that holds the clean photo most like it. Where real photos show the
+    same as clean ones, the estimator that judges it then has seen neither.
+    """
+    statistics, looks, folds = Statistics(state.recipe.scale, state.device), [], []
+    clean = hr_photos.at_least(matching.crop * state.recipe.scale)
+    alike = most_alike(photos, hr_photos, state.recipe.scale, clean)
+    compressed = bool(state.recipe.degradation.jpeg_qualities)
     usable = photos.at_least(matching.crop)
     usable = usable[:: 1 + (len(usable) - 1) // matching.real_looks]
     for index in usable:
+        quality = torch.tensor(float(quality_of(photos[index]) if compressed else UNCOMPRESSED), device=state.device)
         for _ in range(matching.real_looks // len(usable)):
             crops = draw_patches(
                 photos,
@@ -248,69 +274,96 @@ def look_at_real(state: State, matching: Matching, photos: Photos) -> None:
                 state.generators["real"],
                 turned=False,
                 among=[index],
-                grid=8 if state.recipe.degradation.jpeg_qualities else 1,  # made photos are cut so, too
+                grid=8 if compressed else 1,  # made photos are cut so, too
             )
             crops = crops.to(state.device).float()
-            estimates.append(state.estimator(statistics.windows(crops, matching.crops)))
-    state.real_estimates = torch.cat(estimates)
-    state.simulated.clear()
+            looks.append(statistics.windows(crops, quality.expand(len(crops)), matching.crops).half())
+            folds.append(clean.index(alike[index]) % matching.folds)
+    state.real_windows, state.real_folds = torch.cat(looks), torch.tensor(folds)
+    if torch.bincount(state.real_folds, minlength=matching.folds).min() < len(folds) / (4 * matching.folds):
+        state.real_folds = torch.arange(len(folds)) % matching.folds  # too few are like some fold: any will do
+    kept = torch.randperm(count(state), generator=state.generators["estimator"])[: matching.kept_simulated]
+    state.simulated = [Simulated(*(tensor[kept] for tensor in state.simulated[0]))]
 
 
 def aim_step(state: State, matching: Matching, done: float) -> dict[str, float]:
     """Leads the kernel network to the estimates themselves: near enough to match from, and quick without any photo."""
-    estimator, real = state.estimator, state.real_estimates
-    assert estimator is not None
-    assert real is not None
     statistics, generator = Statistics(state.recipe.scale, state.device), state.generators["latents"]
-    targets = estimator.kernel_targets
+    first = estimators(state)[0]
+    assert state.real_windows is not None
+    some = torch.randint(len(state.real_windows), (256,), generator=generator)
+    with torch.no_grad():
+        told = [estimator(state.real_windows[some].float()) for estimator in estimators(state)]
+        real = torch.stack(told).mean(0)[:, : first.kernel_targets]
     for _ in range(UPDATES):
         z = torch.randn(64, state.recipe.degradation.kernel.z, 1, 1, generator=generator).to(state.device)
-        kernel = statistics.of_kernels(state.degradation.kernel(z))
-        made = (kernel - estimator.target_mean[:targets]) / estimator.target_std[:targets]  # type: ignore[index]
-        some = torch.randint(len(real), (128,), generator=generator)
-        loss = energy_distance(made, real[some, :targets])
+        kernel = state.degradation.kernel(z)
+        made = first.scaled_kernel(statistics.of_kernels(kernel))
+        loss = energy_distance(made, real) + matching.convexity_weight * convexity(kernel)
         update(state.optimizers["degradation"], loss, matching.aim_rate * (1 - done))
     return {"aim": loss.item()}
 
 
 def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: Photos, done: float) -> dict[str, float]:
-    """Makes photos and leads what the estimator and the discriminator say of them to what they say of real ones."""
-    recipe, degradation, estimator = state.recipe, state.degradation, state.estimator
-    assert estimator is not None
-    assert state.real_estimates is not None
+    """Makes photos and leads what estimator and discriminator say of them to what they say of real ones.
+
+    The estimator that judges has seen no photo of this fold. The others learn from what was made, so that
+    none stays blind to what the networks have come to make.
+    """
+    recipe, degradation, fold = state.recipe, state.degradation, state.step % matching.folds
+    assert state.real_windows is not None
+    assert state.real_folds is not None
     statistics = Statistics(recipe.scale, state.device)
     crops = matching.photos * matching.crops
-    window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops)
+    window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops, turned=False, fold=fold)
     latents = draw_latents(state, crops, matching.crop, per_photo=matching.crops)
     made = degradation(window, latents, surrounded=recipe.surrounded)
-    lr = quantise(made.lr)  # (48, 3, 64, 64)
+    lr = quantise(made.lr)  # (96, 3, 48, 48)
 
-    estimator.requires_grad_(False)
-    told = estimator(statistics.windows(255 * lr, matching.crops))  # (12, kernel and noise targets)
-    parts = (slice(None, estimator.kernel_targets), slice(estimator.kernel_targets, None))
-    distance = torch.stack([energy_distance(told[:, part], state.real_estimates[:, part]) for part in parts]).sum()
+    judge = estimators(state)[fold].requires_grad_(False)
+    told = judge(statistics.windows(255 * lr, latents.quality, matching.crops))  # (12, kernel and noise targets)
+    alike = (state.real_folds == fold).nonzero()[:, 0]
+    some = alike[torch.randint(len(alike), (REAL_LOOKS,), generator=state.generators["real"])]
+    with torch.no_grad():
+        told_real = judge(state.real_windows[some].float())
+    judge.requires_grad_(True)
+    parts = (slice(None, judge.kernel_targets), slice(judge.kernel_targets, None))
+    distance = torch.stack([energy_distance(told[:, part], told_real[:, part]) for part in parts]).sum()
     patch = slice(0, recipe.lr_patch)
     patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
     adversarial = deception(state, patches)
-    optimizer = state.optimizers["degradation"]
-    loss = distance + recipe.adversarial_weight * adversarial
+    bumps = convexity(made.kernel[:: matching.crops])
+    loss = distance + recipe.adversarial_weight * adversarial + matching.convexity_weight * bumps
     rates = matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done)
-    update(optimizer, loss, *rates, clip_gradient=recipe.clip_gradient)
+    update(state.optimizers["degradation"], loss, *rates, clip_gradient=recipe.clip_gradient)
 
     discrimination = discriminate(state, draw_real(state, lr_photos, len(patches), turned=False), patches.detach())
     update(state.optimizers["discriminator"], discrimination, recipe.discriminator_rate)
+
+    with torch.no_grad():
+        blurred, kernel = 255 * (made.lr - made.noise), made.kernel[:: matching.crops]
+        known = seen_of(statistics, matching, kernel, blurred, 255 * lr, latents.quality, fold)
+    learners = [other for other in range(matching.folds) if other != fold] or [fold]
+    off = torch.stack([estimation(state, learner, EXAMPLES - len(kernel), known) for learner in learners]).mean()
+    update(state.optimizers["estimators"], off, matching.learning_on_rate * (1 - done))
     return {
         "match": distance.item(),
+        "estimator": off.item(),
+        "convexity": bumps.item(),
         "adversarial": adversarial.item(),
         "discriminator": discrimination.item(),
         "noise_levels": 255 * made.noise.detach().square().mean().sqrt().item(),
     }
 
 
+def estimators(state: State) -> list[Estimator]:
+    return [estimator for estimator in state.estimators if isinstance(estimator, Estimator)]
+
+
 def restore_step(state: State, hr_photos: Photos, done: float) -> dict[str, float]:
     """Trains the EDSR on what the degradation makes, which by now has settled."""
     recipe = state.recipe
-    window, hr = draw_clean(state, hr_photos, recipe.batch, recipe.lr_patch, turned=True)
+    window, hr = draw_clean(state, hr_photos, recipe.batch, recipe.lr_patch)
     with torch.no_grad():
         latents = draw_latents(state, recipe.batch, recipe.lr_patch)
         lr = quantise(state.degradation(window, latents, surrounded=recipe.surrounded).lr)
@@ -340,18 +393,25 @@ def fitted_to(recipe: Recipe, lr_photos: Photos, hr_photos: Photos) -> Recipe:
     Smaller crops are looked at where most photos are too small for those of the recipe. The JPEG qualities of the real
     photos are read, if any shows one.
     """
-    if not recipe.matching:
+    matching = recipe.matching
+    if not matching:
         return recipe
-    sides = (lr_photos, recipe.matching.crop), (hr_photos, recipe.matching.crop * recipe.scale)
+    sides = (lr_photos, matching.crop), (hr_photos, matching.crop * recipe.scale)
     if any(len(photos.at_least(side)) < len(photos) / 2 for photos, side in sides):
-        recipe = replace(recipe, matching=replace(recipe.matching, crop=recipe.lr_patch))
-    qualities = []
-    for index in range(0, len(lr_photos), 1 + len(lr_photos) // QUALITIES):
-        corner = np.array(lr_photos[index][:256, :256])
-        qualities.append(read_quality(torch.from_numpy(corner).permute(2, 0, 1).float()))
+        crops = round(matching.crops * (matching.crop / recipe.lr_patch) ** 2)
+        matching = replace(matching, crop=recipe.lr_patch, crops=crops)
+    folds = min(matching.folds, len(hr_photos.at_least(matching.crop * recipe.scale)))
+    recipe = replace(recipe, matching=replace(matching, folds=folds))
+    qualities = [quality_of(lr_photos[index]) for index in range(0, len(lr_photos), 1 + len(lr_photos) // QUALITIES)]
     if min(qualities) == UNCOMPRESSED:
         return recipe
     return replace(recipe, degradation=replace(recipe.degradation, jpeg_qualities=tuple(sorted(qualities))))
+
+
+def quality_of(photo: NDArray[np.uint8]) -> int:
+    """The JPEG quality of a photo (H, W, 3), as read_quality has it."""
+    corner = np.array(photo[:256, :256])
+    return read_quality(torch.from_numpy(corner).permute(2, 0, 1).float())
 
 
 def share(fraction: float, start: float, end: float) -> float:
@@ -364,10 +424,11 @@ def count(state: State) -> int:
 
 
 def epochs(state: State) -> float:
-    """How often the estimator has seen each example."""
-    moments = state.optimizers["estimator"].state
+    """How often each estimator has seen each of its examples."""
+    moments = state.optimizers["estimators"].state
     updates = int(next(iter(moments.values()))["step"]) if moments else 0
-    return updates * EXAMPLES / count(state)
+    folds = len(state.estimators)
+    return updates * EXAMPLES / (count(state) * max(1, folds - 1) / folds)
 
 
 def deception(state: State, lr: Tensor) -> Tensor:
@@ -397,16 +458,24 @@ def draw_real(state: State, photos: Photos, batch: int, *, turned: bool = True) 
 
 
 def draw_clean(
-    state: State, photos: Photos, batch: int, lr_side: int, *, per_photo: int = 1, turned: bool = False
+    state: State,
+    photos: Photos,
+    batch: int,
+    lr_side: int,
+    *,
+    per_photo: int = 1,
+    turned: bool = True,
+    fold: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Windows to be degraded, and the part of each that its low-resolution image, `lr_side` wide, shows."""
     recipe = state.recipe
     side, before = lr_side * recipe.scale, -state.degradation.kernel_origin[0]
     margin = (before, recipe.degradation.kernel.size - recipe.scale - before) if recipe.surrounded else (0, 0)
+    among = None if fold is None else photos.at_least(side)[fold :: len(state.estimators)]
     patches = draw_patches(
-        photos, batch, side, state.generators["clean"], per_photo=per_photo, turned=turned, margin=margin
+        photos, batch, side, state.generators["clean"], per_photo=per_photo, turned=turned, margin=margin, among=among
     )
-    window = patches.to(state.device).float() / 255
+    window = patches.to(state.device).float().div_(255)
     return window, window[:, :, margin[0] : margin[0] + side, margin[0] : margin[0] + side]
 
 

@@ -23,17 +23,21 @@ class Matching:
     """
 
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
-    crop: int = 64  # side in low-resolution pixels of what is looked at; patch size where photos are smaller
-    crops: int = 4  # of each photo
+    folds: int = 2  # parts of the clean photos; an estimator for each has never seen a photo of it
+    crop: int = 48  # side in low-resolution pixels of what is looked at; patch size where photos are smaller
+    crops: int = 8  # of each photo
     photos: int = 12  # made in a step
-    real_looks: int = 600  # at real photos, four crops each
+    real_looks: int = 600  # at real photos
     most_simulated: int = 12_000  # photos; about 10 kB each
-    most_epochs: float = 25  # in which the estimator is fitted to them
-    simulate_until: float = 0.15
-    fit_until: float = 0.22
-    aim_until: float = 0.25
-    match_until: float = 0.5
+    most_epochs: float = 25  # in which the estimators are fitted to them
+    kept_simulated: int = 2_000  # which the estimators go on learning from beside the photos that are made
+    simulate_until: float = 0.12
+    fit_until: float = 0.2
+    aim_until: float = 0.22
+    match_until: float = 0.6
+    convexity_weight: float = 10.0  # of what keeps kernels in one piece, without long tails
     estimator_rate: float = 3e-3
+    learning_on_rate: float = 1e-3  # of the estimators while they judge
     aim_rate: float = 2e-3
     kernel_rate: float = 5e-4
     noise_rate: float = 3e-3

@@ -12,6 +12,22 @@ WIDTHS = (0.5 / 4, 5.0 / 4)  # standard deviations of kernels, in low-resolution
 LEVELS = (0.3, 16.0)  # standard deviations of noise, in 8-bit levels
 
 
+def in_other_light(photos: Tensor, per_photo: int, generator: torch.Generator) -> Tensor:
+    """photos (B, 3, H, W) in [0, 1], each `per_photo` in a row with another contrast, brightness and order of colours.
+
+    So the estimator meets more than the few contents that there are, and knows fewer by heart.
+    """
+    count = len(photos) // per_photo
+    contrast, shift = torch.rand(2, count, generator=generator)
+    contrast, shift = 0.5 + 0.8 * contrast, 0.3 * (shift - 0.5)
+    order = torch.rand(count, 3, generator=generator).argsort(1)
+    image = photos.view(count, per_photo, *photos.shape[1:])
+    image = image.take_along_dim(order[:, None, :, None, None], 2)
+    mean = image.mean((1, 2, 3, 4), keepdim=True)
+    image = torch.lerp(mean, image, contrast.view(-1, 1, 1, 1, 1)).add_(shift.view(-1, 1, 1, 1, 1)).clamp_(0, 1)
+    return image.view_as(photos)
+
+
 def random_kernels(count: int, size: int, scale: int, generator: torch.Generator) -> Tensor:
     """(count, size, size), centred in their window.
 

@@ -44,6 +44,7 @@ class Simulated(NamedTuple):
     windows: Tensor  # (N, W, F) float16
     kernel: Tensor  # (N, kernel_targets)
     noise: Tensor  # (N, noise_targets)
+    fold: Tensor  # (N,) of the clean photo
 
     @staticmethod
     def joined(parts: list[Simulated]) -> Simulated:
@@ -62,18 +63,22 @@ class State:
             self.degradation = Degradation(recipe.degradation).to(device)
             self.discriminator = PatchDiscriminator(recipe.discriminator).to(device)
             self.edsr = EDSR(recipe.edsr).to(device)
-            self.estimator = Estimator(recipe.matching.estimator).to(device) if recipe.matching else None
+            self.estimators = nn.ModuleList()
+            if matching := recipe.matching:
+                self.estimators.extend(Estimator(matching.estimator) for _ in range(matching.folds))
+            self.estimators.to(device)
         of_degradation = [{"params": list(network.parameters())} for network in self.degradation.children()]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "degradation": torch.optim.Adam(of_degradation, betas=recipe.betas),
             "discriminator": torch.optim.Adam(self.discriminator.parameters()),
             "edsr": torch.optim.Adam(parameter for parameter in self.edsr.parameters() if parameter.requires_grad),
         }
-        if self.estimator:
-            self.optimizers["estimator"] = torch.optim.AdamW(self.estimator.parameters(), weight_decay=1e-3)
-        # What the estimator learns from, and afterwards what it says of the real photos.
-        self.simulated: list[Simulated] = []
-        self.real_estimates: Tensor | None = None
+        if self.estimators:
+            self.optimizers["estimators"] = torch.optim.AdamW(self.estimators.parameters(), weight_decay=1e-3)
+        self.simulated: list[Simulated] = []  # what the estimators learn from
+        # What they judge the real photos by, (looks, W, F) float16, and the folds to compare them with, (looks,).
+        self.real_windows: Tensor | None = None
+        self.real_folds: Tensor | None = None
         # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
         self.generators = {
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
@@ -86,7 +91,7 @@ class State:
     @property
     def networks(self) -> dict[str, nn.Module]:
         networks = {"degradation": self.degradation, "discriminator": self.discriminator, "edsr": self.edsr}
-        return networks | ({"estimator": self.estimator} if self.estimator else {})
+        return networks | ({"estimators": self.estimators} if self.estimators else {})
 
     def save(self, path: Path) -> None:
         tensors = {f"generator.{name}": generator.get_state() for name, generator in self.generators.items()}
@@ -97,8 +102,8 @@ class State:
         if self.simulated:
             simulated = Simulated.joined(self.simulated)._asdict()
             tensors |= {f"simulated.{key}": tensor for key, tensor in simulated.items()}
-        if self.real_estimates is not None:
-            tensors["real_estimates"] = self.real_estimates
+        if self.real_windows is not None and self.real_folds is not None:
+            tensors |= {"real_windows": self.real_windows, "real_folds": self.real_folds}
         description = {
             "kind": "training",
             "recipe": dataclasses.asdict(self.recipe),
@@ -132,8 +137,8 @@ class State:
             optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
         if simulated := _below(tensors, "simulated."):
             state.simulated = [Simulated(**simulated)]
-        if (estimates := tensors.get("real_estimates")) is not None:
-            state.real_estimates = estimates.to(device)
+        if (windows := tensors.get("real_windows")) is not None:
+            state.real_windows, state.real_folds = windows.to(device), tensors["real_folds"]
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
         state.step, state.seconds = description["step"], description["seconds"]
