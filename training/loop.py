@@ -146,7 +146,8 @@ def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: 
     if matching is None:
         return joint_step(state, lr_photos, hr_photos, fraction)
     if state.real_windows is None:
-        if not state.simulated or (fraction < matching.simulate_until and count(state) < matching.most_simulated):
+        wanted = fraction < matching.simulate_until and count(state) < matching.most_simulated
+        if wanted or state.step < matching.folds:
             return simulate_step(state, matching, hr_photos)
         # By its time or by its epochs, whichever is over first: with more of them it learns the examples by heart.
         done = max(share(fraction, matching.simulate_until, matching.fit_until), epochs(state) / matching.most_epochs)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.estimator import NOISE_RINGS, Estimator, EstimatorConfig, Statistics
-from training.simulation import random_kernels, random_noise
+from training.simulation import in_other_light, random_kernels, random_noise
 
 
 def test_a_kernels_targets_grow_with_its_width_and_know_its_direction() -> None:
@@ -33,7 +33,7 @@ def test_noise_targets_are_its_level_colour_and_tilt() -> None:
     statistics = Statistics(4)
     told = statistics.of_noise(5 * white, blurred, 4)
     assert told.shape == (2, 3 * rings + 1)
-    torch.testing.assert_close(told[:, :-1], torch.full((2, 3 * rings), math.log(5)), atol=0.1, rtol=0)
+    torch.testing.assert_close(told[:, :-1], torch.full((2, 3 * rings), math.sqrt(5)), atol=0.1, rtol=0)
     assert told[:, -1].abs().max() < 0.05
     shaded = statistics.of_noise(white * (2 + 4 * (blurred > 0)), blurred, 4)
     assert shaded[:, -1].tolist() == pytest.approx([math.log(3)] * 2, abs=0.05)
@@ -45,11 +45,19 @@ def test_windows_are_of_the_photo_they_are_cut_from() -> None:
     generator = torch.Generator().manual_seed(0)
     crops = 255 * torch.rand(6, 3, 64, 64, generator=generator)
     statistics = Statistics(4)
-    both = statistics.windows(crops, 3)
+    quality = torch.tensor([100.0, 100, 100, 60, 60, 60])
+    both = statistics.windows(crops, quality, 3)
     assert both.shape == (2, 27, Estimator(EstimatorConfig()).features)
-    torch.testing.assert_close(both[1], statistics.windows(crops[3:], 3)[0])
-    single = statistics.windows(crops[4:5, :, 16:48, :32], 1)
+    torch.testing.assert_close(both[1], statistics.windows(crops[3:], quality[3:], 3)[0])
+    single = statistics.windows(crops[4:5, :, 16:48, :32], quality[4:5], 1)
     torch.testing.assert_close(both[1, 9 + 3], single[0, 0])
+
+
+def test_what_never_varies_among_the_examples_does_no_harm() -> None:
+    estimator = Estimator(EstimatorConfig(width=16))
+    windows = torch.zeros(4, 9, estimator.features)
+    estimator.scale_to(windows, torch.rand(4, estimator.kernel_targets), torch.rand(4, estimator.noise_targets))
+    assert torch.isfinite(estimator(windows)).all()
 
 
 def test_windows_count_in_any_order_and_number() -> None:
@@ -83,3 +91,17 @@ def test_random_noise_is_one_kind_for_a_photo() -> None:
     neighbours = (noise[..., 1:] * noise[..., :-1]).mean((1, 2, 3)) / noise.square().mean((1, 2, 3))
     assert neighbours.max() > 0.2
     assert neighbours.abs().median() < 0.1
+
+
+def test_crops_of_a_photo_are_seen_in_one_light() -> None:
+    generator = torch.Generator().manual_seed(0)
+    photos = torch.rand(2, 3, 8, 8, generator=generator).repeat_interleave(3, 0)
+    photos[:, 0] *= 0.5
+    lit = in_other_light(photos, 3, generator)
+    assert lit.shape == photos.shape
+    assert lit.min() >= 0
+    assert lit.max() <= 1
+    for photo in (0, 3):
+        torch.testing.assert_close(lit[photo], lit[photo + 2])
+        assert not torch.allclose(lit[photo], photos[photo])
+    assert not torch.allclose(lit[0], lit[3])
