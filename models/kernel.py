@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FAINTEST = 1e-20  # of what a tap lets through, for its logarithm to count
+FAINTEST = 1e-12  # of what a tap lets through, for its logarithm to count
 NEWTON_STEPS = 24
 NEWTON_PARTS = (1.0, 0.3, 0.1, 0.01, 0.0001)
 
@@ -120,6 +120,16 @@ def convexity(kernel: Tensor) -> Tensor:
             all_seen = seen[:, rows[0], cols[0]] & seen[:, rows[2], cols[2]]
             total = total + ((ends[0] + ends[1] - 2 * middle) * all_seen).clamp_min(0).mean()
     return total / 12
+
+
+def elongation(kernel: Tensor) -> Tensor:
+    """The mean square of (a² − b²) / (a² + b²), a and b being the widths of kernels (B, K, K), which are centred."""
+    size = kernel.shape[-1]
+    offset = torch.arange(size, device=kernel.device, dtype=kernel.dtype) - (size - 1) / 2
+    yy = (kernel.sum(2) * offset**2).sum(1)
+    xx = (kernel.sum(1) * offset**2).sum(1)
+    yx = torch.einsum("byx,y,x->b", kernel, offset, offset)
+    return (((xx - yy) ** 2 + 4 * yx**2) / (xx + yy) ** 2).mean()
 
 
 def centred(logits: Tensor, size: int, centre: float) -> Tensor:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,19 @@ from torch.nn import functional
 from models.degradation import Degradation, Latents
 from models.edsr import EDSR
 from models.jpeg import UNCOMPRESSED, compress, read_quality
-from models.kernel import convexity
+from models.kernel import convexity, elongation
 from models.losses import lsgan_loss, noise_regularisation, quantise
 from models.sampling import sample_window
 from training.estimator import Estimator, Statistics
 from training.likeness import most_alike
 from training.photos import Photos, PhotosError, draw_patches
 from training.presets import Matching, Recipe
+from training.report import Judge, Report, looks_within
 from training.simulation import in_other_light, random_kernels, random_noise
 from training.spectra import energy_distance
 from training.state import Simulated, State
 
+SECONDS_A_STEP = 0.1  # roughly, where a training's length is given in steps
 QUALITIES = 60  # photos whose JPEG quality is read, at most
 UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
 EXAMPLES = 64  # photos in one update of an estimator
@@ -69,6 +72,11 @@ class Trained:
     steps: int
     seconds: float
     history: list[dict[str, float]]  # a few hundred points at most, each with its "step"
+    judge: Callable[[], Judge]  # made when first asked for, if it was not in training
+
+    def report(self) -> Report:
+        """As in training/report.py; deterministic."""
+        return self.judge().report(self.degradation, self.history)
 
 
 class Stopped(Exception):  # noqa: N818 (it is no error)
@@ -101,11 +109,14 @@ def train(
     Stopped.
     """
     check_photos(recipe, lr_photos, hr_photos)
+    photos = lr_photos, hr_photos
     state = State.load(resume, device) if resume else State(fitted_to(recipe, lr_photos, hr_photos), seed, device)
     recipe = state.recipe
     if max_steps is None and max_minutes is None:
         max_steps, max_minutes = recipe.default_steps, recipe.default_minutes
     max_seconds = None if max_minutes is None else 60 * max_minutes
+    looks = looks_within(min(max_seconds or math.inf, (max_steps or math.inf) * SECONDS_A_STEP))
+    judge = cache(lambda: Judge(*photos, recipe.scale, seed=state.seed, looks=looks, device=device))
     started = saved = told = time.monotonic()
     seconds_before, steps_before = state.seconds, state.step
     metrics: dict[str, float] = {}
@@ -127,7 +138,10 @@ def train(
             saved = time.monotonic()
         if stopping:
             raise Stopped
-        metrics = training_step(state, lr_photos, hr_photos, fraction)
+        metrics = training_step(state, *photos, fraction)
+        if (candidates := candidates_at(recipe, fraction)) > state.judged:
+            state.judged = candidates
+            metrics["score"] = keep_the_best(state, judge())
         state.step += 1
         state.curve.add(state.step, metrics)
         state.seconds = seconds_before + time.monotonic() - started
@@ -137,7 +151,8 @@ def train(
     tell()
     if on_checkpoint:
         on_checkpoint(Checkpoint(state))
-    return Trained(state.degradation.eval(), state.edsr.eval(), state.step, state.seconds, state.curve.points)
+    degradation, edsr = state.degradation.eval(), state.edsr.eval()
+    return Trained(degradation, edsr, state.step, state.seconds, state.curve.points, judge)
 
 
 def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: float) -> dict[str, float]:
@@ -333,8 +348,10 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     patch = slice(0, recipe.lr_patch)
     patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
     adversarial = deception(state, patches)
-    bumps = convexity(made.kernel[:: matching.crops])
-    loss = distance + recipe.adversarial_weight * adversarial + matching.convexity_weight * bumps
+    kernel = made.kernel[:: matching.crops]
+    # What photos hardly tell: tails, small lumps, a slight elongation. Of kernels alike in them the plainest is taken.
+    plainness = matching.convexity_weight * convexity(kernel) + matching.elongation_weight * elongation(kernel)
+    loss = distance + recipe.adversarial_weight * adversarial + plainness
     rates = matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done)
     update(state.optimizers["degradation"], loss, *rates, clip_gradient=recipe.clip_gradient)
 
@@ -342,7 +359,7 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     update(state.optimizers["discriminator"], discrimination, recipe.discriminator_rate)
 
     with torch.no_grad():
-        blurred, kernel = 255 * (made.lr - made.noise), made.kernel[:: matching.crops]
+        blurred = 255 * (made.lr - made.noise)
         known = seen_of(statistics, matching, kernel, blurred, 255 * lr, latents.quality, fold)
     learners = [other for other in range(matching.folds) if other != fold] or [fold]
     off = torch.stack([estimation(state, learner, EXAMPLES - len(kernel), known) for learner in learners]).mean()
@@ -350,7 +367,7 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     return {
         "match": distance.item(),
         "estimator": off.item(),
-        "convexity": bumps.item(),
+        "plainness": plainness.item(),
         "adversarial": adversarial.item(),
         "discriminator": discrimination.item(),
         "noise_levels": 255 * made.noise.detach().square().mean().sqrt().item(),
@@ -359,6 +376,27 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
 
 def estimators(state: State) -> list[Estimator]:
     return [estimator for estimator in state.estimators if isinstance(estimator, Estimator)]
+
+
+def candidates_at(recipe: Recipe, fraction: float) -> int:
+    """How many candidates are to have been judged by then: the first when matching has settled, the last at its end."""
+    if not (matching := recipe.matching):
+        return 0
+    done = (fraction - matching.aim_until) / (matching.match_until - matching.aim_until)
+    settled = (done - matching.judged_from) / (1 - matching.judged_from)
+    return min(matching.candidates, int(settled * (matching.candidates - 1)) + 1) if settled >= 0 else 0
+
+
+def keep_the_best(state: State, judge: Judge) -> float:
+    """Judges the degradation as it is; after the last of the candidates the best takes its place. Returns the score."""
+    assert state.recipe.matching is not None
+    score = judge.score(state.degradation)
+    if score < state.best_score:
+        state.best_score = score
+        state.best = {name: tensor.detach().clone() for name, tensor in state.degradation.state_dict().items()}
+    if state.judged == state.recipe.matching.candidates and state.best:
+        state.degradation.load_state_dict(state.best)
+    return score
 
 
 def restore_step(state: State, hr_photos: Photos, done: float) -> dict[str, float]:

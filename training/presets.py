@@ -31,11 +31,14 @@ class Matching:
     most_simulated: int = 12_000  # photos; about 10 kB each
     most_epochs: float = 25  # in which the estimators are fitted to them
     kept_simulated: int = 2_000  # which the estimators go on learning from beside the photos that are made
+    judged_from: float = 0.5  # of the matching; from then on the best of
+    candidates: int = 5  # is kept, as the report has it
     simulate_until: float = 0.12
     fit_until: float = 0.2
     aim_until: float = 0.22
     match_until: float = 0.6
     convexity_weight: float = 10.0  # of what keeps kernels in one piece, without long tails
+    elongation_weight: float = 0.2  # of what keeps them round where photos do not tell
     estimator_rate: float = 3e-3
     learning_on_rate: float = 1e-3  # of the estimators while they judge
     aim_rate: float = 2e-3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,6 +85,10 @@ class State:
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
             for index, name in enumerate(("real", "clean", "latents", "estimator"))
         }
+        # How many candidates for the degradation have been judged, the best one's score and its weights.
+        self.judged = 0
+        self.best_score = math.inf
+        self.best: dict[str, Tensor] = {}
         self.step = 0
         self.seconds = 0.0
         self.curve = Curve()
@@ -104,8 +109,11 @@ class State:
             tensors |= {f"simulated.{key}": tensor for key, tensor in simulated.items()}
         if self.real_windows is not None and self.real_folds is not None:
             tensors |= {"real_windows": self.real_windows, "real_folds": self.real_folds}
+        tensors |= {f"best.{key}": tensor for key, tensor in self.best.items()}
         description = {
             "kind": "training",
+            "judged": self.judged,
+            "best_score": self.best_score if self.best else None,
             "recipe": dataclasses.asdict(self.recipe),
             "seed": self.seed,
             "step": self.step,
@@ -141,6 +149,9 @@ class State:
             state.real_windows, state.real_folds = windows.to(device), tensors["real_folds"]
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
+        state.best = {key: tensor.to(device) for key, tensor in _below(tensors, "best.").items()}
+        state.judged = description["judged"]
+        state.best_score = math.inf if description["best_score"] is None else description["best_score"]
         state.step, state.seconds = description["step"], description["seconds"]
         state.curve = Curve(**description["curve"])
         return state

@@ -35,7 +35,7 @@ from store.trained import REPORT, CheckpointRepository, ModelRepository
 from training.loop import Checkpoint, Progress, Stopped, Trained, train
 from training.photos import Photos, PhotosError
 from training.presets import Recipe, preset
-from training.report import Report, looks_within, report_on
+from training.report import Report
 from worker.conclusion import JobFailedError, conclude
 from worker.lease import JobCanceledError, WorkerLeavingError
 from worker.networks import DEGRADER, SR
@@ -79,7 +79,7 @@ class Training:
                 raise self._reason_to_stop() from error
             except PhotosError as error:
                 raise JobFailedError("photos_unusable", f"{error}") from error
-            self._keep_model(trained, self._report(trained, photos, device), recipe, folder)
+            self._keep_model(trained, self._report(trained), recipe, folder)
 
     def _photos(self, role: str, folder: Path) -> Photos:
         """Every photo of the dataset is decoded once, into a file that the training maps into memory."""
@@ -137,16 +137,9 @@ class Training:
             self.store.blobs.delete_older([replaced], 0)
         log.info("checkpoint kept", step=checkpoint.step)
 
-    def _report(self, trained: Trained, photos: tuple[Photos, Photos], device: str) -> Report | None:
+    def _report(self, trained: Trained) -> Report | None:
         try:
-            report = report_on(
-                trained.degradation,
-                *photos,
-                seed=self.job.parameters["seed"],
-                looks=looks_within(trained.seconds),
-                device=device,
-                history=trained.history,
-            )
+            report = trained.report()
         except Exception:  # hours of training shall not be lost for want of figures about it
             log.exception("no report")
             return None
