@@ -16,7 +16,7 @@ import training.loop
 from models.checkpoint import CheckpointError
 from models.edsr import EDSRConfig
 from tests.training.conftest import photo
-from training.loop import Checkpoint, Progress, Stopped, Trained, train, training_step
+from training.loop import Checkpoint, Progress, Stopped, Trained, fitted_to, train, training_step
 from training.photos import Photos, PhotosError
 from training.presets import PRESET_NAMES, Recipe, preset
 from training.state import State
@@ -107,7 +107,7 @@ def test_training_disturbs_no_ones_random_numbers(photos: Both) -> None:
 
 @pytest.mark.parametrize(
     ("name", "total", "stop"),
-    [("seed", 6, 3), ("ntire2020-track1", 2, 1), *(("default", 20, stop) for stop in (2, 7, 13))],
+    [("seed", 6, 3), ("ntire2020-track1", 2, 1), *(("default", 30, stop) for stop in (2, 7, 13, 19))],
 )
 def test_a_resumed_run_is_an_unbroken_run(photos: Both, tmp_path: Path, name: str, total: int, stop: int) -> None:
     unbroken = train(small(name), *photos, seed=1, max_steps=total)
@@ -145,6 +145,30 @@ def test_the_estimator_does_not_see_its_examples_more_often_than_it_should(photo
     assert sum("estimator" in point and "match" not in point for point in history) == 2
 
 
+def test_the_best_degradation_by_the_report_is_kept(photos: Both) -> None:
+    trained = train(small("default"), *photos, seed=1, max_steps=40)
+    scores = [point["score"] for point in trained.history if "score" in point]
+    assert len(scores) >= 3
+    assert len(set(scores)) > 1
+    assert trained.judge().score(trained.degradation) == min(scores)
+    assert trained.report().score == min(scores)
+
+
+def test_no_estimator_learns_from_photos_that_it_judges(photos: Both) -> None:
+    state = State(fitted_to(small("default"), *photos), 0, "cpu")
+    for fraction in (0.0, 0.0, 0.2, 0.3):
+        training_step(state, *photos, fraction)
+        state.step += 1
+    assert set(state.simulated[0].fold.tolist()) == {0, 1}
+    for _ in range(2):
+        before = [snapshot(estimator) for estimator in state.estimators]
+        assert "match" in training_step(state, *photos, 0.45)
+        judge, learner = state.step % 2, 1 - state.step % 2
+        assert not any(moved(state.estimators[judge], before[judge]))
+        assert all(moved(state.estimators[learner], before[learner]))
+        state.step += 1
+
+
 def test_minutes_are_kept_across_a_resume(photos: Both, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     steps = itertools.count()
@@ -153,15 +177,15 @@ def test_minutes_are_kept_across_a_resume(photos: Both, tmp_path: Path) -> None:
             small("default"),
             *photos,
             seed=1,
-            max_minutes=0.05,
+            max_minutes=0.1,
             on_checkpoint=lambda checkpoint: checkpoint.save(path),
-            should_stop=lambda: next(steps) == 4,
+            should_stop=lambda: next(steps) == 2,
         )
     told: list[Progress] = []
     started = time.monotonic()
-    trained = train(small("default"), *photos, seed=1, max_minutes=0.05, resume=path, on_progress=told.append)
-    assert time.monotonic() - started < 3
-    assert 3 <= trained.seconds < 3.6
+    trained = train(small("default"), *photos, seed=1, max_minutes=0.1, resume=path, on_progress=told.append)
+    assert time.monotonic() - started < 6
+    assert 6 <= trained.seconds < 6.6
     assert told[-1].fraction == 1
     assert told[-1].step == told[-1].total_steps == trained.steps
     assert all(one.fraction <= other.fraction for one, other in itertools.pairwise(told))
