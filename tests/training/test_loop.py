@@ -26,7 +26,9 @@ Both = tuple[Photos, Photos]
 
 def small(name: str, scale: int = 4) -> Recipe:
     recipe = preset(name, scale, device="cpu")
-    matching = recipe.matching and replace(recipe.matching, photos=3, real_looks=6, aim_until=0.4, most_epochs=1000)
+    matching = recipe.matching and replace(
+        recipe.matching, photos=3, crops=2, real_looks=6, aim_until=0.4, most_epochs=1000
+    )
     return replace(recipe, batch=2, edsr=EDSRConfig(scale, width=8, blocks=1), matching=matching)
 
 
