@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pickle
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ from models.edsr import EDSR, EDSRConfig
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
 
+LARGEST_NUMBER = 1024  # of layers, channels, taps, in a network's configuration
+
 
 class CheckpointError(ValueError):
     """The file is not a checkpoint of this kind, or is damaged."""
@@ -34,7 +36,7 @@ def save_degradation(model: Degradation, path: Path) -> None:
 def load_degradation(path: Path, device: str = "cpu") -> Degradation:
     """Bit for bit what was saved, ready for use. Raises CheckpointError, and OSError where the file cannot be read."""
     state, config = _load(path, "degradation")
-    return _filled(Degradation(config_from(DegradationConfig, config)), state, path).to(device).eval()
+    return _built(Degradation, config_from(DegradationConfig, config), state, path).to(device).eval()
 
 
 def save_edsr(model: EDSR, path: Path) -> None:
@@ -45,7 +47,7 @@ def save_edsr(model: EDSR, path: Path) -> None:
 def load_edsr(path: Path, device: str = "cpu") -> EDSR:
     """Bit for bit what was saved, ready for use. Raises CheckpointError, and OSError where the file cannot be read."""
     state, config = _load(path, "edsr")
-    return _filled(EDSR(config_from(EDSRConfig, config)), state, path).to(device).eval()
+    return _built(EDSR, config_from(EDSRConfig, config), state, path).to(device).eval()
 
 
 def load_public_edsr(path: Path, device: str = "cpu") -> EDSR:
@@ -101,11 +103,37 @@ def _load(path: Path, kind: str) -> tuple[dict[str, Tensor], Any]:
         with safe_open(path, framework="pt") as file:
             description = json.loads((file.metadata() or {}).get("patina", "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
-    if description.get("kind") != kind:
-        raise CheckpointError(f"{path.name} holds {description.get('kind') or 'nothing of ours'}, not {kind}")
-    return state, description["config"]
+    found = description.get("kind") if isinstance(description, dict) else None
+    if found != kind:
+        raise CheckpointError(f"{path.name} holds {found or 'nothing of ours'}, not {kind}")
+    return state, description.get("config")
+
+
+def _built(
+    network: Callable[[Any], Network], config: DegradationConfig | EDSRConfig, state: Mapping[str, Tensor], path: Path
+) -> Network:
+    # A file of a kilobyte may ask for networks of any size. First they are built of shapes alone, which must be the
+    # file's own; so what is built for good is no larger than the file.
+    try:
+        _require_modest(dataclasses.asdict(config))
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in network(config).state_dict().items()}
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path.name} has a configuration that nothing can be built by: {error}") from error
+    if shapes != {name: tensor.shape for name, tensor in state.items()}:
+        raise CheckpointError(f"{path.name} does not fit its own configuration")
+    return _filled(network(config), state, path)
+
+
+def _require_modest(value: Any) -> None:
+    """Raises ValueError where a number in a configuration is larger than any network needs."""
+    if isinstance(value, dict | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            _require_modest(part)
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
+        raise ValueError(f"{value} is not a number for a network")
 
 
 def _filled(model: Network, state: Mapping[str, Tensor], path: Path) -> Network:

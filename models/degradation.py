@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.grid import kernels_on_grid, noise_on_grid
 from models.jpeg import UNCOMPRESSED, compress
 from models.kernel import KernelConfig, KernelNetwork
 from models.losses import quantise
@@ -112,18 +113,25 @@ class Degradation(nn.Module):
         through = compress(255 * noisy, latents.quality) / 255
         return torch.where((latents.quality < UNCOMPRESSED)[:, None, None, None], through - blurred, noise)
 
-    def forward(self, hr: Tensor, latents: Latents, *, surrounded: bool = False) -> Degraded:
+    @property
+    def has_noise(self) -> bool:
+        return self.noise is not None or bool(self.config.jpeg_qualities)
+
+    def forward(self, hr: Tensor, latents: Latents, *, surrounded: bool = False, on_grid: bool = False) -> Degraded:
         """hr (B, 3, H, W) in [0, 1] → lr (B, 3, H // s, W // s), kernel and noise.
 
         A `surrounded` hr, (B, 3, s·(h−1)+K, s·(w−1)+K) → lr (B, 3, h, w), holds all that its low-resolution pixels are
-        sums of, so that nothing is reflected.
+        sums of, so that nothing is reflected. `on_grid`: kernel and noise are rounded as those of triplets are, which
+        no gradient passes.
         """
         kernel = self.kernel(latents.kernel)
+        kernel = kernels_on_grid(kernel) if on_grid else kernel
         if surrounded:
             blurred = sample_window(hr, kernel, self.config.scale)
         else:
             blurred = apply_kernel(hr, kernel, self.config.scale, self.kernel_origin)
         noise = self.compressed(latents, blurred, self.draw_noise(latents, blurred))
+        noise = noise_on_grid(noise) if on_grid and self.has_noise else noise
         return Degraded(blurred + noise, kernel, noise)
 
 

@@ -6,6 +6,7 @@ The names in its state dict are those of the authors' PyTorch code, so that publ
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -95,11 +96,11 @@ class EDSR(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """(B, 3, h, w) in [0, 1] → (B, 3, s·h, s·w), about [0, 1]."""
+    def forward(self, lr: Tensor, tail: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """(B, 3, h, w) in [0, 1] → (B, 3, s·h, s·w), about [0, 1]. `tail` may do the tail's work in another way."""
         features = self.head(self.sub_mean(lr * 255))  # (B, width, h, w)
-        details = self.tail(features + self.body(features))  # (B, 3, s·h, s·w)
+        details = (tail or self.tail)(features + self.body(features))  # (B, 3, s·h, s·w)
         if self.config.global_skip:
             # What the mean shifts would add is in the enlargement already.
-            return details / 255 + functional.interpolate(lr, scale_factor=float(self.config.scale), mode="bicubic")  # type: ignore[no-any-return]
+            return details / 255 + functional.interpolate(lr, size=details.shape[2:], mode="bicubic")
         return self.add_mean(details) / 255  # type: ignore[no-any-return]

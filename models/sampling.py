@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+IMAGES_AT_ONCE = 4
+
 
 def centred_origin(size: int, scale: int) -> int:
     """First tap's offset for which a window of `size` taps lies centred on the sampled point, s·i + (s−1)/2.
@@ -45,7 +47,9 @@ def apply_kernel(hr: Tensor, kernel: Tensor, scale: int, origin: tuple[int, int]
     (top, left), taps = origin, kernel.shape[-1]
     rows = reflected(top, scale * (hr.shape[2] // scale - 1) + taps, hr.shape[2], hr.device)
     cols = reflected(left, scale * (hr.shape[3] // scale - 1) + taps, hr.shape[3], hr.device)
-    return sample_window(hr[:, :, rows][:, :, :, cols], kernel, scale)
+    # A few images at a time: what is laid around them, and copied by the convolution, is small and in the cache then.
+    some = zip(torch.split(hr, IMAGES_AT_ONCE), torch.split(kernel, IMAGES_AT_ONCE), strict=True)
+    return torch.cat([sample_window(images[:, :, rows][:, :, :, cols], kernels, scale) for images, kernels in some])
 
 
 def sample_window(window: Tensor, kernel: Tensor, scale: int) -> Tensor:

@@ -6,8 +6,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from models import tiles
+from models.device import free_memory
 from models.edsr import EDSR, EDSRConfig
-from models.tiles import default_tile, super_resolve
+from models.tiles import planned, super_resolve, super_resolved_rows
+from tests.pictures import picture
 
 
 def untiled(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -49,22 +52,48 @@ def test_a_narrower_halo_would_show() -> None:
 
 
 def test_progress_is_told_and_can_stop() -> None:
-    told: list[tuple[int, int]] = []
-    super_resolve(network(2, False), np.zeros((20, 10, 3), np.uint8), tile=10, after_tile=lambda *at: told.append(at))
-    assert told == [(1, 2), (2, 2)]
+    told: list[float] = []
+    lr = np.zeros((20, 10, 3), np.uint8)
+    for _ in super_resolved_rows(network(2, False), lr, tile=7, after_band=told.append):
+        pass
+    assert len(told) >= 3
+    assert told == sorted(told)
+    assert told[-1] == 1
 
-    def cancel(done: int, total: int) -> None:
+    def cancel(done: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        super_resolve(network(2, False), np.zeros((20, 10, 3), np.uint8), tile=10, after_tile=cancel)
+        list(super_resolved_rows(network(2, False), lr, tile=7, after_band=cancel))
 
 
-def test_default_tiles_fit_the_memory() -> None:
+def test_an_image_too_wide_for_the_memory_is_enlarged_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    edsr = network(2, False)
+    lr = np.random.default_rng(0).integers(0, 256, (40, 150, 3), dtype=np.uint8)
+    whole = super_resolve(edsr, lr)
+    assert planned(edsr.config, 40, 150, None, torch.device("cpu")).columns == 150
+    monkeypatch.setattr(tiles, "free_memory", lambda device: 2**19)
+    assert planned(edsr.config, 40, 150, None, torch.device("cpu")).columns < 75
+    rows = list(super_resolved_rows(edsr, lr))
+    assert np.abs(np.concatenate(rows).astype(int) - whole).max() <= 1
+
+
+def test_what_is_worked_on_at_once_follows_the_memory_and_not_the_image() -> None:
+    """Figures of the plan itself; what it leads to is measured in bench/sr.py."""
+    device = torch.device("cpu")
     for config in (EDSRConfig(), EDSRConfig(2), EDSRConfig(4, width=32, blocks=8)):
-        side = (default_tile(config) + 2 * config.halo) * config.scale
-        assert 3 * 4 * config.width * side**2 <= 256 * 2**20
-        assert default_tile(config) >= 64
+        small, large = (planned(config, side, side, None, device) for side in (500, 5000))
+        assert small.band == large.band
+        assert 8 * 4 * config.width * small.band <= free_memory(device) / 4
+
+
+def test_bfloat16_hardly_shows() -> None:
+    edsr = EDSR(EDSRConfig(4, width=16, blocks=4, global_skip=True))
+    nn.init.normal_(edsr.tail[1].weight, std=0.02)  # type: ignore[arg-type]
+    lr = picture(40, 50)
+    exact, rough = (super_resolve(edsr, lr, dtype=dtype).astype(float) for dtype in (None, torch.bfloat16))
+    assert np.abs(exact - rough).max() > 0
+    assert np.square(exact - rough).mean() < 0.3
 
 
 @pytest.mark.parametrize(
