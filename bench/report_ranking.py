@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy.stats import spearmanr, wasserstein_distance
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.checkpoint import load_degradation
 from models.degradation import Degradation, DegradationConfig, Latents
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
+from tests.training.stubs import Drawn
 from training.photos import Photos
 from training.reader import second_moments
 from training.report import Judge
@@ -55,18 +56,6 @@ class Wrong:
     uncompressed: bool = False
 
 
-class Bank(nn.Module):
-    """A kernel network that draws from a list."""
-
-    def __init__(self, kernels: Tensor):
-        super().__init__()
-        self.kernels = kernels
-
-    def forward(self, z: Tensor) -> Tensor:
-        drawn = (torch.special.ndtr(z[:, 0, 0, 0]) * len(self.kernels)).long()
-        return self.kernels[drawn.clamp_max(len(self.kernels) - 1)]
-
-
 class Stub(Degradation):
     """A camera's own kernels and noise, but for what is wrong."""
 
@@ -87,7 +76,7 @@ class Stub(Degradation):
                 minor, major = ((low + high) / 2,) * 2 if round_ else (low + (high - low) / 3, high - (high - low) / 3)
             angle = 0.5 if wrong.one_kernel else rng.uniform(0, np.pi)
             kernels.append(gaussian(major * wrong.width, minor * wrong.minor * wrong.width, angle))
-        self.kernel = Bank(torch.from_numpy(np.array(kernels)).float())  # type: ignore[assignment]
+        self.kernel = Drawn(torch.from_numpy(np.array(kernels)).float())  # type: ignore[assignment]
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
         assert self.config.noise

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from training.figures import Colours, Kernels
 from training.findings import Findings, PhotoSet
 
 FEWEST, FEW = 8, 30  # photos
@@ -29,25 +30,22 @@ class Alarm:
 
 def alarms_of(found: Findings) -> tuple[Alarm, ...]:
     """The worst first."""
-    alarms = [*_of_degradation(found), *_of_training(found), *_of_photos(found)]
+    alarms = [
+        *alarms_of_model(found.kernels, found.colours, finite=found.finite),
+        *_of_noise(found),
+        *_of_training(found),
+        *_of_photos(found),
+    ]
     return tuple(sorted(alarms, key=lambda alarm: alarm.severity))  # "alarm" comes before "warning"
 
 
-def _of_degradation(found: Findings) -> Iterator[Alarm]:
-    kernels, colours = found.kernels, found.colours
-    if not found.finite:
+def alarms_of_model(kernels: Kernels, colours: Colours, *, finite: bool) -> Iterator[Alarm]:
+    """What is wrong with a degradation whatever the real photos are; also of one that is still being learned."""
+    if not finite:
         yield Alarm(
             "not_finite", "alarm", "The networks give numbers that are not finite. Train again, with another seed."
         )
         return
-    fine = found.readings.luma_fine
-    if found.noise.level.mean < VANISHED * fine.real_mean and fine.real_mean - fine.made_mean > FAINT:
-        yield Alarm(
-            "noise_vanished",
-            "alarm",
-            f"The model makes noise of {found.noise.level.mean:.1f} levels, but the real photos show about "
-            f"{fine.real_mean:.1f}. Train longer, or with the preset `default`.",
-        )
     if kernels.diversity < SAME_KERNEL:
         yield Alarm(
             "kernels_collapsed",
@@ -78,6 +76,18 @@ def _of_degradation(found: Findings) -> Iterator[Alarm]:
             f"Made photos differ from the clean ones by {colours.red:+.1f}, {colours.green:+.1f} and "
             f"{colours.blue:+.1f} levels in red, green and blue. Noise should shift no colour: train with the preset "
             "`default`.",
+        )
+
+
+def _of_noise(found: Findings) -> Iterator[Alarm]:
+    fine = found.readings.luma_fine
+    vanished = found.noise.level.mean < VANISHED * fine.real_mean and fine.real_mean - fine.made_mean > FAINT
+    if found.finite and vanished:
+        yield Alarm(
+            "noise_vanished",
+            "alarm",
+            f"The model makes noise of {found.noise.level.mean:.1f} levels, but the real photos show about "
+            f"{fine.real_mean:.1f}. Train longer, or with the preset `default`.",
         )
 
 

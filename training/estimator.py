@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from training.spectra import FLOOR, WINDOW, Spectra
+from training.spectra import FLOOR, WINDOW, Spectra, windows_of
 
 FAINTEST = 3e-4  # of a kernel's power response; below it nothing is left to see
 
@@ -78,8 +79,7 @@ class Statistics:
     def __init__(self, scale: int, device: torch.device | str = "cpu"):
         self.scale = scale
         self.spectra = Spectra(device)
-        frequencies = self.spectra.frequencies
-        radius = torch.hypot(frequencies[:, None], frequencies[None, : WINDOW // 2 + 1])
+        radius = self.spectra.radius
         rings = torch.stack([(radius >= low) & (radius < high) for low, high in NOISE_RINGS]).flatten(1).float()
         self.rings = (rings / rings.sum(1, keepdim=True)).T  # (frequencies, rings)
 
@@ -88,8 +88,7 @@ class Statistics:
 
         quality (B,) is that of the photos' JPEG, 100 for none.
         """
-        windows = crops.unfold(2, WINDOW, WINDOW // 2).unfold(3, WINDOW, WINDOW // 2)  # (B, 3, n, n, 32, 32)
-        windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (B·n², 3, 32, 32)
+        windows = windows_of(crops, WINDOW // 2)  # (B·n², 3, 32, 32)
         brightness = torch.einsum("oc,bc->bo", self.spectra.opponent, windows.mean((2, 3))) / 100
         compression = (1 - quality / 100).repeat_interleave(len(windows) // len(crops))[:, None]
         features = torch.cat([self.spectra.log_power(windows).flatten(1), brightness, compression], 1)
@@ -105,9 +104,7 @@ class Statistics:
         The root of its amplitude by colour and ring, and the logarithm of how much larger it is in the brighter half.
         (With the logarithm of the amplitude a few far too noisy photos would hardly count.)
         """
-        windows = noise.unfold(2, WINDOW, WINDOW).unfold(3, WINDOW, WINDOW)
-        windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
-        power = (self.spectra.power(windows).flatten(2) @ self.rings).flatten(1)  # (B·n², 3 · rings)
+        power = (self.spectra.power(windows_of(noise, WINDOW)).flatten(2) @ self.rings).flatten(1)  # (B·n², 3 · rings)
         power = power.view(len(noise) // per_photo, -1, power.shape[1]).mean(1)
         square = noise.square().mean(1).view(len(power), -1)
         bright = blurred.mean(1).view(len(power), -1)
@@ -116,3 +113,9 @@ class Statistics:
         in_shade = (square * (1 - bright)).sum(1) / (1 - bright).sum(1).clamp_min(1)
         tilt = (in_light + FLOOR).log() - (in_shade + FLOOR).log()
         return torch.cat([(power + FLOOR) ** 0.25, tilt[:, None] / 2], 1)
+
+
+@cache
+def statistics_of(scale: int, device: str = "cpu") -> Statistics:
+    """Always the same for these two: their tables take longer to make than to use."""
+    return Statistics(scale, device)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from training.photos import Photos, PhotosError, draw_patches
-from training.spectra import FLOOR, OPPONENT, WINDOW
+from training.spectra import FLOOR, WINDOW, Spectra, windows_of
 
 RINGS = (0.05, 0.12, 0.19, 0.26, 0.33, 0.41, 0.5)  # their borders, in cycles a low-resolution pixel
 SECTORS = 6  # of directions
@@ -97,30 +97,18 @@ class LookStatistics:
     """Figures of looks."""
 
     def __init__(self) -> None:
-        window = torch.hann_window(WINDOW, periodic=False)
-        window = window[:, None] * window[None]
-        self.window = window / window.square().sum().sqrt()  # white noise of variance v has power v everywhere
-        self.opponent = torch.tensor(OPPONENT)
-        frequencies = torch.fft.fftfreq(WINDOW)
-        y, x = frequencies[:, None], frequencies[: WINDOW // 2 + 1].abs()[None]
-        radius, angle = torch.hypot(y, x), torch.atan2(y, x) % math.pi
+        self.spectra = Spectra()
+        radius, angle = self.spectra.radius, self.spectra.angle
         sector = (angle / math.pi * SECTORS + 0.5).long() % SECTORS
         rings = torch.stack([(radius >= low) & (radius < high) for low, high in itertools.pairwise(RINGS)])
         sectors = rings[:, None] & torch.stack([sector == number for number in range(SECTORS)])
         self.rings = _means(rings.flatten(1))  # (frequencies, R)
         self.sectors = _means(sectors.flatten(2).flatten(0, 1))  # (frequencies, R · SECTORS)
 
-    def power(self, windows: Tensor) -> Tensor:
-        """windows (B, 3, 32, 32) in 8-bit levels → (B, 3, frequencies), powers in luma and colour differences."""
-        opponent = torch.einsum("oc,bchw->bohw", self.opponent, windows)
-        centred = opponent - opponent.mean((2, 3), keepdim=True)
-        return torch.view_as_real(torch.fft.rfft2(centred * self.window)).square().sum(-1).flatten(2)
-
     def of_look(self, crops: Tensor) -> Tensor:
         """crops (B, 3, side, side) of one photo in 8-bit levels → (F,): logarithms of powers, their ends and ratios."""
-        windows = crops.unfold(2, WINDOW, WINDOW // 2).unfold(3, WINDOW, WINDOW // 2)
-        windows = windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)  # (W, 3, 32, 32)
-        power = self.power(windows)
+        windows = windows_of(crops, WINDOW // 2)  # (W, 3, 32, 32)
+        power = self.spectra.power(windows).flatten(2)  # (W, 3, frequencies)
         ring = (power @ self.rings + FLOOR).log()  # (W, 3, R)
         sector = (power[:, 0] @ self.sectors + FLOOR).log().view(len(ring), -1, SECTORS)  # (W, R, S)
         flattest = ring[:, :, 1:].sort(0).values[: _share(len(ring), FLATTEST)].mean(0)
@@ -141,7 +129,7 @@ class LookStatistics:
 
         Hardly changed by blur, noise or compression: it tells what a photo shows.
         """
-        blocks = torch.nn.functional.avg_pool2d(torch.einsum("oc,bchw->bohw", self.opponent, crops), COARSE)
+        blocks = torch.nn.functional.avg_pool2d(torch.einsum("oc,bchw->bohw", self.spectra.opponent, crops), COARSE)
         flat = blocks.transpose(0, 1).flatten(1)  # (3, blocks)
         steps = (blocks[..., 1:] - blocks[..., :-1]).abs().transpose(0, 1).flatten(1)
         return torch.cat([flat.mean(1), (flat.std(1) + 1).log(), (steps.mean(1) + 1).log()])

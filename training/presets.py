@@ -18,7 +18,7 @@ class Matching:
     """How the degradation is led to the real photos by an estimator of degradations, before the EDSR is trained.
 
     Each phase lasts until a share of the training is done: degradations of every kind are simulated on clean photos; an
-    estimator is fitted to them; the kernel network aims at what it says of the real photos; kernel and noise network
+    estimator is fitted to them; kernel and noise network aim at what it says of the real photos; then they
     are matched through what it says of their images, the discriminator beside it; the rest of the time is the EDSR's.
     """
 
@@ -26,7 +26,8 @@ class Matching:
     folds: int = 2  # parts of the clean photos; an estimator for each has never seen a photo of it
     crop: int = 48  # side in low-resolution pixels of what is looked at; patch size where photos are smaller
     crops: int = 8  # of each photo
-    photos: int = 12  # made in a step
+    aimed: int = 32  # photos in one update while aiming
+    photos: int = 12  # made in a step while matching
     real_looks: int = 600  # at real photos
     most_simulated: int = 12_000  # photos; about 10 kB each
     most_epochs: float = 25  # in which the estimators are fitted to them
@@ -35,7 +36,7 @@ class Matching:
     candidates: int = 5  # is kept, as the report has it
     simulate_until: float = 0.12
     fit_until: float = 0.2
-    aim_until: float = 0.22
+    aim_until: float = 0.24
     match_until: float = 0.6
     convexity_weight: float = 10.0  # of what keeps kernels in one piece, without long tails
     elongation_weight: float = 0.2  # of what keeps them round where photos do not tell
@@ -70,7 +71,7 @@ class Recipe:
     edsr_rate: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's, for the degradation
     cosine: bool = False  # learning rates fall to 0 along a cosine; otherwise halved after each quarter
-    bfloat16: bool = False  # EDSR and discriminator compute in it
+    bfloat16: bool = True  # EDSR and discriminator compute in it where that is faster
 
     matching: Matching | None = None  # None: as published, adversarially alone and all networks in every step
 
@@ -138,7 +139,6 @@ def _default(scale: int, device: str) -> Recipe:
         edsr_rate=2e-4 if on_gpu else 1e-3,
         betas=(0.5, 0.99),
         cosine=True,
-        bfloat16=True,
         matching=Matching(),
         default_steps=None,
         default_minutes=10.0,

@@ -18,7 +18,7 @@ from models.sampling import centred_origin, sample_window
 from training.looks import Geometry, LookStatistics, clean_windows, spread_over
 from training.photos import Photos
 from training.simulation import random_kernels, random_noise
-from training.spectra import FLOOR, WINDOW
+from training.spectra import FLOOR, WINDOW, windows_of
 
 WIDTH, MEMBERS, UPDATES, EXAMPLES, RATE = 64, 3, 400, 128, 1e-2
 COARSE_NOISE, FINE_NOISE = (0.05, 0.2), (0.3, 0.5)  # in cycles a low-resolution pixel
@@ -117,10 +117,8 @@ class Reader:
 def truth_of(statistics: LookStatistics, kernel: Tensor, noise: Tensor, blurred: Tensor, scale: int) -> Tensor:
     """What is to be read off a look: kernel (K, K), noise and blurred (B, 3, side, side) in 8-bit levels → (8,)."""
     major, minor, _, _ = second_moments(kernel[None])
-    windows = noise.unfold(2, WINDOW, WINDOW // 2).unfold(3, WINDOW, WINDOW // 2)
-    power = statistics.power(windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)).mean(0)  # (3, frequencies)
-    frequencies = torch.fft.fftfreq(WINDOW)
-    radius = torch.hypot(frequencies[:, None], frequencies[None, : WINDOW // 2 + 1]).flatten()
+    power = statistics.spectra.power(windows_of(noise, WINDOW // 2)).mean(0).flatten(1)  # (3, frequencies)
+    radius = statistics.spectra.radius.flatten()
     bands = [power[:, (radius >= low) & (radius < high)].mean(1) for low, high in (COARSE_NOISE, FINE_NOISE)]
     square, brightness = noise.square().mean(1).flatten(), blurred.mean(1).flatten()
     bright = brightness > brightness.median()

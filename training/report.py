@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models.degradation import Degradation
-from models.jpeg import UNCOMPRESSED, read_quality
 from models.losses import quantise
 from training.alarms import Alarm, alarms_of
+from training.compression import qualities_of
 from training.figures import NoiseSums, kernels_of
 from training.findings import Findings, PhotoSet, PhotoSets, Readings, Seen
 from training.looks import Geometry, LookStatistics, clean_windows, real_crops, spread_over
@@ -42,25 +41,6 @@ class Report(Findings):
     alarms: tuple[Alarm, ...]
 
 
-def report_on(
-    degradation: Degradation,
-    lr_photos: Photos,
-    hr_photos: Photos,
-    *,
-    seed: int = 0,
-    looks: int = LOOKS,
-    device: str = "cpu",
-    history: Sequence[dict[str, float]] = (),
-) -> Report:
-    """The report of one degradation, which is on `device`; `history` is its training's curve.
-
-    A look takes about 35 ms of one core: 8 seconds in all. The same seed gives the same report. Raises PhotosError
-    where a set has no photo of 32 low-resolution pixels.
-    """
-    judge = Judge(lr_photos, hr_photos, degradation.config.scale, seed=seed, looks=looks, device=device)
-    return judge.report(degradation, history)
-
-
 def looks_within(seconds: float) -> int:
     """How many looks a report may take after so long a training, to cost less than 5% of it."""
     return round(min(LOOKS, max(8, seconds)))
@@ -69,7 +49,9 @@ def looks_within(seconds: float) -> int:
 class Judge:
     """Judges degradations that were learned from the same photos, for which it reads these only once.
 
-    Making one takes about 25 ms for each look, then a `score` 5 ms.
+    Making one takes about 25 ms for each look, then a `score` 5 ms and a `report` 10 ms, of one core. Degradations are
+    to be on `device`. The same seed gives the same judgement. Raises PhotosError where a set has no photo of 32
+    low-resolution pixels.
     """
 
     def __init__(
@@ -96,7 +78,7 @@ class Judge:
             self.statistics,
             scale=scale,
             count=max(SIMULATED * looks, FEWEST_SIMULATED),
-            qualities=_qualities(lr_photos),
+            qualities=qualities_of(lr_photos, QUALITIES),
             generator=self._generator(1),
         )
         self.real = self.reader(torch.stack([self.statistics.of_look(crop) for crop in crops]))
@@ -107,6 +89,7 @@ class Judge:
         return _score(self._readings(self.reader(made)))
 
     def report(self, degradation: Degradation, history: Sequence[dict[str, float]] = ()) -> Report:
+        """`history` is the curve of the degradation's training."""
         sums, finite = NoiseSums(), True
         kernels, looks, content = list[Tensor](), list[Tensor](), list[Tensor]()
         for made in self.made(degradation):
@@ -208,12 +191,3 @@ def _score(readings: Readings) -> float:
 
 def _photo_set(photos: Photos, side: int) -> PhotoSet:
     return PhotoSet(len(photos), len(photos.at_least(side)), min(min(shape) for shape in photos.shapes))
-
-
-def _qualities(photos: Photos) -> list[int]:
-    """The JPEG qualities that photos have been through, 100 for none; empty where none shows any."""
-    qualities = []
-    for index in range(0, len(photos), 1 + len(photos) // QUALITIES):
-        corner = np.array(photos[index][:256, :256])
-        qualities.append(read_quality(torch.from_numpy(corner).permute(2, 0, 1).float()))
-    return qualities if min(qualities) < UNCOMPRESSED else []

@@ -18,6 +18,12 @@ OPPONENT = ((0.577, 0.577, 0.577), (0.707, 0.0, -0.707), (0.408, -0.816, 0.408))
 FLOOR = 0.1  # in squared 8-bit levels, about the noise of rounding; nothing below it can be told apart
 
 
+def windows_of(images: Tensor, step: int) -> Tensor:
+    """images (B, C, h, w) → all their windows at multiples of `step`, (B · windows, C, 32, 32)."""
+    windows = images.unfold(2, WINDOW, step).unfold(3, WINDOW, step)  # (B, C, n, m, 32, 32)
+    return windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
+
+
 class Spectra:
     """Power spectra of Hann windows, pooled by ring and sector."""
 
@@ -28,12 +34,12 @@ class Spectra:
         self.opponent = torch.tensor(OPPONENT, device=device)
         self.frequencies = torch.fft.fftfreq(WINDOW, device=device)  # in cycles a low-resolution pixel
         y, x = self.frequencies[:, None], self.frequencies[: WINDOW // 2 + 1].abs()[None]
-        radius, angle = torch.hypot(y, x), torch.atan2(y, x) % math.pi
-        ring = (radius / 0.5 * RINGS).long()
-        sector = ((angle / math.pi * SECTORS + 0.5).long()) % SECTORS
+        self.radius, self.angle = torch.hypot(y, x), torch.atan2(y, x) % math.pi  # of each frequency, (32, 17)
+        ring = (self.radius / 0.5 * RINGS).long()
+        sector = ((self.angle / math.pi * SECTORS + 0.5).long()) % SECTORS
         sector[ring == 0] = 0
         # The window smears the mean over the lowest frequencies; the corners beyond hold a direction or two only.
-        used = (radius > 1.5 / WINDOW) & (radius < 0.56)
+        used = (self.radius > 1.5 / WINDOW) & (self.radius < 0.56)
         pools = torch.nn.functional.one_hot(ring * SECTORS + sector) * used[:, :, None]
         pools = pools.flatten(0, 1).float()
         pools = pools[:, pools.sum(0) > 0]

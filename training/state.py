@@ -52,6 +52,13 @@ class Simulated(NamedTuple):
         return Simulated(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
+class RealLooks(NamedTuple):
+    """Real photos, as the estimators see them, and the folds whose made photos they are compared with."""
+
+    windows: Tensor  # (looks, W, F) float16
+    folds: Tensor  # (looks,), on the CPU
+
+
 class State:
     """Networks, optimizers, random numbers and clocks."""
 
@@ -64,22 +71,25 @@ class State:
             self.degradation = Degradation(recipe.degradation).to(device)
             self.discriminator = PatchDiscriminator(recipe.discriminator).to(device)
             self.edsr = EDSR(recipe.edsr).to(device)
+            # In the order that convolutions compute in; else they would bring everything into it and back.
+            for network in (self.discriminator, self.edsr):
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.estimators = nn.ModuleList()
             if matching := recipe.matching:
                 self.estimators.extend(Estimator(matching.estimator) for _ in range(matching.folds))
             self.estimators.to(device)
         of_degradation = [{"params": list(network.parameters())} for network in self.degradation.children()]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "degradation": torch.optim.Adam(of_degradation, betas=recipe.betas),
-            "discriminator": torch.optim.Adam(self.discriminator.parameters()),
-            "edsr": torch.optim.Adam(parameter for parameter in self.edsr.parameters() if parameter.requires_grad),
+            "degradation": torch.optim.Adam(of_degradation, betas=recipe.betas, fused=True),
+            "discriminator": torch.optim.Adam(self.discriminator.parameters(), fused=True),
+            "edsr": torch.optim.Adam([weight for weight in self.edsr.parameters() if weight.requires_grad], fused=True),
         }
         if self.estimators:
-            self.optimizers["estimators"] = torch.optim.AdamW(self.estimators.parameters(), weight_decay=1e-3)
+            self.optimizers["estimators"] = torch.optim.AdamW(
+                self.estimators.parameters(), weight_decay=1e-3, fused=True
+            )
         self.simulated: list[Simulated] = []  # what the estimators learn from
-        # What they judge the real photos by, (looks, W, F) float16, and the folds to compare them with, (looks,).
-        self.real_windows: Tensor | None = None
-        self.real_folds: Tensor | None = None
+        self.real: RealLooks | None = None
         # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
         self.generators = {
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
@@ -107,8 +117,8 @@ class State:
         if self.simulated:
             simulated = Simulated.joined(self.simulated)._asdict()
             tensors |= {f"simulated.{key}": tensor for key, tensor in simulated.items()}
-        if self.real_windows is not None and self.real_folds is not None:
-            tensors |= {"real_windows": self.real_windows, "real_folds": self.real_folds}
+        if self.real:
+            tensors |= {f"real.{key}": tensor for key, tensor in self.real._asdict().items()}
         tensors |= {f"best.{key}": tensor for key, tensor in self.best.items()}
         description = {
             "kind": "training",
@@ -143,10 +153,14 @@ class State:
                 moments.setdefault(int(index), {})[moment] = tensor
             optimizer = state.optimizers[name]
             optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+            for weight, loaded in optimizer.state.items():
+                for key, moment in loaded.items():
+                    if moment.shape == weight.shape:  # a fused step takes both to lie alike in memory
+                        loaded[key] = torch.empty_like(weight).copy_(moment)
         if simulated := _below(tensors, "simulated."):
             state.simulated = [Simulated(**simulated)]
-        if (windows := tensors.get("real_windows")) is not None:
-            state.real_windows, state.real_folds = windows.to(device), tensors["real_folds"]
+        if real := _below(tensors, "real."):
+            state.real = RealLooks(real["windows"].to(device), real["folds"])
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
         state.best = {key: tensor.to(device) for key, tensor in _below(tensors, "best.").items()}

@@ -18,7 +18,7 @@ from tests.training.stubs import Stub, camera
 from training.alarms import alarms_of
 from training.photos import Photos
 from training.presets import PRESET_NAMES, preset
-from training.report import Judge, Report, looks_within, report_on
+from training.report import Judge, Report, looks_within
 from training.two_sample import told_apart
 
 PHOTOS, LOOKS = 40, 80
@@ -112,7 +112,7 @@ def test_discriminator_and_photos_that_are_unlike(judge: Judge) -> None:
 def test_photos_of_other_things_are_said(judge: Judge, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     dark = Photos.write(tmp_path / "hr", (photo(rng, 400, 400) // 4 for _ in range(PHOTOS)))
-    report = report_on(camera(), judge.lr_photos, dark, looks=40)
+    report = Judge(judge.lr_photos, dark, 4, looks=40).report(camera())
     assert "photos_unlike" in codes(report)
 
 
@@ -122,7 +122,7 @@ def test_the_same_seed_is_the_same_report_and_disturbs_nothing(judge: Judge) -> 
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    reports = [report_on(stub, judge.lr_photos, judge.hr_photos, seed=seed, looks=8) for seed in (1, 1, 2)]
+    reports = [Judge(judge.lr_photos, judge.hr_photos, 4, seed=seed, looks=8).report(stub) for seed in (1, 1, 2)]
     assert torch.equal(torch.rand(3), expected)
     assert stub.training
     assert reports[0] == reports[1]
@@ -134,7 +134,7 @@ def test_few_and_small_photos_will_do(tmp_path: Path, count: int, side: int) -> 
     rng = np.random.default_rng(0)
     lr = Photos.write(tmp_path / "lr", (photo(rng, side, side + 3) for _ in range(count)))
     hr = Photos.write(tmp_path / "hr", (photo(rng, 4 * side, 4 * side) for _ in range(count)))
-    report = report_on(camera(), lr, hr, looks=8)
+    report = Judge(lr, hr, 4, looks=8).report(camera())
     assert (report.two_sample is None) == (count == 1)
     assert ("too_few_real_photos", "alarm" if count < 8 else "warning") in [(a.code, a.severity) for a in report.alarms]
     json.dumps(dataclasses.asdict(report), allow_nan=False)
@@ -145,7 +145,7 @@ def test_few_and_small_photos_will_do(tmp_path: Path, count: int, side: int) -> 
 )
 def test_every_preset_has_a_report(photos: tuple[Photos, Photos], name: str, scale: int) -> None:
     degradation = Degradation(preset(name, scale, device="cpu").degradation)
-    report = report_on(degradation, *photos, looks=3)
+    report = Judge(*photos, scale, looks=3).report(degradation)
     json.dumps(dataclasses.asdict(report), allow_nan=False)
     assert ("kernels_off_centre" in codes(report)) == (name != "default")  # as published
 

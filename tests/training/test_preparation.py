@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.training.conftest import photo
+from tests.training.networks import Both, small, weights
+from training.loop import train
+from training.photos import Photos, PhotosError
+
+
+def test_missing_and_small_photos_are_told(photos: Both, tmp_path: Path) -> None:
+    real, clean = photos
+    recipe = small("default")
+    none = Photos.write(tmp_path / "none", [])
+    tiny = Photos.write(tmp_path / "tiny", [np.zeros((31, 200, 3), np.uint8)])
+    for lr, hr, words in [
+        (none, clean, "no real low-resolution photos"),
+        (real, none, "no clean high-resolution photos"),
+        (tiny, clean, "real low-resolution photos is 32 pixels"),
+        (real, tiny, "clean high-resolution photos is 128 pixels"),
+    ]:
+        with pytest.raises(PhotosError, match=words):
+            train(recipe, lr, hr, seed=0, max_steps=1)
+
+
+def test_compression_of_the_real_photos_is_learned(photos: Both, tmp_path: Path) -> None:
+    real, clean = photos
+    shots = []
+    for index in range(len(real)):
+        buffer = io.BytesIO()
+        Image.fromarray(real[index] // 2 + 50).save(buffer, "JPEG", quality=60)
+        shots.append(np.asarray(Image.open(buffer).convert("RGB")))
+    trained = train(small("default"), Photos.write(tmp_path / "web", shots), clean, seed=0, max_steps=8)
+    assert all(abs(quality - 60) <= 1 for quality in trained.degradation.config.jpeg_qualities)
+    assert len(trained.degradation.config.jpeg_qualities) == 3
+    assert train(small("default"), real, clean, seed=0, max_steps=1).degradation.config.jpeg_qualities == ()
+
+
+def test_small_photos_are_looked_at_in_small_crops(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    real = Photos.write(tmp_path / "lr", [photo(rng, 32, 32)])
+    clean = Photos.write(tmp_path / "hr", [photo(rng, 128, 128)])
+    trained = train(small("default"), real, clean, seed=0, max_steps=8)
+    assert all(torch.isfinite(weight).all() for weight in weights(trained).values())

@@ -1,0 +1,57 @@
+"""Random patches and latents for a training, each from the random numbers of its purpose."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.degradation import Latents
+from training.photos import Photos, draw_patches
+from training.presets import Matching
+from training.state import State
+
+
+def draw_latents(state: State, batch: int, side: int, per_photo: int = 1) -> Latents:
+    generator = state.generators["latents"]
+    return state.degradation.draw_latents(batch, (side, side), generator, per_photo=per_photo).to(state.device)
+
+
+def draw_real(state: State, photos: Photos, batch: int, *, turned: bool = True) -> Tensor:
+    patches = draw_patches(photos, batch, state.recipe.lr_patch, state.generators["real"], turned=turned)
+    return on_device(state, patches) / 255
+
+
+def draw_clean(
+    state: State,
+    photos: Photos,
+    batch: int,
+    lr_side: int,
+    *,
+    per_photo: int = 1,
+    turned: bool = True,
+    among: list[int] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Windows to be degraded, and the part of each that its low-resolution image, `lr_side` wide, shows.
+
+    Of all photos that are large enough, or `among` those at these indices.
+    """
+    recipe = state.recipe
+    side, before = lr_side * recipe.scale, -state.degradation.kernel_origin[0]
+    margin = (before, recipe.degradation.kernel.size - recipe.scale - before) if recipe.surrounded else (0, 0)
+    patches = draw_patches(
+        photos, batch, side, state.generators["clean"], per_photo=per_photo, turned=turned, margin=margin, among=among
+    )
+    window = on_device(state, patches).div_(255)
+    return window, window[:, :, margin[0] : margin[0] + side, margin[0] : margin[0] + side]
+
+
+def on_device(state: State, patches: Tensor) -> Tensor:
+    """uint8 → float32, without waiting for what a GPU still has to do."""
+    if torch.device(state.device).type == "cuda":
+        patches = patches.pin_memory()
+    return patches.to(state.device, non_blocking=True).float()
+
+
+def in_fold(photos: Photos, matching: Matching, scale: int, fold: int) -> list[int]:
+    """The indices of the clean photos of a fold; a fold's estimator never sees one of them."""
+    return photos.at_least(matching.crop * scale)[fold :: matching.folds]

@@ -1,0 +1,184 @@
+"""What a degradation makes, to be looked at: kernels, noise, and made patches among real ones.
+
+It costs a tenth of a second, so that a training can show itself every few seconds. All random numbers are its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.degradation import Degradation
+from models.triplet import evaluating
+from training.alarms import Alarm, alarms_of_model
+from training.figures import Brightness, Colours, Kernels, Noise, NoiseSums, kernels_of
+from training.looks import Geometry, clean_windows, real_crops, spread_over
+from training.photos import Photos
+from training.reader import second_moments
+
+PATCHES = 12  # real ones, and as many made ones
+LARGEST_PATCH = 64  # low-resolution pixels
+KERNELS, SHOWN = 128, 24  # drawn; of which so many are shown
+FREQUENCIES, DIRECTIONS = 24, 12
+HISTOGRAM_BINS = 41  # over four standard deviations on either side
+REACH = 3  # pixels to every side that the noise's correlation is measured over
+
+
+@dataclass(frozen=True)
+class Width:
+    """Standard deviations along a kernel's axes in high-resolution pixels, the major one's direction in degrees."""
+
+    major: float
+    minor: float
+    angle: float  # 0 ≤ angle < 180; 0 is along the rows, 90 along the columns
+
+
+@dataclass(frozen=True)
+class Response:
+    """What kernels leave of a frequency, mean over directions: of all kernels the mean and two percentiles."""
+
+    frequency: float  # cycles a high-resolution pixel
+    mean: float
+    p5: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    scale: int
+    kernels: Tensor  # (24, K, K)
+    widths: tuple[Width, ...]  # of 128
+    transfer: tuple[Response, ...]
+    noise_from: float  # 8-bit levels: where the histogram begins
+    noise_step: float  # width of its bins
+    noise_shares: tuple[float, ...]  # of the noise in each bin
+    noise_correlation: tuple[tuple[float, ...], ...]  # (2 · REACH + 1)²; rows are offsets down, the middle is 1
+    by_brightness: tuple[Brightness, ...]
+    figures: Kernels
+    noise: Noise
+    colours: Colours
+    patches: Tensor  # (24, 3, side, side) uint8, real and made ones shuffled
+    real: tuple[bool, ...]  # which of them are
+    alarms: tuple[Alarm, ...]
+
+
+@torch.no_grad()
+def gallery_of(
+    degradation: Degradation, lr_photos: Photos, hr_photos: Photos, *, seed: int, device: str = "cpu"
+) -> Gallery:
+    """A gallery of a degradation, which is on `device` and is left as it was; the same seed shows the same photos.
+
+    Raises PhotosError where a set has no photo of 32 low-resolution pixels.
+    """
+    scale, size = degradation.config.scale, degradation.config.kernel.size
+    fitting = Geometry.fitting(lr_photos, hr_photos, scale)
+    geometry = Geometry(min(fitting.side, LARGEST_PATCH), crops=1)
+    photos = [spread_over(of, side, PATCHES) for of, side in _with_sides(lr_photos, hr_photos, geometry.side, scale)]
+    real = torch.cat(list(real_crops(lr_photos, geometry, photos[0], _generator(seed, 0))))
+    windows = torch.cat(
+        list(
+            clean_windows(
+                hr_photos,
+                geometry,
+                photos[1],
+                _generator(seed, 1),
+                scale=scale,
+                size=size,
+                top=degradation.kernel_origin[0],
+            )
+        )
+    )
+    latents = _generator(seed, 2)
+    with evaluating(degradation):
+        z = torch.randn(KERNELS, degradation.config.kernel.z, 1, 1, generator=latents)
+        kernels = degradation.kernel(z.to(device)).float().cpu()
+        drawn = degradation.draw_latents(PATCHES, (geometry.side, geometry.side), latents).to(device)
+        made = degradation(windows.to(device), drawn, surrounded=True)
+    lr, noise = (tensor.float().cpu() for tensor in (made.lr, made.noise.expand_as(made.lr)))
+    finite = all(bool(tensor.isfinite().all()) for tensor in (kernels, lr, noise))
+    kernels, lr, noise = (tensor.nan_to_num(0, 0, 0) for tensor in (kernels, lr, noise))
+    sums = NoiseSums()
+    for one, blurred in zip(255 * noise, 255 * (lr - noise), strict=True):
+        sums.add(one[None], blurred[None])
+    figures = kernels_of(kernels, degradation.kernel_origin, scale)
+    step, shares = _histogram(255 * noise)
+    order = torch.randperm(2 * PATCHES, generator=_generator(seed, 3))
+    patches = torch.cat([real, (255 * lr).clamp(0, 255).round().byte()])[order]
+    noise_figures, colours = sums.noise(), sums.colours()
+    return Gallery(
+        scale=scale,
+        kernels=kernels[:SHOWN],
+        widths=_widths(kernels),
+        transfer=tuple(_response(kernels, 0.5 * number / FREQUENCIES) for number in range(FREQUENCIES + 1)),
+        noise_from=-step * HISTOGRAM_BINS / 2,
+        noise_step=step,
+        noise_shares=shares,
+        noise_correlation=_correlation(noise),
+        by_brightness=noise_figures.by_brightness,
+        figures=figures,
+        noise=noise_figures,
+        colours=colours,
+        patches=patches,
+        real=tuple(bool(index < PATCHES) for index in order),
+        alarms=tuple(alarms_of_model(figures, colours, finite=finite)),
+    )
+
+
+def grid_of(patches: Tensor, columns: int) -> Tensor:
+    """patches (N, 3, side, side) → one image (rows · side, columns · side, 3), row by row; N is rows · columns."""
+    count, channels, side, _ = patches.shape
+    rows = patches.view(count // columns, columns, channels, side, side)
+    return rows.permute(0, 3, 1, 4, 2).reshape(count // columns * side, columns * side, channels).contiguous()
+
+
+def _with_sides(lr: Photos, hr: Photos, side: int, scale: int) -> Sequence[tuple[Photos, int]]:
+    return (lr, side), (hr, side * scale)
+
+
+def _generator(seed: int, purpose: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 4 + purpose) & 0x7FFF_FFFF_FFFF_FFFF)
+
+
+def _widths(kernels: Tensor) -> tuple[Width, ...]:
+    major, minor, angle, _ = second_moments(kernels)
+    degrees = torch.rad2deg(angle) % 180
+    return tuple(Width(*each) for each in torch.stack([major, minor, degrees], 1).tolist())
+
+
+def _response(kernels: Tensor, frequency: float) -> Response:
+    offset = torch.arange(kernels.shape[-1])
+    responses = torch.zeros(len(kernels))
+    for direction in range(DIRECTIONS):
+        angle = math.pi * direction / DIRECTIONS
+        rows, cols = ((-2j * math.pi * frequency * part * offset).exp() for part in (math.sin(angle), math.cos(angle)))
+        responses += torch.einsum("u,buv,v->b", rows, kernels.to(rows.dtype), cols).abs() / DIRECTIONS
+    p5, p95 = torch.quantile(responses, responses.new_tensor([0.05, 0.95])).tolist()
+    return Response(frequency, responses.mean().item(), p5, p95)
+
+
+def _histogram(noise: Tensor) -> tuple[float, tuple[float, ...]]:
+    """The width of a bin, in the noise's unit, and the share of each; what lies beyond counts to the outermost."""
+    step = max(0.1, 8 * noise.std().item() / HISTOGRAM_BINS)
+    bins = (noise / step + HISTOGRAM_BINS / 2).floor().clamp(0, HISTOGRAM_BINS - 1).long().flatten()
+    counts = torch.bincount(bins, minlength=HISTOGRAM_BINS)
+    return step, tuple((counts / counts.sum()).tolist())
+
+
+def _correlation(noise: Tensor) -> tuple[tuple[float, ...], ...]:
+    """Of noise (B, 3, h, w) with itself, moved by up to REACH pixels."""
+    noise = noise - noise.mean((2, 3), keepdim=True)
+    height, width = noise.shape[2] - REACH, noise.shape[3] - REACH
+    middle = noise[:, :, REACH:height, REACH:width]
+    variance = middle.square().mean().clamp_min(1e-12)
+    return tuple(
+        tuple(
+            (middle * noise[:, :, REACH + down : height + down, REACH + right : width + right]).mean().item()
+            / variance.item()
+            for right in range(-REACH, REACH + 1)
+        )
+        for down in range(-REACH, REACH + 1)
+    )

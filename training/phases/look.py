@@ -1,0 +1,52 @@
+"""Between fit and aim: the real photos are looked at."""
+
+from __future__ import annotations
+
+import torch
+
+from models.jpeg import UNCOMPRESSED
+from training.compression import quality_of
+from training.drawing import in_fold
+from training.estimator import statistics_of
+from training.likeness import most_alike
+from training.phases.simulate import count
+from training.photos import Photos, draw_patches
+from training.presets import Matching
+from training.state import RealLooks, Simulated, State
+
+
+@torch.no_grad()
+def look_at_real(state: State, matching: Matching, photos: Photos, hr_photos: Photos) -> None:
+    """Ends the fit: measures the real photos, each equally often.
+
+    Each is compared with what is made of the fold that holds the clean photo most like it. Where real photos show the
+    same as clean ones, the estimator that judges it then has seen neither.
+    """
+    statistics, looks, folds = statistics_of(state.recipe.scale, state.device), [], []
+    clean = [in_fold(hr_photos, matching, state.recipe.scale, fold) for fold in range(matching.folds)]
+    fold_of = {photo: fold for fold, photos_of_it in enumerate(clean) for photo in photos_of_it}
+    alike = most_alike(photos, hr_photos, state.recipe.scale, sorted(fold_of))
+    compressed = bool(state.recipe.degradation.jpeg_qualities)
+    usable = photos.at_least(matching.crop)
+    usable = usable[:: 1 + (len(usable) - 1) // matching.real_looks]
+    for index in usable:
+        quality = torch.tensor(float(quality_of(photos[index]) if compressed else UNCOMPRESSED), device=state.device)
+        for _ in range(matching.real_looks // len(usable)):
+            crops = draw_patches(
+                photos,
+                matching.crops,
+                matching.crop,
+                state.generators["real"],
+                turned=False,
+                among=[index],
+                grid=8 if compressed else 1,  # made photos are cut so, too
+            )
+            crops = crops.to(state.device).float()
+            looks.append(statistics.windows(crops, quality.expand(len(crops)), matching.crops).half())
+            folds.append(fold_of[alike[index]])
+    state.real = RealLooks(torch.cat(looks), torch.tensor(folds))
+    if torch.bincount(state.real.folds, minlength=matching.folds).min() < len(folds) / (4 * matching.folds):
+        # Too few are like some fold: any will do.
+        state.real = state.real._replace(folds=torch.arange(len(folds)) % matching.folds)
+    kept = torch.randperm(count(state), generator=state.generators["estimator"])[: matching.kept_simulated]
+    state.simulated = [Simulated(*(tensor[kept] for tensor in state.simulated[0]))]

@@ -1,0 +1,75 @@
+"""Fourth phase: what is made is led to be told like the real photos."""
+
+from __future__ import annotations
+
+import torch
+
+from models.kernel import convexity, elongation
+from models.losses import quantise
+from training.adversary import deception, discriminate
+from training.drawing import draw_clean, draw_latents, draw_real, in_fold
+from training.estimator import statistics_of
+from training.optimization import update
+from training.phases.fit import EXAMPLES, estimation, estimators
+from training.phases.simulate import known_of
+from training.photos import Photos
+from training.presets import Matching
+from training.spectra import energy_distance
+from training.state import State
+
+REAL_LOOKS = 128  # at real photos that made ones are compared with in a step
+
+
+def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: Photos, done: float) -> dict[str, float]:
+    """Makes photos and leads what estimator and discriminator say of them to what they say of real ones.
+
+    The estimator that judges has seen no photo of this fold. The others learn from what was made, so that
+    none stays blind to what the networks have come to make.
+    """
+    recipe, degradation, fold = state.recipe, state.degradation, state.step % matching.folds
+    assert state.real is not None
+    statistics = statistics_of(recipe.scale, state.device)
+    crops = matching.photos * matching.crops
+    among = in_fold(hr_photos, matching, recipe.scale, fold)
+    window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops, turned=False, among=among)
+    latents = draw_latents(state, crops, matching.crop, per_photo=matching.crops)
+    made = degradation(window, latents, surrounded=recipe.surrounded)
+    lr = quantise(made.lr)  # (96, 3, 48, 48)
+
+    judge = estimators(state)[fold].requires_grad_(False)
+    windows = statistics.windows(255 * lr, latents.quality, matching.crops)
+    told = judge(windows)  # (12, kernel and noise targets)
+    alike = (state.real.folds == fold).nonzero()[:, 0]
+    some = alike[torch.randint(len(alike), (REAL_LOOKS,), generator=state.generators["real"])]
+    with torch.no_grad():
+        told_real = judge(state.real.windows[some].float())
+    judge.requires_grad_(True)
+    parts = (slice(None, judge.kernel_targets), slice(judge.kernel_targets, None))
+    distance = torch.stack([energy_distance(told[:, part], told_real[:, part]) for part in parts]).sum()
+    patch = slice(0, recipe.lr_patch)
+    patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
+    adversarial = deception(state, patches)
+    kernel = made.kernel[:: matching.crops]
+    # What photos hardly tell: tails, small lumps, a slight elongation. Of kernels alike in them the plainest is taken.
+    plainness = matching.convexity_weight * convexity(kernel) + matching.elongation_weight * elongation(kernel)
+    loss = distance + recipe.adversarial_weight * adversarial + plainness
+    rates = matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done)
+    update(state.optimizers["degradation"], loss, *rates, clip_gradient=recipe.clip_gradient)
+
+    discrimination = discriminate(state, draw_real(state, lr_photos, len(patches), turned=False), patches.detach())
+    update(state.optimizers["discriminator"], discrimination, recipe.discriminator_rate)
+
+    with torch.no_grad():
+        blurred = 255 * (made.lr - made.noise)
+        known = known_of(statistics, matching, windows, kernel, 255 * lr - blurred, blurred, fold)
+    learners = [other for other in range(matching.folds) if other != fold] or [fold]
+    off = torch.stack([estimation(state, learner, EXAMPLES - len(kernel), known) for learner in learners]).mean()
+    update(state.optimizers["estimators"], off, matching.learning_on_rate * (1 - done))
+    return {
+        "match": distance.item(),
+        "estimator": off.item(),
+        "plainness": plainness.item(),
+        "adversarial": adversarial.item(),
+        "discriminator": discrimination.item(),
+        "noise_levels": 255 * made.noise.detach().square().mean().sqrt().item(),
+    }
