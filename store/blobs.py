@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 CHUNK = 2**20
+ASIDE = "delete-"
+
+
+class BlobDamagedError(Exception):
+    """The file is not what its name says: the disk, or somebody, has changed it since it was written."""
+
+    def __init__(self, sha256: str):
+        super().__init__(f"blob {sha256} has changed on disk")
 
 
 class Blobs:
@@ -30,12 +39,19 @@ class Blobs:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder for unfinished files that is gone afterwards, with all that was not adopted."""
+        """A folder for unfinished files that is gone afterwards, with all that was not adopted.
+
+        Its lock, which the kernel takes back when the process dies, keeps `sweep_temporary` away: a training's folder
+        may be a day old.
+        """
         folder = Path(tempfile.mkdtemp(dir=self.temporary))
+        lock = os.open(folder, os.O_RDONLY)
+        fcntl.flock(lock, fcntl.LOCK_SH)
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
 
     def adopt(self, file: Path, sha256: str) -> str:
         """Takes a finished file of `scratch` over as the blob that its SHA-256 names; gives the SHA-256 back."""
@@ -68,6 +84,14 @@ class Blobs:
     def path(self, sha256: str) -> Path:
         return self.root / sha256[:2] / sha256
 
+    def verified(self, sha256: str) -> Path:
+        """Its path, once its bytes are found to be as they were put. Raises FileNotFoundError, `BlobDamagedError`."""
+        path = self.path(sha256)
+        with path.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
+                raise BlobDamagedError(sha256)
+        return path
+
     def open(self, sha256: str) -> BinaryIO:
         """Raises FileNotFoundError where it is not."""
         return self.path(sha256).open("rb")
@@ -79,9 +103,17 @@ class Blobs:
         return self.path(sha256).stat().st_size
 
     def chunks(self, sha256: str) -> Iterator[bytes]:
+        """Its bytes. Raises `BlobDamagedError` in place of the last of them where they are not as they were put."""
+        digest = hashlib.sha256()
         with self.open(sha256) as opened:
-            while chunk := opened.read(CHUNK):
+            chunk = opened.read(CHUNK)
+            while chunk:
+                digest.update(chunk)
+                following = opened.read(CHUNK)
+                if not following and digest.hexdigest() != sha256:
+                    raise BlobDamagedError(sha256)
                 yield chunk
+                chunk = following
 
     def older_than(self, seconds: float) -> Iterator[str]:
         """The SHA-256 of every blob that was last put so long ago."""
@@ -92,22 +124,68 @@ class Blobs:
                     yield file.name
 
     def delete_older(self, sha256s: Iterable[str], seconds: float) -> int:
-        """Deletes those of these blobs that were last put so long ago; gives their number."""
+        """Deletes those of these blobs that were last put so long ago; gives their number.
+
+        While they are `kept`, that is none.
+        """
         limit, deleted = time.time() - seconds, 0
-        for sha256 in sha256s:
-            # Taken aside before its age is asked, so that one that is put again in this moment is not lost.
-            aside = self.temporary / f"delete-{sha256}"
-            self.path(sha256).rename(aside)
-            if aside.stat().st_mtime < limit:
-                aside.unlink()
-                deleted += 1
-            else:
-                aside.rename(self.path(sha256))
+        with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
+            for sha256 in sha256s if free else ():
+                # Taken aside before its age is asked, so that one that is put again in this moment is not lost.
+                aside = self.temporary / f"{ASIDE}{sha256}"
+                with suppress(FileNotFoundError):  # another process was faster
+                    self.path(sha256).rename(aside)
+                    if aside.stat().st_mtime < limit:
+                        aside.unlink()
+                        deleted += 1
+                    else:
+                        aside.rename(self.path(sha256))
         return deleted
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Inside of it no process deletes a blob."""
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[bool]:
+        """Holds the lock on deleting, which the kernel takes back when the process dies; False if others hold it."""
+        with (self.temporary.parent / "deleting.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, how)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def put_aside(self, sha256: str) -> None:
+        """Takes a damaged blob out of the way, and keeps it for whoever wants to see what became of it."""
+        damaged = self.root.parent / "damaged"
+        damaged.mkdir(exist_ok=True)
+        self.path(sha256).rename(damaged / sha256)
 
     def sweep_temporary(self, seconds: float) -> None:
         """Removes what processes that were killed left unfinished so long ago."""
         limit = time.time() - seconds
         for left in self.temporary.iterdir():
-            if left.stat().st_mtime < limit:
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+            if left.name.startswith(ASIDE):  # by one that died before it knew whether it might
+                left.rename(self.path(left.name.removeprefix(ASIDE)))
+            elif left.stat().st_mtime >= limit:
+                continue
+            elif left.is_dir():
+                _remove_unless_locked(left)
+            else:
+                left.unlink(missing_ok=True)
+
+
+def _remove_unless_locked(folder: Path) -> None:
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # whoever works in it lives
+        return
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)

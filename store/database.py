@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Engine, create_engine, event, make_url, select
 from sqlalchemy.orm import Session
 
 from store.tables import Job
+from store.visibility import LOCAL, Caller, NarrowedSession
 
 BUSY_SECONDS = 30  # how long a SQLite writer waits for another before it gives up
 
@@ -20,18 +22,25 @@ class Database:
 
     def __init__(self, url: str):
         self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _postgresql(url)
+        self._caller = LOCAL
+
+    def seen_by(self, caller: Caller) -> Database:
+        """The same database, of which the caller's own and shared records are seen, and new ones are its own."""
+        narrowed = copy(self)
+        narrowed._caller = caller
+        return narrowed
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         # On SQLite a transaction that reads first and writes later can fail at the upgrade of its lock; taking the
         # write lock at the start makes writers wait for each other instead.
         engine = self.engine.execution_options(patina_begin="IMMEDIATE")
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with self._session(engine) as session, session.begin():
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self._session(self.engine) as session:
             yield session
 
     def check(self) -> None:
@@ -41,6 +50,10 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def _session(self, engine: Engine) -> Session:
+        kind = Session if self._caller.sees_all else NarrowedSession
+        return kind(engine, expire_on_commit=False, info={"caller": self._caller})
 
 
 def _postgresql(url: str) -> Engine:
@@ -65,7 +78,7 @@ def _sqlite(url: str) -> Engine:
     # The driver would start transactions by its own rules; it is told to start none, and we do.
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        mode = connection.get_execution_options().get("patina_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        if mode := connection.get_execution_options().get("patina_begin"):
+            connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine

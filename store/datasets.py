@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from store.ids import new_id
 from store.tables import Dataset, Image, Job
+from store.visibility import caller_of
+
+FOR_COUNTING = {"key_share": True}  # a lock that lets others refer to the row meanwhile
+PARAMETERS = 10_000  # of one statement; databases take 32,766 (SQLite) and 65,535 (PostgreSQL)
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,21 @@ class DatasetRepository:
         self.session = session
 
     def create(self, name: str, scale: int) -> Dataset:
-        dataset = Dataset(id=new_id(), name=name, scale=scale)
+        dataset = Dataset(id=new_id(), name=name, scale=scale, owner=caller_of(self.session).token)
         self.session.add(dataset)
         self.session.flush()
         return dataset
 
     def get(self, dataset_id: str) -> Dataset | None:
         return self.session.get(Dataset, dataset_id)
+
+    def hold(self, dataset_id: str) -> bool:
+        """Keeps it, and so its images' blobs, from being deleted until the transaction's end; False if it is gone."""
+        held = {"read": True, "key_share": True}
+        return self.session.get(Dataset, dataset_id, with_for_update=held, populate_existing=True) is not None
+
+    def share(self, dataset_id: str, shared: bool) -> None:
+        self.session.execute(update(Dataset).where(Dataset.id == dataset_id).values(shared=shared))
 
     def page(self, *, before: str | None, limit: int) -> Sequence[Dataset]:
         """The newest first, those older than `before`."""
@@ -46,35 +58,21 @@ class DatasetRepository:
         """With its images, jobs, samples, models and checkpoints; their blobs are left to the reaper."""
         self.session.execute(delete(Dataset).where(Dataset.id == dataset_id))
 
-    def image_counts(self, dataset_ids: Sequence[str]) -> dict[tuple[str, str], int]:
-        """The number of images by (dataset id, role); what has none is left out."""
-        rows = self.session.execute(
-            select(Image.dataset_id, Image.role, func.count())
-            .where(Image.dataset_id.in_(dataset_ids))
-            .group_by(Image.dataset_id, Image.role)
-        )
-        return {(dataset_id, role): count for dataset_id, role, count in rows}
-
     def last_jobs(self, dataset_ids: Sequence[str]) -> dict[str, Job]:
         """The latest job of each dataset that has one."""
-        newest = select(func.max(Job.id)).where(Job.dataset_id.in_(dataset_ids)).group_by(Job.dataset_id)
+        # One step into an index for each dataset, however many jobs it has.
+        ids = select(Job.id).where(Job.dataset_id == Dataset.id).order_by(Job.id.desc()).limit(1).correlate(Dataset)
+        newest = select(ids.scalar_subquery()).where(Dataset.id.in_(dataset_ids))
         jobs = self.session.scalars(select(Job).where(Job.id.in_(newest)))
         return {job.dataset_id: job for job in jobs if job.dataset_id}
 
     def add_images(self, dataset_id: str, role: str, images: Iterable[NewImage]) -> list[Image]:
         """One row for each different content; a content that is there already gives the row that is there."""
         images = list(images)
-        known = {
-            image.sha256: image
-            for image in self.session.scalars(
-                select(Image).where(
-                    Image.dataset_id == dataset_id,
-                    Image.role == role,
-                    Image.sha256.in_({image.sha256 for image in images}),
-                )
-            )
-        }
-        rows = []
+        # Others who add to the dataset wait for the end of the transaction: the same may be sent twice at once.
+        dataset = self.session.get_one(Dataset, dataset_id, with_for_update=FOR_COUNTING, populate_existing=True)
+        known = self._known(dataset_id, role, [image.sha256 for image in images])
+        rows, known_before = [], len(known)
         for image in images:
             if image.sha256 not in known:
                 known[image.sha256] = Image(
@@ -88,8 +86,28 @@ class DatasetRepository:
                 )
                 self.session.add(known[image.sha256])
             rows.append(known[image.sha256])
+        added = len(known) - known_before
+        if role == "lr":
+            dataset.lr_images += added
+        else:
+            dataset.hr_images += added
         self.session.flush()
         return rows
+
+    def _known(self, dataset_id: str, role: str, sha256s: Sequence[str]) -> dict[str, Image]:
+        known: dict[str, Image] = {}
+        for start in range(0, len(sha256s), PARAMETERS):
+            query = select(Image).where(
+                Image.dataset_id == dataset_id,
+                Image.role == role,
+                Image.sha256.in_(sha256s[start : start + PARAMETERS]),
+            )
+            known |= {image.sha256: image for image in self.session.scalars(query)}
+        return known
+
+    def image(self, dataset_id: str, image_id: str) -> Image | None:
+        image = self.session.get(Image, image_id)
+        return image if image and image.dataset_id == dataset_id else None
 
     def images(
         self, dataset_id: str, *, role: str | None = None, after: str | None = None, limit: int | None = None

@@ -11,18 +11,24 @@ holds an older number, and can change nothing any more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, case, delete, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.ids import new_id
-from store.tables import Item, Job, Sample, now
+from store.tables import Checkpoint, Item, Job, Preview, Sample, now
+from store.visibility import caller_of
 
 ACTIVE = ("queued", "running")
 STOPPED = ("failed", "canceled")
+# Built once: it is asked hundreds of times a second.
+THOSE = select(Job).where(Job.id.in_(bindparam("job_ids", expanding=True)))
+EXPIRED_AT_ONCE = 20  # jobs in one transaction, which others wait for
+FORM = 1  # version of jobs' `parameters`; to be raised when older workers would misread new ones
 
 
 class LeaseLostError(Exception):
@@ -37,17 +43,34 @@ class NewItem:
     sha256: str | None
     code: str | None = None
     message: str | None = None
+    crop: tuple[int, int, int, int] | None = None  # top, left, height, width: what of it is worked on
 
 
 @dataclass(frozen=True)
 class NewSample:
-    """A finished result, its blobs in place; or the failure to make it."""
+    """A finished result, its blobs in place; or the failure to make it, or that it was not wanted."""
 
     position: int
     sample: int
     files: dict[str, str]
     code: str | None = None
     message: str | None = None
+    skipped: bool = False
+
+    @property
+    def status(self) -> str:
+        if self.skipped:
+            return "skipped"
+        return "ok" if self.code is None else "failed"
+
+
+@dataclass(frozen=True)
+class SampleFilter:
+    """Which of a job's samples are wanted: those that are ok, those of images whose SHA-256 lies in a range."""
+
+    only_ok: bool = False
+    from_sha256: str | None = None
+    below_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,15 +97,20 @@ class JobRepository:
         parameters: dict[str, Any],
         unit: str,
         total: int,
+        keep_seconds: float | None = None,
     ) -> Job:
+        """`keep_seconds`: how long after its end its results stay; None for ever."""
         job = Job(
             id=new_id(),
             kind=kind,
             dataset_id=dataset_id,
             model_id=model_id,
+            owner=caller_of(self.session).token,
             parameters=parameters,
             unit=unit,
             total=total,
+            form=FORM,
+            keep_seconds=keep_seconds,
         )
         self.session.add(job)
         self.session.flush()
@@ -97,6 +125,7 @@ class JobRepository:
                 name=item.name,
                 stem=stem,
                 sha256=item.sha256,
+                crop=item.crop,
                 code=item.code,
                 message=item.message,
             )
@@ -105,6 +134,10 @@ class JobRepository:
 
     def get(self, job_id: str) -> Job | None:
         return self.session.get(Job, job_id)
+
+    def those(self, job_ids: Sequence[str]) -> Sequence[Job]:
+        """Those of the jobs that there are, in any order."""
+        return self.session.scalars(THOSE, {"job_ids": job_ids}).all()
 
     def page(
         self, *, before: str | None, limit: int, status: str | None, kind: str | None, dataset_id: str | None
@@ -121,10 +154,16 @@ class JobRepository:
             query = query.where(Job.dataset_id == dataset_id)
         return self.session.scalars(query).all()
 
-    def count_by_state(self) -> dict[tuple[str, str], int]:
-        """The number of jobs by (kind, status)."""
-        rows = self.session.execute(select(Job.kind, Job.status, func.count()).group_by(Job.kind, Job.status))
-        return {(kind, status): count for kind, status, count in rows}
+    def updates(self, seconds: float) -> tuple[float, dict[str, float]]:
+        """The database's time, and by id when each job was last changed of those changed in the last seconds."""
+        time = float(self.session.scalar(select(now())) or 0)
+        rows = self.session.execute(select(Job.id, Job.updated).where(Job.updated > time - seconds))
+        return time, dict(rows.tuples().all())
+
+    def are_queued(self, many: int) -> bool:
+        """Whether so many jobs wait. Looks at no more of them."""
+        some = select(Job.id).where(Job.status == "queued").limit(many).subquery()
+        return (self.session.scalar(select(func.count()).select_from(some)) or 0) >= many
 
     def active_of_dataset(self, dataset_id: str) -> Sequence[Job]:
         query = select(Job).where(Job.dataset_id == dataset_id, Job.status.in_(ACTIVE))
@@ -134,22 +173,31 @@ class JobRepository:
         return self.session.scalars(select(Item).where(Item.job_id == job_id).order_by(Item.position)).all()
 
     def samples(
-        self, job_id: str, *, after: tuple[int, int] | None = None, limit: int | None = None
+        self,
+        job_id: str,
+        wanted: SampleFilter = SampleFilter(),
+        *,
+        after: tuple[int, int] | None = None,
+        skip: int = 0,
+        limit: int | None = None,
     ) -> Sequence[tuple[Sample, Item]]:
         """Finished samples with their items, in the order of (position, sample), those after `after`."""
         query = (
             select(Sample, Item)
-            .join(Item, (Item.job_id == Sample.job_id) & (Item.position == Sample.position))
-            .where(Sample.job_id == job_id)
+            .join(Item, _OF_THE_SAMPLE)
+            .where(Sample.job_id == job_id, *_conditions(wanted))
             .order_by(Sample.position, Sample.sample)
+            .offset(skip)
             .limit(limit)
         )
         if after is not None:
-            position, sample = after
-            query = query.where(
-                (Sample.position > position) | ((Sample.position == position) & (Sample.sample > sample))
-            )
+            # Compared as a pair: the index is entered there, not read from the job's first sample on.
+            query = query.where(tuple_(Sample.position, Sample.sample) > after)
         return [(sample, item) for sample, item in self.session.execute(query)]
+
+    def count_samples(self, job_id: str, wanted: SampleFilter = SampleFilter()) -> int:
+        query = select(func.count()).select_from(Sample).join(Item, _OF_THE_SAMPLE)
+        return self.session.scalar(query.where(Sample.job_id == job_id, *_conditions(wanted))) or 0
 
     def sample(self, job_id: str, position: int, sample: int) -> Sample | None:
         return self.session.get(Sample, (job_id, position, sample))
@@ -166,7 +214,9 @@ class JobRepository:
         claimed = self._update(
             Job.id == job_id,
             Job.status == "queued",
+            Job.form <= FORM,
             status="running",
+            error=None,
             attempt=Job.attempt + 1,
             worker=worker,
             lease_until=now() + lease_seconds,
@@ -174,31 +224,42 @@ class JobRepository:
         )
         return self.session.get(Job, job_id, populate_existing=True) if claimed else None
 
+    def refuse_newer(self, job_id: str) -> bool:
+        """Says in the record of a waiting job that this worker is too old for it; False if it is not."""
+        message = (
+            f"A worker of an older version found this job, which it cannot read (it knows form {FORM}). It waits for a "
+            "newer one: bring all workers to the API's version."
+        )
+        error = {"code": "worker_too_old", "message": message}
+        return bool(self._update(Job.id == job_id, Job.status == "queued", Job.form > FORM, error=error))
+
     def renew(self, job_id: str, attempt: int, lease_seconds: float) -> bool:
         """Lengthens the lease; says whether the job shall be canceled. Raises `LeaseLostError`."""
-        self._fenced(job_id, attempt, lease_until=now() + lease_seconds)
+        self._fenced(job_id, attempt, lease_until=now() + lease_seconds, updated=Job.updated)  # nothing to be seen
         return bool(self.session.scalar(select(Job.cancel_requested).where(Job.id == job_id)))
 
     def record(self, job_id: str, attempt: int, progress: Progress, samples: Sequence[NewSample] = ()) -> None:
         """Adds finished samples and tells how far the job is. Raises `LeaseLostError`, and then adds nothing."""
-        failed = sum(sample.code is not None for sample in samples)
+        counts = Counter(sample.status for sample in samples)
         changes: dict[str, Any] = {
             "done": progress.done,
             "total": progress.total,
             "per_second": progress.per_second,
             "eta_seconds": progress.eta_seconds,
-            "ok": Job.ok + len(samples) - failed,
-            "failed": Job.failed + failed,
+            "ok": Job.ok + counts["ok"],
+            "failed": Job.failed + counts["failed"],
         }
         if progress.metrics is not None:
             changes["metrics"] = progress.metrics
+        if samples:
+            changes["deaths"] = 0  # it gets on
         self._fenced(job_id, attempt, **changes)
         self.session.add_all(
             Sample(
                 job_id=job_id,
                 position=sample.position,
                 sample=sample.sample,
-                status="ok" if sample.code is None else "failed",
+                status=sample.status,
                 code=sample.code,
                 message=sample.message,
                 files=sample.files,
@@ -210,17 +271,21 @@ class JobRepository:
         """Ends the job. Raises `LeaseLostError`."""
         self._fenced(job_id, attempt, status=status, error=error, **self._ended())
 
-    def require(self, job_id: str, attempt: int) -> None:
-        """Raises `LeaseLostError` unless the job is this attempt's; it then stays so until the transaction's end."""
-        self._fenced(job_id, attempt)
-
     def set_model(self, job_id: str, attempt: int, model_id: str) -> None:
         """Names the model that a training made. Raises `LeaseLostError`."""
         self._fenced(job_id, attempt, model_id=model_id)
 
-    def give_back(self, job_id: str, attempt: int) -> None:
-        """Puts a job back that its worker cannot finish now. Raises `LeaseLostError`."""
-        self._fenced(job_id, attempt, status="queued", worker=None, lease_until=None)
+    def require(self, job_id: str, attempt: int) -> None:
+        """Raises `LeaseLostError` unless the job is this attempt's; it then stays so until the transaction's end."""
+        self._fenced(job_id, attempt)
+
+    def gets_on(self, job_id: str, attempt: int) -> None:
+        """As `require`; and what it has done is kept, so that deaths before do not count any more."""
+        self._fenced(job_id, attempt, deaths=0)
+
+    def give_back(self, job_id: str, attempt: int, why: dict[str, str] | None = None) -> None:
+        """Puts a job back that its worker cannot finish now, and says `why` in its record. Raises `LeaseLostError`."""
+        self._fenced(job_id, attempt, error=why, **self._back())
 
     def bury(self, job_id: str, attempt: int, max_deaths: int) -> None:
         """A process died of this job: another may try, but not for ever. Raises `LeaseLostError`."""
@@ -231,14 +296,26 @@ class JobRepository:
 
     def request_cancel(self, job_id: str) -> None:
         """A queued job is canceled at once, a running one is told to stop; one that has ended stays as it is."""
-        self._update(Job.id == job_id, Job.status == "queued", status="canceled", **self._ended())
-        self._update(Job.id == job_id, Job.status == "running", cancel_requested=True)
+        # All in one statement: between two a running job may be given back, and neither would find it.
+        queued = Job.status == "queued"
+        self._update(
+            Job.id == job_id,
+            Job.status.in_(ACTIVE),
+            status=case((queued, "canceled"), else_=Job.status),
+            finished=case((queued, now()), else_=Job.finished),
+            cancel_requested=case((queued, Job.cancel_requested), else_=True),
+        )
+
+    def request_finish(self, job_id: str) -> bool:
+        """Tells a running training to end with what it has learned. False if it is no such."""
+        return bool(self._update(Job.id == job_id, Job.status == "running", Job.kind == "train", finish_requested=True))
 
     def retry(self, job_id: str) -> bool:
         """Queues a stopped job again: finished samples stay, failed ones are tried anew. False if it is not stopped."""
         retried = self._update(
             Job.id == job_id,
             Job.status.in_(STOPPED),
+            Job.expired.is_(None),
             status="queued",
             done=Job.done - Job.failed,
             failed=0,
@@ -246,6 +323,7 @@ class JobRepository:
             deaths=0,
             finished=None,
             cancel_requested=False,
+            finish_requested=False,
         )
         if retried:
             self.session.execute(delete(Sample).where(Sample.job_id == job_id, Sample.status == "failed"))
@@ -257,13 +335,27 @@ class JobRepository:
         """Puts back running jobs whose lease ran out (cancels those that were to be canceled); gives their ids."""
         dead = (Job.status == "running") & (Job.lease_until < now())
         ids = list(self.session.scalars(select(Job.id).where(dead)))
-        self._update(dead, Job.cancel_requested.is_(True), status="canceled", **self._ended())
         self._after_death(dead, max_deaths=max_deaths)
         return ids
 
-    def queued(self) -> Sequence[Job]:
-        """In the order in which they were made."""
-        return self.session.scalars(select(Job).where(Job.status == "queued").order_by(Job.id)).all()
+    def expire(self) -> list[str]:
+        """Deletes the results and inputs of jobs that ended long enough ago, and gives their ids; the jobs stay.
+
+        Of a training its checkpoint and preview are deleted; its model is the dataset's.
+        """
+        due = (Job.finished + Job.keep_seconds < now()) & Job.expired.is_(None) & Job.status.not_in(ACTIVE)
+        expired = list(self.session.scalars(select(Job.id).where(due).limit(EXPIRED_AT_ONCE)))
+        for job_id in list(expired):
+            if not self._update(due, Job.id == job_id, expired=now()):  # it was retried in this moment
+                expired.remove(job_id)
+        for table in (Sample, Item, Checkpoint, Preview):
+            self.session.execute(delete(table).where(table.job_id.in_(expired)))
+        return expired
+
+    def queued(self) -> dict[str, str]:
+        """The kind of each queued job by its id, in the order in which they were made."""
+        rows = self.session.execute(select(Job.id, Job.kind).where(Job.status == "queued").order_by(Job.id))
+        return {row.id: row.kind for row in rows}
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -271,6 +363,7 @@ class JobRepository:
         self._update(
             which,
             Job.deaths + 1 >= max_deaths,
+            Job.cancel_requested.is_(False),
             status="failed",
             deaths=Job.deaths + 1,
             error={
@@ -280,7 +373,19 @@ class JobRepository:
             },
             **self._ended(),
         )
-        self._update(which, status="queued", deaths=Job.deaths + 1, worker=None, lease_until=None)
+        self._update(which, deaths=Job.deaths + 1, **self._back())
+
+    @staticmethod
+    def _back() -> dict[str, Any]:
+        """To the queue; a job that was to be canceled is then canceled, and not begun anew."""
+        canceled = Job.cancel_requested.is_(True)
+        return {
+            "status": case((canceled, "canceled"), else_="queued"),
+            "finished": case((canceled, now()), else_=Job.finished),
+            "worker": None,
+            "lease_until": None,
+            "eta_seconds": None,
+        }
 
     @staticmethod
     def _ended() -> dict[str, Any]:
@@ -297,3 +402,17 @@ class JobRepository:
         result = self.session.execute(statement, execution_options={"synchronize_session": False})
         assert isinstance(result, CursorResult)
         return int(result.rowcount)
+
+
+_OF_THE_SAMPLE = (Item.job_id == Sample.job_id) & (Item.position == Sample.position)
+
+
+def _conditions(wanted: SampleFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.only_ok:
+        conditions.append(Sample.status == "ok")
+    if wanted.from_sha256 is not None:
+        conditions.append(Item.sha256 >= wanted.from_sha256)
+    if wanted.below_sha256 is not None:
+        conditions.append(Item.sha256 < wanted.below_sha256)
+    return conditions

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store.blobs import Blobs
 from store.database import Database
-from store.tables import Checkpoint, Image, Item, Model, Sample
+from store.tables import Checkpoint, Image, Item, Model, Preview, Sample
 
 
 def referenced(session: Session) -> set[str]:
@@ -17,10 +15,9 @@ def referenced(session: Session) -> set[str]:
     found: set[str] = set()
     for column in (Image.sha256, Item.sha256, Checkpoint.sha256):
         found.update(sha256 for sha256 in session.scalars(select(column).distinct()) if sha256)
-    files: Iterable[dict[str, str]]
-    for files in (session.scalars(select(Sample.files)), session.scalars(select(Model.files))):
-        for named in files:
-            found.update(named.values())
+    for column_of_files in (Sample.files, Model.files, Preview.files):
+        for files in session.scalars(select(column_of_files)):
+            found.update(files.values())
     return found
 
 

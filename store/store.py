@@ -1,13 +1,16 @@
-"""The three things that last, opened together from the settings."""
+"""The three things that last, and what goes with them, opened together from the settings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from config.settings import Settings
 from store.blobs import Blobs
 from store.database import Database
+from store.decoders import Decoders
 from store.queue import JobQueue
+from store.room import Room
+from store.visibility import Caller
 
 
 @dataclass(frozen=True)
@@ -15,11 +18,20 @@ class Store:
     database: Database
     blobs: Blobs
     queue: JobQueue
+    room: Room
+    decoders: Decoders
 
     @classmethod
     def open(cls, settings: Settings) -> Store:
-        return cls(Database(settings.database), Blobs(settings.data_dir), JobQueue(settings.redis))
+        database, blobs, queue = Database(settings.database), Blobs(settings.data_dir), JobQueue(settings.redis)
+        room = Room(blobs.root, settings.max_storage_bytes, settings.min_free_bytes)
+        return cls(database, blobs, queue, room, Decoders(settings))
+
+    def seen_by(self, caller: Caller) -> Store:
+        """The same store, with the records that the caller sees."""
+        return replace(self, database=self.database.seen_by(caller))
 
     def close(self) -> None:
         self.database.close()
         self.queue.redis.close()
+        self.decoders.close()

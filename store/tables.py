@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, MetaData, String, Text, UniqueConstraint, false
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -45,12 +45,34 @@ class Table(DeclarativeBase):
     type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, float: Float(53)}  # noqa: RUF012 - SQLAlchemy's own form
 
 
-class Dataset(Table):
-    __tablename__ = "datasets"
+class Token(Table):
+    """A key to the API; revoked ones stay, for what they own names them."""
+
+    __tablename__ = "tokens"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     name: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(String(8))
+    sha256: Mapped[str] = mapped_column(SHA256)
+    created: Mapped[float] = mapped_column(insert_default=now())
+    revoked: Mapped[float | None]
+
+
+class Dataset(Table):
+    """`owner` is the token that made it, None where none was asked for.
+
+    `lr_images` and `hr_images` are counted when images are added: there may be a million of them.
+    """
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    owner: Mapped[str | None] = mapped_column(ID, index=True)
+    shared: Mapped[bool] = mapped_column(default=False, server_default=false())
+    name: Mapped[str] = mapped_column(Text)
     scale: Mapped[int]
+    lr_images: Mapped[int] = mapped_column(default=0)
+    hr_images: Mapped[int] = mapped_column(default=0)
     created: Mapped[float] = mapped_column(insert_default=now())
 
 
@@ -58,7 +80,11 @@ class Image(Table):
     """A photo of a dataset: `role` lr for a real low-resolution one, hr for a clean one."""
 
     __tablename__ = "images"
-    __table_args__ = (UniqueConstraint("dataset_id", "role", "sha256"), Index(None, "dataset_id", "role", "id"))
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "role", "sha256"),
+        Index(None, "dataset_id", "role", "id"),
+        Index(None, "dataset_id", "id"),
+    )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
@@ -74,18 +100,31 @@ class Job(Table):
     """A piece of work. The row is the truth; the queue only carries its id.
 
     `attempt` counts the workers that took it and fences their writes; `lease_until` is when the present one counts as
-    dead; `deaths` counts those that died of it.
+    dead; `deaths` counts those that died of it. `form` is the version of `parameters`, which older workers cannot read.
+    `keep_seconds` is how long its results are kept after its end, None for ever; `expired` is when they were deleted.
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "status", "lease_until"), Index(None, "dataset_id", "id"))
+    # Each way of listing jobs has an index that ends in the id, the order of lists. None holds what changes while a job
+    # runs, such as its lease.
+    __table_args__ = (
+        Index(None, "status", "id"),
+        Index(None, "kind", "id"),
+        Index(None, "kind", "status", "id"),
+        Index(None, "dataset_id", "id"),
+        Index(None, "dataset_id", "kind", "id"),
+        Index(None, "dataset_id", "status", "id"),
+        Index(None, "updated"),
+    )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
     status: Mapped[str] = mapped_column(String(16), default="queued")
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     model_id: Mapped[str | None] = mapped_column(ID, index=True)
+    owner: Mapped[str | None] = mapped_column(ID)
     parameters: Mapped[dict[str, Any]]
+    form: Mapped[int] = mapped_column(default=1, server_default="1")
 
     done: Mapped[int] = mapped_column(BigInteger, default=0)
     total: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -102,14 +141,44 @@ class Job(Table):
     worker: Mapped[str | None] = mapped_column(Text)
     lease_until: Mapped[float | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    finish_requested: Mapped[bool] = mapped_column(default=False)  # of a training: to end now with what it has learned
 
+    events: Mapped[int] = mapped_column(default=0)  # so many have been recorded; the number of the latest
+    updated: Mapped[float] = mapped_column(insert_default=now(), onupdate=now())
     created: Mapped[float] = mapped_column(insert_default=now())
     started: Mapped[float | None]
     finished: Mapped[float | None]
+    keep_seconds: Mapped[float | None]
+    expired: Mapped[float | None]
+
+
+class Event(Table):
+    """Something that happened in a job: a `log` line, the `metrics` of a moment, a new `preview`. Numbered from 1."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    data: Mapped[dict[str, Any]]
+    created: Mapped[float] = mapped_column(insert_default=now())
+
+
+class Preview(Table):
+    """What a training makes by now; one a job, the latest. `files` maps file names to the SHA-256 of their blobs."""
+
+    __tablename__ = "previews"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int]
+    files: Mapped[dict[str, Any]]
 
 
 class Item(Table):
-    """An image that a degrade or sr job works on. One that was refused on arrival has a `code` and no blob."""
+    """An image that a degrade or sr job works on, or a part of it: `crop` is top, left, height, width.
+
+    One that was refused on arrival has a `code` and no blob.
+    """
 
     __tablename__ = "items"
 
@@ -118,6 +187,7 @@ class Item(Table):
     name: Mapped[str] = mapped_column(Text)
     stem: Mapped[str] = mapped_column(Text)  # unique within the job: the start of its results' file names
     sha256: Mapped[str | None] = mapped_column(SHA256, index=True)
+    crop: Mapped[list[Any] | None]
     code: Mapped[str | None] = mapped_column(String(64))
     message: Mapped[str | None] = mapped_column(Text)
 
@@ -162,3 +232,15 @@ class Checkpoint(Table):
     step: Mapped[int]
     seconds: Mapped[float]
     sha256: Mapped[str] = mapped_column(SHA256)
+
+
+class Request(Table):
+    """A request that carried an `Idempotency-Key`: digests of that and of what it asked for, and the record it made."""
+
+    __tablename__ = "requests"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    digest: Mapped[str] = mapped_column(SHA256)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    created: Mapped[float] = mapped_column(insert_default=now(), index=True)

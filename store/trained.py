@@ -1,4 +1,4 @@
-"""Queries on trained models and on the checkpoints that trainings go on from."""
+"""Queries on trained models, on what trainings show of themselves and on the checkpoints that they go on from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from store.ids import new_id
-from store.tables import Checkpoint, Model
+from store.tables import Checkpoint, Model, Preview
 
 REPORT = "report.json"  # the file that tells how good a model is; models older than reports have none
+GALLERY, PATCHES = "gallery.json", "patches.png"  # what a degradation makes, to be looked at; likewise
 
 
 class ModelRepository:
@@ -88,3 +89,15 @@ class CheckpointRepository:
 
     def delete(self, job_id: str) -> None:
         self.session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id))
+
+
+class PreviewRepository:
+    def __init__(self, session: Session):
+        self.session = session
+
+    def get(self, job_id: str) -> Preview | None:
+        return self.session.get(Preview, job_id)
+
+    def put(self, job_id: str, *, step: int, files: dict[str, str]) -> None:
+        """In the place of the job's earlier one."""
+        self.session.merge(Preview(job_id=job_id, step=step, files=dict[str, Any](files)))

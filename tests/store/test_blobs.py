@@ -7,7 +7,9 @@ import os
 import time
 from pathlib import Path
 
-from store.blobs import Blobs
+import pytest
+
+from store.blobs import BlobDamagedError, Blobs
 from store.datasets import DatasetRepository, NewImage
 from store.jobs import JobRepository, NewItem, NewSample, Progress
 from store.references import collect_garbage
@@ -28,6 +30,25 @@ def test_put_and_read(tmp_path: Path) -> None:
     assert blobs.size(sha256) == 6
     assert b"".join(blobs.chunks(sha256)) == b"patina"
     assert list(blobs.temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["a bit", "its end"])
+def test_what_changed_on_disk_is_not_given_out_whole(tmp_path: Path, damage: str) -> None:
+    blobs, data = Blobs(tmp_path), bytes(range(256)) * 5000  # more than a chunk
+    sha256 = blobs.put(data)
+    assert blobs.verified(sha256).read_bytes() == b"".join(blobs.chunks(sha256)) == data
+    with blobs.path(sha256).open("r+b") as file:
+        if damage == "a bit":
+            file.write(b"\x01")
+        else:
+            file.truncate(len(data) - 1)
+    with pytest.raises(BlobDamagedError):
+        blobs.verified(sha256)
+    given: list[bytes] = []
+    with pytest.raises(BlobDamagedError):
+        given.extend(blobs.chunks(sha256))
+    blobs.put(data)
+    assert blobs.verified(sha256).read_bytes() == data, "what is sent again mends it"
 
 
 def test_scratch_leaves_nothing_but_what_was_adopted(tmp_path: Path) -> None:
@@ -95,3 +116,21 @@ def test_sweeping_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     os.utime(left, (then, then))
     blobs.sweep_temporary(50)
     assert not left.exists()
+
+
+def test_sweeping_leaves_the_folder_of_a_process_that_lives_however_old_it_is(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    with blobs.scratch() as folder:
+        os.utime(folder, (0, 0))
+        blobs.sweep_temporary(50)
+        (folder / "weights").write_bytes(b"of a night's training")
+        assert blobs.put_file(folder / "weights")
+
+
+def test_nothing_is_deleted_while_blobs_are_kept(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    sha256 = blobs.put(b"patina")
+    with blobs.kept():
+        assert blobs.delete_older([sha256], -1) == 0
+        assert blobs.read(sha256) == b"patina"
+    assert blobs.delete_older([sha256], -1) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from store.datasets import DatasetRepository, NewImage
 from store.jobs import JobRepository
 from store.store import Store
@@ -23,8 +25,49 @@ def test_the_same_content_is_one_image_within_a_role(store: Store) -> None:
     assert again[0].id == first[1].id
     with store.database.read() as session:
         datasets = DatasetRepository(session)
-        assert datasets.image_counts([dataset.id]) == {(dataset.id, "lr"): 3, (dataset.id, "hr"): 1}
+        shown = datasets.page(before=None, limit=1)[0]
+        assert (shown.lr_images, shown.hr_images) == (3, 1)
         assert [image.name for image in datasets.images(dataset.id, role="lr")] == ["1.png", "2.png", "3.png"]
+
+
+def test_the_same_images_at_the_same_time_are_counted_once(store: Store) -> None:
+    with store.database.write() as session:
+        dataset = DatasetRepository(session).create("photos", 4)
+    errors: list[Exception] = []
+
+    def add(numbers: range) -> None:
+        try:
+            with store.database.write() as session:
+                DatasetRepository(session).add_images(dataset.id, "lr", [new_image(number) for number in numbers])
+        except Exception as error:  # a thread's error would be lost
+            errors.append(error)
+
+    threads = [threading.Thread(target=add, args=(numbers,)) for numbers in (range(50), range(60, 10, -1)) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with store.database.read() as session:
+        datasets = DatasetRepository(session)
+        found = datasets.get(dataset.id)
+        assert found is not None
+        assert found.lr_images == len(datasets.images(dataset.id)) == 61
+
+
+def test_each_dataset_has_its_own_latest_job(store: Store) -> None:
+    with store.database.write() as session:
+        datasets, jobs = DatasetRepository(session), JobRepository(session)
+        one, two, none = (datasets.create(name, 4) for name in ("one", "two", "none"))
+        made = [
+            jobs.create("train", dataset_id=dataset.id, model_id=None, parameters={}, unit="steps", total=1)
+            for dataset in (one, one, two, one)
+        ]
+        latest = datasets.last_jobs([one.id, two.id, none.id])
+        assert {dataset: job.id for dataset, job in latest.items()} == {
+            one.id: max(made[0].id, made[1].id, made[3].id),
+            two.id: made[2].id,
+        }
 
 
 def test_deleting_takes_everything_of_the_dataset_along(store: Store) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from store.image_files import ImageRefusedError, ImageSize, check_image, read_rgb, write_png
+from store.image_files import ImageRefusedError, ImageSize, check_image, read_rgb
+from store.png import write_png
 from tests.pictures import encoded, picture, png
 
 LIMIT = 1_000_000

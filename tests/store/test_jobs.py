@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from store.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.jobs import FORM, JobRepository, LeaseLostError, NewItem, NewSample, Progress
 from store.store import Store
+from store.tables import Job
 
 LEASE = 30.0
 MAX_DEATHS = 3
@@ -187,3 +188,44 @@ def test_samples_are_paged_in_order(store: Store) -> None:
         while page := JobRepository(session).samples(job_id, after=seen[-1] if seen else None, limit=4):
             seen += [(sample.position, sample.sample) for sample, _ in page]
     assert seen == wanted
+
+
+def test_a_job_of_a_newer_version_is_left_to_newer_workers_in_words(store: Store) -> None:
+    job_id, readable = make_job(store), make_job(store)
+    with store.database.write() as session:
+        job = session.get_one(Job, job_id)
+        job.form = FORM + 1
+    assert claim(store, job_id) is None
+    with store.database.write() as session:
+        assert JobRepository(session).refuse_newer(job_id)
+        assert not JobRepository(session).refuse_newer(readable)
+    with store.database.read() as session:
+        refused = session.get_one(Job, job_id)
+        assert (refused.status, refused.attempt) == ("queued", 0)
+        assert refused.error is not None
+        assert refused.error["code"] == "worker_too_old"
+    with store.database.write() as session:
+        session.get_one(Job, job_id).form = FORM
+    assert claim(store, job_id) == 1
+    with store.database.read() as session:
+        assert session.get_one(Job, job_id).error is None
+
+
+def test_deaths_count_only_as_long_as_a_job_does_not_get_on(store: Store) -> None:
+    job_id = make_job(store)
+    for position in range(2):
+        for _ in range(MAX_DEATHS - 2):
+            assert claim(store, job_id, lease=-1) is not None
+            with store.database.write() as session:
+                JobRepository(session).reap(MAX_DEATHS)
+        attempt = claim(store, job_id)
+        assert attempt is not None
+        record(store, job_id, attempt, NewSample(position, 0, {}))
+        with store.database.write() as session:
+            JobRepository(session).bury(job_id, attempt, MAX_DEATHS)
+    assert status(store, job_id) == "queued"
+    for _ in range(MAX_DEATHS - 1):
+        assert claim(store, job_id, lease=-1) is not None
+        with store.database.write() as session:
+            JobRepository(session).reap(MAX_DEATHS)
+    assert status(store, job_id) == "failed"

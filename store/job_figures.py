@@ -1,0 +1,61 @@
+"""Figures about all jobs together, each one query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from store.tables import Job
+
+DURATIONS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0)  # bounds of a histogram, in seconds
+
+
+@dataclass(frozen=True)
+class Durations:
+    at_most: list[int]  # the number of jobs that took no longer than each of DURATIONS, and of all
+    total_seconds: float
+
+
+class JobFigures:
+    def __init__(self, session: Session):
+        self.session = session
+
+    def by_state(self) -> dict[tuple[str, ...], float]:
+        """The number of jobs by (kind, status)."""
+        rows = self.session.execute(select(Job.kind, Job.status, func.count()).group_by(Job.kind, Job.status))
+        return {(kind, status): count for kind, status, count in rows}
+
+    def failures(self) -> dict[tuple[str, ...], float]:
+        """The number of failed jobs by (kind, code)."""
+        code = Job.error["code"].as_string()
+        query = select(Job.kind, code, func.count()).where(Job.status == "failed").group_by(Job.kind, code)
+        return {(kind, of or "unknown"): count for kind, of, count in self.session.execute(query)}
+
+    def speeds(self) -> dict[tuple[str, ...], float]:
+        """What running jobs finish in a second, by (kind, unit)."""
+        query = select(Job.kind, Job.unit, func.sum(Job.per_second)).where(Job.status == "running")
+        return {(kind, unit): of or 0.0 for kind, unit, of in self.session.execute(query.group_by(Job.kind, Job.unit))}
+
+    def finished(self) -> dict[tuple[str, ...], float]:
+        """The number of samples and images by (kind, ok or failed)."""
+        query = select(Job.kind, func.sum(Job.ok), func.sum(Job.failed)).where(Job.kind != "train").group_by(Job.kind)
+        found: dict[tuple[str, ...], float] = {}
+        for kind, ok, failed in self.session.execute(query):
+            found |= {(kind, "ok"): int(ok), (kind, "failed"): int(failed)}
+        return found
+
+    def durations(self) -> dict[tuple[str, ...], Durations]:
+        """How long jobs took from their first start to their end, by (kind, status)."""
+        took = Job.finished - Job.started
+        counts = [func.sum(case((took <= bound, 1), else_=0)) for bound in DURATIONS]
+        query = (
+            select(Job.kind, Job.status, func.sum(took), func.count(), *counts)
+            .where(Job.finished.is_not(None), Job.started.is_not(None))
+            .group_by(Job.kind, Job.status)
+        )
+        return {
+            (kind, status): Durations([*map(int, at_most), number], seconds)
+            for kind, status, seconds, number, *at_most in self.session.execute(query)
+        }

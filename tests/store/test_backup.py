@@ -1,0 +1,180 @@
+"""Backups: made while others write, whole, and restored to either database."""
+
+from __future__ import annotations
+
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from config.settings import Settings
+from store.backup import BackupError, back_up, restore
+from store.database import Database
+from store.datasets import DatasetRepository, NewImage
+from store.doctor import examine
+from store.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.migrate import migrate
+from store.schema import REVISION
+from store.store import Store
+from store.tables import Job, Table
+from store.tokens import TokenRepository
+from store.trained import CheckpointRepository, ModelRepository
+from tests.store.first_schema import ROWS, make_first_schema
+
+FILLED = ("tokens", "datasets", "images", "jobs", "items", "samples", "checkpoints", "models")
+
+
+def fill(store: Store) -> str:
+    """Something in most tables, and a job at work."""
+    put = store.blobs.put
+    with store.database.write() as session:
+        TokenRepository(session).create("anna", "submit")
+        datasets, jobs = DatasetRepository(session), JobRepository(session)
+        dataset = datasets.create("photos — ü", 4)
+        datasets.add_images(dataset.id, "hr", [NewImage("a.png", put(b"a photo"), 1, 1)])
+        job = jobs.create(
+            "degrade", dataset_id=dataset.id, model_id=None, parameters={"seed": 7}, unit="samples", total=2
+        )
+        jobs.add_items(job.id, [("a", NewItem("a.png", put(b"an input")))])
+        claimed = jobs.claim(job.id, "worker", 60)
+        assert claimed is not None
+        sample = NewSample(0, 0, {"lr": put(b"lr"), "kernel": put(b"kernel")})
+        jobs.record(job.id, claimed.attempt, Progress(1, 2, 1.5, None), [sample])
+        CheckpointRepository(session).put(job.id, step=1, seconds=1, sha256=put(b"a checkpoint"))
+        ModelRepository(session).create(
+            dataset_id=dataset.id,
+            job_id=job.id,
+            preset="default",
+            scale=4,
+            kernel_origin=(-8, -8),
+            steps=1,
+            seconds=0.1,
+            files={"degrader.safetensors": put(b"a degrader")},
+            history=[{"step": 1.0}],
+        )
+        return job.id
+
+
+def contents(store: Store) -> dict[str, list[Any]]:
+    with store.database.read() as session:
+        return {
+            table.name: sorted((tuple(map(str, row)) for row in session.execute(select(table))), key=str)
+            for table in Table.metadata.sorted_tables
+        }
+
+
+@pytest.fixture
+def other(store: Store, tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Store]:
+    """An empty store elsewhere, on the other database."""
+    url = None if "postgresql" in str(store.database.engine.url) else request.getfixturevalue("postgresql_url")
+    opened = Store.open(Settings(data_dir=tmp_path / "other", database_url=url, redis_url=redis_url))
+    migrate(opened.database)
+    yield opened
+    opened.close()
+
+
+def test_a_backup_brings_all_back_on_either_database(store: Store, other: Store, tmp_path: Path) -> None:
+    job_id = fill(store)
+    before = contents(store)
+    file = tmp_path / "backup.tar"
+    made = back_up(store, file)
+    assert (made.blobs, made.missing) == (6, 0)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert restore(other, file, replace=False).blobs == 6
+    after = contents(other)
+    assert {name: rows for name, rows in after.items() if name != "jobs"} == {
+        name: rows for name, rows in before.items() if name != "jobs"
+    }
+    assert list(examine(other, deep=True)) == []
+    with other.database.read() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.status, job.worker, job.parameters, job.ok) == ("queued", None, {"seed": 7}, 1), "it was at work"
+
+    with store.database.write() as session:
+        DatasetRepository(session).delete(job.dataset_id or "")
+        DatasetRepository(session).create("made since", 2)
+    with pytest.raises(BackupError, match="--replace"):
+        restore(store, file, replace=False)
+    restore(store, file, replace=True)
+    assert {name: rows for name, rows in contents(store).items() if name != "jobs"} == {
+        name: rows for name, rows in before.items() if name != "jobs"
+    }
+
+
+def test_a_worker_of_before_the_restore_can_change_nothing(store: Store, tmp_path: Path) -> None:
+    job_id = fill(store)
+    back_up(store, tmp_path / "backup.tar")
+    with store.database.read() as session:
+        attempt = session.get_one(Job, job_id).attempt
+    restore(store, tmp_path / "backup.tar", replace=True)
+    with store.database.write() as session:
+        again = JobRepository(session).claim(job_id, "another", 60)
+    assert again is not None
+    with pytest.raises(LeaseLostError), store.database.write() as session:
+        JobRepository(session).finish(job_id, attempt, "succeeded")
+
+
+def test_a_backup_sees_one_moment_while_others_write(store: Store, tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            fill(store)
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        for number in range(3):
+            file = tmp_path / f"{number}.tar"
+            assert back_up(store, file).missing == 0
+            with tarfile.open(file) as tar:
+                tar.extract("records.sqlite", tmp_path, filter="data")
+            saved = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
+            with saved.read() as session:  # each `fill` is one transaction: it is in there whole or not at all
+                rows = {
+                    name: session.scalar(select(func.count()).select_from(Table.metadata.tables[name]))
+                    for name in FILLED
+                }
+            saved.close()
+            assert len(set(rows.values())) == 1, rows
+    finally:
+        stop.set()
+        writing.join()
+
+
+def test_what_is_no_backup_or_not_a_whole_one_changes_nothing(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    before = contents(store)
+    file = tmp_path / "backup.tar"
+    back_up(store, file)
+    whole = file.read_bytes()
+    damaged = whole.replace(b"a degrader", b"a_degrader")
+    for number, (data, words) in enumerate(
+        [
+            (b"hello", "not a backup"),
+            (whole[: len(whole) // 2], "whole one|no records|damaged"),
+            (damaged, "is damaged"),
+        ]
+    ):
+        broken = tmp_path / f"{number}.tar"
+        broken.write_bytes(data)
+        with pytest.raises(BackupError, match=words):
+            restore(store, broken, replace=True)
+    assert contents(store) == before
+    assert list(store.blobs.temporary.iterdir()) == []
+
+
+def test_a_backup_of_the_first_version_is_brought_to_this_one(store: Store, tmp_path: Path) -> None:
+    old = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    make_first_schema(old)
+    old.close()
+    with tarfile.open(tmp_path / "old.tar", "w") as tar:
+        tar.add(tmp_path / "records.sqlite", "records.sqlite")
+    assert restore(store, tmp_path / "old.tar", replace=False).records == len(ROWS)
+    with store.database.read() as session:
+        assert {job.id for job in session.scalars(select(Job))} == {"ended", "waiting", "training"}
+    assert REVISION > "0001"

@@ -1,0 +1,156 @@
+"""What a hostile image brings down is its decoder, and that is another process."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from config.settings import Settings
+from store.decoders import Decoders
+from store.image_files import ImageRefusedError, ImageSize, read_rgb
+from tests.pictures import encoded, picture, png
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    opened = Decoders(Settings(decode_seconds=0.2, max_image_pixels=20_000_000))
+    yield opened
+    opened.close()
+    assert not processes()
+
+
+def processes() -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if "store.decoder_process" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def saved(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "image"
+    path.write_bytes(data)
+    return path
+
+
+def many_scans(side: int, scans: int) -> bytes:
+    """A progressive JPEG that says the same again and again: each time the whole image is gone through."""
+    data = encoded(np.full((side, side, 3), 128, np.uint8), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * (scans - data[:last].count(b"\xff\xda")) + data[-2:]
+
+
+def vast_tile() -> bytes:
+    """A TIFF of 8 × 8 pixels in one deflated tile of 1.8 gigabytes."""
+    tags = [
+        (256, 3, 1, 8),
+        (257, 3, 1, 8),
+        (258, 3, 1, 8),
+        (259, 3, 1, 8),
+        (262, 3, 1, 1),
+        (277, 3, 1, 1),
+        (322, 4, 1, 42_000),
+        (323, 4, 1, 42_000),
+        (324, 4, 1, 8),
+        (325, 4, 1, 100),
+    ]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(200)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_pixels_come_back_as_they_are(tmp_path: Path, decoders: Decoders, form: str) -> None:
+    path = saved(tmp_path, encoded(picture(33, 47), form))
+    pixels = decoders.read_rgb(path)
+    np.testing.assert_array_equal(pixels, read_rgb(path))
+    pixels[:] = 0  # they are ours
+    assert decoders.check(path) == ImageSize(47, 33)
+    assert decoders.count_pixels(path) == 33 * 47
+
+
+def test_refusals_come_back_in_words(tmp_path: Path, decoders: Decoders) -> None:
+    for data, code in ((b"", "empty_file"), (b"text", "not_an_image"), (png(64, 64)[:-200], "corrupt_image")):
+        with pytest.raises(ImageRefusedError) as caught:
+            decoders.read_rgb(saved(tmp_path, data))
+        assert caught.value.code == code
+    with pytest.raises(FileNotFoundError):
+        decoders.read_rgb(tmp_path / "missing")
+
+
+def test_an_image_that_takes_for_ever_is_refused(tmp_path: Path, decoders: Decoders) -> None:
+    for scans in (200, 3000):  # as many as may be, which take seconds; and more, which are counted
+        path = saved(tmp_path, many_scans(4000, scans))
+        assert path.stat().st_size < 10_000_000
+        with pytest.raises(ImageRefusedError) as caught:
+            decoders.read_rgb(path)
+        assert caught.value.code == "undecodable_image"
+    assert decoders.read_rgb(saved(tmp_path, png(20, 20))).shape == (20, 20, 3)
+
+
+def test_an_image_that_asks_for_gigabytes_is_refused(tmp_path: Path, decoders: Decoders) -> None:
+    with pytest.raises(ImageRefusedError):
+        decoders.read_rgb(saved(tmp_path, vast_tile()))
+
+
+def test_a_canvas_that_is_too_large_is_refused_by_the_header(tmp_path: Path, decoders: Decoders) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "WEBP", lossless=True)
+    data = bytearray(buffer.getvalue())
+    bits = struct.unpack_from("<I", data, 21)[0]
+    struct.pack_into("<I", data, 21, (bits & ~0xFFFFFFF) | 16382 | (16382 << 14))
+    for ask in (decoders.check, decoders.read_rgb):
+        with pytest.raises(ImageRefusedError):
+            ask(saved(tmp_path, bytes(data)))
+
+
+def test_a_decoder_that_somebody_kills_is_started_again_and_the_image_read(tmp_path: Path, decoders: Decoders) -> None:
+    path = saved(tmp_path, encoded(picture(500, 500), "PNG"))
+    expected = read_rgb(path)
+    decoders.read_rgb(path)
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(0.3):
+            for process in processes()[:1]:
+                process.kill()
+            return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    began = time.monotonic()
+    while time.monotonic() - began < 0.6:
+        np.testing.assert_array_equal(decoders.read_rgb(path), expected)
+    stop.set()
+    killer.join()
+
+
+def test_many_threads_may_ask_at_once(tmp_path: Path, decoders: Decoders) -> None:
+    paths = []
+    for number in range(8):
+        path = tmp_path / str(number)
+        path.write_bytes(png(40 + number, 50, number))
+        paths.append(path)
+    wrong: list[Path] = []
+
+    def ask(path: Path) -> None:
+        if not np.array_equal(decoders.read_rgb(path), read_rgb(path)):
+            wrong.append(path)
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in paths * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(processes()) <= decoders.processes

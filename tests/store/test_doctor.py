@@ -1,0 +1,86 @@
+"""What is wrong is said in words, and mended where that is safe."""
+
+from __future__ import annotations
+
+from store.datasets import DatasetRepository
+from store.doctor import Finding, examine, unreferenced
+from store.jobs import JobRepository
+from store.store import Store
+from store.tables import Job
+from store.trained import CheckpointRepository
+from tests.store.test_backup import fill
+
+
+def ended(store: Store) -> str:
+    job_id = fill(store)
+    with store.database.write() as session:
+        job = session.get_one(Job, job_id)
+        JobRepository(session).finish(job_id, job.attempt, "succeeded")
+    return job_id
+
+
+def mend(store: Store, findings: list[Finding]) -> None:
+    for finding in findings:
+        if finding.mend:
+            with store.database.write() as session:
+                finding.mend(session)
+
+
+def test_all_is_well_where_all_is_there(store: Store) -> None:
+    ended(store)
+    store.blobs.put(b"nobody's")
+    assert list(examine(store, deep=True)) == []
+    assert unreferenced(store) == (1, 8)
+
+
+def test_what_is_lost_is_named_and_mended_where_it_can_be(store: Store) -> None:
+    job_id = ended(store)
+    for content in (b"a photo", b"lr", b"a checkpoint", b"a degrader"):
+        store.blobs.path(store.blobs.put(content)).unlink()
+    findings = list(examine(store, deep=False))
+    words = "\n".join(finding.message for finding in findings)
+    for what in (
+        "photo 'a.png' (hr)",
+        f"1 results of job {job_id}",
+        "checkpoint of training",
+        "lost degrader.safetensors",
+    ):
+        assert what in words
+    assert [finding.mend is None for finding in findings].count(True) == 1, "a model cannot be made anew"
+    mend(store, findings)
+    (left,) = examine(store, deep=False)
+    assert "train again" in left.remedy
+    with store.database.read() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.status, job.ok, job.done, job.finished) == ("queued", 0, 0, None)
+        assert JobRepository(session).finished_samples(job_id) == set()
+        assert CheckpointRepository(session).get(job_id) is None
+        dataset = DatasetRepository(session).get(job.dataset_id or "")
+        assert dataset is not None
+        assert dataset.hr_images == 0
+
+
+def test_a_flipped_bit_is_found_when_all_is_read_and_the_result_made_anew(store: Store) -> None:
+    job_id = ended(store)
+    path = store.blobs.path(store.blobs.put(b"kernel"))
+    path.write_bytes(b"kernem")
+    assert list(examine(store, deep=False)) == []
+    findings = list(examine(store, deep=True))
+    assert len(findings) == 2
+    assert path.name in findings[0].message
+    mend(store, findings)
+    assert (store.blobs.root.parent / "damaged" / path.name).read_bytes() == b"kernem"
+    with store.database.read() as session:
+        assert session.get_one(Job, job_id).status == "queued"
+    assert list(examine(store, deep=True)) == []
+
+
+def test_wrong_counts_are_counted_again(store: Store) -> None:
+    job_id = ended(store)
+    with store.database.write() as session:
+        session.get_one(Job, job_id).ok = 5
+    findings = list(examine(store, deep=False))
+    assert "5 results, and 1" in findings[0].message
+    mend(store, findings)
+    with store.database.read() as session:
+        assert session.get_one(Job, job_id).ok == 1

@@ -1,0 +1,110 @@
+"""Results that were kept long enough go, with their blobs; nothing else does. On both databases."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from app.archives.contents import Contents, SamplesGoneError
+from store.datasets import DatasetRepository, NewImage
+from store.jobs import JobRepository, NewItem, NewSample, Progress
+from store.references import collect_garbage
+from store.store import Store
+from store.trained import CheckpointRepository
+
+
+def ended_job(store: Store, kind: str, status: str, keep_seconds: float | None) -> tuple[str, list[str]]:
+    """A job with an input, a result and a checkpoint, and their blobs."""
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        dataset = DatasetRepository(session).create("photos", 4)
+        job = jobs.create(
+            kind,
+            dataset_id=dataset.id,
+            model_id=None,
+            parameters={"samples": 1, "seed": 0},
+            unit="samples",
+            total=1,
+            keep_seconds=keep_seconds,
+        )
+        blobs = [store.blobs.put(f"{what} of {job.id}".encode()) for what in ("input", "result", "checkpoint")]
+        jobs.add_items(job.id, [("a", NewItem("a.png", blobs[0]))])
+        claimed = jobs.claim(job.id, "worker", 60)
+        assert claimed is not None
+        jobs.record(job.id, claimed.attempt, Progress(1, 1, None, None), [NewSample(0, 0, {"lr": blobs[1]})])
+        CheckpointRepository(session).put(job.id, step=1, seconds=1, sha256=blobs[2])
+        jobs.finish(job.id, claimed.attempt, status)
+    return job.id, blobs
+
+
+def expire(store: Store) -> list[str]:
+    with store.database.write() as session:
+        return JobRepository(session).expire()
+
+
+def test_what_is_due_goes_with_its_blobs_and_the_job_stays(store: Store) -> None:
+    due, gone = ended_job(store, "degrade", "succeeded", 0.01)
+    failed, _ = ended_job(store, "train", "failed", 0.01)
+    later, kept = ended_job(store, "degrade", "succeeded", 60)
+    never, kept_too = ended_job(store, "degrade", "succeeded", None)
+    time.sleep(0.05)
+    assert set(expire(store)) == {due, failed}
+    assert expire(store) == []
+    for sha256 in gone + kept + kept_too:
+        os.utime(store.blobs.path(sha256), (0, 0))
+    collect_garbage(store.database, store.blobs, older_than_seconds=50)
+    assert not any(store.blobs.path(sha256).exists() for sha256 in gone)
+    assert all(store.blobs.path(sha256).exists() for sha256 in kept + kept_too)
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        job = jobs.get(due)
+        assert job is not None
+        assert job.expired is not None
+        assert jobs.items(due) == []
+        assert len(jobs.items(later)) == len(jobs.items(never)) == 1
+        assert CheckpointRepository(session).get(failed) is None
+        assert jobs.retry(failed) is False, "its inputs are gone"
+
+
+def test_an_archive_that_is_being_read_breaks_off_and_does_not_end_early(store: Store) -> None:
+    job_id, _ = ended_job(store, "degrade", "succeeded", 0.01)
+    with store.database.read() as session:
+        job = JobRepository(session).get(job_id)
+    assert job is not None
+    contents = Contents(store, job, None)
+    assert len(list(contents.samples())) == 1
+    time.sleep(0.05)
+    expire(store)
+    with pytest.raises(SamplesGoneError):
+        list(contents.samples())
+
+
+def test_a_dataset_that_is_about_to_be_referred_to_is_not_deleted_before(store: Store) -> None:
+    with store.database.write() as session:
+        dataset = DatasetRepository(session).create("photos", 4)
+        DatasetRepository(session).add_images(dataset.id, "hr", [NewImage("a.png", store.blobs.put(b"a"), 1, 1)])
+
+    def delete() -> None:
+        with store.database.write() as session:
+            DatasetRepository(session).delete(dataset.id)
+
+    deleting = threading.Thread(target=delete)
+    with store.database.write() as session:
+        assert DatasetRepository(session).hold(dataset.id)
+        deleting.start()
+        deleting.join(0.3)
+        assert deleting.is_alive()
+    deleting.join(10)
+    with store.database.write() as session:
+        assert not DatasetRepository(session).hold(dataset.id)
+
+
+def test_a_blob_that_was_taken_aside_by_one_that_died_comes_back(store: Store) -> None:
+    sha256 = store.blobs.put(b"patina")
+    store.blobs.path(sha256).rename(store.blobs.temporary / f"delete-{sha256}")
+    store.blobs.sweep_temporary(50)
+    assert store.blobs.read(sha256) == b"patina"
+    assert store.blobs.delete_older([sha256, sha256], -1) == 1

@@ -1,0 +1,172 @@
+"""Every order in which claims, deaths, cancels, retries and ends of a job can come, against a model of them."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from sqlalchemy import update
+
+from store.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.store import Store
+from store.tables import Job, now
+
+LEASE = 1000.0
+MAX_DEATHS = 3
+ITEMS = 3
+
+
+class JobStates(RuleBasedStateMachine):
+    """One job, and all workers that ever had it: each goes on as if it had it still, as a frozen one would."""
+
+    def __init__(self, store: Store):
+        super().__init__()
+        self.store = store
+        with store.database.write() as session:
+            jobs = JobRepository(session)
+            job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=ITEMS)
+            jobs.add_items(job.id, [(f"image{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(ITEMS)])
+            self.job = job.id
+        self.status = "queued"
+        self.attempt = 0
+        self.deaths = 0
+        self.cancel = False
+        self.samples: dict[int, str] = {}
+
+    def holds(self, attempt: int) -> bool:
+        return self.status == "running" and attempt == self.attempt
+
+    def back(self) -> None:
+        self.status = "canceled" if self.cancel else "queued"
+
+    def died(self) -> None:
+        self.deaths += 1
+        if self.cancel or self.deaths < MAX_DEATHS:
+            self.back()
+        else:
+            self.status = "failed"
+
+    @rule()
+    def claim(self) -> None:
+        with self.store.database.write() as session:
+            claimed = JobRepository(session).claim(self.job, "a worker", LEASE)
+        assert (claimed is not None) == (self.status == "queued")
+        if claimed:
+            self.attempt += 1
+            self.status = "running"
+            assert claimed.attempt == self.attempt
+
+    @precondition(lambda self: self.attempt)
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        attempt = data.draw(st.integers(1, self.attempt))
+        try:
+            with self.store.database.write() as session:
+                told = JobRepository(session).renew(self.job, attempt, LEASE)
+        except LeaseLostError:
+            assert not self.holds(attempt)
+        else:
+            assert self.holds(attempt)
+            assert told == self.cancel
+
+    @precondition(lambda self: self.attempt)
+    @rule(data=st.data(), position=st.integers(0, ITEMS - 1), fails=st.booleans())
+    def record(self, data: st.DataObject, position: int, fails: bool) -> None:
+        attempt = data.draw(st.integers(1, self.attempt))
+        if self.holds(attempt) and position in self.samples:
+            return  # a worker that holds the job knows what is finished
+        sample = NewSample(position, 0, {}, "bad", "It is bad.") if fails else NewSample(position, 0, {"lr": "a"})
+        try:
+            with self.store.database.write() as session:
+                done = len(self.samples) + 1
+                JobRepository(session).record(self.job, attempt, Progress(done, ITEMS, None, None), [sample])
+        except LeaseLostError:
+            assert not self.holds(attempt)
+        else:
+            assert self.holds(attempt)
+            self.samples[position] = "failed" if fails else "ok"
+
+    @precondition(lambda self: self.attempt)
+    @rule(data=st.data(), status=st.sampled_from(["succeeded", "failed", "canceled"]))
+    def finish(self, data: st.DataObject, status: str) -> None:
+        attempt = data.draw(st.integers(1, self.attempt))
+        error = {"code": "x", "message": "y"} if status == "failed" else None
+        try:
+            with self.store.database.write() as session:
+                JobRepository(session).finish(self.job, attempt, status, error)
+        except LeaseLostError:
+            assert not self.holds(attempt)
+        else:
+            assert self.holds(attempt)
+            self.status = status
+
+    @precondition(lambda self: self.attempt)
+    @rule(data=st.data(), dies=st.booleans())
+    def leave(self, data: st.DataObject, dies: bool) -> None:
+        attempt = data.draw(st.integers(1, self.attempt))
+        try:
+            with self.store.database.write() as session:
+                jobs = JobRepository(session)
+                jobs.bury(self.job, attempt, MAX_DEATHS) if dies else jobs.give_back(self.job, attempt)
+        except LeaseLostError:
+            assert not self.holds(attempt)
+        else:
+            assert self.holds(attempt)
+            self.died() if dies else self.back()
+
+    @rule(lease_is_over=st.booleans())
+    def reap(self, lease_is_over: bool) -> None:
+        with self.store.database.write() as session:
+            if lease_is_over and self.status == "running":
+                session.execute(update(Job).where(Job.id == self.job).values(lease_until=now() - 1))
+            reaped = self.job in JobRepository(session).reap(MAX_DEATHS)
+        assert reaped == (lease_is_over and self.status == "running")
+        if reaped:
+            self.died()
+
+    @rule()
+    def request_cancel(self) -> None:
+        with self.store.database.write() as session:
+            JobRepository(session).request_cancel(self.job)
+        if self.status == "queued":
+            self.status = "canceled"
+        elif self.status == "running":
+            self.cancel = True
+
+    @rule()
+    def retry(self) -> None:
+        with self.store.database.write() as session:
+            retried = JobRepository(session).retry(self.job)
+        assert retried == (self.status in ("failed", "canceled"))
+        if retried:
+            self.status, self.deaths, self.cancel = "queued", 0, False
+            self.samples = {position: status for position, status in self.samples.items() if status == "ok"}
+
+    @invariant()
+    def the_record_is_as_it_should_be(self) -> None:
+        with self.store.database.read() as session:
+            jobs = JobRepository(session)
+            job = jobs.get(self.job)
+            assert job is not None
+            found = {sample.position: sample.status for sample, _ in jobs.samples(self.job)}
+        assert (job.status, job.attempt, job.deaths) == (self.status, self.attempt, self.deaths)
+        assert found == self.samples
+        counted = list(self.samples.values())
+        assert (job.ok, job.failed, job.done) == (counted.count("ok"), counted.count("failed"), len(counted))
+        assert (job.finished is not None) == (job.status in ("succeeded", "failed", "canceled"))
+        assert (job.lease_until is not None) == (job.status == "running")
+        assert (job.error is not None) == (job.status == "failed")
+        assert not (job.cancel_requested and job.status == "queued")
+
+
+def test_every_order_of_events(store: Store) -> None:
+    run_state_machine_as_test(
+        lambda: JobStates(store),  # type: ignore[arg-type] # whatever makes one will do
+        settings=settings(
+            max_examples=10,
+            stateful_step_count=25,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
