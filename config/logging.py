@@ -10,10 +10,11 @@ import structlog
 from config.settings import Settings
 
 
-def configure_logging(settings: Settings, process: str) -> None:
+def configure_logging(settings: Settings, process: str, journal: structlog.types.Processor | None = None) -> None:
     """Sends structlog's and the standard library's records to standard error in one form.
 
-    `process` names the process in every line: api, worker, trainer, reaper, up.
+    `process` names the process in every line: api, worker, trainer, reaper, up. `journal` is shown every line of
+    structlog's that is logged.
     """
     as_json = settings.log_json if settings.log_json is not None else not sys.stderr.isatty()
     shared: list[structlog.types.Processor] = [
@@ -37,7 +38,12 @@ def configure_logging(settings: Settings, process: str) -> None:
     for chatty in ("httpx", "rq.worker", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            *([journal] if journal else []),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
