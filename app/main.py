@@ -6,16 +6,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from anyio import create_task_group
 from fastapi import FastAPI
 
+from app.archives.endpoints import router as archives
+from app.bodies import BodyLimit
 from app.datasets.endpoints import router as datasets
 from app.degrade.endpoints import router as degrade
+from app.documentation.endpoints import router as documentation
+from app.documentation.endpoints import swagger_ui
+from app.headers import SecurityHeaders
 from app.health.endpoints import router as health
 from app.jobs.endpoints import router as jobs
+from app.jobs.reading import JobReaders
+from app.jobs.watching import JobWatcher
 from app.models.endpoints import router as models
-from app.openapi import document_problems
+from app.openapi import extend_document
+from app.page.endpoints import router as page
 from app.problems import install_problem_handlers
 from app.sr.endpoints import router as sr
+from app.tokens.admission import Admission
 from config.settings import Settings
 from store.store import Store
 
@@ -32,13 +42,30 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.store = Store.open(settings)
-        yield
+        app.state.job_readers = JobReaders(app.state.store)
+        app.state.store.decoders.prepare()
+        app.state.watcher = JobWatcher(app.state.store)
+        async with create_task_group() as tasks:
+            tasks.start_soon(app.state.watcher.run)
+            yield
+            app.state.watcher.close()
         app.state.store.close()
 
-    app = FastAPI(title="Patina", version=version("patina"), description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Patina",
+        version=version("patina"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # ours are in app.documentation
+        redoc_url=None,
+    )
     app.state.settings = settings
-    for router in (datasets, degrade, sr, jobs, models, health):
+    for router in (datasets, degrade, sr, jobs, archives, models, health, documentation, page):
         app.include_router(router)
+    app.mount("/docs/files", swagger_ui)
+    app.add_middleware(Admission, settings=settings)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(BodyLimit, settings=settings)
     install_problem_handlers(app)
-    document_problems(app)
+    extend_document(app, settings)
     return app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from http import HTTPStatus
 from typing import Any
 
@@ -10,9 +12,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from app.headers import HEADERS
+from store.blobs import BlobDamagedError
 
 MEDIA_TYPE = "application/problem+json"
+DATABASE_AWAY_SECONDS = 2  # after which a client may ask again
 
 log = structlog.get_logger()
 
@@ -40,15 +48,19 @@ class ProblemDetails(BaseModel):
     detail: str = Field(description="What is wrong and what to do, for people.")
 
 
-class ProblemError(Exception):
-    """Ends a request with problem details."""
+class ProblemError(HTTPException):
+    """Ends a request with problem details. The framework lets its own kind of error, and no other, out of a body."""
 
-    def __init__(self, status: HTTPStatus, code: str, detail: str, **more: Any):
-        super().__init__(detail)
+    def __init__(
+        self, status: HTTPStatus, code: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+    ):
+        super().__init__(status, detail, headers)
         self.status = status
         self.code = code
-        self.detail = detail
         self.more = more
+
+    def answer(self) -> JSONResponse:
+        return problem_answer(self.status, self.code, self.detail, headers=self.headers, **self.more)
 
 
 def not_found(what: str, record_id: str) -> ProblemError:
@@ -65,7 +77,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ProblemError)
     async def ours(_: Request, error: ProblemError) -> JSONResponse:
-        return _answer(error.status, error.code, error.detail, **error.more)
+        return error.answer()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -73,26 +85,67 @@ def install_problem_handlers(app: FastAPI) -> None:
             {"at": ".".join(str(part) for part in found["loc"]), "message": found["msg"]} for found in error.errors()
         ]
         if any(found["type"] == "json_invalid" for found in error.errors()):
-            return _answer(HTTPStatus.BAD_REQUEST, "not_json", "The body is not valid JSON.", errors=errors)
+            return problem_answer(HTTPStatus.BAD_REQUEST, "not_json", "The body is not valid JSON.", errors=errors)
         detail = "; ".join(f"{found['at']}: {found['message']}" for found in errors)
-        return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=errors)
+        return problem_answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=errors)
 
     @app.exception_handler(HTTPException)
     async def frameworks(_: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         code = status.phrase.lower().replace(" ", "_")
-        return _answer(status, code, str(error.detail), headers=error.headers)
+        return problem_answer(status, code, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(OSError)
+    async def of_the_system(_: Request, error: OSError) -> JSONResponse:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        return problem_answer(
+            HTTPStatus.INSUFFICIENT_STORAGE, "disk_full", "The service's disk is full; nothing of this was kept."
+        )
+
+    @app.exception_handler(ClientDisconnect)
+    async def of_a_client_that_left(_: Request, error: ClientDisconnect) -> JSONResponse:
+        return problem_answer(HTTPStatus.BAD_REQUEST, "hung_up", "The request broke off.")  # read by nobody
+
+    @app.exception_handler(OperationalError)
+    async def of_the_database(_: Request, error: OperationalError) -> JSONResponse:
+        log.warning("database away", error=str(error.orig))
+        return problem_answer(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "database_away",
+            "The database is busy, full or not there; nothing of this was kept. Send it again in a while.",
+            headers={"Retry-After": str(DATABASE_AWAY_SECONDS)},
+        )
+
+    @app.exception_handler(BlobDamagedError)
+    async def of_the_blobs(_: Request, error: BlobDamagedError) -> JSONResponse:
+        log.error("blob damaged", error=str(error))
+        return problem_answer(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "blob_damaged",
+            "The file has changed on disk and is not handed out. `patina doctor` says how to mend it.",
+        )
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
-        return _answer(
+        return problem_answer(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "internal_error",
             "Something went wrong that is not your request's fault; the service's log says what.",
+            headers=HEADERS,  # the framework makes this answer outside of all middleware
         )
 
 
-def _answer(status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **more: Any) -> JSONResponse:
+def problem_answer(status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **more: Any) -> JSONResponse:
+    """A problem detail; `more` are members of its own."""
     body = {"type": f"urn:patina:problem:{code}", "title": status.phrase, "status": int(status), "code": code}
-    return JSONResponse({**body, "detail": detail, **more}, status, headers=headers, media_type=MEDIA_TYPE)
+    return _ProblemResponse({**body, "detail": detail, **more}, status, headers=headers)
+
+
+class _ProblemResponse(JSONResponse):
+    media_type = MEDIA_TYPE
+
+    def render(self, content: Any) -> bytes:
+        # What a request says may be repeated here, halves of characters too, which no encoding has.
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Protocol, TypeVar
 
-from fastapi import Query
-from pydantic import BaseModel, BeforeValidator, Field
+from fastapi import Path, Query
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 Item = TypeVar("Item")
 
@@ -40,7 +40,11 @@ def cursor_after(rows: Sequence[_Row], limit: int) -> str | None:
 
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items in one answer.")]
-Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the answer before.")]
+Id = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+"""Of a record. Whatever else a database would choke on never reaches it."""
+
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9A-Za-z_.-]{1,64}$", description="`next` of the answer before.")]
+Count = Annotated[int, Path(ge=0, lt=2**31)]
 
 
 class RejectedFile(BaseModel):

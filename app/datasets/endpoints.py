@@ -8,12 +8,14 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from app.datasets import service
-from app.datasets.schemas import DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
+from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
 from app.dependencies import SettingsOfApp, StoreOfApp
+from app.idempotency import IdempotencyKey, Once
 from app.jobs.responses import accept_headers
 from app.jobs.schemas import JobOut
 from app.problems import problem_responses
-from app.schemas import Cursor, Limit, Page
+from app.schemas import Cursor, Id, Limit, Page
+from app.tokens.ownership import OWN_DATASET
 from app.uploads.documentation import FILES_BODY
 from app.uploads.multipart import receive_form
 
@@ -22,8 +24,8 @@ NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 
 
 @router.post("", status_code=HTTPStatus.CREATED, summary="Make a dataset")
-def create_dataset(wanted: DatasetIn, store: StoreOfApp) -> DatasetOut:
-    return service.create(store, wanted)
+def create_dataset(wanted: DatasetIn, store: StoreOfApp, idempotency_key: IdempotencyKey = None) -> DatasetOut:
+    return service.create(store, wanted, Once.of(idempotency_key, "dataset", wanted.model_dump(mode="json")))
 
 
 @router.get("", summary="All datasets, the newest first")
@@ -32,8 +34,14 @@ def list_datasets(store: StoreOfApp, cursor: Cursor = None, limit: Limit = 100) 
 
 
 @router.get("/{dataset_id}", summary="A dataset, its images counted", responses=NOT_FOUND)
-def get_dataset(dataset_id: str, store: StoreOfApp) -> DatasetOut:
+def get_dataset(dataset_id: Id, store: StoreOfApp) -> DatasetOut:
     return service.get(store, dataset_id)
+
+
+@router.patch("/{dataset_id}", summary="Share a dataset, or no longer", responses=NOT_FOUND, dependencies=[OWN_DATASET])
+def change_dataset(dataset_id: Id, wanted: DatasetChange, store: StoreOfApp) -> DatasetOut:
+    """A shared dataset and its models can be seen and used with every token; only its owner's can change it."""
+    return service.change(store, dataset_id, wanted)
 
 
 @router.delete(
@@ -41,43 +49,66 @@ def get_dataset(dataset_id: str, store: StoreOfApp) -> DatasetOut:
     status_code=HTTPStatus.NO_CONTENT,
     summary="Delete a dataset with its images, models and jobs",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    dependencies=[OWN_DATASET],
 )
-def delete_dataset(dataset_id: str, store: StoreOfApp) -> None:
+def delete_dataset(dataset_id: Id, store: StoreOfApp) -> None:
     service.delete(store, dataset_id)
 
 
 @router.post(
     "/{dataset_id}/images",
     summary="Add images, or archives of images",
-    responses=problem_responses(
-        HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    ),
+    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     openapi_extra=FILES_BODY,
+    dependencies=[OWN_DATASET],
 )
 async def add_images(
-    dataset_id: str, role: Role, request: Request, store: StoreOfApp, settings: SettingsOfApp
+    dataset_id: Id, role: Role, request: Request, store: StoreOfApp, settings: SettingsOfApp
 ) -> UploadOut:
     """Streams the files to disk. Each one that is refused is named with a code; if all are, the answer is 422."""
     await to_thread.run_sync(service.require, store, dataset_id)
     with store.blobs.scratch() as folder:
-        form = await receive_form(request, folder, max_bytes=settings.max_upload_bytes)
+        form = await receive_form(request, folder, store.room, settings)
         return await to_thread.run_sync(service.add_images, store, settings, dataset_id, role, form.files, folder)
 
 
 @router.get("/{dataset_id}/images", summary="A dataset's images", responses=NOT_FOUND)
 def list_images(
-    dataset_id: str, store: StoreOfApp, role: Role | None = None, cursor: Cursor = None, limit: Limit = 100
+    dataset_id: Id, store: StoreOfApp, role: Role | None = None, cursor: Cursor = None, limit: Limit = 100
 ) -> Page[ImageOut]:
     return service.images(store, dataset_id, role, cursor, limit)
+
+
+@router.get(
+    "/{dataset_id}/images/{image_id}/thumbnail",
+    summary="An image, made small",
+    response_class=Response,
+    responses=NOT_FOUND,
+)
+def get_thumbnail(dataset_id: Id, image_id: Id, store: StoreOfApp) -> Response:
+    """A WebP of at most 256 pixels a side. It never changes, so it may be kept for good."""
+    thumbnail = service.thumbnail(store, dataset_id, image_id)
+    return Response(
+        thumbnail, media_type="image/webp", headers={"Cache-Control": "private, max-age=31536000, immutable"}
+    )
 
 
 @router.post(
     "/{dataset_id}/train",
     status_code=HTTPStatus.ACCEPTED,
     summary="Learn the degradation and, jointly, the EDSR",
-    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.BAD_REQUEST),
+    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
+    dependencies=[OWN_DATASET],
 )
-def train(dataset_id: str, wanted: TrainIn, response: Response, store: StoreOfApp) -> JobOut:
-    job = service.train(store, dataset_id, wanted)
+def train(
+    dataset_id: Id,
+    wanted: TrainIn,
+    response: Response,
+    store: StoreOfApp,
+    settings: SettingsOfApp,
+    idempotency_key: IdempotencyKey = None,
+) -> JobOut:
+    once = Once.of(idempotency_key, "train", dataset_id, wanted.model_dump(mode="json"))
+    job = service.train(store, settings, dataset_id, wanted, once)
     response.headers.update(accept_headers(job))
     return job

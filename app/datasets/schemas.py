@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from app.jobs.schemas import JobOut
 from app.schemas import RejectedFile, Timestamp
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 
 
 class Role(StrEnum):
@@ -38,6 +40,12 @@ class DatasetIn(BaseModel):
     scale: Literal[2, 3, 4] = Field(description="How many times smaller the low-resolution photos are.")
 
 
+class DatasetChange(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"shared": True}})
+
+    shared: bool = Field(description="Whether it can be seen and used with every token.")
+
+
 class DatasetOut(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
@@ -45,6 +53,7 @@ class DatasetOut(BaseModel):
                 "id": "01jd3v9k5m8q2x7c4n6b1z0w5e",
                 "name": "photos of an old phone",
                 "scale": 4,
+                "shared": False,
                 "images": {"lr": 120, "hr": 29},
                 "models": ["01jd3vqz0r6f8h2k4m6p8s0v2x"],
                 "last_job": None,
@@ -56,6 +65,7 @@ class DatasetOut(BaseModel):
     id: str
     name: str
     scale: int
+    shared: bool = Field(description="Whether it can be seen and used with every token.")
     images: dict[Role, int] = Field(description="Number of real low-resolution and of clean images.")
     models: list[str] = Field(description="Ids of the models trained on it, the newest first.")
     last_job: JobOut | None

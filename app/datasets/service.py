@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
+from threading import Semaphore
 
-from app.datasets.schemas import DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
+from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
+from app.idempotency import Once
 from app.jobs.schemas import JobOut
-from app.jobs.service import job_out, submit
+from app.jobs.service import job_out, require_place, submit
 from app.problems import ProblemError, not_found
 from app.schemas import PATCH, Page, cursor_after
+from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
-from app.uploads.multipart import ReceivedFile
 from config.settings import Settings
 from store.datasets import DatasetRepository
+from store.image_files import ImageRefusedError, write_thumbnail
 from store.jobs import JobRepository
 from store.store import Store
-from store.tables import Dataset, Image
+from store.tables import Dataset, Image, Job
 from store.trained import ModelRepository
 
+# Each may decode an image of 24 megapixels, in 72 MB.
+_thumbnails_at_once = Semaphore(2)
 
-def create(store: Store, wanted: DatasetIn) -> DatasetOut:
+
+def create(store: Store, wanted: DatasetIn, once: Once) -> DatasetOut:
     with store.database.write() as session:
         datasets = DatasetRepository(session)
-        return _out(datasets, ModelRepository(session), [datasets.create(wanted.name, wanted.scale)])[0]
+        dataset, _ = once.make(session, Dataset, lambda: datasets.create(wanted.name, wanted.scale))
+        return _out(datasets, ModelRepository(session), [dataset])[0]
 
 
 def get(store: Store, dataset_id: str) -> DatasetOut:
@@ -39,6 +46,15 @@ def page(store: Store, cursor: str | None, limit: int) -> Page[DatasetOut]:
         rows = datasets.page(before=cursor, limit=limit)
         items = _out(datasets, ModelRepository(session), rows)
     return Page(items=items, next=cursor_after(rows, limit))
+
+
+def change(store: Store, dataset_id: str, wanted: DatasetChange) -> DatasetOut:
+    with store.database.write() as session:
+        datasets = DatasetRepository(session)
+        _found(datasets, dataset_id)
+        datasets.share(dataset_id, wanted.shared)
+        session.expire_all()
+        return _out(datasets, ModelRepository(session), [_found(datasets, dataset_id)])[0]
 
 
 def delete(store: Store, dataset_id: str) -> None:
@@ -66,7 +82,7 @@ def add_images(
 ) -> UploadOut:
     with store.database.read() as session:
         scale = _found(DatasetRepository(session), dataset_id).scale
-    taken, rejected = take_images(files, folder, store.blobs, settings, _minimum_side(role, scale))
+    taken, rejected = take_images(files, folder, store, settings, _minimum_side(role, scale))
     with store.database.write() as session:
         datasets = DatasetRepository(session)
         _found(datasets, dataset_id)
@@ -82,29 +98,54 @@ def images(store: Store, dataset_id: str, role: Role | None, cursor: str | None,
     return Page(items=[_image_out(row) for row in rows], next=cursor_after(rows, limit))
 
 
-def train(store: Store, dataset_id: str, wanted: TrainIn) -> JobOut:
+def thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
+    """Raises `ProblemError` where there is no such image, or none can be made of it."""
+    with store.database.read() as session:
+        image = DatasetRepository(session).image(dataset_id, image_id)
+    if image is None:
+        raise not_found("image", image_id)
+    try:
+        with _thumbnails_at_once:
+            return write_thumbnail(store.blobs.path(image.sha256))
+    except (ImageRefusedError, FileNotFoundError) as error:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "no_thumbnail", f"{error}") from error
+
+
+def train(store: Store, settings: Settings, dataset_id: str, wanted: TrainIn, once: Once) -> JobOut:
     with store.database.write() as session:
-        datasets = DatasetRepository(session)
-        dataset = _found(datasets, dataset_id)
-        counts = datasets.image_counts([dataset_id])
-        for role, what in ((Role.lr, "real low-resolution"), (Role.hr, "clean high-resolution")):
-            if not counts.get((dataset_id, role)):
-                raise ProblemError(
-                    HTTPStatus.CONFLICT,
-                    f"no_{role}_images",
-                    f"The dataset has no {what} images. Add some: POST /datasets/{dataset_id}/images?role={role}.",
-                )
-        job = JobRepository(session).create(
-            "train",
-            dataset_id=dataset_id,
-            model_id=None,
-            parameters=wanted.model_dump(mode="json") | {"scale": dataset.scale},
-            unit="steps",
-            total=wanted.max_steps or 0,
-        )
+        dataset = _found(DatasetRepository(session), dataset_id)
+
+        def make() -> Job:
+            _require_images(dataset)
+            require_place(session, settings)
+            return JobRepository(session).create(
+                "train",
+                dataset_id=dataset_id,
+                model_id=None,
+                parameters=wanted.model_dump(mode="json") | {"scale": dataset.scale},
+                unit="steps",
+                total=wanted.max_steps or 0,
+                keep_seconds=settings.result_seconds,
+            )
+
+        job, is_new = once.make(session, Job, make)
         answer = job_out(job)
-    submit(store, answer)
+    if is_new:
+        submit(store, answer)
     return answer
+
+
+def _require_images(dataset: Dataset) -> None:
+    for role, what, images in (
+        (Role.lr, "real low-resolution", dataset.lr_images),
+        (Role.hr, "clean high-resolution", dataset.hr_images),
+    ):
+        if not images:
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                f"no_{role}_images",
+                f"The dataset has no {what} images. Add some: POST /datasets/{dataset.id}/images?role={role}.",
+            )
 
 
 def _minimum_side(role: Role, scale: int) -> MinimumSide:
@@ -123,13 +164,14 @@ def _found(datasets: DatasetRepository, dataset_id: str) -> Dataset:
 
 def _out(datasets: DatasetRepository, models: ModelRepository, rows: Sequence[Dataset]) -> list[DatasetOut]:
     ids = [row.id for row in rows]
-    counts, trained, jobs = datasets.image_counts(ids), models.ids_of(ids), datasets.last_jobs(ids)
+    trained, jobs = models.ids_of(ids), datasets.last_jobs(ids)
     return [
         DatasetOut(
             id=row.id,
             name=row.name,
             scale=row.scale,
-            images={role: counts.get((row.id, role), 0) for role in Role},
+            shared=row.shared,
+            images={Role.lr: row.lr_images, Role.hr: row.hr_images},
             models=trained[row.id],
             last_job=job_out(jobs[row.id]) if row.id in jobs else None,
             created=row.created,

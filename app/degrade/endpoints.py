@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from http import HTTPStatus
-from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
-from app.datasets.service import require
 from app.degrade import service
 from app.degrade.schemas import DEGRADE_BODY, DegradeIn
-from app.dependencies import SettingsOfApp, StoreOfApp
-from app.jobs.responses import REFUSALS, answer_accepted
+from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp
+from app.idempotency import IdempotencyKey, Once, content
+from app.jobs.responses import ANSWERS, Prefer, answer_accepted
 from app.jobs.schemas import JobOut
+from app.schemas import Id
 from app.uploads.fields import read_fields
 from app.uploads.multipart import receive_form
 
@@ -25,23 +24,24 @@ router = APIRouter(prefix="/datasets", tags=["degrade"])
     "/{dataset_id}/degrade",
     status_code=HTTPStatus.ACCEPTED,
     summary="Make low-resolution / kernel / noise triplets from clean images",
-    responses=REFUSALS,
+    responses=ANSWERS,
     openapi_extra=DEGRADE_BODY,
 )
 async def degrade(
-    dataset_id: str,
+    dataset_id: Id,
     request: Request,
     response: Response,
     store: StoreOfApp,
+    jobs: JobsOfApp,
     settings: SettingsOfApp,
-    prefer: Annotated[str | None, Header()] = None,
+    prefer: Prefer = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
-    await to_thread.run_sync(require, store, dataset_id)
+    await to_thread.run_sync(service.require, store, settings, dataset_id)
     with store.blobs.scratch() as folder:
-        form = await receive_form(request, folder, max_bytes=settings.max_upload_bytes)
+        form = await receive_form(request, folder, store.room, settings)
         wanted = read_fields(DegradeIn, form.fields)
-        job = await to_thread.run_sync(
-            partial(service.degrade, store, settings, dataset_id, wanted, form.files, folder)
-        )
-    return await answer_accepted(job, prefer, store, response)
+        once = Once.of(idempotency_key, "degrade", dataset_id, wanted.model_dump(mode="json"), content(form.files))
+        job = await to_thread.run_sync(service.degrade, store, settings, dataset_id, wanted, form.files, folder, once)
+    return await answer_accepted(job, prefer, jobs, response)

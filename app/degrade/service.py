@@ -8,17 +8,29 @@ from pathlib import Path
 
 from app.datasets.schemas import Role
 from app.degrade.schemas import DegradeIn
+from app.degrade.sub_images import cut
+from app.idempotency import Once
 from app.jobs.items import with_stems
 from app.jobs.schemas import JobOut
-from app.jobs.service import job_out, submit
+from app.jobs.service import job_out, require_place, submit
 from app.models.service import found_model, model_of_dataset
 from app.problems import ProblemError, not_found
+from app.schemas import RejectedFile
+from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
-from app.uploads.multipart import ReceivedFile
 from config.settings import Settings
-from store.datasets import DatasetRepository
-from store.jobs import JobRepository, NewItem
+from store.datasets import DatasetRepository, NewImage
+from store.jobs import JobRepository
 from store.store import Store
+from store.tables import Image, Job
+
+
+def require(store: Store, settings: Settings, dataset_id: str) -> None:
+    """Raises `ProblemError` where a request need not be received: there is no such dataset, or no place for a job."""
+    with store.database.read() as session:
+        if DatasetRepository(session).get(dataset_id) is None:
+            raise not_found("dataset", dataset_id)
+        require_place(session, settings)
 
 
 def degrade(
@@ -28,7 +40,11 @@ def degrade(
     wanted: DegradeIn,
     files: Sequence[ReceivedFile],
     folder: Path,
+    once: Once,
 ) -> JobOut:
+    with store.database.read() as session:
+        if before := once.made_before(session, Job):
+            return job_out(before)
     if wanted.samples > settings.max_samples:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -42,30 +58,48 @@ def degrade(
         )
     with store.database.read() as session:
         model = model_of_dataset(session, dataset_id, wanted.model)
-    if wanted.source is not None:
-        items = _items_of_source(store, wanted.source)
-    else:
-        minimum = MinimumSide(model.scale, f"one low-resolution pixel at scale {model.scale}")
-        taken, rejected = take_images(files, folder, store.blobs, settings, minimum)
-        items = with_stems(taken, rejected)
-    with store.database.write() as session:
-        found_model(session, model.id)  # it may have been deleted while the files came in
-        jobs = JobRepository(session)
-        job = jobs.create(
-            "degrade",
-            dataset_id=dataset_id,
-            model_id=model.id,
-            parameters=wanted.model_dump(mode="json", include={"samples", "seed", "format", "source"}),
-            unit="samples",
-            total=len(items) * wanted.samples,
+    if wanted.crop and wanted.crop % model.scale:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "crop_does_not_fit",
+            f"A square's side is a multiple of the scale, {model.scale}; {wanted.crop} is not.",
         )
-        jobs.add_items(job.id, items)
+    if wanted.source is not None:
+        images: Sequence[NewImage] | Sequence[Image] = _images_of_source(store, wanted.source)
+        rejected: list[RejectedFile] = []
+    else:
+        images, rejected = take_images(files, folder, store, settings, _minimum_side(wanted, model.scale))
+    items = with_stems(images, rejected)
+    if wanted.crop:
+        sizes = {image.sha256: (image.height, image.width) for image in images}
+        items = cut(items, sizes, wanted.crop, wanted.crop_step or wanted.crop)
+    with store.database.write() as session:
+
+        def make() -> Job:
+            found_model(session, model.id)  # it may have been deleted while the files came in
+            if wanted.source is not None and not DatasetRepository(session).hold(wanted.source):
+                raise not_found("dataset", wanted.source)  # and its images' blobs with it
+            jobs = JobRepository(session)
+            job = jobs.create(
+                "degrade",
+                dataset_id=dataset_id,
+                model_id=model.id,
+                parameters=wanted.model_dump(mode="json", exclude={"model"}, exclude_none=True),
+                unit="samples",
+                total=len(items) * wanted.samples,
+                keep_seconds=settings.result_seconds,
+            )
+            jobs.add_items(job.id, items)
+            return job
+
+        job, is_new = once.make(session, Job, make)
         answer = job_out(job)
-    submit(store, answer)
+    if is_new:
+        submit(store, answer)
     return answer
 
 
-def _items_of_source(store: Store, source_id: str) -> list[tuple[str, NewItem]]:
+def _images_of_source(store: Store, source_id: str) -> Sequence[Image]:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
         if datasets.get(source_id) is None:
@@ -77,4 +111,10 @@ def _items_of_source(store: Store, source_id: str) -> list[tuple[str, NewItem]]:
             "no_hr_images",
             f"The source dataset has no clean images. Add some: POST /datasets/{source_id}/images?role=hr.",
         )
-    return with_stems(images, [])
+    return images
+
+
+def _minimum_side(wanted: DegradeIn, scale: int) -> MinimumSide:
+    if wanted.crop:
+        return MinimumSide(wanted.crop, f"a square of {wanted.crop}×{wanted.crop}")
+    return MinimumSide(scale, f"one low-resolution pixel at scale {scale}")

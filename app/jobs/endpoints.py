@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
-from anyio import to_thread
-from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.sse import EventSourceResponse
 
-from app.dependencies import StoreOfApp
+from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp, WatcherOfApp
 from app.jobs import service
-from app.jobs.archive import MEDIA_TYPES, archive
-from app.jobs.manifest import SUFFIX
+from app.jobs.events import END, all_changes, events_of
 from app.jobs.responses import LONGEST_WAIT_SECONDS, accept_headers
-from app.jobs.schemas import ArchiveFormat, JobOut, Kind, ResultOut, Status
+from app.jobs.schemas import EventOut, JobOut, Kind, ResultOut, Status
 from app.jobs.waiting import until_changed
 from app.problems import problem_responses
-from app.schemas import Cursor, Limit, Page
+from app.schemas import Count, Cursor, Id, Limit, Page
+from app.tokens.ownership import OWN_JOB
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
-FILE_TYPES = {"png": "image/png", "npy": "application/octet-stream"}
+NOT_FOUND_OR_GONE = problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}}}
+}
+# Proxies must not hold events back.
+EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+FILE_TYPES = {
+    "json": "application/json",
+    "png": "image/png",
+    "webp": "image/webp",
+    "npy": "application/octet-stream",
+}
 
 
 @router.get("", summary="All jobs, the newest first")
@@ -31,43 +42,123 @@ def list_jobs(
     limit: Limit = 100,
     status: Status | None = None,
     kind: Kind | None = None,
-    dataset: str | None = None,
+    dataset: Id | None = None,
 ) -> Page[JobOut]:
     return service.page(store, cursor, limit, status, kind, dataset)
 
 
+@router.get("/events", summary="Changes of all jobs, as server-sent events", response_class=Response, responses=STREAM)
+async def follow_jobs(store: StoreOfApp, watcher: WatcherOfApp) -> EventSourceResponse:
+    """An event `job`, with the job, for each one that changes from now on."""
+    return EventSourceResponse(all_changes(store, watcher), headers=EVENT_HEADERS)
+
+
 @router.get("/{job_id}", summary="A job's status and progress", responses=NOT_FOUND)
 async def get_job(
-    job_id: str,
-    store: StoreOfApp,
+    job_id: Id,
+    jobs: JobsOfApp,
     wait: Annotated[
         float, Query(ge=0, description=f"Hold the answer until the job changes, at most {LONGEST_WAIT_SECONDS} s.")
     ] = 0,
 ) -> JobOut:
-    job = await to_thread.run_sync(service.get, store, job_id)
-    return await until_changed(store, job, min(wait, LONGEST_WAIT_SECONDS)) if wait else job
+    job = await jobs.get(job_id)
+    return await until_changed(jobs, job, min(wait, LONGEST_WAIT_SECONDS)) if wait else job
 
 
-@router.post("/{job_id}/cancel", summary="Stop a job", responses=NOT_FOUND)
-def cancel_job(job_id: str, store: StoreOfApp) -> JobOut:
+@router.get(
+    "/{job_id}/events",
+    summary="A job's progress, log and metrics, as server-sent events",
+    response_class=Response,
+    responses=NOT_FOUND | STREAM | {int(HTTPStatus.NO_CONTENT): {"description": "Nothing more will come."}},
+)
+async def follow_job(
+    job_id: Id,
+    jobs: JobsOfApp,
+    store: StoreOfApp,
+    watcher: WatcherOfApp,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """All that has happened, and then what happens, until the job has ended.
+
+    `job` is the job whenever it has changed; `log`, `metrics` and `preview` are as in `GET /jobs/{id}/history`, and
+    numbered, so that they go on after `Last-Event-ID`; `end` comes last. Who comes back after it is answered 204, which
+    tells browsers to stay away.
+    """
+    job = await jobs.get(job_id)
+    number, _, ended = (last_event_id or "0").partition("-")
+    if ended == END and job.status.is_final:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    after = int(number) if number.isdecimal() else 0
+    return EventSourceResponse(events_of(store, watcher, job_id, after), headers=EVENT_HEADERS)
+
+
+@router.get("/{job_id}/history", summary="What has happened in a job", responses=NOT_FOUND)
+def list_events(job_id: Id, store: StoreOfApp, cursor: Cursor = None, limit: Limit = 1000) -> Page[EventOut]:
+    """Its log lines, the metrics of its training, and when its preview was renewed."""
+    return service.history(store, job_id, cursor, limit)
+
+
+@router.get(
+    "/{job_id}/preview/{name}",
+    summary="What a training makes by now",
+    response_class=FileResponse,
+    responses=NOT_FOUND,
+)
+def get_preview(job_id: Id, name: str, store: StoreOfApp) -> FileResponse:
+    """`gallery.json`: kernels, noise and alarms; `patches.png`: made patches among real ones."""
+    path = store.blobs.path(service.preview_file(store, job_id, name))
+    return FileResponse(path, media_type=FILE_TYPES[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
+
+
+@router.post("/{job_id}/cancel", summary="Stop a job", responses=NOT_FOUND, dependencies=[OWN_JOB])
+def cancel_job(job_id: Id, store: StoreOfApp) -> JobOut:
     """A running job stops within seconds; what it has finished stays. A job that has ended stays as it is."""
     return service.cancel(store, job_id)
+
+
+@router.post(
+    "/{job_id}/finish",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="End a training now and keep what it has learned",
+    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    dependencies=[OWN_JOB],
+)
+def finish_job(job_id: Id, store: StoreOfApp) -> JobOut:
+    """Its model comes within a minute. `POST /jobs/{id}/continue` trains on from there."""
+    return service.finish(store, job_id)
+
+
+@router.post(
+    "/{job_id}/continue",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Train on where a training was ended early",
+    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    dependencies=[OWN_JOB],
+)
+def continue_job(job_id: Id, store: StoreOfApp, settings: SettingsOfApp, response: Response) -> JobOut:
+    """A new job, which makes a model of its own; the first one's stays."""
+    job = service.go_on(store, settings, job_id)
+    response.headers.update(accept_headers(job))
+    return job
 
 
 @router.post(
     "/{job_id}/retry",
     status_code=HTTPStatus.ACCEPTED,
     summary="Take up a failed or canceled job where it stopped",
-    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    responses=problem_responses(
+        HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.TOO_MANY_REQUESTS
+    ),
+    dependencies=[OWN_JOB],
 )
-def retry_job(job_id: str, store: StoreOfApp, response: Response) -> JobOut:
-    job = service.retry(store, job_id)
+def retry_job(job_id: Id, store: StoreOfApp, settings: SettingsOfApp, response: Response) -> JobOut:
+    job = service.retry(store, settings, job_id)
     response.headers.update(accept_headers(job))
     return job
 
 
-@router.get("/{job_id}/results", summary="A job's finished samples", responses=NOT_FOUND)
-def list_results(job_id: str, store: StoreOfApp, cursor: Cursor = None, limit: Limit = 100) -> Page[ResultOut]:
+@router.get("/{job_id}/results", summary="A job's finished samples", responses=NOT_FOUND_OR_GONE)
+def list_results(job_id: Id, store: StoreOfApp, cursor: Cursor = None, limit: Limit = 100) -> Page[ResultOut]:
     return service.results(store, job_id, cursor, limit)
 
 
@@ -75,33 +166,16 @@ def list_results(job_id: str, store: StoreOfApp, cursor: Cursor = None, limit: L
     "/{job_id}/results/{position}/{sample}/{what}",
     summary="One file of a sample",
     response_class=StreamingResponse,
-    responses=NOT_FOUND,
+    responses=NOT_FOUND_OR_GONE,
 )
-def get_result_file(job_id: str, position: int, sample: int, what: str, store: StoreOfApp) -> StreamingResponse:
-    sha256 = service.result_file(store, job_id, position, sample, what)
-    name = f"{job_id}_{position}_{sample}_{what}.{SUFFIX[what]}"
+def get_result_file(job_id: Id, position: Count, sample: Count, what: str, store: StoreOfApp) -> StreamingResponse:
+    sha256, suffix = service.result_file(store, job_id, position, sample, what)
+    name = f"{job_id}_{position}_{sample}_{what}.{suffix}"
     return StreamingResponse(
         store.blobs.chunks(sha256),
-        media_type=FILE_TYPES[SUFFIX[what]],
+        media_type=FILE_TYPES[suffix],
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
             "Content-Length": str(store.blobs.size(sha256)),
         },
-    )
-
-
-@router.get(
-    "/{job_id}/archive",
-    summary="All results in one archive",
-    response_class=StreamingResponse,
-    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-)
-def get_archive(job_id: str, store: StoreOfApp, format: ArchiveFormat | None = None) -> StreamingResponse:
-    """Streams: it begins at once and is never held whole. `manifest.jsonl` comes last."""
-    manifest, wanted = service.manifest(store, job_id)
-    form = format or ArchiveFormat(wanted)
-    return StreamingResponse(
-        archive(manifest, store.blobs, form),
-        media_type=MEDIA_TYPES[form],
-        headers={"Content-Disposition": f'attachment; filename="{job_id}.{form}"'},
     )

@@ -23,7 +23,8 @@ class NamedImage(Protocol):
 def with_stems(images: Sequence[NamedImage], rejected: Sequence[RejectedFile]) -> list[tuple[str, NewItem]]:
     """(stem, item) for every different image, then for every refused file, which will be a failed item.
 
-    A stem is the file's own name made safe for every file system, with a number where two would be the same.
+    A stem is the file's own name made safe for every file system, with a number where two would be the same. It has
+    no dots, for trainers take what comes before the first one for the name.
     """
     items = {image.sha256: NewItem(image.name, image.sha256) for image in reversed(images)}
     in_order = [items.pop(image.sha256) for image in images if image.sha256 in items]
@@ -33,7 +34,7 @@ def with_stems(images: Sequence[NamedImage], rejected: Sequence[RejectedFile]) -
 
 
 def _stem(name: str, taken: set[str]) -> str:
-    base = re.sub(r"[^\w.-]", "_", PurePosixPath(name.replace("\\", "/")).stem)[:LONGEST_STEM].strip(".") or "image"
+    base = re.sub(r"[^\w-]", "_", PurePosixPath(name.replace("\\", "/")).stem)[:LONGEST_STEM] or "image"
     stem, number = base, 1
     while stem.lower() in taken:  # file systems that ignore case must hold both
         number += 1

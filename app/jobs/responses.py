@@ -3,49 +3,59 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Annotated
 
-from anyio import to_thread
-from fastapi import Response
+from fastapi import Header, Response
 
-from app.jobs import service
+from app.jobs.reading import JobReader
 from app.jobs.schemas import JobOut
 from app.jobs.waiting import until_finished
 from app.problems import problem_responses
-from store.store import Store
 
 RETRY_AFTER_SECONDS = 1
 LONGEST_WAIT_SECONDS = 60
-# What a call that takes files and makes a job of them may answer instead.
-REFUSALS = problem_responses(
-    HTTPStatus.BAD_REQUEST,
+# What a call that takes files and makes a job of them may answer instead of 202.
+ANSWERS = problem_responses(
     HTTPStatus.NOT_FOUND,
     HTTPStatus.CONFLICT,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
-)
+    HTTPStatus.TOO_MANY_REQUESTS,
+) | {int(HTTPStatus.OK): {"model": JobOut, "description": "With `Prefer: wait=N`: the job has ended in that time."}}
+
+Prefer = Annotated[
+    str | None,
+    Header(
+        description=f"`wait=N` (RFC 7240) holds the answer until the job has ended, at most N and at most "
+        f"{LONGEST_WAIT_SECONDS} seconds: then it is 200, else 202. `Preference-Applied` says that it was heeded.",
+        examples=["wait=10"],
+    ),
+]
 
 
 def accept_headers(job: JobOut) -> dict[str, str]:
     return {"Location": job.links["self"], "Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
-async def answer_accepted(job: JobOut, prefer: str | None, store: Store, response: Response) -> JobOut:
-    """202 with the job as it is; with `Prefer: wait=N` (RFC 7240) 200 if it is done within N seconds."""
+async def answer_accepted(job: JobOut, prefer: str | None, jobs: JobReader, response: Response) -> JobOut:
+    """202 with the job as it is; with `Prefer: wait=N` 200 if it has ended within N seconds."""
     response.headers.update(accept_headers(job))
-    if seconds := preferred_wait(prefer):
-        job = await until_finished(store, job, min(seconds, LONGEST_WAIT_SECONDS))
-        response.headers["Preference-Applied"] = f"wait={seconds:g}"
-        if job.status.is_final:
-            response.status_code = HTTPStatus.OK
-            return await to_thread.run_sync(service.get, store, job.id)
+    seconds = preferred_wait(prefer)
+    if seconds is None:
+        return job
+    response.headers["Preference-Applied"] = f"wait={seconds}"
+    job = await until_finished(jobs, job, seconds)
+    if job.status.is_final:
+        response.status_code = HTTPStatus.OK
+        del response.headers["Retry-After"]
     return job
 
 
-def preferred_wait(prefer: str | None) -> float | None:
-    """The N of a `Prefer: wait=N` header; None where there is none that can be read."""
+def preferred_wait(prefer: str | None) -> int | None:
+    """The N of a `Prefer: wait=N` header, no longer than we wait; None where there is none that can be read."""
     for preference in (prefer or "").split(","):
-        name, _, value = preference.partition("=")
-        if name.strip().lower() == "wait" and value.strip().isdigit():
-            return float(value)
+        name, _, value = preference.partition(";")[0].partition("=")
+        value = value.strip().strip('"')
+        if name.strip().lower() == "wait" and value.isascii() and value.isdigit():
+            return int(min(float(value), LONGEST_WAIT_SECONDS))
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,11 +26,6 @@ class Status(StrEnum):
     @property
     def is_final(self) -> bool:
         return self not in (Status.queued, Status.running)
-
-
-class ArchiveFormat(StrEnum):
-    zip = "zip"
-    tar = "tar"
 
 
 class ProgressOut(BaseModel):
@@ -62,10 +57,14 @@ class JobOut(BaseModel):
                 "created": "2026-01-31T12:00:00Z",
                 "started": "2026-01-31T12:00:01Z",
                 "finished": None,
+                "expires": None,
                 "error": None,
+                "ended_early": False,
                 "counts": {"ok": 119, "failed": 1},
                 "links": {
                     "self": "/jobs/01jd3vb7c8d9e0f1g2h3j4k5m6",
+                    "events": "/jobs/01jd3vb7c8d9e0f1g2h3j4k5m6/events",
+                    "history": "/jobs/01jd3vb7c8d9e0f1g2h3j4k5m6/history",
                     "results": "/jobs/01jd3vb7c8d9e0f1g2h3j4k5m6/results",
                     "archive": "/jobs/01jd3vb7c8d9e0f1g2h3j4k5m6/archive",
                 },
@@ -85,9 +84,27 @@ class JobOut(BaseModel):
     created: Timestamp
     started: Timestamp | None
     finished: Timestamp | None
+    expires: Timestamp | None = Field(
+        description="When what it made, and was sent, is deleted, or was; null while it is at work, and if never."
+    )
     error: JobError | None
-    counts: dict[str, int] = Field(description="Finished samples that are `ok`, and those that `failed`.")
+    ended_early: bool = Field(description="Of a training: it was told to end before its time, and can be continued.")
+    counts: dict[str, int] = Field(
+        description="Finished samples that are `ok`, those that `failed`, and those that were `skipped` as too flat."
+    )
     links: dict[str, str]
+
+
+class EventOut(BaseModel):
+    """Something that happened in a job."""
+
+    number: int = Field(description="From 1, without gaps.")
+    kind: Literal["log", "metrics", "preview"]
+    time: Timestamp
+    data: dict[str, Any] = Field(
+        description="Of a log line its `level`, `message` and whatever it tells beside; of metrics the `step` and its "
+        "figures; of a preview the `step` at which it was renewed."
+    )
 
 
 class ResultOut(BaseModel):
@@ -96,7 +113,7 @@ class ResultOut(BaseModel):
     source: str
     source_sha256: str | None
     sample: int
-    status: str = Field(description="ok or failed")
+    status: str = Field(description="ok, failed or skipped")
     code: str | None = None
     message: str | None = None
     links: dict[str, str] = Field(description="For a sample that is ok: its files, such as lr, kernel, noise or sr.")

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import structlog
 from redis import RedisError
+from sqlalchemy.orm import Session
 
-from app.jobs.manifest import Manifest
-from app.jobs.schemas import JobError, JobOut, Kind, ProgressOut, ResultOut, Status
+from app.archives.contents import suffix
+from app.jobs.schemas import EventOut, JobError, JobOut, Kind, ProgressOut, ResultOut, Status
 from app.problems import ProblemError, not_found
 from app.schemas import Page, cursor_after
+from config.settings import Settings
+from store.events import EventRepository
 from store.jobs import JobRepository
 from store.store import Store
-from store.tables import Job, Sample
-from store.trained import ModelRepository
+from store.tables import Event, Job, Sample
+from store.trained import CheckpointRepository, PreviewRepository
+
+QUEUE_FULL_SECONDS = 30  # after which a client may ask again
 
 log = structlog.get_logger()
+
+
+def require_place(session: Session, settings: Settings) -> None:
+    """Raises `ProblemError` where no further job may wait."""
+    if JobRepository(session).are_queued(settings.max_queued_jobs):
+        raise ProblemError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "queue_full",
+            f"{settings.max_queued_jobs:,} jobs wait already. Send this again when some are done, cancel some, or "
+            "raise PATINA_MAX_QUEUED_JOBS.",
+            headers={"Retry-After": str(QUEUE_FULL_SECONDS)},
+        )
 
 
 def submit(store: Store, job: JobOut) -> None:
@@ -28,9 +46,10 @@ def submit(store: Store, job: JobOut) -> None:
         log.warning("queue unreachable, the reaper will enqueue the job", job=job.id, error=str(error))
 
 
-def get(store: Store, job_id: str) -> JobOut:
+def get_all(store: Store, job_ids: Sequence[str]) -> dict[str, JobOut]:
+    """Those of the jobs that there are, by their ids."""
     with store.database.read() as session:
-        return job_out(_found(JobRepository(session), job_id))
+        return {job.id: job_out(job) for job in JobRepository(session).those(job_ids)}
 
 
 def page(
@@ -45,16 +64,18 @@ def cancel(store: Store, job_id: str) -> JobOut:
     """A job that has ended already is answered as it is."""
     with store.database.write() as session:
         jobs = JobRepository(session)
-        _found(jobs, job_id)
+        found_job(jobs, job_id)
         jobs.request_cancel(job_id)
+        log.info("cancel requested", job=job_id)
         session.expire_all()
-        return job_out(_found(jobs, job_id))
+        return job_out(found_job(jobs, job_id))
 
 
-def retry(store: Store, job_id: str) -> JobOut:
+def retry(store: Store, settings: Settings, job_id: str) -> JobOut:
     with store.database.write() as session:
         jobs = JobRepository(session)
-        _found(jobs, job_id)
+        require_kept(found_job(jobs, job_id))
+        require_place(session, settings)
         if not jobs.retry(job_id):
             raise ProblemError(
                 HTTPStatus.CONFLICT,
@@ -62,16 +83,90 @@ def retry(store: Store, job_id: str) -> JobOut:
                 "Only a failed or canceled job can be retried; this one is queued, running or has succeeded.",
             )
         session.expire_all()
-        job = job_out(_found(jobs, job_id))
+        job = job_out(found_job(jobs, job_id))
+    log.info("job retried", job=job_id)
     submit(store, job)
     return job
+
+
+def finish(store: Store, job_id: str) -> JobOut:
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        found_job(jobs, job_id)
+        if not jobs.request_finish(job_id):
+            raise ProblemError(
+                HTTPStatus.CONFLICT, "no_training_runs", "Only a training that is running can be ended with its model."
+            )
+        session.expire_all()
+        return job_out(found_job(jobs, job_id))
+
+
+def go_on(store: Store, settings: Settings, job_id: str) -> JobOut:
+    """Raises `ProblemError` unless the job is a training that was ended early and has its model."""
+    with store.database.write() as session:
+        jobs, checkpoints = JobRepository(session), CheckpointRepository(session)
+        ended = found_job(jobs, job_id)
+        checkpoint = checkpoints.get(job_id)
+        if not (ended.status == Status.succeeded and ended.finish_requested and checkpoint):
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                "not_ended_early",
+                "Only a training that was ended early, and has its model, can be continued. A failed or canceled one "
+                f"is taken up with POST /jobs/{job_id}/retry.",
+            )
+        require_place(session, settings)
+        job = jobs.create(
+            "train",
+            dataset_id=ended.dataset_id,
+            model_id=None,
+            parameters=ended.parameters,
+            unit=ended.unit,
+            total=ended.parameters.get("max_steps") or 0,
+            keep_seconds=settings.result_seconds,
+        )
+        checkpoints.put(job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=checkpoint.sha256)
+        answer = job_out(job)
+    submit(store, answer)
+    return answer
+
+
+def history(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[EventOut]:
+    after = int(cursor) if cursor and cursor.isdecimal() else None
+    if cursor is not None and after is None:
+        raise _bad_cursor()
+    with store.database.read() as session:
+        found_job(JobRepository(session), job_id)
+        rows = EventRepository(session).after(job_id, after or 0, limit)
+    items = [event_out(row) for row in rows]
+    return Page(items=items, next=str(rows[-1].number) if len(rows) == limit else None)
+
+
+def news(store: Store, job_id: str, after: int, limit: int) -> tuple[JobOut, list[EventOut]]:
+    """The job, and what has happened in it after the event of that number."""
+    with store.database.read() as session:
+        job = job_out(found_job(JobRepository(session), job_id))
+        return job, [event_out(row) for row in EventRepository(session).after(job_id, after, limit)]
+
+
+def preview_file(store: Store, job_id: str, name: str) -> str:
+    """The SHA-256 of a file of a training's preview. Raises `ProblemError` where there is none."""
+    with store.database.read() as session:
+        found_job(JobRepository(session), job_id)
+        preview = PreviewRepository(session).get(job_id)
+    if preview is None or name not in preview.files:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND,
+            "no_preview",
+            f"The job has no preview {name!r} (yet): trainings make gallery.json and patches.png every few seconds.",
+        )
+    return str(preview.files[name])
 
 
 def results(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[ResultOut]:
     after = _sample_cursor(cursor)
     with store.database.read() as session:
         jobs = JobRepository(session)
-        _found(jobs, job_id)
+        require_kept(found_job(jobs, job_id))
         rows = jobs.samples(job_id, after=after, limit=limit)
     items = [
         ResultOut(
@@ -89,39 +184,24 @@ def results(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[R
     return Page(items=items, next=f"{last.position}.{last.sample}" if last else None)
 
 
-def result_file(store: Store, job_id: str, position: int, sample: int, what: str) -> str:
-    """The SHA-256 of one file of a sample. Raises `ProblemError` where there is none."""
+def result_file(store: Store, job_id: str, position: int, sample: int, what: str) -> tuple[str, str]:
+    """(SHA-256, ending) of one file of a sample. Raises `ProblemError` where there is none."""
     with store.database.read() as session:
         row: Sample | None = JobRepository(session).sample(job_id, position, sample)
-    if row is None or what not in row.files:
+        job = JobRepository(session).get(job_id)
+    if job is not None:
+        require_kept(job)
+    if row is None or job is None or what not in row.files:
         raise not_found("file", f"{job_id}/{position}/{sample}/{what}")
-    return str(row.files[what])
-
-
-def manifest(store: Store, job_id: str) -> tuple[Manifest, str]:
-    """The manifest of an ended job, and the archive format that was asked for with it."""
-    with store.database.read() as session:
-        job = _found(JobRepository(session), job_id)
-        if job.kind == Kind.train:
-            raise ProblemError(
-                HTTPStatus.CONFLICT,
-                "no_archive",
-                "A training has no archive; its model's files are at /models/{id}/files/{name}.",
-            )
-        if not Status(job.status).is_final:
-            raise ProblemError(
-                HTTPStatus.CONFLICT,
-                "job_not_finished",
-                f"The job is {job.status}; wait until it is done (GET /jobs/{job_id}?wait=60) or cancel it.",
-            )
-        model = ModelRepository(session).get(job.model_id or "")
-    return Manifest(store, job, model), str(job.parameters.get("format", "zip"))
+    return str(row.files[what]), suffix(what, job.parameters)
 
 
 def job_out(job: Job) -> JobOut:
     here = f"/jobs/{job.id}"
-    links = {"self": here, "cancel": f"{here}/cancel", "retry": f"{here}/retry"}
-    if job.kind != Kind.train:
+    links = {what: f"{here}/{what}" for what in ("events", "history", "cancel", "retry")} | {"self": here}
+    if job.kind == Kind.train:
+        links |= {what: f"{here}/{what}" for what in ("finish", "continue", "preview")}
+    if job.kind != Kind.train and job.expired is None:
         links |= {"results": f"{here}/results", "archive": f"{here}/archive"}
     if job.model_id:
         links["model"] = f"/models/{job.model_id}"
@@ -144,13 +224,44 @@ def job_out(job: Job) -> JobOut:
         created=job.created,
         started=job.started,
         finished=job.finished,
+        expires=_expires(job),
         error=JobError.model_validate(job.error) if job.error else None,
-        counts={"ok": job.ok, "failed": job.failed},
+        ended_early=job.finish_requested,
+        counts=_counts(job),
         links=links,
     )
 
 
-def _found(jobs: JobRepository, job_id: str) -> Job:
+def _counts(job: Job) -> dict[str, int]:
+    counts = {"ok": job.ok, "failed": job.failed}
+    if job.kind != Kind.train and (skipped := job.done - job.ok - job.failed):
+        counts["skipped"] = skipped
+    return counts
+
+
+def _expires(job: Job) -> float | None:
+    if job.finished is None or job.keep_seconds is None or (job.kind == Kind.train and job.status == Status.succeeded):
+        return None
+    return job.expired or job.finished + job.keep_seconds
+
+
+def require_kept(job: Job) -> None:
+    """Raises `ProblemError` where what the job made is deleted."""
+    if job.expired is not None:
+        raise ProblemError(
+            HTTPStatus.GONE,
+            "results_expired",
+            "What this job made was deleted, as its `expires` said. Send the request again; the same seed gives the "
+            "same.",
+        )
+
+
+def event_out(event: Event) -> EventOut:
+    return EventOut(number=event.number, kind=event.kind, time=event.created, data=event.data)
+
+
+def found_job(jobs: JobRepository, job_id: str) -> Job:
+    """Raises `ProblemError` where there is no such job."""
     job = jobs.get(job_id)
     if job is None:
         raise not_found("job", job_id)
@@ -161,8 +272,12 @@ def _sample_cursor(cursor: str | None) -> tuple[int, int] | None:
     if cursor is None:
         return None
     position, _, sample = cursor.partition(".")
-    if not (position.isdecimal() and sample.isdecimal()):
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", "The cursor is not one that this list has given out."
-        )
+    if not all(number.isascii() and number.isdecimal() and len(number) < 10 for number in (position, sample)):
+        raise _bad_cursor()
     return int(position), int(sample)
+
+
+def _bad_cursor() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", "The cursor is not one that this list has given out."
+    )

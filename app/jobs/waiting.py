@@ -4,28 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from anyio import current_time, sleep, to_thread
+from anyio import current_time, sleep
 
-from app.jobs import service
+from app.jobs.reading import JobReader
 from app.jobs.schemas import JobOut
-from store.store import Store
 
-LOOK_EVERY_SECONDS = 0.1
+# A short job is seen to end soon after it has, a long one is not asked after too often.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, GROWTH = 0.005, 0.1, 1.3
 
 
-async def until_changed(store: Store, job: JobOut, seconds: float) -> JobOut:
+async def until_changed(jobs: JobReader, job: JobOut, seconds: float) -> JobOut:
     """The job as soon as it differs from `job`, or as it is after so many seconds."""
-    return await _until(lambda now: now != job, store, job, seconds)
+    return await _until(lambda now: now != job, jobs, job, seconds)
 
 
-async def until_finished(store: Store, job: JobOut, seconds: float) -> JobOut:
+async def until_finished(jobs: JobReader, job: JobOut, seconds: float) -> JobOut:
     """The job as soon as it has ended, or as it is after so many seconds."""
-    return await _until(lambda now: now.status.is_final, store, job, seconds)
+    return await _until(lambda now: now.status.is_final, jobs, job, seconds)
 
 
-async def _until(enough: Callable[[JobOut], bool], store: Store, job: JobOut, seconds: float) -> JobOut:
-    end = current_time() + seconds
+async def _until(enough: Callable[[JobOut], bool], jobs: JobReader, job: JobOut, seconds: float) -> JobOut:
+    end, pause = current_time() + seconds, FIRST_PAUSE_SECONDS
     while not enough(job) and not job.status.is_final and current_time() < end:
-        await sleep(LOOK_EVERY_SECONDS)
-        job = await to_thread.run_sync(service.get, store, job.id)
+        await sleep(min(pause, max(0, end - current_time())))
+        pause = min(pause * GROWTH, LONGEST_PAUSE_SECONDS)
+        job = await jobs.get(job.id)
     return job

@@ -36,7 +36,9 @@ class ModelOut(BaseModel):
     job: str = Field(description="The training that made it.")
     preset: str
     scale: int
-    kernel_origin: tuple[int, int] = Field(description="(top, left) of a kernel from high-resolution pixel s·i, s·j.")
+    kernel_origin: list[int] = Field(
+        min_length=2, max_length=2, description="(top, left) of a kernel from high-resolution pixel s·i, s·j."
+    )
     steps: int
     seconds: float = Field(description="Training time.")
     created: Timestamp

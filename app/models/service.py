@@ -85,7 +85,7 @@ def _out(model: Model) -> ModelOut:
         job=model.job_id,
         preset=model.preset,
         scale=model.scale,
-        kernel_origin=(model.kernel_origin[0], model.kernel_origin[1]),
+        kernel_origin=model.kernel_origin,
         steps=model.steps,
         seconds=model.seconds,
         created=model.created,

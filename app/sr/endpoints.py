@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
-from app.dependencies import SettingsOfApp, StoreOfApp
-from app.jobs.responses import REFUSALS, answer_accepted
+from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp
+from app.idempotency import IdempotencyKey, Once, content
+from app.jobs.responses import ANSWERS, Prefer, answer_accepted
 from app.jobs.schemas import JobOut
 from app.sr import service
 from app.sr.schemas import SR_BODY, SrIn
@@ -23,19 +23,23 @@ router = APIRouter(tags=["sr"])
     "/sr",
     status_code=HTTPStatus.ACCEPTED,
     summary="Super-resolve images",
-    responses=REFUSALS,
+    responses=ANSWERS,
     openapi_extra=SR_BODY,
 )
 async def super_resolve(
     request: Request,
     response: Response,
     store: StoreOfApp,
+    jobs: JobsOfApp,
     settings: SettingsOfApp,
-    prefer: Annotated[str | None, Header()] = None,
+    prefer: Prefer = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
+    await to_thread.run_sync(service.require, store, settings)
     with store.blobs.scratch() as folder:
-        form = await receive_form(request, folder, max_bytes=settings.max_upload_bytes)
+        form = await receive_form(request, folder, store.room, settings)
         wanted = read_fields(SrIn, form.fields)
-        job = await to_thread.run_sync(service.super_resolve, store, settings, wanted, form.files, folder)
-    return await answer_accepted(job, prefer, store, response)
+        once = Once.of(idempotency_key, "sr", wanted.model_dump(mode="json"), content(form.files))
+        job = await to_thread.run_sync(service.super_resolve, store, settings, wanted, form.files, folder, once)
+    return await answer_accepted(job, prefer, jobs, response)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.jobs.schemas import ArchiveFormat
+from app.archives.schemas import ArchiveFormat
+from app.schemas import Id
 from app.uploads.documentation import form_body
 
 
@@ -13,8 +14,8 @@ class SrIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dataset: str | None = Field(None, description="Id of a dataset; its latest model is used.")
-    model: str | None = Field(None, description="Id of a model.")
+    dataset: Id | None = Field(None, description="Id of a dataset; its latest model is used.")
+    model: Id | None = Field(None, description="Id of a model.")
     tile: int | None = Field(
         None, ge=16, le=4096, description="Side of a tile in low-resolution pixels. Unset: what memory allows."
     )

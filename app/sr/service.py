@@ -6,22 +6,33 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+from app.idempotency import Once
 from app.jobs.items import with_stems
 from app.jobs.schemas import JobOut
-from app.jobs.service import job_out, submit
+from app.jobs.service import job_out, require_place, submit
 from app.models.service import found_model, model_of_dataset
 from app.problems import ProblemError
 from app.sr.schemas import SrIn
+from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
-from app.uploads.multipart import ReceivedFile
 from config.settings import Settings
 from store.jobs import JobRepository
 from store.store import Store
+from store.tables import Job
+
+
+def require(store: Store, settings: Settings) -> None:
+    """Raises `ProblemError` where a request need not be received: there is no place for a job."""
+    with store.database.read() as session:
+        require_place(session, settings)
 
 
 def super_resolve(
-    store: Store, settings: Settings, wanted: SrIn, files: Sequence[ReceivedFile], folder: Path
+    store: Store, settings: Settings, wanted: SrIn, files: Sequence[ReceivedFile], folder: Path, once: Once
 ) -> JobOut:
+    with store.database.read() as session:
+        if before := once.made_before(session, Job):
+            return job_out(before)
     if (wanted.dataset is None) == (wanted.model is None):
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -33,20 +44,27 @@ def super_resolve(
             model = model_of_dataset(session, wanted.dataset, None)
         else:
             model = found_model(session, wanted.model or "")
-    taken, rejected = take_images(files, folder, store.blobs, settings, MinimumSide(1, "super-resolution"))
+    taken, rejected = take_images(files, folder, store, settings, MinimumSide(1, "super-resolution"))
     items = with_stems(taken, rejected)
     with store.database.write() as session:
-        found_model(session, model.id)  # it may have been deleted while the files came in
-        jobs = JobRepository(session)
-        job = jobs.create(
-            "sr",
-            dataset_id=model.dataset_id,
-            model_id=model.id,
-            parameters=wanted.model_dump(mode="json", include={"tile", "format"}),
-            unit="images",
-            total=len(items),
-        )
-        jobs.add_items(job.id, items)
+
+        def make() -> Job:
+            found_model(session, model.id)  # it may have been deleted while the files came in
+            jobs = JobRepository(session)
+            job = jobs.create(
+                "sr",
+                dataset_id=model.dataset_id,
+                model_id=model.id,
+                parameters=wanted.model_dump(mode="json", include={"tile", "format"}),
+                unit="images",
+                total=len(items),
+                keep_seconds=settings.result_seconds,
+            )
+            jobs.add_items(job.id, items)
+            return job
+
+        job, is_new = once.make(session, Job, make)
         answer = job_out(job)
-    submit(store, answer)
+    if is_new:
+        submit(store, answer)
     return answer

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import lzma
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
+from app.bodies import storage_full
+from app.problems import ProblemError
 from app.schemas import RejectedFile
-from app.uploads.multipart import ReceivedFile
+from app.uploads.archive_readers import (
+    HEAD,
+    DamagedError,
+    Member,
+    Opener,
+    Reader,
+    TooManyMembersError,
+    archive_opener,
+)
+from app.uploads.files import ReceivedFile, shown_name, too_large, too_many_files
 from config.settings import Settings
+from store.image_files import ImageRefusedError, require_known_start
 
 CHUNK = 2**20
-ZIP_START = b"PK\3\4"  # also of one that is cut off, which the zip reader would not know for one
-IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8", b"RIFF", b"II*\0", b"MM\0*", b"BM")
-TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError)
 # What operating systems leave in archives without being asked; no user means to send it.
 JUNK_FOLDERS, JUNK_NAMES = {"__MACOSX"}, {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -35,114 +39,139 @@ class ArchiveRefusedError(ValueError):
         self.message = message
 
 
-@dataclass(frozen=True)
-class _Member:
-    name: str
-    is_file: bool
-    entry: zipfile.ZipInfo | tarfile.TarInfo
+@dataclass
+class Allowance:
+    """What the archives of one request may still unpack to."""
+
+    files: int
+    bytes: int
+    room: int  # bytes that may still be stored
 
 
-def is_archive(file: ReceivedFile) -> bool:
-    """By its content; for an empty .tar, which has none, by its name."""
+def opener_of(file: ReceivedFile) -> Opener | None:
+    """What opens an archive, known by its content; None for another file."""
     with file.path.open("rb") as opened:
-        head = opened.read(512)
-    if head.startswith(IMAGE_STARTS):  # an image with an archive hidden behind its end is an image
-        return False
-    if _is_zip(file):
-        return True
-    return (any(head) or file.name.lower().endswith(TAR_SUFFIXES)) and tarfile.is_tarfile(file.path)
+        return archive_opener(opened.read(HEAD), file.name)
 
 
-def unpack(archive: ReceivedFile, folder: Path, settings: Settings) -> Iterator[ReceivedFile | RejectedFile]:
-    """Each member as a file in `folder`; it may be moved away, and is gone when the next is asked for.
+def unpack(
+    archive: ReceivedFile, opener: Opener, folder: Path, settings: Settings, allowance: Allowance
+) -> Iterator[ReceivedFile | RejectedFile]:
+    """Each member as a file in `folder`, or why it is refused; one that begins like no image is not unpacked.
 
     Raises `ArchiveRefusedError` before the first member for an archive that is damaged, empty, encrypted, too large, or
-    names a path outside of itself.
+    names a path outside of itself, and `ProblemError` for more files
+    than a request may have, and for want of room.
     """
-    try:
-        with _opened(archive) as opened:
-            members = _checked_members(opened, settings)
-            unpacked = 0
-            for number, member in enumerate(members):
-                shown = f"{archive.name}/{member.name}"
-                if not member.is_file:
-                    yield RejectedFile(name=shown, code="not_a_file", message="Links and devices are not taken.")
-                    continue
-                path = folder / f"member-{number}"
-                try:
-                    sha256, size = _extract(opened, member, path, settings.max_file_bytes)
-                except BROKEN as error:
-                    message = f"This member of the archive cannot be unpacked ({error}). Pack it again."
-                    yield RejectedFile(name=shown, code="corrupt_archive", message=message)
-                    continue
-                unpacked += size
-                if unpacked > settings.max_archive_bytes:
-                    raise ArchiveRefusedError(
-                        "archive_too_large",
-                        f"The archive unpacks to more than {settings.max_archive_bytes:,} bytes. Send it in parts, or "
-                        "raise PATINA_MAX_ARCHIVE_BYTES.",
-                    )
-                if size > settings.max_file_bytes:
-                    yield RejectedFile(name=shown, code="file_too_large", message=too_large(settings.max_file_bytes))
-                else:
-                    yield ReceivedFile(shown, path, sha256)
-                path.unlink(missing_ok=True)
-    except BROKEN as error:
-        if isinstance(error, ArchiveRefusedError):
-            raise
-        raise ArchiveRefusedError(
-            "corrupt_archive", f"The archive is damaged or cut off ({error}); send it again."
-        ) from error
+    with ExitStack() as stack:
+        with _refused_whole_if_damaged(settings):
+            reader = opener(archive.path, settings.max_archive_members, stack)
+            members = _checked_members(reader, settings, allowance)
+        for number, member in enumerate(members):
+            shown = shown_name(f"{archive.name}/{member.name}")
+            path = folder / f"{archive.path.name}-{number}"
+            try:
+                sha256 = _unpack_member(reader, member, path, settings.max_file_bytes)
+            except ImageRefusedError as error:
+                yield RejectedFile(name=shown, code=error.code, message=error.message)
+            else:
+                yield ReceivedFile(shown, path, sha256)
 
 
-def too_large(limit: int) -> str:
-    return f"The file has more than {limit:,} bytes; raise PATINA_MAX_FILE_BYTES to allow it."
-
-
-def _is_zip(file: ReceivedFile) -> bool:
-    with file.path.open("rb") as opened:
-        return opened.read(len(ZIP_START)) == ZIP_START or zipfile.is_zipfile(file.path)
+def _checked_members(reader: Reader, settings: Settings, allowance: Allowance) -> list[Member]:
+    members: list[Member] = []
+    size = 0
+    for number, member in enumerate(reader.members(), start=1):
+        if number > settings.max_archive_members:
+            raise TooManyMembersError
+        if member.encrypted:
+            raise ArchiveRefusedError(
+                "encrypted_archive", "The archive is encrypted; pack it again without a password."
+            )
+        if _leaves_the_archive(member.name):
+            raise ArchiveRefusedError(
+                "unsafe_path",
+                f"The archive names the path {member.name[:200]!r}, which lies outside of it, and is refused whole. "
+                "Pack it again from inside its folder.",
+            )
+        size += member.size
+        if size > allowance.bytes:
+            raise ArchiveRefusedError(
+                "archive_too_large",
+                f"The request's archives unpack to more than {settings.max_archive_bytes:,} bytes. Send them in parts, "
+                "or raise PATINA_MAX_ARCHIVE_BYTES.",
+            )
+        if size > allowance.room:
+            raise storage_full()
+        if not member.is_folder and not _is_junk(member.name):
+            members.append(member)
+            if len(members) > allowance.files:
+                raise too_many_files(settings.max_files)
+    if not members:
+        raise ArchiveRefusedError("empty_archive", "The archive holds no files.")
+    allowance.files -= len(members)
+    allowance.bytes -= size
+    allowance.room -= size
+    return members
 
 
 @contextmanager
-def _opened(archive: ReceivedFile) -> Iterator[zipfile.ZipFile | tarfile.TarFile]:
-    if _is_zip(archive):
-        with zipfile.ZipFile(archive.path) as zipped:
-            yield zipped
-    else:
-        with tarfile.open(archive.path) as tarred:
-            yield tarred
+def _refused_whole_if_damaged(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except (ArchiveRefusedError, ProblemError):
+        raise
+    except TooManyMembersError as error:
+        raise ArchiveRefusedError(
+            "too_many_members",
+            f"The archive has more than {settings.max_archive_members:,} members. Send it in parts, or raise "
+            "PATINA_MAX_ARCHIVE_MEMBERS.",
+        ) from error
+    except Exception as error:
+        if _is_of_the_system(error):
+            raise
+        message = f"The archive is damaged or cut off ({error}); send it again."
+        raise ArchiveRefusedError("corrupt_archive", message) from error
 
 
-def _checked_members(opened: zipfile.ZipFile | tarfile.TarFile, settings: Settings) -> list[_Member]:
-    members: list[_Member] = []
-    entries = opened.infolist() if isinstance(opened, zipfile.ZipFile) else opened
-    for entry in entries:
-        if isinstance(entry, zipfile.ZipInfo):
-            if entry.flag_bits & 1:
-                raise ArchiveRefusedError(
-                    "encrypted_archive", "The archive is encrypted; pack it again without a password."
-                )
-            name, is_folder, is_file = entry.filename, entry.is_dir(), (entry.external_attr >> 28) != 0o12
-        else:
-            name, is_folder, is_file = entry.name, entry.isdir(), entry.isfile()
-        if _leaves_the_archive(name):
-            raise ArchiveRefusedError(
-                "unsafe_path",
-                f"The archive names the path {name!r}, which lies outside of it, and is refused whole. Pack it again "
-                "from inside its folder.",
-            )
-        if not is_folder and not _is_junk(name):
-            members.append(_Member(name, is_file, entry))
-        if len(members) > settings.max_archive_members:
-            raise ArchiveRefusedError(
-                "too_many_members",
-                f"The archive has more than {settings.max_archive_members:,} members. Send it in parts, or raise "
-                "PATINA_MAX_ARCHIVE_MEMBERS.",
-            )
-    if not members:
-        raise ArchiveRefusedError("empty_archive", "The archive holds no files.")
-    return members
+def _unpack_member(reader: Reader, member: Member, path: Path, max_bytes: int) -> str:
+    """Writes a member to `path`; gives its SHA-256. Raises `ImageRefusedError`, and then leaves nothing there."""
+    if not member.is_file:
+        raise ImageRefusedError("not_a_file", "Links, devices and files with holes are not taken.")
+    if member.size > max_bytes:
+        raise ImageRefusedError("file_too_large", too_large(max_bytes))
+    try:
+        return _write_member(reader, member, path)
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, ImageRefusedError) or _is_of_the_system(error):
+            raise
+        message = f"This member of the archive cannot be unpacked ({error}). Pack it again."
+        raise ImageRefusedError("corrupt_archive", message) from error
+
+
+def _write_member(reader: Reader, member: Member, path: Path) -> str:
+    hashed, left = hashlib.sha256(), member.size
+    with reader.open(member) as source:
+        piece = source.read(HEAD)
+        if archive_opener(piece, member.name):
+            message = "An archive inside an archive is not opened. Pack the images themselves."
+            raise ImageRefusedError("nested_archive", message)
+        require_known_start(piece)
+        with path.open("wb") as target:
+            while piece and left >= 0:
+                left -= len(piece)
+                hashed.update(piece)
+                target.write(piece)
+                piece = source.read(CHUNK)
+    if left:
+        raise DamagedError("its size is not what the archive says")
+    return hashed.hexdigest()
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """A full disk, say; readers raise whatever they like on damaged bytes, OSError too."""
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 def _leaves_the_archive(name: str) -> bool:
@@ -153,22 +182,3 @@ def _leaves_the_archive(name: str) -> bool:
 def _is_junk(name: str) -> bool:
     path = PurePosixPath(name)
     return bool(JUNK_FOLDERS.intersection(path.parts)) or path.name in JUNK_NAMES or path.name.startswith("._")
-
-
-def _extract(opened: zipfile.ZipFile | tarfile.TarFile, member: _Member, path: Path, max_bytes: int) -> tuple[str, int]:
-    """The SHA-256 and size of the member's bytes, counted as they come; it ends a chunk after `max_bytes`."""
-    source: IO[bytes] | None
-    if isinstance(opened, zipfile.ZipFile):
-        assert isinstance(member.entry, zipfile.ZipInfo)
-        source = opened.open(member.entry)
-    else:
-        assert isinstance(member.entry, tarfile.TarInfo)
-        source = opened.extractfile(member.entry)
-    assert source is not None
-    hashed, size = hashlib.sha256(), 0
-    with source, path.open("wb") as target:
-        while size <= max_bytes and (chunk := source.read(CHUNK)):
-            hashed.update(chunk)
-            target.write(chunk)
-            size += len(chunk)
-    return hashed.hexdigest(), size

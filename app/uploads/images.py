@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 from app.problems import ProblemError
 from app.schemas import RejectedFile
-from app.uploads.archives import ArchiveRefusedError, is_archive, too_large, unpack
-from app.uploads.multipart import ReceivedFile
+from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
+from app.uploads.files import ReceivedFile, too_large
 from config.settings import Settings
 from store.blobs import Blobs
 from store.datasets import NewImage
-from store.image_files import ImageRefusedError, check_image
+from store.decoders import Decoders
+from store.image_files import ImageRefusedError, ImageSize
+from store.store import Store
+
+FLUSHED_AT_ONCE = 8  # a disk takes several in the time that it takes one
 
 
 @dataclass(frozen=True)
@@ -25,52 +31,78 @@ class MinimumSide:
     reason: str
 
 
+@dataclass(frozen=True)
+class _GoodFile:
+    file: ReceivedFile
+    size: ImageSize
+
+
 def take_images(
-    files: Iterable[ReceivedFile], folder: Path, blobs: Blobs, settings: Settings, minimum: MinimumSide
+    files: Sequence[ReceivedFile], folder: Path, store: Store, settings: Settings, minimum: MinimumSide
 ) -> tuple[list[NewImage], list[RejectedFile]]:
-    """Keeps every good image as a blob; archives are opened. Raises `ProblemError` where no image is good."""
-    taken: list[NewImage] = []
-    rejected: list[RejectedFile] = []
-    for file in _members(files, folder, settings):
-        if isinstance(file, RejectedFile):
-            rejected.append(file)
-            continue
+    """Keeps every good image as a blob; archives are opened. Raises `ProblemError` where no image is good.
+
+    None becomes a blob before all have been looked at, so that a request that is refused leaves none behind.
+    """
+    allowance = Allowance(settings.max_files - len(files), settings.max_archive_bytes, store.room.left())
+    check = partial(_checked, store.decoders, settings, minimum)
+    with ThreadPoolExecutor(store.decoders.processes) as pool:
         try:
-            taken.append(_take(file, blobs, settings, minimum))
-        except ImageRefusedError as error:
-            rejected.append(RejectedFile(name=file.name, code=error.code, message=error.message))
-    if not taken:
+            checked = list(pool.map(check, _members(files, folder, settings, allowance)))
+        except Exception:
+            pool.shutdown(cancel_futures=True)
+            raise
+    good = [file for file in checked if isinstance(file, _GoodFile)]
+    rejected = [file for file in checked if isinstance(file, RejectedFile)]
+    if not good:
         raise _nothing_taken(rejected)
-    return taken, rejected
+    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
+        return list(pool.map(partial(_adopt, store.blobs), good)), rejected
 
 
-def _members(files: Iterable[ReceivedFile], folder: Path, settings: Settings) -> Iterator[ReceivedFile | RejectedFile]:
+def _checked(
+    decoders: Decoders, settings: Settings, minimum: MinimumSide, file: ReceivedFile | RejectedFile
+) -> _GoodFile | RejectedFile:
+    if isinstance(file, RejectedFile):
+        return file
+    try:
+        return _GoodFile(file, _check(file.path, decoders, settings, minimum))
+    except ImageRefusedError as error:
+        file.path.unlink()
+        return RejectedFile(name=file.name, code=error.code, message=error.message)
+
+
+def _adopt(blobs: Blobs, good: _GoodFile) -> NewImage:
+    file, size = good.file, good.size
+    return NewImage(file.name, blobs.adopt(file.path, file.sha256), size.width, size.height)
+
+
+def _members(
+    files: Sequence[ReceivedFile], folder: Path, settings: Settings, allowance: Allowance
+) -> Iterator[ReceivedFile | RejectedFile]:
     for file in files:
-        if not is_archive(file):
+        opener = opener_of(file)
+        if opener is None:
             yield file
             continue
         try:
-            for member in unpack(file, folder, settings):
-                if isinstance(member, ReceivedFile) and is_archive(member):
-                    message = "An archive inside an archive is not opened. Pack the images themselves."
-                    yield RejectedFile(name=member.name, code="nested_archive", message=message)
-                else:
-                    yield member
+            yield from unpack(file, opener, folder, settings, allowance)
         except ArchiveRefusedError as error:
             yield RejectedFile(name=file.name, code=error.code, message=error.message)
+        file.path.unlink()
 
 
-def _take(file: ReceivedFile, blobs: Blobs, settings: Settings, minimum: MinimumSide) -> NewImage:
-    if file.path.stat().st_size > settings.max_file_bytes:
+def _check(file: Path, decoders: Decoders, settings: Settings, minimum: MinimumSide) -> ImageSize:
+    if file.stat().st_size > settings.max_file_bytes:
         raise ImageRefusedError("file_too_large", too_large(settings.max_file_bytes))
-    size = check_image(file.path, max_pixels=settings.max_image_pixels)
+    size = decoders.check(file)
     if min(size.width, size.height) < minimum.pixels:
         raise ImageRefusedError(
             "image_too_small",
             f"The image has {size.width}×{size.height} pixels; {minimum.reason} needs at least {minimum.pixels} a "
             "side. Leave it out, or send a larger one.",
         )
-    return NewImage(file.name, blobs.adopt(file.path, file.sha256), size.width, size.height)
+    return size
 
 
 def _nothing_taken(rejected: list[RejectedFile]) -> ProblemError:

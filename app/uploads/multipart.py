@@ -14,21 +14,18 @@ from fastapi import Request
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from app.bodies import allow_upload
 from app.problems import ProblemError
+from app.uploads.archive_readers import HEAD, archive_opener
+from app.uploads.files import ReceivedFile, shown_name, too_many_files
+from config.settings import Settings
+from store.room import Room
 
 BATCH = 2**20  # bytes handed to the disk at a time: a thread's start is nothing beside writing so many
+MAX_FIELDS = 100
 MAX_FIELD_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024
 MULTIPART, URLENCODED = b"multipart/form-data", b"application/x-www-form-urlencoded"
-
-
-@dataclass(frozen=True)
-class ReceivedFile:
-    """A file as the client named it, and where its bytes are now."""
-
-    name: str
-    path: Path
-    sha256: str
 
 
 @dataclass
@@ -37,8 +34,9 @@ class ReceivedForm:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-async def receive_form(request: Request, folder: Path, *, max_bytes: int) -> ReceivedForm:
+async def receive_form(request: Request, folder: Path, room: Room, settings: Settings) -> ReceivedForm:
     """Reads the body of a form, files into `folder`. Raises `ProblemError` for what is no form or too large."""
+    await to_thread.run_sync(allow_upload, request, room, settings)
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind not in (MULTIPART, URLENCODED) or (kind == MULTIPART and b"boundary" not in options):
         raise ProblemError(
@@ -49,18 +47,10 @@ async def receive_form(request: Request, folder: Path, *, max_bytes: int) -> Rec
     if kind == URLENCODED:
         return await _receive_fields(request)
 
-    form = _FormParser(options[b"boundary"], folder)
+    form = _FormParser(options[b"boundary"], folder, settings)
     try:
-        waiting, received = bytearray(), 0
+        waiting = bytearray()
         async for chunk in request.stream():
-            received += len(chunk)
-            if received > max_bytes:
-                raise ProblemError(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    "upload_too_large",
-                    f"The request has more than {max_bytes:,} bytes. Send fewer files at a time, or raise "
-                    "PATINA_MAX_UPLOAD_BYTES.",
-                )
             waiting += chunk
             if len(waiting) >= BATCH:
                 await to_thread.run_sync(form.feed, bytes(waiting))
@@ -85,25 +75,30 @@ async def _receive_fields(request: Request) -> ReceivedForm:
 
 
 def _field_too_large() -> ProblemError:
-    return ProblemError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    return _too_large(
         "field_too_large",
         f"A form field has more than {MAX_FIELD_BYTES:,} bytes; files go into parts that have a filename.",
     )
 
 
+def _too_large(code: str, detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, code, detail)
+
+
 class _FormParser:
     """Turns the parser's events into a `ReceivedForm`."""
 
-    def __init__(self, boundary: bytes, folder: Path):
+    def __init__(self, boundary: bytes, folder: Path, settings: Settings):
         self.form = ReceivedForm()
         self.folder = folder
+        self.settings = settings
         self.ended = False
         self.header_name, self.header_value, self.header_bytes = b"", b"", 0
         self.disposition = b""
         self.field_name, self.file_name = "", None  # type: str, str | None
         self.value = bytearray()
         self.file: BinaryIO | None = None
+        self.head, self.file_bytes, self.keep_bytes = b"", 0, 0
         self.hash = hashlib.sha256()
         self.parser = MultipartParser(
             boundary,
@@ -157,16 +152,26 @@ class _FormParser:
         _, options = parse_options_header(self.disposition)
         self.field_name = options.get(b"name", b"").decode("utf-8", "replace")
         name = options.get(b"filename")
-        self.file_name = None if name is None else name.decode("utf-8", "replace")
-        if self.file_name is not None:
-            self.hash = hashlib.sha256()
-            self.file = (self.folder / f"part-{len(self.form.files)}").open("wb")
+        self.file_name = None if name is None else shown_name(name.decode("utf-8", "replace"))
+        if self.file_name is None:
+            if len(self.form.fields) >= MAX_FIELDS:
+                raise _too_large("too_many_fields", f"The form has more than {MAX_FIELDS} fields beside its files.")
+            return
+        if len(self.form.files) >= self.settings.max_files:
+            raise too_many_files(self.settings.max_files)
+        self.hash = hashlib.sha256()
+        self.head, self.file_bytes, self.keep_bytes = b"", 0, self.settings.max_file_bytes + 1
+        self.file = (self.folder / f"part-{len(self.form.files)}").open("wb")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self.file:
             piece = memoryview(data)[start:end]
+            self.head += piece[: HEAD - len(self.head)]
+            before, self.file_bytes = self.file_bytes, self.file_bytes + len(piece)
+            if before <= self.keep_bytes < self.file_bytes and archive_opener(self.head, self.file_name or ""):
+                self.keep_bytes = self.settings.max_upload_bytes
             self.hash.update(piece)
-            self.file.write(piece)
+            self.file.write(piece[: max(0, self.keep_bytes - before)])  # of a larger image what shows that it is
         else:
             self.value += data[start:end]
             if len(self.value) > MAX_FIELD_BYTES:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from httpx import Response
 
 from app.main import create_app
 from config.settings import Settings
@@ -32,9 +32,8 @@ class Api:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
-    def upload(self, dataset: str, role: str, **files: bytes) -> Response:
-        answer: Response = self.http.post(f"/datasets/{dataset}/images", params={"role": role}, files=as_parts(files))
-        return answer
+    def upload(self, dataset: str, role: str, **files: bytes) -> Any:
+        return self.http.post(f"/datasets/{dataset}/images", params={"role": role}, files=as_parts(files))
 
     def model(self, dataset: str) -> str:
         """Records a model without training one; its files are never opened here."""
@@ -69,9 +68,16 @@ def as_parts(files: dict[str, bytes]) -> list[tuple[str, tuple[str, bytes]]]:
 @pytest.fixture
 def api(tmp_path: Path, redis_url: str) -> Iterator[Api]:
     settings = Settings(data_dir=tmp_path, redis_url=redis_url, max_image_pixels=4_000_000, max_file_bytes=10_000_000)
+    with serving(settings) as api:
+        yield api
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Api]:
+    """The application with these settings, its database made."""
     database = Database(settings.database)
     migrate(database)
     database.close()
     app = create_app(settings)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as client:
         yield Api(client, app.state.store, settings)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 import time
-import zipfile
+from datetime import datetime, timedelta
 
 import pytest
 
+from app.jobs.responses import preferred_wait
 from store.jobs import JobRepository, NewSample, Progress
+from store.tables import Job
 from tests.app.conftest import Api, as_parts
 from tests.pictures import png, zipped
 
@@ -68,6 +67,16 @@ def test_degrade_of_a_dataset_s_own_images(api: Api) -> None:
         ({"seed": "-1"}, "invalid_request"),
         ({"format": "rar"}, "invalid_request"),
         ({"unknown": "1"}, "invalid_request"),
+        ({"crop": "33"}, "crop_does_not_fit"),
+        ({"crop": "16"}, "invalid_request"),
+        ({"crop": "64"}, "image_too_small"),
+        ({"leave_out": "lr"}, "invalid_request"),
+        ({"lr_format": "jpeg"}, "invalid_request"),
+        ({"jpeg": "0"}, "invalid_request"),
+        ({"jpeg": "90-60"}, "invalid_request"),
+        ({"jpeg": "high"}, "invalid_request"),
+        ({"validation": "2"}, "invalid_request"),
+        ({"min_detail": "0"}, "invalid_request"),
     ],
 )
 def test_degrade_refuses_wrong_fields_and_leaves_no_trace(api: Api, fields: dict[str, str], code: str) -> None:
@@ -125,46 +134,6 @@ def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
 FILES = {"lr": "png", "kernel": "npy", "noise": "npy"}
 
 
-@pytest.mark.parametrize("form", ["zip", "tar"])
-def test_an_archive_holds_every_file_and_a_line_for_every_sample(api: Api, form: str) -> None:
-    job, content = archived_job(api)
-    answer = api.http.get(f"/jobs/{job}/archive", params={"format": form})
-    assert answer.status_code == 200
-    assert f"{job}.{form}" in answer.headers["content-disposition"]
-    if form == "zip":
-        with zipfile.ZipFile(io.BytesIO(answer.content)) as opened:
-            assert opened.testzip() is None
-            members = {name: opened.read(name) for name in opened.namelist()}
-    else:
-        with tarfile.open(fileobj=io.BytesIO(answer.content)) as tarred:
-            members = {member.name: tarred.extractfile(member).read() for member in tarred}  # type: ignore[union-attr]
-    lines = [json.loads(line) for line in members.pop("manifest.jsonl").splitlines()]
-    assert members == content
-    assert [(line["source"], line["sample"], line["status"]) for line in lines] == [
-        ("x.zip/one/é 1.png", 0, "ok"),
-        ("x.zip/one/é 1.png", 1, "ok"),
-        ("x.zip/two/é 1.png", 0, "failed"),
-        ("x.zip/two/é 1.png", 1, "failed"),
-    ]
-    model = api.http.get(f"/jobs/{job}").json()["model"]
-    assert lines[1] == {
-        "source": "x.zip/one/é 1.png",
-        "source_sha256": lines[1]["source_sha256"],
-        "sample": 1,
-        "seed": 7,
-        "status": "ok",
-        "lr": "lr/é_1_1.png",
-        "kernel": "kernel/é_1_1.npy",
-        "noise": "noise/é_1_1.npy",
-        "scale": 4,
-        "kernel_origin": [-8, -8],
-        "padding": "reflect",
-        "model": model,
-    }
-    assert lines[2]["code"] == "corrupt_image"
-    assert "lr" not in lines[2]
-
-
 def test_results_are_paged_and_link_to_their_files(api: Api) -> None:
     job, _ = archived_job(api)
     first = api.http.get(f"/jobs/{job}/results", params={"limit": 3}).json()
@@ -182,16 +151,6 @@ def test_results_are_paged_and_link_to_their_files(api: Api) -> None:
     assert answer.headers["content-disposition"].startswith("attachment")
     assert api.http.get(f"/jobs/{job}/results/1/0/lr").json()["code"] == "file_not_found"
     assert api.http.get(f"/jobs/{job}/results", params={"cursor": "x"}).json()["code"] == "bad_cursor"
-
-
-def test_an_archive_of_an_unfinished_job_is_refused(api: Api) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
-    job = degrade(api, dataset, {"a_png": png(50, 40)})
-    answer = api.http.get(f"/jobs/{job}/archive")
-    assert (answer.status_code, answer.json()["code"]) == (409, "job_not_finished")
-    api.http.post(f"/jobs/{job}/cancel")
-    assert api.http.get(f"/jobs/{job}/archive").status_code == 200
 
 
 def test_cancel_and_retry(api: Api) -> None:
@@ -220,6 +179,39 @@ def test_wait_holds_the_answer_until_the_job_changes(api: Api) -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("wait=10", 10),
+        ("respond-async, wait = 5", 5),
+        ('wait="3"; foo=bar', 3),
+        ("Wait=100000", 60),
+        ("wait=0", 0),
+        ("wait=soon", None),
+        ("wait=-1", None),
+        ("respond-async", None),
+        (None, None),
+    ],
+)
+def test_how_long_a_client_prefers_to_wait(header: str | None, seconds: int | None) -> None:
+    assert preferred_wait(header) == seconds
+
+
+def test_work_that_is_not_done_in_the_time_that_is_preferred_is_accepted_all_the_same(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    files = as_parts({"a_png": png(50, 40)})
+    began = time.monotonic()
+    answer = api.http.post(f"/datasets/{dataset}/degrade", files=files, headers={"Prefer": "wait=1"})
+    assert time.monotonic() - began >= 1
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert answer.headers["preference-applied"] == "wait=1"
+    assert answer.headers["location"] == answer.json()["links"]["self"]
+    plain = api.http.post("/sr", files=files, data={"dataset": dataset}, headers={"Prefer": "respond-async"})
+    assert plain.status_code == 202
+    assert "preference-applied" not in plain.headers
+
+
 def test_jobs_are_listed_newest_first_and_filtered(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
@@ -243,3 +235,20 @@ def test_models_are_listed_and_their_files_served(api: Api) -> None:
     assert api.http.get(shown["links"]["degrader.safetensors"]).content == b"a degrader"
     assert api.http.get(f"/models/{model}/files/nope").json()["code"] == "file_not_found"
     assert api.http.get("/models/nowhere").json()["code"] == "model_not_found"
+
+
+def test_a_job_says_when_its_results_go_and_then_that_they_are_gone(api: Api) -> None:
+    job, _ = archived_job(api)
+    shown = api.http.get(f"/jobs/{job}").json()
+    kept = datetime.fromisoformat(shown["expires"]) - datetime.fromisoformat(shown["finished"])
+    assert kept == timedelta(days=30)
+    link = api.http.get(f"/jobs/{job}/results").json()["items"][0]["links"]["lr"]
+    with api.store.database.write() as session:
+        session.get_one(Job, job).keep_seconds = -1
+    with api.store.database.write() as session:
+        assert JobRepository(session).expire() == [job]
+    for path in (f"/jobs/{job}/results", f"/jobs/{job}/archive", link):
+        answer = api.http.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (410, "results_expired"), path
+    assert api.http.post(f"/jobs/{job}/retry").json()["code"] == "results_expired"
+    assert "archive" not in api.http.get(f"/jobs/{job}").json()["links"]

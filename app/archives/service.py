@@ -1,0 +1,76 @@
+"""What can be asked of archives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from app.archives.contents import Contents
+from app.archives.schemas import ArchiveFormat, ArchiveIn
+from app.archives.streams import tarred, webdataset, zipped
+from app.jobs.schemas import Kind, Status
+from app.jobs.service import found_job, require_kept
+from app.problems import ProblemError
+from store.jobs import JobRepository
+from store.store import Store
+from store.trained import ModelRepository
+
+
+@dataclass(frozen=True)
+class Archive:
+    name: str
+    media_type: str
+    samples: int  # good ones, in all shards
+    shards: int
+    content: Iterator[bytes]
+
+
+def archive(store: Store, job_id: str, wanted: ArchiveIn) -> Archive:
+    contents = _contents(store, job_id, wanted)
+    samples = contents.count_ok()
+    form = wanted.format or ArchiveFormat(contents.job.parameters.get("format", ArchiveFormat.zip))
+    name = "_".join([job_id, *([wanted.split] if wanted.split else [])])
+    if form is ArchiveFormat.zip:
+        return Archive(f"{name}.zip", "application/zip", samples, 1, zipped(contents))
+    if form is ArchiveFormat.tar:
+        return Archive(f"{name}.tar", "application/x-tar", samples, 1, tarred(contents))
+    size = wanted.shard_size
+    shards = 1 if size is None else max(1, -(-samples // size))
+    if wanted.shard >= shards:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, "no_such_shard", f"There are {shards} shards of this size, numbered from 0."
+        )
+    shard = webdataset(contents, skip=wanted.shard * (size or 0), take=size)
+    return Archive(f"{name}_{wanted.shard:06}.tar", "application/x-tar", samples, shards, shard)
+
+
+def _contents(store: Store, job_id: str, wanted: ArchiveIn) -> Contents:
+    with store.database.read() as session:
+        job = found_job(JobRepository(session), job_id)
+        model = ModelRepository(session).get(job.model_id or "")
+    if job.kind == Kind.train:
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            "no_archive",
+            "A training has no archive; its model's files are at /models/{id}/files/{name}.",
+        )
+    if not Status(job.status).is_final:
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            "job_not_finished",
+            f"The job is {job.status}; wait until it is done (GET /jobs/{job_id}?wait=60) or cancel it.",
+        )
+    require_kept(job)
+    if wanted.hr and job.kind != Kind.degrade:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, "no_hr", "Only what was degraded has clean images; leave out `hr`."
+        )
+    validation = job.parameters.get("validation") if wanted.validation is None else wanted.validation
+    if wanted.split and validation is None:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "no_split",
+            "The job has no split. Say what fraction is for validation, such as validation=0.05.",
+        )
+    return Contents(store, job, model, wanted.hr, frozenset(wanted.leave_out), validation, wanted.split)

@@ -1,0 +1,84 @@
+"""How large a request's body may be: counted as it comes, whatever its head says, and never held to be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.problems import ProblemError
+from config.settings import Settings
+from store.room import Room
+
+IN_SCOPE = "patina.body"
+
+
+@dataclass
+class Body:
+    """What a request may send, what it said that it would, and how much of that has come."""
+
+    announced: int
+    most: int
+    refusal: Callable[[], ProblemError]
+    received: int = 0
+
+    def count(self, size: int) -> None:
+        """Raises `ProblemError` when it has become too much, or is announced to become so."""
+        self.received += size
+        if max(self.received, self.announced) > self.most:
+            raise self.refusal()
+
+
+class BodyLimit:
+    """ASGI middleware: a body may be as large as JSON may, unless its endpoint calls `allow_upload`."""
+
+    def __init__(self, app: ASGIApp, settings: Settings):
+        self.app = app
+        self.settings = settings
+        self.refusal = partial(_too_large, "body_too_large", settings.max_json_bytes, "PATINA_MAX_JSON_BYTES")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        body = scope[IN_SCOPE] = Body(_announced(Request(scope)), self.settings.max_json_bytes, self.refusal)
+
+        async def counted() -> Message:
+            body.count(0)  # at the first byte and no sooner, for by now the endpoint has said what it allows
+            message = await receive()
+            body.count(len(message.get("body", b"")))
+            return message
+
+        await self.app(scope, counted, send)
+
+
+def allow_upload(request: Request, room: Room, settings: Settings) -> None:
+    """For an endpoint that streams its body to disk."""
+    body: Body = request.scope[IN_SCOPE]
+    body.most = settings.max_upload_bytes
+    body.refusal = partial(_too_large, "upload_too_large", body.most, "PATINA_MAX_UPLOAD_BYTES")
+    if (left := room.left()) < body.most:
+        body.most, body.refusal = left, storage_full
+
+
+def storage_full() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "storage_full",
+        "There is no room for this. Delete datasets that are no longer needed, or raise PATINA_MAX_STORAGE_BYTES or "
+        "the disk's size.",
+    )
+
+
+def _too_large(code: str, limit: int, setting: str) -> ProblemError:
+    message = f"The request has more than {limit:,} bytes. Send less at a time, or raise {setting}."
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, code, message)
+
+
+def _announced(request: Request) -> int:
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdecimal() else 0

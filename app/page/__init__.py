@@ -1,0 +1,1 @@
+"""The page: serves the files of the room `page`."""

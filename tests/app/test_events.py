@@ -1,0 +1,74 @@
+"""What happened in a job, told again to whoever comes later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from store.events import EventRepository, NewEvent
+from store.jobs import JobRepository
+from tests.app.conftest import Api
+from tests.sse import Told, parsed
+
+LINES = 7
+
+
+@pytest.fixture
+def ended(api: Api) -> str:
+    """A job with seven log lines that has been canceled."""
+    with api.store.database.write() as session:
+        jobs = JobRepository(session)
+        job = jobs.create("train", dataset_id=api.dataset(), model_id=None, parameters={}, unit="steps", total=4)
+    with api.store.database.write() as session:
+        lines = [NewEvent("log", {"level": "info", "message": f"line {n}"}) for n in range(LINES)]
+        EventRepository(session).add(job.id, lines[:3])
+        EventRepository(session).add(job.id, lines[3:])
+        JobRepository(session).request_cancel(job.id)
+    return job.id
+
+
+def told(api: Api, job_id: str, last: str | None = None) -> list[Told]:
+    answer = api.http.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": last} if last else {})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    return list(parsed(answer.text.splitlines()))
+
+
+def test_all_is_told_in_order_and_ends_with_the_job(api: Api, ended: str) -> None:
+    events = told(api, ended)
+    assert [event.kind for event in events] == ["log"] * LINES + ["job", "end"]
+    assert [event.data["data"]["message"] for event in events[:LINES]] == [f"line {n}" for n in range(LINES)]
+    assert [event.id for event in events[:LINES]] == [str(n) for n in range(1, LINES + 1)]
+    assert events[LINES].data == api.http.get(f"/jobs/{ended}").json()
+
+
+def test_who_comes_back_hears_only_what_is_new_and_after_the_end_nothing(api: Api, ended: str) -> None:
+    assert [event.data["data"]["message"] for event in told(api, ended, last="5")[:2]] == ["line 5", "line 6"]
+    last = told(api, ended)[-1].id
+    assert api.http.get(f"/jobs/{ended}/events", headers={"Last-Event-ID": last}).status_code == 204
+    assert told(api, ended, last="nonsense")[0].id == "1"
+
+
+def test_history_is_the_same_in_pages(api: Api, ended: str) -> None:
+    seen: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = api.http.get(f"/jobs/{ended}/history", params={"limit": 3, **({"cursor": cursor} if cursor else {})})
+        seen += page.json()["items"]
+        cursor = page.json()["next"]
+        if cursor is None:
+            break
+    assert [item["number"] for item in seen] == list(range(1, LINES + 1))
+    assert [item["data"] for item in seen] == [event.data["data"] for event in told(api, ended)[:LINES]]
+    assert api.http.get(f"/jobs/{ended}/history", params={"cursor": "x"}).json()["code"] == "bad_cursor"
+
+
+@pytest.mark.parametrize("path", ["events", "history", "preview/gallery.json"])
+def test_of_a_job_that_is_not_there(api: Api, path: str) -> None:
+    assert api.http.get(f"/jobs/nothing/{path}").json()["code"] == "job_not_found"
+
+
+def test_only_a_running_training_can_be_finished_and_only_one_ended_early_continued(api: Api, ended: str) -> None:
+    assert api.http.post(f"/jobs/{ended}/finish").json()["code"] == "no_training_runs"
+    assert api.http.post(f"/jobs/{ended}/continue").json()["code"] == "not_ended_early"
+    assert api.http.get(f"/jobs/{ended}/preview/gallery.json").json()["code"] == "no_preview"

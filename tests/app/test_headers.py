@@ -1,0 +1,47 @@
+"""What browsers are told by every answer, and a documentation page that needs no other host."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from app.headers import HEADERS
+from tests.app.conftest import Api
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/health", 200), ("GET", "/nowhere", 404), ("PUT", "/datasets", 405), ("POST", "/datasets", 422)],
+)
+def test_every_answer_tells_browsers_to_be_careful(api: Api, method: str, path: str, status: int) -> None:
+    answer = api.http.request(method, path, headers={"Origin": "http://elsewhere.example"} if method == "GET" else {})
+    assert answer.status_code == status
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+    assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+def test_an_unforeseen_error_does_too(api: Api) -> None:
+    api.store.database.close()
+    (api.settings.data_dir / "patina.sqlite").write_bytes(b"no database at all\n" * 1000)
+    answer = api.http.get("/jobs")
+    assert answer.status_code == 500
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_downloads_are_attachments_of_a_fixed_type(api: Api) -> None:
+    model = api.model(api.dataset())
+    answer = api.http.get(f"/models/{model}/files/degrader.safetensors")
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_documentation_needs_no_other_host_and_no_script_in_the_page(api: Api) -> None:
+    page = api.http.get("/docs")
+    assert "script-src" not in page.headers["content-security-policy"]  # so that default-src 'self' holds for scripts
+    assert not re.search(r"<script>|https?:|//", page.text)
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(links) == 4
+    for link in links:
+        assert api.http.get(f"/{link}").status_code == 200, link

@@ -1,0 +1,156 @@
+"""Requests that are sent again with their key: what they make is made once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from app.datasets import service
+from app.datasets.schemas import DatasetIn
+from app.idempotency import Once
+from app.problems import ProblemError
+from store.datasets import DatasetRepository
+from store.requests import RequestRepository
+from store.store import Store
+from store.tokens import TokenRepository
+from store.visibility import Caller
+from tests.app.conftest import Api, as_parts
+from tests.pictures import png
+
+Send = Callable[[Api, str, int, str], Any]
+
+
+def make_dataset(api: Api, dataset: str, variant: int, key: str) -> Any:
+    return api.http.post("/datasets", json={"name": f"{variant}", "scale": 4}, headers={"Idempotency-Key": key})
+
+
+def train(api: Api, dataset: str, variant: int, key: str) -> Any:
+    return api.http.post(f"/datasets/{dataset}/train", json={"seed": variant}, headers={"Idempotency-Key": key})
+
+
+def degrade(api: Api, dataset: str, variant: int, key: str) -> Any:
+    files = as_parts({"a_png": png(40, 40, variant)})
+    return api.http.post(f"/datasets/{dataset}/degrade", files=files, headers={"Idempotency-Key": key})
+
+
+def super_resolve(api: Api, dataset: str, variant: int, key: str) -> Any:
+    files, data = as_parts({"a_png": png(40, 40, variant)}), {"dataset": dataset}
+    return api.http.post("/sr", files=files, data=data, headers={"Idempotency-Key": key})
+
+
+ALL = pytest.mark.parametrize("send", [make_dataset, train, degrade, super_resolve])
+
+
+@pytest.fixture
+def dataset(api: Api) -> str:
+    made = api.dataset()
+    api.model(made)
+    for role in ("lr", "hr"):
+        api.upload(made, role, a_png=png(128, 128))
+    return made
+
+
+@ALL
+def test_the_same_request_makes_one_record_and_another_with_its_key_is_refused(
+    api: Api, dataset: str, send: Send
+) -> None:
+    first, again = send(api, dataset, 1, "k"), send(api, dataset, 1, "k")
+    assert first.is_success, first.text
+    assert (again.status_code, again.json()["id"]) == (first.status_code, first.json()["id"])
+    assert send(api, dataset, 1, '"k"').json()["id"] == first.json()["id"], "as a structured header it is quoted"
+
+    before = api.traces()
+    other = send(api, dataset, 2, "k")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    traces = api.traces()
+    assert (traces["jobs"], traces["temporary"]) == (before["jobs"], before["temporary"])
+    assert send(api, dataset, 2, "l").json()["id"] != first.json()["id"]
+
+
+def test_a_repeated_request_is_answered_with_the_job_as_it_is_now(api: Api, dataset: str) -> None:
+    job = degrade(api, dataset, 1, "k").json()["id"]
+    api.http.post(f"/jobs/{job}/cancel")
+    again = degrade(api, dataset, 1, "k")
+    assert (again.json()["id"], again.json()["status"]) == (job, "canceled")
+    assert again.headers["location"] == f"/jobs/{job}"
+
+
+def test_a_refused_request_leaves_its_key_free(api: Api) -> None:
+    dataset = api.dataset()
+    assert train(api, dataset, 1, "k").json()["code"] == "no_lr_images"
+    for role in ("lr", "hr"):
+        api.upload(dataset, role, a_png=png(128, 128))
+    assert train(api, dataset, 1, "k").status_code == 202
+
+
+def test_a_key_goes_with_what_it_made(api: Api) -> None:
+    first = make_dataset(api, "", 1, "k").json()["id"]
+    api.http.delete(f"/datasets/{first}")
+    again = make_dataset(api, "", 1, "k")
+    assert again.status_code == 201
+    assert again.json()["id"] != first
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+def test_a_key_that_cannot_be_one_is_refused(api: Api, key: str) -> None:
+    assert make_dataset(api, "", 1, key).json()["code"] == "invalid_request"
+
+
+def test_the_same_request_many_times_at_once_makes_one_record(store: Store) -> None:
+    wanted = DatasetIn(name="photos", scale=4)
+    together, answers = threading.Barrier(8), list[Any]()
+
+    def send(number: int) -> None:
+        together.wait()
+        try:
+            answers.append(service.create(store, wanted, Once.of("k", number % 2)).id)
+        except ProblemError as error:
+            answers.append(error.code)
+        except Exception as error:  # a thread's error would be lost
+            answers.append(error)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.database.read() as session:
+        (made,) = DatasetRepository(session).page(before=None, limit=10)
+    assert sorted(answers) == sorted([made.id] * 4 + ["idempotency_key_reused"] * 4)
+
+
+def test_tokens_have_keys_of_their_own(store: Store) -> None:
+    with store.database.write() as session:
+        tokens = [TokenRepository(session).create(name, "submit").token.id for name in ("one", "two")]
+    wanted, once = DatasetIn(name="photos", scale=4), Once.of("k", 1)
+    one, two = (store.seen_by(Caller(token, sees_all=False)) for token in tokens)
+    first = service.create(one, wanted, once).id
+    assert service.create(two, wanted, once).id != first
+    assert service.create(one, wanted, once).id == first
+
+
+def test_old_keys_are_forgotten(store: Store) -> None:
+    wanted = DatasetIn(name="photos", scale=4)
+    first = service.create(store, wanted, Once.of("k", 1)).id
+    with store.database.write() as session:
+        assert RequestRepository(session).forget_older(60) == 0
+    assert service.create(store, wanted, Once.of("k", 1)).id == first
+    time.sleep(0.05)
+    with store.database.write() as session:
+        assert RequestRepository(session).forget_older(0.01) == 1
+    assert service.create(store, wanted, Once.of("k", 2)).id != first
+
+
+def test_the_documentation_describes_the_key_wherever_something_is_made(api: Api) -> None:
+    paths = api.http.get("/openapi.json").json()["paths"]
+    described = {
+        path
+        for path, calls in paths.items()
+        for parameter in calls.get("post", {}).get("parameters", [])
+        if parameter["name"] == "Idempotency-Key" and "idempotency_key_reused" in parameter["description"]
+    }
+    assert described == {"/datasets", "/datasets/{dataset_id}/train", "/datasets/{dataset_id}/degrade", "/sr"}

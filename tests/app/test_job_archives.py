@@ -1,0 +1,250 @@
+"""Archives of finished jobs, in every form, read back by those that they are made for."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import webdataset
+from numpy.typing import NDArray
+from PIL import Image
+
+from store.jobs import JobRepository, NewSample
+from tests.app.conftest import Api
+from tests.app.test_work import archived_job, degrade, finish
+from tests.pictures import encoded, picture, png, zipped
+
+
+def members(archive: bytes) -> dict[str, bytes]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        return {member.name: opened.extractfile(member).read() for member in opened}  # type: ignore[union-attr]
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def job(api: Api) -> str:
+    """Five images degraded twice each; the fourth failed. The last two were sent upside down and in grey."""
+    dataset = api.dataset()
+    api.model(dataset)
+    turned = Image.Exif()
+    turned[0x0112] = 3
+    photos = {f"{number}.png": encoded(picture(42, 51, number)) for number in range(3)}
+    photos["3.png"] = encoded(picture(40, 40, 3))
+    photos["a.b.jpg"] = encoded(picture(64, 32, 4), "JPEG", exif=turned, quality=100, subsampling=0)
+    photos["grey.png"] = encoded(picture(40, 40, 5)[..., 0])
+    job = degrade(api, dataset, {"photos_zip": zipped(photos)}, samples=2, seed=7)
+    put, samples = api.store.blobs.put, []
+    for position in range(len(photos)):
+        for sample in range(2):
+            lr = encoded(picture(10, 12, position + 10 * sample))
+            noise = npy(np.full((10, 12, 3), position + sample, np.float32))
+            files = {"lr": put(lr), "kernel": put(npy(np.eye(5, dtype=np.float32))), "noise": put(noise)}
+            failed = NewSample(position, sample, {}, "corrupt_image", "It is damaged.")
+            samples.append(failed if position == 3 else NewSample(position, sample, files))
+    finish(api, job, *samples)
+    return job
+
+
+def fetched(api: Api, job: str, **query: Any) -> bytes:
+    answer = api.http.get(f"/jobs/{job}/archive", params={"format": "tar", **query})
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_an_archive_holds_every_file_and_a_line_for_every_sample(api: Api, form: str) -> None:
+    job, content = archived_job(api)
+    answer = api.http.get(f"/jobs/{job}/archive", params={"format": form})
+    assert answer.status_code == 200
+    assert f"{job}.{form}" in answer.headers["content-disposition"]
+    if form == "zip":
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as opened:
+            assert opened.testzip() is None
+            held = {name: opened.read(name) for name in opened.namelist()}
+    else:
+        held = members(answer.content)
+    lines = [json.loads(line) for line in held.pop("manifest.jsonl").splitlines()]
+    assert held == content
+    assert [(line["source"], line["sample"], line["status"]) for line in lines] == [
+        ("x.zip/one/é 1.png", 0, "ok"),
+        ("x.zip/one/é 1.png", 1, "ok"),
+        ("x.zip/two/é 1.png", 0, "failed"),
+        ("x.zip/two/é 1.png", 1, "failed"),
+    ]
+    model = api.http.get(f"/jobs/{job}").json()["model"]
+    assert lines[1] == {
+        "source": "x.zip/one/é 1.png",
+        "source_sha256": lines[1]["source_sha256"],
+        "sample": 1,
+        "seed": 7,
+        "status": "ok",
+        "lr": "lr/é_1_1.png",
+        "kernel": "kernel/é_1_1.npy",
+        "noise": "noise/é_1_1.npy",
+        "scale": 4,
+        "kernel_origin": [-8, -8],
+        "padding": "reflect",
+        "model": model,
+    }
+    assert lines[2]["code"] == "corrupt_image"
+    assert "lr" not in lines[2]
+
+
+def test_an_archive_of_an_unfinished_job_is_refused(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    job = degrade(api, dataset, {"a_png": png(50, 40)})
+    answer = api.http.get(f"/jobs/{job}/archive")
+    assert (answer.status_code, answer.json()["code"]) == (409, "job_not_finished")
+    api.http.post(f"/jobs/{job}/cancel")
+    assert api.http.get(f"/jobs/{job}/archive").status_code == 200
+
+
+def test_clean_images_come_cut_to_fit_and_once_each(api: Api, job: str) -> None:
+    held = members(fetched(api, job, hr=True))
+    lines = [json.loads(line) for line in held["manifest.jsonl"].splitlines()]
+    assert [line.get("hr") for line in lines[:4]] == ["hr/0.png", "hr/0.png", "hr/1.png", "hr/1.png"]
+    assert sorted(name for name in held if name.startswith("hr/")) == [
+        f"hr/{name}.png" for name in ("0", "1", "2", "a_b", "grey")
+    ]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(held["hr/1.png"]))), picture(42, 51, 1)[:40, :48])
+    grey = np.asarray(Image.open(io.BytesIO(held["hr/grey.png"])))
+    np.testing.assert_array_equal(grey, np.repeat(picture(40, 40, 5)[..., :1], 3, 2))
+    upright = np.asarray(Image.open(io.BytesIO(held["hr/a_b.png"]))).astype(int)
+    assert np.abs(upright - picture(64, 32, 4)[::-1, ::-1]).mean() < 3
+    assert set(members(fetched(api, job))) == {name for name in held if not name.startswith("hr/")}
+
+
+def test_a_split_keeps_every_image_on_one_side(api: Api, job: str) -> None:
+    sides = {side: members(fetched(api, job, validation=0.5, split=side)) for side in ("train", "validation")}
+    lines = {side: [json.loads(line) for line in held["manifest.jsonl"].splitlines()] for side, held in sides.items()}
+    for side, of_side in lines.items():
+        for line in of_side:
+            apart = int(line["source_sha256"], 16) / 16**64 < 0.5
+            assert apart == (side == "validation")
+            assert line.get("split", side) == side
+    whole = members(fetched(api, job, validation=0.5))
+    assert {**sides["train"], **sides["validation"]}.keys() == whole.keys()
+    assert sorted(map(len, lines.values())) != [0, 12]
+    everything = fetched(api, job, validation=1, split="validation")
+    assert len(members(everything)["manifest.jsonl"].splitlines()) == 12
+    assert members(fetched(api, job, validation=0, split="validation")) == {"manifest.jsonl": b""}
+
+
+def test_the_split_of_a_job_holds_unless_another_is_asked_for(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    job = degrade(api, dataset, {"a_png": png(50, 40)}, validation=1)
+    finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(b"lr")}))
+    for query, split in ({}, "validation"), ({"validation": 0}, "train"):
+        (line,) = members(fetched(api, job, **query))["manifest.jsonl"].splitlines()
+        assert json.loads(line)["split"] == split
+
+
+def shards(api: Api, job: str, folder: Path, size: int) -> list[str]:
+    first = api.http.get(f"/jobs/{job}/archive?format=webdataset&hr=true&shard_size={size}")
+    count = int(first.headers["patina-shards"])
+    paths = []
+    for number in range(count):
+        path = folder / f"{number:06}.tar"
+        path.write_bytes(fetched(api, job, format="webdataset", hr=True, shard_size=size, shard=number))
+        paths.append(str(path))
+    return paths
+
+
+def test_webdataset_reads_the_shards(api: Api, job: str, tmp_path: Path) -> None:
+    paths = shards(api, job, tmp_path, 4)
+    assert len(paths) == 3
+    read = list(webdataset.WebDataset(paths, shardshuffle=False).decode("rgb8"))
+    assert [sample["__key__"] for sample in read] == [
+        f"{name}_{sample}" for name in ("0", "1", "2", "a_b", "grey") for sample in (0, 1)
+    ]
+    fourth = read[3]
+    np.testing.assert_array_equal(fourth["hr.png"], picture(42, 51, 1)[:40, :48])
+    np.testing.assert_array_equal(fourth["lr.png"], picture(10, 12, 11))
+    np.testing.assert_array_equal(fourth["kernel.npy"], np.eye(5, dtype=np.float32))
+    assert (fourth["noise.npy"] == 2).all()
+    assert (fourth["json"]["source"], fourth["json"]["sample"]) == ("photos.zip/1.png", 1)
+
+
+def test_hugging_face_reads_the_shards(api: Api, job: str, tmp_path: Path) -> None:
+    paths = shards(api, job, tmp_path, 7)
+    read = datasets.load_dataset("webdataset", data_files=paths, split="train", cache_dir=str(tmp_path / "cache"))
+    assert len(read) == 10
+    np.testing.assert_array_equal(np.asarray(read[3]["lr.png"]), picture(10, 12, 11))
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({"format": "webdataset", "shard_size": 4, "shard": 3}, 404, "no_such_shard"),
+        ({"split": "train"}, 422, "no_split"),
+        ({"validation": 2}, 422, "invalid_request"),
+        ({"shard_sise": 4}, 422, "invalid_request"),
+    ],
+)
+def test_what_no_archive_can_hold_is_refused(api: Api, job: str, query: dict[str, Any], status: int, code: str) -> None:
+    answer = api.http.get(f"/jobs/{job}/archive", params=query)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_squares_cover_their_image_and_say_where_they_were_cut(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    pixels = picture(72, 100)
+    job = degrade(api, dataset, {"a_png": encoded(pixels)}, crop=64, crop_step=32, jpeg="60-95", lr_format="webp")
+    put = api.store.blobs.put
+    finish(api, job, *(NewSample(position, 0, {"lr": put(b"%d" % position)}) for position in range(6)))
+    held = members(fetched(api, job, hr=True))
+    lines = [json.loads(line) for line in held["manifest.jsonl"].splitlines()]
+    assert [line["crop"] for line in lines] == [[top, left, 64, 64] for top in (0, 8) for left in (0, 32, 36)]
+    assert [line["lr"] for line in lines] == [f"lr/a_s{number:03}_0.webp" for number in range(1, 7)]
+    for line in lines:
+        top, left, height, width = line["crop"]
+        cut = np.asarray(Image.open(io.BytesIO(held[line["hr"]])))
+        np.testing.assert_array_equal(cut, pixels[top : top + height, left : left + width])
+        assert (line["adds_up"], 60 <= line["jpeg_quality"] <= 95) == (False, True)
+    assert len({line["jpeg_quality"] for line in lines}) > 1
+    link = api.http.get(f"/jobs/{job}/results").json()["items"][0]["links"]["lr"]
+    assert api.http.get(link).headers["content-type"] == "image/webp"
+
+
+def test_squares_of_a_source_leave_out_what_is_too_small_for_one(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    api.upload(dataset, "hr", a_png=png(128, 140), b_png=png(200, 200))
+    send = {"source": dataset, "crop": 160, "samples": 2}
+    job = api.http.post(f"/datasets/{dataset}/degrade", data=send).json()
+    assert job["progress"]["total"] == 2 * (1 + 4)
+    with api.store.database.read() as session:
+        items = JobRepository(session).items(job["id"])
+    assert [(item.stem, item.code) for item in items][:2] == [("a", "image_too_small"), ("b_s001", None)]
+
+
+def test_super_resolved_photos_have_no_clean_ones(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    job = api.http.post("/sr", files={"files": ("a.png", encoded(picture(20, 20)))}, data={"dataset": dataset}).json()
+    finish(api, job["id"], NewSample(0, 0, {"sr": api.store.blobs.put(encoded(picture(80, 80)))}))
+    assert api.http.get(f"/jobs/{job['id']}/archive?hr=true").json()["code"] == "no_hr"
+    (sample,) = webdataset.WebDataset(
+        [_written(fetched(api, job["id"], format="webdataset"), api.settings.data_dir)], shardshuffle=False
+    )
+    assert sorted(name for name in sample if not name.startswith("__")) == ["json", "sr.png"]
+
+
+def _written(data: bytes, folder: Path) -> str:
+    (folder / "shard.tar").write_bytes(data)
+    return str(folder / "shard.tar")

@@ -1,0 +1,89 @@
+"""Jobs that many ask for at once; on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import event
+
+from app.jobs import service
+from app.jobs.reading import JobReader, JobReaders
+from app.problems import ProblemError
+from store.jobs import JobRepository
+from store.store import Store
+from store.tokens import TokenRepository
+from store.visibility import LOCAL, Caller
+
+
+def new_job(store: Store) -> str:
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        return jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=1).id
+
+
+@pytest.fixture
+def queries(store: Store) -> Iterator[list[str]]:
+    """The statements that the database is sent."""
+    sent: list[str] = []
+
+    @event.listens_for(store.database.engine, "before_cursor_execute")
+    def _note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            sent.append(statement)
+
+    yield sent
+    event.remove(store.database.engine, "before_cursor_execute", _note)
+
+
+def test_many_who_ask_at_once_cost_few_queries_and_get_their_own_answers(store: Store, queries: list[str]) -> None:
+    made = [new_job(store) for _ in range(3)]
+    queries.clear()
+
+    async def ask() -> list[object]:
+        reader = JobReader(store)
+        wanted = [*made, "no-such"] * 50
+        gone = asyncio.create_task(reader.get(made[0]))  # a client that hangs up takes nobody's answer along
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await asyncio.gather(*(reader.get(job) for job in wanted), return_exceptions=True)
+
+    answers = asyncio.run(ask())
+    assert len(queries) <= 2
+    found = [answer.code if isinstance(answer, ProblemError) else answer.id for answer in answers]  # type: ignore[attr-defined]
+    assert found == [*made, "job_not_found"] * 50
+
+
+def test_an_answer_is_never_older_than_its_question(store: Store) -> None:
+    jobs = [new_job(store) for _ in range(20)]
+
+    async def ask() -> list[str]:
+        reader = JobReader(store)
+        polling = [asyncio.create_task(reader.get(job)) for job in jobs for _ in range(20)]
+        await asyncio.sleep(0)
+        seen = list[str]()
+        for job in jobs:
+            await asyncio.to_thread(service.cancel, store, job)
+            seen.append((await reader.get(job)).status)
+        await asyncio.gather(*polling)
+        return seen
+
+    assert asyncio.run(ask()) == ["canceled"] * 20
+
+
+def test_each_caller_reads_what_it_may_see(store: Store) -> None:
+    with store.database.write() as session:
+        token = TokenRepository(session).create("one", "submit").token.id
+    job = new_job(store)
+
+    async def ask() -> tuple[str, str]:
+        readers = JobReaders(store)
+        mine, theirs = await asyncio.gather(
+            readers.of(LOCAL).get(job), readers.of(Caller(token, sees_all=False)).get(job), return_exceptions=True
+        )
+        assert not isinstance(mine, BaseException)
+        assert isinstance(theirs, ProblemError)
+        return mine.id, theirs.code
+
+    assert asyncio.run(ask()) == (job, "job_not_found")
