@@ -1,0 +1,65 @@
+// Calls of the service. Errors are thrown as Problems, with the service's own words.
+
+export class Problem extends Error {
+  constructor(status, body) {
+    super(body.detail ?? `The service answered ${status}.`);
+    Object.assign(this, { status, code: body.code ?? "unknown", rejected: body.rejected ?? [] });
+  }
+}
+
+async function answer(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { code: "unreachable", detail: "The service cannot be reached. Is it running?" });
+  }
+  if (response.status === 204) return null;
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Problem(response.status, body);
+  return body;
+}
+
+/** Gives the service a token, which the browser then sends with every call. */
+export const openSession = (token) => answer("/page/session", json("POST", { token }));
+
+const json = (method, body) => ({ method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+
+export const get = (path, signal) => answer(path, { signal });
+export const remove = (path) => answer(path, { method: "DELETE" });
+
+export const post = (path, body) => answer(path, body === undefined ? { method: "POST" } : json("POST", body));
+
+/** `wait`: the answer comes when the job has ended, but after so many seconds at the latest. */
+export const postForm = (path, form, { wait, signal } = {}) =>
+  answer(path, { method: "POST", body: form, signal, headers: wait ? { Prefer: `wait=${wait}` } : {} });
+
+export async function bytes(path, signal) {
+  const response = await fetch(path, { signal });
+  if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
+  return response.arrayBuffer();
+}
+
+/** A list that is fetched page by page, as `more` is called; `done` when there is no more. */
+export class Paged {
+  constructor(path, signal, limit = 200) {
+    Object.assign(this, { path, signal, limit, items: [], cursor: null, done: false, fetching: null });
+  }
+
+  async more() {
+    if (this.done) return;
+    this.fetching ??= this.#fetch().finally(() => (this.fetching = null));
+    await this.fetching;
+  }
+
+  async #fetch() {
+    const url = new URL(this.path, location.href);
+    url.searchParams.set("limit", this.limit);
+    if (this.cursor) url.searchParams.set("cursor", this.cursor);
+    const page = await get(url, this.signal);
+    this.items.push(...page.items);
+    this.cursor = page.next;
+    this.done = page.next === null;
+  }
+}

@@ -1,0 +1,93 @@
+// Uploads go on whichever view is shown. A file whose way was cut off is sent again: the same bytes are one image.
+
+const AT_ONCE = 3;
+const LONGEST_PAUSE_MS = 15_000;
+const NO_IMAGES = /^(video|audio|text|font)\/|^application\/(pdf|msword|json|vnd\.(openxml|ms-))/;
+
+class Upload {
+  constructor(dataset, role) {
+    Object.assign(this, { dataset, role, waiting: [], active: new Set(), done: 0, images: 0, refused: [], bytes: 0, sent: 0, trouble: null });
+    this.listeners = new Set();
+  }
+
+  get total() { return this.waiting.length + this.active.size + this.done; }
+  get busy() { return this.waiting.length + this.active.size > 0; }
+  get sentNow() { return this.sent + [...this.active].reduce((sum, each) => sum + each.sent, 0); }
+
+  add(files) {
+    if (!this.busy) Object.assign(this, { done: 0, images: 0, refused: [], bytes: 0, sent: 0 });
+    for (const { file, name } of files) {
+      if (NO_IMAGES.test(file.type)) {
+        this.refused.push({ name, message: "This is no image and no archive of images; it was not sent." });
+      } else {
+        this.waiting.push({ file, name, sent: 0, tries: 0 });
+        this.bytes += file.size;
+      }
+    }
+    this.tell();
+    while (this.active.size < AT_ONCE && this.waiting.length) this.#next();
+  }
+
+  async #next() {
+    const one = this.waiting.shift();
+    if (!one) return;
+    this.active.add(one);
+    try {
+      while (!(await this.#send(one))) await this.#pause(one);
+    } finally {
+      this.active.delete(one);
+      this.done += 1;
+      this.sent += one.file.size;
+      this.tell();
+      this.#next();
+    }
+  }
+
+  /** Once. Gives false where it is worth trying again. */
+  #send(one) {
+    return new Promise((resolve) => {
+      const request = new XMLHttpRequest();
+      const form = new FormData();
+      form.append("files", one.file, one.name);
+      const again = (trouble) => { one.sent = 0; this.trouble = trouble; this.tell(); resolve(false); };
+      request.open("POST", `/datasets/${this.dataset}/images?role=${this.role}`);
+      request.responseType = "json";
+      request.upload.onprogress = (event) => { one.sent = event.loaded; this.tell(); };
+      request.onerror = () => again("The connection was lost. It goes on by itself when it is back.");
+      request.onload = () => {
+        const body = request.response ?? {};
+        if (request.status >= 500 || request.status === 429) return again(body.detail ?? "The service is in trouble. Trying again …");
+        this.trouble = null;
+        if (request.status === 200) this.images += body.accepted.length;
+        const refused = body.rejected ?? [{ name: one.name, message: body.detail ?? `The service answered ${request.status}.` }];
+        this.refused.push(...refused);
+        resolve(true);
+      };
+      request.send(form);
+    });
+  }
+
+  #pause(one) {
+    const pause = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** one.tries++);
+    return new Promise((resolve) => {
+      const go = () => { clearTimeout(timer); removeEventListener("online", go); resolve(); };
+      const timer = setTimeout(go, pause);
+      addEventListener("online", go);
+    });
+  }
+
+  tell() { for (const listener of this.listeners) listener(this); }
+}
+
+const uploads = new Map();
+
+/** The upload of that kind of photos to that dataset; there is one, which may have nothing to do. */
+export function uploadOf(dataset, role) {
+  const key = `${dataset}/${role}`;
+  if (!uploads.has(key)) uploads.set(key, new Upload(dataset, role));
+  return uploads.get(key);
+}
+
+addEventListener("beforeunload", (event) => {
+  if ([...uploads.values()].some((upload) => upload.busy)) event.preventDefault();
+});

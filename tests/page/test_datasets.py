@@ -1,0 +1,113 @@
+"""Datasets made and filled by dropping files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from app.page.endpoints import FILES
+from store.datasets import DatasetRepository, NewImage
+from store.store import Store
+from tests.page.conftest import Desk
+from tests.pictures import photos, png, zipped
+
+MOST_BYTES = 300_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve photos in a folder within a folder, one that is cut off, and what a system left there."""
+    inner = tmp_path / "old phone" / "2009"
+    inner.mkdir(parents=True)
+    for name, data in photos(12, 40).items():
+        (inner / name).write_bytes(data)
+    (inner / "cut.png").write_bytes(png(40, 40, 99)[:700])
+    (inner / ".DS_Store").write_bytes(b"x")
+    return tmp_path / "old phone"
+
+
+def test_a_dropped_folder_becomes_a_dataset_and_what_is_refused_is_named(desk: Desk, folder: Path) -> None:
+    page = desk.open("datasets")
+    desk.drop(page.locator(".drop"), folder)
+    expect(page.get_by_text("13 files ready to be sent.")).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("old phone")
+    page.get_by_role("radio", name="×2").check()
+    page.get_by_role("button", name="Make the dataset").click()
+    expect(page.get_by_role("heading", name="old phone", level=1)).to_be_visible()
+    expect(page.get_by_text("12 photos taken, 1 refused.")).to_be_visible()
+    expect(page.locator(".refused")).to_contain_text("cut.png The image is damaged or cut off")
+    expect(page.get_by_role("tab", name="Real photos (12)")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("png, 40 × 40$"))).to_have_count(12)
+    made = desk.service.http.get(f"/datasets/{page.url.rpartition('/')[2]}").json()
+    assert (made["scale"], made["images"]["lr"]) == (2, 12)
+    expect(page.get_by_role("button", name="Train")).to_be_disabled()
+
+
+def test_an_upload_survives_a_lost_connection(desk: Desk, tmp_path: Path) -> None:
+    dataset = desk.service.dataset()
+    page = desk.open(f"datasets/{dataset}")
+    lost: list[Route] = []
+
+    def lose_the_first(route: Route) -> None:
+        if len(lost) < 4:
+            lost.append(route)
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/images?role=hr", lose_the_first)
+    (tmp_path / "clean.zip").write_bytes(zipped(photos(3, 160)))
+    for number in range(8):
+        (tmp_path / f"{number}.png").write_bytes(png(140, 140, number))
+    place = page.get_by_role("group", name="Drop clean photos here")
+    desk.drop(place, tmp_path / "clean.zip", *(tmp_path / f"{number}.png" for number in range(8)))
+    expect(page.get_by_text("11 photos taken.")).to_be_visible()
+    assert len(lost) == 4
+    # The same again, chosen and not dropped: nothing is doubled.
+    page.get_by_label("Choose files: Drop clean photos here").set_input_files(tmp_path / "3.png")
+    expect(page.get_by_text("1 photo taken.")).to_be_visible()
+    assert desk.service.http.get(f"/datasets/{dataset}").json()["images"]["hr"] == 11
+
+
+def test_ten_thousand_photos_are_a_list_of_which_a_screenful_is_made(desk: Desk) -> None:
+    dataset = desk.service.dataset()
+    store = Store.open(desk.service.settings)
+    with store.database.write() as session:
+        images = [NewImage(f"{number}.png", f"{number:064x}", 40, 40) for number in range(10_000)]
+        DatasetRepository(session).add_images(dataset, "lr", images)
+    store.close()
+    page = desk.open(f"datasets/{dataset}")
+    expect(page.get_by_role("tab", name="Real photos (10,000)")).to_be_visible()
+    items = page.locator(".virtual > li")
+    for last in (499, 999, 1499):
+        expect(items.first).to_be_attached()
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        expect(page.locator(f'.virtual > li[aria-posinset="{last + 1}"]')).to_be_attached()
+        assert items.count() < 400
+    assert page.locator("*").count() < 2000
+
+
+def test_a_dataset_is_deleted_only_after_a_question(desk: Desk) -> None:
+    dataset = desk.service.dataset()
+    page = desk.open(f"datasets/{dataset}")
+    page.get_by_role("button", name="Delete").click()
+    page.keyboard.press("Escape")
+    assert desk.service.http.get(f"/datasets/{dataset}").status_code == 200
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete it").click()
+    page.wait_for_url("**/#/datasets")
+    assert desk.service.http.get(f"/datasets/{dataset}").status_code == 404
+
+
+def test_the_page_is_light_and_needs_nobody_else(desk: Desk) -> None:
+    desk.open("datasets")
+    assert sum(file.stat().st_size for file in FILES.values()) < MOST_BYTES
+    answer = desk.service.http.get("/")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "<style" not in answer.text
+    assert "<script>" not in answer.text
+    assert desk.service.http.get("/page/../pyproject.toml").status_code == 404
+    assert desk.service.http.get("/page/__init__.py").status_code == 404
