@@ -7,11 +7,12 @@ import argparse
 from config.logging import configure_logging
 from config.settings import settings
 from store.queue import TRAIN, WARM
+from worker.journal import Journal
 from worker.process import work
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("queue", choices=(WARM, TRAIN))
     arguments = parser.parse_args()
-    configure_logging(settings(), f"{arguments.queue} worker")
+    configure_logging(settings(), f"{arguments.queue} worker", Journal(settings()))
     work(settings(), arguments.queue)

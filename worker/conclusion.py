@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import structlog
 from redis import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
 from store.jobs import JobRepository, LeaseLostError
 from store.store import Store
 from worker.lease import JobCanceledError, WorkerLeavingError
+from worker.outages import PAUSE_SECONDS, explained, is_outage
 
 log = structlog.get_logger()
 
@@ -37,6 +40,9 @@ def conclude(store: Store, job_id: str, attempt: int, work: Callable[[], None]) 
         except LeaseLostError:
             raise
         except Exception as error:
+            if is_outage(error):
+                _put_back(store, job_id, attempt, error)
+                return
             log.exception("job failed")
             message = f"{type(error).__name__}: {error}. The worker's log says more; retry the job when it is mended."
             _finish(store, job_id, attempt, "failed", {"code": "internal_error", "message": message})
@@ -44,17 +50,26 @@ def conclude(store: Store, job_id: str, attempt: int, work: Callable[[], None]) 
             _finish(store, job_id, attempt, "succeeded")
     except LeaseLostError:
         log.info("job is no longer ours")
+    except SQLAlchemyError as error:
+        log.warning("end not recorded, the job is taken up again when its lease has run out", error=str(error))
 
 
-def give_back(store: Store, job_id: str, attempt: int) -> None:
+def give_back(store: Store, job_id: str, attempt: int, why: dict[str, str] | None = None) -> None:
     """Queues the job again for another worker. Raises `LeaseLostError`."""
     with store.database.write() as session:
         jobs = JobRepository(session)
-        jobs.give_back(job_id, attempt)
+        jobs.give_back(job_id, attempt, why)
         job = jobs.get(job_id)
     log.info("job given back")
     if job is not None:
         enqueue(store, job_id, job.kind)
+
+
+def _put_back(store: Store, job_id: str, attempt: int, error: Exception) -> None:
+    """The job is not to blame and loses nothing; it waits a little, for as often as the outage takes."""
+    log.warning("job waits for the service", error=f"{type(error).__name__}: {error}")
+    time.sleep(PAUSE_SECONDS)
+    give_back(store, job_id, attempt, explained(error))
 
 
 def enqueue(store: Store, job_id: str, kind: str) -> None:

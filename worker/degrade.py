@@ -2,56 +2,81 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.triplet import Triplet, degrade_samples
-from store.blobs import Blobs
-from store.image_files import write_png
+from models.blur import KERNELS_AT_ONCE
+from models.degradation import Degradation
+from models.triplet import degrade_samples
+from store.degrading import DegradeOptions, sample_key
+from store.image_files import ImageRefusedError
 from store.jobs import NewSample
+from store.store import Store
 from store.tables import Job
 from store.trained import ModelRepository
-from worker.images import require_any_ok, waiting_images
+from worker.images import WaitingItem, require_any_ok, require_room, waiting_items
+from worker.lanes import Allowance, Lanes
 from worker.lease import Lease
-from worker.networks import degradation_of, require_model
+from worker.networks import degradations_of, one_thread_each, require_model
 from worker.process import WorkerContext
 from worker.progress import ProgressRecorder
+from worker.triplet_files import detail, keep
+
+LANES_PER_CORE = 2  # a lane often waits while the disk makes its files last
+PIXELS_AT_ONCE = 48_000_000  # in the images that are worked on; one that alone has more is worked on alone
 
 
 def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
-    """Each sample is on disk, and soon after in the records, before the next but few is made."""
+    """Several images at once; each sample is on disk, and soon after in the records, when the next of it is made."""
     with context.store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
-    degradation = degradation_of(context, model)
-    recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.ok + job.failed, total=job.total)
+    degradations = degradations_of(context, model)
+    options = DegradeOptions.of(job.parameters)
+    recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.done, total=job.total)
+    allowance = Allowance(PIXELS_AT_ONCE)
+
+    def work(shard: WaitingItem, lane: int) -> Iterator[NewSample]:
+        degradation = degradations[lane % len(degradations)]
+        return _degraded(context.store, degradation, options, shard, allowance)
+
+    lanes = LANES_PER_CORE * context.settings.torch_threads
+    shards = [
+        shard
+        for waiting in waiting_items(context.store, job.id, options.samples)
+        for shard in waiting.shards(lanes, KERNELS_AT_ONCE)
+    ]
     try:
-        for image in waiting_images(context.store, job.id, job.parameters["samples"], recorder, lease):
-            triplets = degrade_samples(
-                degradation,
-                image.pixels,
-                seed=job.parameters["seed"],
-                source_sha256=image.sha256,
-                samples=image.samples,
-            )
-            for sample, triplet in zip(image.samples, triplets, strict=True):
-                recorder.add(NewSample(image.item.position, sample, _write(context.store.blobs, triplet)))
-                lease.check()
+        with one_thread_each(context.settings):
+            Lanes(lanes, work).run(shards, recorder.add, lease.check)
     finally:
         recorder.record()
     require_any_ok(context.store, job.id)
 
 
-def _write(blobs: Blobs, triplet: Triplet) -> dict[str, str]:
-    return {
-        "lr": blobs.put(write_png(triplet.lr)),
-        "kernel": blobs.put(_npy(triplet.kernel)),
-        "noise": blobs.put(_npy(triplet.noise)),
-    }
-
-
-def _npy(array: NDArray[np.float32]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+def _degraded(
+    store: Store, degradation: Degradation, options: DegradeOptions, waiting: WaitingItem, allowance: Allowance
+) -> Iterator[NewSample]:
+    require_room(store)
+    try:
+        file = waiting.file(store.blobs)
+        pixels = store.decoders.count_pixels(file)
+    except ImageRefusedError as error:
+        yield from waiting.refused(error)
+        return
+    with allowance.taken(pixels):
+        try:
+            image = store.decoders.read_rgb(file)
+        except ImageRefusedError as error:
+            yield from waiting.refused(error)
+            return
+        if crop := waiting.item.crop:
+            top, left, height, width = crop
+            image = np.ascontiguousarray(image[top : top + height, left : left + width])
+        if options.min_detail and detail(image) < options.min_detail:
+            yield from waiting.too_flat()
+            return
+        key = sample_key(file.name, crop)  # blobs are named by their SHA-256
+        triplets = degrade_samples(degradation, image, seed=options.seed, source_sha256=key, samples=waiting.samples)
+        for sample, triplet in zip(waiting.samples, triplets, strict=True):
+            yield NewSample(waiting.item.position, sample, keep(store.blobs, triplet, options, key, sample))

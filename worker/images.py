@@ -1,16 +1,17 @@
-"""The images of a degrade or sr job: those still to do, read one at a time; a bad one fails alone."""
+"""The images of a degrade or sr job: those still to do, and their pixels; a bad one fails alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from store.blobs import Blobs
-from store.image_files import ImageRefusedError, read_rgb
+from store.blobs import BlobDamagedError, Blobs
+from store.image_files import ImageRefusedError
 from store.jobs import JobRepository, NewSample
 from store.store import Store
 from store.tables import Item
@@ -22,35 +23,85 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class WaitingImage:
-    """An image and those of its samples that are not made yet."""
+class WaitingItem:
+    """An image, and those of its samples that are not made yet."""
 
     item: Item
-    sha256: str
-    pixels: NDArray[np.uint8]  # (height, width, 3)
     samples: list[int]
+
+    def shards(self, most: int, least_samples: int) -> list[WaitingItem]:
+        """At most so many parts, to be worked on apart, of at least so many samples each if there are as many."""
+        parts = max(1, min(most, len(self.samples) // least_samples))
+        return [WaitingItem(self.item, self.samples[part::parts]) for part in range(parts)]
+
+    def file(self, blobs: Blobs) -> Path:
+        """Its file. Raises `ImageRefusedError` where there is none."""
+        if self.item.sha256 is None:
+            raise ImageRefusedError(self.item.code or "refused", self.item.message or "The file was refused.")
+        try:
+            return blobs.verified(self.item.sha256)
+        except FileNotFoundError as error:
+            raise ImageRefusedError("image_lost", "The stored image is gone; send it again.") from error
+        except BlobDamagedError as error:
+            message = "The stored image has changed on disk; send it again in a new request."
+            raise ImageRefusedError("image_damaged", message) from error
+
+    def refused(self, error: ImageRefusedError) -> Iterator[NewSample]:
+        """All of its samples, failed."""
+        log.warning("image failed", image=self.item.name, code=error.code)
+        for sample in self.samples:
+            yield NewSample(self.item.position, sample, {}, error.code, error.message)
+
+    def too_flat(self) -> Iterator[NewSample]:
+        """All of its samples, left out."""
+        message = "The image, or this part of it, has less detail than was asked for."
+        for sample in self.samples:
+            yield NewSample(self.item.position, sample, {}, "too_flat", message, skipped=True)
+
+
+@dataclass(frozen=True)
+class WaitingImage(WaitingItem):
+    """It could be read."""
+
+    pixels: NDArray[np.uint8]  # (height, width, 3)
+
+
+def waiting_items(store: Store, job_id: str, samples: int) -> list[WaitingItem]:
+    """Every image with work left, in order; each shall have samples 0 to `samples` − 1."""
+    with store.database.read() as session:
+        jobs = JobRepository(session)
+        items, finished = jobs.items(job_id), jobs.finished_samples(job_id)
+    missing = (
+        WaitingItem(item, [sample for sample in range(samples) if (item.position, sample) not in finished])
+        for item in items
+    )
+    return [waiting for waiting in missing if waiting.samples]
 
 
 def waiting_images(
     store: Store, job_id: str, samples: int, recorder: ProgressRecorder, lease: Lease
 ) -> Iterator[WaitingImage]:
     """Each image with work left, in order. What cannot be read is recorded as failed and left out."""
-    with store.database.read() as session:
-        jobs = JobRepository(session)
-        items, finished = jobs.items(job_id), jobs.finished_samples(job_id)
-    for item in items:
+    for waiting in waiting_items(store, job_id, samples):
         lease.check()
-        missing = [sample for sample in range(samples) if (item.position, sample) not in finished]
-        if not missing:
-            continue
+        require_room(store)
         try:
-            sha256, pixels = _read(store.blobs, item)
+            pixels = store.decoders.read_rgb(waiting.file(store.blobs))
         except ImageRefusedError as error:
-            log.warning("image failed", image=item.name, code=error.code)
-            for sample in missing:
-                recorder.add(NewSample(item.position, sample, {}, error.code, error.message))
-            continue
-        yield WaitingImage(item, sha256, pixels, missing)
+            for sample in waiting.refused(error):
+                recorder.add(sample)
+        else:
+            yield WaitingImage(waiting.item, waiting.samples, pixels)
+
+
+def require_room(store: Store) -> None:
+    """Raises `JobFailedError` where nothing more may be stored; what is finished stays."""
+    if not store.room.left():
+        raise JobFailedError(
+            "storage_full",
+            "There is no room for results. Delete datasets that are no longer needed, or raise "
+            "PATINA_MAX_STORAGE_BYTES or the disk's size; then retry the job, which goes on where it stopped.",
+        )
 
 
 def require_any_ok(store: Store, job_id: str) -> None:
@@ -59,12 +110,3 @@ def require_any_ok(store: Store, job_id: str) -> None:
         job = JobRepository(session).get(job_id)
     if job is not None and not job.ok:
         raise JobFailedError("all_failed", "Not one image could be used; the results say why for each.")
-
-
-def _read(blobs: Blobs, item: Item) -> tuple[str, NDArray[np.uint8]]:
-    if item.sha256 is None:
-        raise ImageRefusedError(item.code or "refused", item.message or "The file was refused.")
-    try:
-        return item.sha256, read_rgb(blobs.open(item.sha256))
-    except FileNotFoundError as error:
-        raise ImageRefusedError("image_lost", "The stored image is gone; send it again.") from error

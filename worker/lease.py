@@ -69,17 +69,16 @@ class Lease:
             try:
                 with self.store.database.write() as session:
                     cancel = JobRepository(session).renew(self.job_id, self.attempt, self.settings.lease_seconds)
+                if cancel and canceled_at is None:
+                    canceled_at = time.monotonic()
+                    self._canceled.set()
+                if canceled_at is not None and time.monotonic() - canceled_at > self.settings.cancel_grace_seconds:
+                    self._enforce_cancel()
             except LeaseLostError:
                 self._lost.set()
                 return
             except Exception as error:  # the database may come back before the lease runs out
                 log.warning("lease not renewed", error=str(error))
-                continue
-            if cancel and canceled_at is None:
-                canceled_at = time.monotonic()
-                self._canceled.set()
-            if canceled_at is not None and time.monotonic() - canceled_at > self.settings.cancel_grace_seconds:
-                self._enforce_cancel()
 
     def _enforce_cancel(self) -> None:
         """The work has not stopped by itself; its process ends, and the supervisor starts another."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,14 +12,16 @@ import torch
 from config.settings import Settings
 from models.checkpoint import load_degradation, load_edsr
 from models.degradation import Degradation
-from models.device import choose_device
+from models.device import choose_device, choose_devices
 from models.edsr import EDSR
+from store.blobs import BlobDamagedError, Blobs
 from store.tables import Model
 from worker.conclusion import JobFailedError
 from worker.process import WorkerContext
 
 DEGRADER, SR = "degrader.safetensors", "sr.safetensors"
 KEPT = 4  # of each kind, the last that were used
+MOST_DEVICES = 8
 
 
 def prepare(settings: Settings) -> None:
@@ -25,22 +29,45 @@ def prepare(settings: Settings) -> None:
     torch.set_num_threads(settings.torch_threads)
 
 
-def degradation_of(context: WorkerContext, model: Model) -> Degradation:
-    return _degradation(context.store.blobs.path(model.files[DEGRADER]), choose_device(context.settings.device))
+@contextmanager
+def one_thread_each(settings: Settings) -> Iterator[None]:
+    """Inside, threads that are started compute with one core each: so that several need not wait for each other."""
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(settings.torch_threads)
+
+
+def degradations_of(context: WorkerContext, model: Model) -> list[Degradation]:
+    """The model's on each device that this worker has."""
+    sha256 = model.files[DEGRADER]
+    return [_degradation(context.store.blobs, sha256, device) for device in choose_devices(context.settings.device)]
 
 
 def edsr_of(context: WorkerContext, model: Model) -> EDSR:
-    return _edsr(context.store.blobs.path(model.files[SR]), choose_device(context.settings.device))
+    return _edsr(context.store.blobs, model.files[SR], choose_device(context.settings.device))
+
+
+@lru_cache(maxsize=KEPT * MOST_DEVICES)
+def _degradation(blobs: Blobs, sha256: str, device: str) -> Degradation:
+    return load_degradation(_whole(blobs, sha256), device)
 
 
 @lru_cache(maxsize=KEPT)
-def _degradation(path: Path, device: str) -> Degradation:
-    return load_degradation(path, device)
+def _edsr(blobs: Blobs, sha256: str, device: str) -> EDSR:
+    return load_edsr(_whole(blobs, sha256), device)
 
 
-@lru_cache(maxsize=KEPT)
-def _edsr(path: Path, device: str) -> EDSR:
-    return load_edsr(path, device)
+def _whole(blobs: Blobs, sha256: str) -> Path:
+    try:
+        return blobs.verified(sha256)
+    except (FileNotFoundError, BlobDamagedError) as error:
+        raise JobFailedError(
+            "model_damaged",
+            "A file of the model is gone or has changed on disk. Restore it from a backup and retry the job, or train "
+            "again.",
+        ) from error
 
 
 def require_model(model: Model | None) -> Model:

@@ -1,7 +1,7 @@
 """Brings back what was lost on the way: `python -m worker.reaper`.
 
 Every few seconds, jobs whose worker has died are queued again, and queued jobs that the queue has lost are put back on
-it. Now and then, blobs that no record names are deleted.
+it. Now and then, blobs that no record names are deleted, and the keys of old requests forgotten.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from config.logging import configure_logging
 from config.settings import Settings, settings
 from store.jobs import JobRepository
 from store.references import collect_garbage
+from store.requests import RequestRepository
+from store.schema import wait_until_current
 from store.store import Store
+from worker.journal import Journal
 
 GARBAGE_EVERY_SECONDS = 300
 
@@ -42,7 +45,7 @@ class Reaper:
     def enqueue_lost(self) -> None:
         """Jobs that are queued by their record, and not on the queue."""
         with self.store.database.read() as session:
-            queued = {job.id: job.kind for job in JobRepository(session).queued()}
+            queued = JobRepository(session).queued()
         waiting = self.store.queue.waiting()
         unqueued = {job_id for job_id in queued if job_id not in waiting}
         # Only what was missing in the round before too: a worker may be just about to claim it.
@@ -51,32 +54,52 @@ class Reaper:
             self.store.queue.enqueue(job_id, queued[job_id])
         self._unqueued_before = unqueued
 
+    def expire_results(self) -> None:
+        """What jobs made is deleted when they said; its blobs go with the next collection."""
+        expired = None
+        while expired is None or expired:
+            with self.store.database.write() as session:
+                expired = JobRepository(session).expire()
+            for job_id in expired:
+                log.info("results expired", job=job_id)
+
     def collect_garbage(self) -> None:
         deleted = collect_garbage(self.store.database, self.store.blobs, self.settings.unreferenced_blob_seconds)
         if deleted:
             log.info("unreferenced blobs deleted", blobs=deleted)
 
+    def forget_requests(self) -> None:
+        """Keys of requests that nobody will repeat any more."""
+        with self.store.database.write() as session:
+            RequestRepository(session).forget_older(self.settings.idempotency_key_seconds)
+
 
 def reap_until(leaving: threading.Event, store: Store, settings: Settings) -> None:
     """Rounds until `leaving` is set. A database or queue that is away is waited for."""
     reaper = Reaper(store, settings)
+    # What the reaper before this one had taken aside when it was killed is put back at once: somebody may wait for it.
+    store.blobs.sweep_temporary(settings.unreferenced_blob_seconds)
     collected = time.monotonic()
+    collect_every = min(GARBAGE_EVERY_SECONDS, settings.unreferenced_blob_seconds)
     while not leaving.wait(settings.reap_every_seconds):
         try:
             reaper.round()
-            if time.monotonic() - collected > GARBAGE_EVERY_SECONDS:
+            if time.monotonic() - collected > collect_every:
+                reaper.expire_results()
                 reaper.collect_garbage()
+                reaper.forget_requests()
                 collected = time.monotonic()
         except Exception as error:  # the next round may find it mended
             log.warning("round failed", error=f"{type(error).__name__}: {error}")
 
 
 def main() -> None:
-    configure_logging(settings(), "reaper")
+    configure_logging(settings(), "reaper", Journal(settings()))
+    store = Store.open(settings())
+    wait_until_current(store.database)
     leaving = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leaving.set())
-    store = Store.open(settings())
     log.info("reaper ready")
     reap_until(leaving, store, settings())
     store.close()

@@ -18,8 +18,10 @@ def run(job_id: str) -> None:
     with structlog.contextvars.bound_contextvars(job=job_id):
         with context.store.database.write() as session:
             job = JobRepository(session).claim(job_id, context.name, context.settings.lease_seconds)
+            refused = job is None and JobRepository(session).refuse_newer(job_id)
         if job is None:
-            log.debug("nothing to do")
+            if refused:
+                log.warning("job is for newer workers than this one, left to them")
             return
         log.info("job started", kind=job.kind, attempt=job.attempt)
         with Lease(context.store, context.settings, job_id, job.attempt, context.leaving) as lease:

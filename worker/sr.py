@@ -1,10 +1,13 @@
-"""The super-resolution job: every image through the EDSR, in tiles."""
+"""The super-resolution job: every image through the EDSR, read, enlarged and written some rows at a time."""
 
 from __future__ import annotations
 
-from models.tiles import super_resolve
-from store.image_files import write_png
+import numpy as np
+from numpy.typing import NDArray
+
+from models.tiles import super_resolved_rows
 from store.jobs import NewSample
+from store.png import PngWriter
 from store.tables import Job
 from store.trained import ModelRepository
 from worker.images import require_any_ok, waiting_images
@@ -15,21 +18,30 @@ from worker.progress import ProgressRecorder
 
 
 def super_resolve_images(context: WorkerContext, job: Job, lease: Lease) -> None:
-    """An image has one sample, number 0. Between two tiles the job can be canceled."""
+    """An image has one sample, number 0. Between two bands of it the job can be canceled."""
     with context.store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
     edsr = edsr_of(context, model)
     recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.ok + job.failed, total=job.total)
 
-    def after_tile(done: int, total: int) -> None:
+    def after_band(done: float) -> None:
         lease.check()
-        if done < total:
-            recorder.advance(done / total)
+        if done < 1:
+            recorder.advance(done)
+
+    def enlarged(lr: NDArray[np.uint8]) -> str:
+        """The SHA-256 of the blob."""
+        height, width = (side * edsr.config.scale for side in lr.shape[:2])
+        with context.store.blobs.scratch() as folder:
+            path = folder / "sr.png"
+            with path.open("wb") as file, PngWriter(file, width, height) as png:
+                for rows in super_resolved_rows(edsr, lr, tile=job.parameters["tile"], after_band=after_band):
+                    png.write(rows)
+            return context.store.blobs.put_file(path)
 
     try:
         for image in waiting_images(context.store, job.id, 1, recorder, lease):
-            enlarged = super_resolve(edsr, image.pixels, tile=job.parameters["tile"], after_tile=after_tile)
-            recorder.add(NewSample(image.item.position, 0, {"sr": context.store.blobs.put(write_png(enlarged))}))
+            recorder.add(NewSample(image.item.position, 0, {"sr": enlarged(image.pixels)}))
     finally:
         recorder.record()
     require_any_ok(context.store, job.id)

@@ -32,7 +32,7 @@ def supervise(context: WorkerContext, job: Job, lease: Lease) -> None:
     The child is a process of its own because a GPU's memory is only free for certain when its process is gone; this
     one imports no torch.
     """
-    command = [sys.executable, "-m", "worker.train_child", job.id, str(job.attempt), str(os.getpid())]
+    command = [sys.executable, "-m", "worker.train_start", job.id, str(job.attempt), str(os.getpid())]
     child = subprocess.Popen(command, env={**KEEP_MEMORY, **os.environ})
     try:
         while child.poll() is None:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from redis import Redis
 
+from store.blobs import Blobs
+from store.store import Store
+from store.trained import CheckpointRepository
 from tests.pictures import photos
 from tests.worker.service import Service, running_service
 
-WARM_WORKER, TRAIN_WORKER, TRAIN_CHILD = ("worker", "warm"), ("worker", "train"), ("worker.train_child",)
+WARM_WORKER, TRAIN_WORKER, TRAIN_CHILD = ("worker", "warm"), ("worker", "train"), ("worker.train_start",)
+
+
+def damage(file: Path) -> None:
+    """Changes one bit in its middle."""
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        byte = opened.read(1)[0]
+        opened.seek(-1, os.SEEK_CUR)
+        opened.write(bytes([byte ^ 1]))
 
 
 def without_manifest(members: dict[str, bytes]) -> dict[str, bytes]:
@@ -87,6 +104,13 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_weights(
     assert resumed == unbroken_weights
 
 
+def test_a_training_process_without_its_parent_ends_before_it_has_loaded_anything() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "worker.train_start", "a-job", "1", "1"]  # 1 is not its parent
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "torch" not in ended.stderr
+
+
 def test_a_worker_that_is_told_to_leave_hands_its_job_back_at_once(service: Service, dataset: str) -> None:
     job_id = service.degrade(dataset, photos(2, 300), samples=150)
     service.until_at_work(job_id, 5)
@@ -116,6 +140,67 @@ def test_jobs_outlive_the_loss_of_the_whole_queue(service: Service, dataset: str
     Redis.from_url(service.settings.redis).flushall()
     for job_id in (blocking, *waiting):
         assert service.until_finished(job_id)["status"] == "succeeded"
+
+
+def test_the_queue_starts_anew_when_its_file_is_lost_or_damaged(service: Service, dataset: str) -> None:
+    folder, worker = service.settings.data_dir / "valkey", service.pid(*WARM_WORKER)
+    for lost in (True, False):
+        service.degrade(dataset, photos(1, 40), samples=1)
+        next(child for child in psutil.Process(service.process.pid).children() if "valkey" in child.name()).kill()
+        if lost:
+            shutil.rmtree(folder)
+        else:
+            damage(next((folder / "appendonlydir").glob("*.base.*")))
+        assert service.until_finished(service.degrade(dataset, photos(1, 40), samples=1))["status"] == "succeeded"
+    assert service.pid(*WARM_WORKER) == worker, "and nobody needs to load its networks again"
+
+
+def test_an_image_that_changed_on_disk_is_named_and_nothing_is_made_of_it(service: Service, dataset: str) -> None:
+    blobs, files = Blobs(service.settings.data_dir), photos(2, 300, seed=50)
+    os.kill(worker := service.pid(*WARM_WORKER), signal.SIGSTOP)
+    job_id = service.degrade(dataset, files, samples=2)
+    damage(blobs.path(hashlib.sha256(files["0.png"]).hexdigest()))
+    os.kill(worker, signal.SIGCONT)
+    job = service.until_finished(job_id)
+    assert (job["status"], job["counts"]) == ("succeeded", {"ok": 2, "failed": 2})
+    results = service.http.get(f"/jobs/{job_id}/results").json()["items"]
+    assert [result["code"] for result in results] == ["image_damaged"] * 2 + [None] * 2
+    again = service.until_finished(service.degrade(dataset, files, samples=2))
+    assert again["counts"] == {"ok": 4, "failed": 0}
+
+
+def test_a_result_that_changed_on_disk_is_not_handed_out(service: Service, dataset: str) -> None:
+    files = photos(1, 60, seed=60)
+
+    def work() -> str:
+        return str(service.until_finished(service.degrade(dataset, files, samples=1, seed=9))["id"])
+
+    job_id = work()
+    whole = service.archive(job_id)
+    damage(Blobs(service.settings.data_dir).path(hashlib.sha256(whole["lr/0_0.png"]).hexdigest()))
+    with pytest.raises(httpx.TransportError):
+        service.archive(job_id)
+    work()
+    assert service.archive(job_id) == whole, "the same request makes the same bytes, and so mends it"
+
+
+def test_a_training_whose_checkpoint_changed_on_disk_begins_anew(
+    service: Service, dataset: str, unbroken_weights: list[bytes]
+) -> None:
+    job_id = start_training(service, dataset)
+    while not service.logged(job=job_id, event="checkpoint kept"):
+        time.sleep(0.05)
+    child = service.pid(*TRAIN_CHILD)
+    os.kill(child, signal.SIGSTOP)
+    store = Store.open(service.settings)
+    with store.database.read() as session:
+        kept = CheckpointRepository(session).get(job_id)
+    store.close()
+    assert kept is not None
+    damage(store.blobs.path(kept.sha256))
+    os.kill(child, signal.SIGKILL)
+    assert weights(service, job_id) == unbroken_weights
+    assert service.logged(job=job_id, event="checkpoint lost, beginning anew")
 
 
 def test_the_next_start_goes_on_with_what_was_unfinished(tmp_path: Path) -> None:

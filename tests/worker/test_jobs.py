@@ -80,6 +80,8 @@ def test_prefer_wait_answers_with_the_finished_job(service: Service, dataset: st
     )
     assert answer.status_code == 200
     assert answer.json()["status"] == "succeeded"
+    assert answer.headers["preference-applied"] == "wait=30"
+    assert "retry-after" not in answer.headers
 
 
 def test_a_job_with_one_bad_image_does_the_others(service: Service, dataset: str) -> None:
@@ -112,6 +114,53 @@ def test_training_makes_a_model_that_degrades_and_super_resolves(service: Servic
         done = service.until_finished(work)
         assert done["status"] == "succeeded"
         assert done["model"] == job["model"]
+
+
+def test_squares_are_degraded_as_images_of_their_own_and_flat_ones_left_out(service: Service, dataset: str) -> None:
+    pixels = picture(64, 128)
+    pixels[:, 64:] = 128
+    files = {"half.png": encoded(pixels)}
+    wanted: dict[str, object] = {"crop": 64, "min_detail": 1, "lr_format": "webp", "leave_out": "noise"}
+    job = service.until_finished(service.degrade(dataset, files, samples=2, **wanted))
+    assert job["status"] == "succeeded"
+    assert job["counts"] == {"ok": 2, "failed": 0, "skipped": 2}
+    members = service.archive(job["id"])
+    lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
+    assert [(line["status"], line.get("code")) for line in lines] == [("ok", None)] * 2 + [("skipped", "too_flat")] * 2
+    assert sorted(members) == [
+        *("kernel/half_s001_0.npy", "kernel/half_s001_1.npy", "lr/half_s001_0.webp", "lr/half_s001_1.webp"),
+        "manifest.jsonl",
+    ]
+    whole = service.archive(service.until_finished(service.degrade(dataset, files, samples=2, crop=64))["id"])
+    for line in [json.loads(line) for line in whole["manifest.jsonl"].splitlines()]:
+        top, left, height, width = line["crop"]
+        lr = np.asarray(Image.open(io.BytesIO(whole[line["lr"]])))
+        cut = pixels[top : top + height, left : left + width]
+        np.testing.assert_array_equal(lr, by_direct_summation(cut, line, whole))
+    for name in ("half_s001_0", "half_s001_1"):
+        webp, lossless = (
+            np.asarray(Image.open(io.BytesIO(held[f"lr/{name}.{form}"])))
+            for held, form in ((members, "webp"), (whole, "png"))
+        )
+        np.testing.assert_array_equal(webp, lossless)
+    kernels = [whole[f"kernel/half_s00{square}_0.npy"] for square in (1, 2)]
+    assert kernels[0] != kernels[1]
+
+
+def test_a_compression_afterwards_is_that_of_the_triplet_without_it(service: Service, dataset: str) -> None:
+    files = {"a.png": png(96, 80)}
+    plain, after = (
+        service.archive(service.until_finished(service.degrade(dataset, files, samples=2, **more))["id"])
+        for more in ({}, {"jpeg": "30-40"})
+    )
+    for line in [json.loads(line) for line in after["manifest.jsonl"].splitlines()]:
+        assert line["adds_up"] is False
+        assert 30 <= line["jpeg_quality"] <= 40
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(plain[line["lr"]])).save(buffer, "JPEG", quality=line["jpeg_quality"])
+        compressed = np.asarray(Image.open(buffer))
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(after[line["lr"]]))), compressed)
+        assert after[line["kernel"]] == plain[line["kernel"]]
 
 
 @pytest.mark.parametrize("kind", ["degrade", "sr", "train"])

@@ -1,0 +1,78 @@
+"""How work may end, and what becomes of its job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from store.jobs import JobRepository
+from store.store import Store
+from store.tables import Job
+from worker import conclusion
+from worker.conclusion import conclude
+
+FULL = Path("/dev/full")  # Linux: whatever is written to it finds no room
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conclusion, "PAUSE_SECONDS", 0.01)
+
+
+def claimed(store: Store) -> Job:
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
+        running = jobs.claim(job.id, "worker", 10)
+        assert running is not None
+        return running
+
+
+def after(store: Store, job: Job) -> Job:
+    with store.database.read() as session:
+        found = JobRepository(session).get(job.id)
+        assert found is not None
+        return found
+
+
+def write_a_file() -> None:
+    FULL.write_bytes(b"a sample")
+
+
+def test_a_job_that_finds_no_room_waits_and_says_so(store: Store) -> None:
+    job = claimed(store)
+    conclude(store, job.id, job.attempt, write_a_file)
+    left = after(store, job)
+    assert left.status == "queued"
+    assert left.error is not None
+    assert left.error["code"] == "disk_full"
+    assert left.deaths == 0
+    assert job.id in store.queue.waiting()
+
+
+def test_a_job_whose_database_breaks_off_waits(store: Store) -> None:
+    job = claimed(store)
+
+    def work() -> None:
+        with store.database.write() as session:
+            if session.get_bind().dialect.name == "postgresql":
+                session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            else:
+                session.execute(text("PRAGMA query_only=ON"))
+                try:
+                    session.execute(text("DELETE FROM jobs"))
+                finally:
+                    session.execute(text("PRAGMA query_only=OFF"))
+
+    conclude(store, job.id, job.attempt, work)
+    left = after(store, job)
+    assert (left.status, left.error and left.error["code"]) == ("queued", "database_away")
+
+
+def test_a_job_that_is_itself_to_blame_fails(store: Store) -> None:
+    job = claimed(store)
+    conclude(store, job.id, job.attempt, Path("/nowhere/at/all").rmdir)
+    left = after(store, job)
+    assert (left.status, left.error and left.error["code"]) == ("failed", "internal_error")

@@ -1,0 +1,39 @@
+"""Writes a gallery down as the files that the page shows: while a training runs, and with its model."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from typing import Any
+
+from torch import Tensor
+
+from store.blobs import Blobs
+from store.png import write_png
+from store.trained import GALLERY, PATCHES
+from training.alarms import Alarm
+from training.gallery import Gallery, grid_of
+
+COLUMNS = 6  # of patches in their image
+MEASURED = ("scale", "noise_from", "noise_step", "noise_shares", "noise_correlation", "real")
+FIGURES = ("widths", "transfer", "by_brightness")
+
+
+def write_gallery(gallery: Gallery, blobs: Blobs, *, step: int, alarms: tuple[Alarm, ...]) -> dict[str, str]:
+    """The SHA-256 of the blob of each file, by the file's name."""
+    form: dict[str, Any] = {"step": step, "columns": COLUMNS, "side": gallery.patches.shape[-1]}
+    form |= {name: getattr(gallery, name) for name in MEASURED}
+    form |= {name: [dataclasses.asdict(each) for each in getattr(gallery, name)] for name in FIGURES}
+    form |= {"figures": dataclasses.asdict(gallery.figures), "noise": dataclasses.asdict(gallery.noise)}
+    form |= {"alarms": [dataclasses.asdict(alarm) for alarm in alarms]}
+    form |= {"kernel_size": gallery.kernels.shape[-1], "kernels": [_kernel(kernel) for kernel in gallery.kernels]}
+    patches = write_png(grid_of(gallery.patches, COLUMNS).numpy())
+    return {GALLERY: blobs.put(json.dumps(form, allow_nan=False).encode()), PATCHES: blobs.put(patches)}
+
+
+def _kernel(kernel: Tensor) -> dict[str, Any]:
+    """Its largest tap, and all of them in 255ths of that, row by row, as base64."""
+    peak = kernel.max().item()
+    taps = (kernel / (peak or 1) * 255).clamp(0, 255).round().byte().numpy().tobytes()
+    return {"peak": peak, "taps": base64.b64encode(taps).decode()}
