@@ -36,6 +36,8 @@ class Child:
 
     def start(self) -> None:
         self._started = time.monotonic()
+        if self._folder:
+            self._folder.mkdir(parents=True, exist_ok=True)  # it may be what was lost
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ file (a space in one breaks it), and its server survives a kill -9 of its parent
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,7 +25,6 @@ from patina.errors import StartError
 def embedded_valkey(settings: Settings, environment: Mapping[str, str]) -> Child:
     """The server, not yet started; it listens on the private socket alone and appends all it is told to a file."""
     folder = settings.data_dir / "valkey"
-    folder.mkdir(parents=True, exist_ok=True)
     socket = settings.embedded_socket
     _make_private(socket.parent)
     socket.unlink(missing_ok=True)  # left by a server that was killed; the lock says that no other one lives
@@ -46,6 +46,11 @@ def embedded_valkey(settings: Settings, environment: Mapping[str, str]) -> Child
 
 def log_file(settings: Settings) -> Path:
     return settings.data_dir / "valkey" / "valkey.log"
+
+
+def forget(settings: Settings) -> None:
+    """Lets it start with an empty queue: the records hold all jobs, and the reaper puts them on it again."""
+    shutil.rmtree(settings.data_dir / "valkey" / "appendonlydir", ignore_errors=True)
 
 
 def answers(settings: Settings) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PatinaError(Exception):
     """The command line prints the message and leaves with status 1."""
@@ -16,16 +18,21 @@ class AlreadyRunningError(StartError):
 
 
 class LostServiceError(PatinaError):
-    """Nobody answers, or the connection broke."""
+    """Nobody answers, or the connection broke; `reached` tells whether the request may have come through."""
+
+    def __init__(self, message: str, *, reached: bool = True) -> None:
+        super().__init__(message)
+        self.reached = reached
 
 
 class ServiceError(PatinaError):
-    """The service refused, in its own words; `code` is for programs to branch on."""
+    """The service refused, in its own words; `code` is for programs to branch on, `problem` all that it said."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, problem: dict[str, Any] | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
+        self.problem = problem or {}
 
 
 class JobError(PatinaError):

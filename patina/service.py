@@ -33,7 +33,7 @@ class Service:
 def service(data_dir: Path, url: str | None = None, say: Callable[[str], None] = print) -> Iterator[Service]:
     if url:
         yield Service(url, own=False)
-    elif running := _find(data_dir):
+    elif running := find(data_dir):
         yield Service(running, own=False)
     else:
         say("Starting a service for this command (to keep one running: patina up) …")
@@ -71,7 +71,7 @@ def started(data_dir: Path, *, embedded: bool = False) -> Iterator[str]:
             process.wait()
 
 
-def _find(data_dir: Path) -> str | None:
+def find(data_dir: Path) -> str | None:
     """The URL of the service on this folder; one that is just starting is waited for."""
     give_up = time.monotonic() + START_SECONDS
     while is_locked(data_dir):

@@ -21,6 +21,7 @@ from patina.running import Running, only_service_of, write_note
 LEAVE_SECONDS = 15.0  # workers hand their job back within 10
 QUEUE_SECONDS = 5.0
 READY_SECONDS = 60.0
+UNREADABLE_FAILURES = 2  # of a Valkey that ended by itself: it refuses a damaged file
 HOPELESS_FAILURES = 3  # before the service was ever ready; afterwards a child is started again for ever
 TICK = 0.1
 
@@ -36,7 +37,7 @@ def up(settings: Settings, port: int | None = None) -> None:
 class _Supervisor:
     def __init__(self, settings: Settings, port: int) -> None:
         self._settings = settings
-        self._port = _usable_port(settings.host, port)
+        self._port = usable_port(settings.host, port)
         here = _reachable(settings.host)
         self._url = f"http://[{here}]:{self._port}" if ":" in here else f"http://{here}:{self._port}"
         self._stop_requests = 0
@@ -75,21 +76,32 @@ class _Supervisor:
         if settings.redis_url is None:
             self._valkey = embedded_valkey.embedded_valkey(settings, environment)
             self._valkey.start()
-        self._migrate(environment)  # while Valkey reads its file
-        if not self._wait_for(lambda: embedded_valkey.answers(settings), QUEUE_SECONDS):
-            if self._stop_requests:
-                return
-            raise StartError(self._queue_is_missing())
-        self._children = [
-            Child("api", [*PYTHON, "-m", "app"], environment),
-            Child("worker", [*PYTHON, "-m", "worker", "warm"], patient),
-            Child("trainer", [*PYTHON, "-m", "worker", "train"], patient),
-            Child("reaper", [*PYTHON, "-m", "worker.reaper"], environment),
-        ]
-        for child in self._children:
+        migration = Child("migrate", [*PYTHON, "-m", "store.migrate"], environment)
+        migration.start()
+        try:
+            if not self._wait_for(lambda: embedded_valkey.answers(settings), QUEUE_SECONDS):
+                if self._stop_requests:
+                    return
+                raise StartError(self._queue_is_missing())
+            # All start side by side, the one that takes longest first; they wait for the migration's end themselves.
+            self._children = [
+                Child("worker", [*PYTHON, "-m", "worker", "warm"], patient),
+                Child("api", [*PYTHON, "-m", "app"], environment),
+                Child("trainer", [*PYTHON, "-m", "worker", "train"], patient),
+            ]
+            for child in self._children:
+                if self._stop_requests == 0:
+                    child.start()
+            self._finish_migration(migration)
             if self._stop_requests == 0:
-                child.start()
+                self._refuse_strangers()
+        finally:
+            migration.end()
         self._ready = self._wait_for(self._answers_ready, READY_SECONDS)
+        if self._ready:  # nothing can be lost before, and the others start sooner
+            reaper = Child("reaper", [*PYTHON, "-m", "worker.reaper"], environment)
+            self._children.append(reaper)
+            reaper.start()
         if not self._ready and self._stop_requests == 0:
             raise StartError(f"The service did not become ready in {READY_SECONDS:.0f} s: {self._complaint()}")
 
@@ -101,19 +113,30 @@ class _Supervisor:
             "To use a Redis or Valkey of your own, set PATINA_REDIS_URL."
         )
 
-    def _migrate(self, environment: dict[str, str]) -> None:
-        migration = Child("migrate", [*PYTHON, "-m", "store.migrate"], environment)
-        migration.start()
+    def _finish_migration(self, migration: Child) -> None:
+        while migration.status is None and self._stop_requests == 0:
+            time.sleep(0.01)
+        if self._stop_requests == 0 and migration.status != 0:
+            raise StartError(
+                f"The database could not be brought up to date ({ending(migration.status or 0)}); the log above "
+                "says why. PATINA_DATABASE_URL says which database is used."
+            )
+
+    def _refuse_strangers(self) -> None:
+        """As the API will; but before anything else starts."""
+        if self._settings.on_loopback:
+            return
+        # Most starts need no database here.
+        from store.database import Database  # noqa: PLC0415
+        from store.opening import NoTokenError, refuse_strangers  # noqa: PLC0415
+
+        database = Database(self._settings.database)
         try:
-            while migration.status is None and self._stop_requests == 0:
-                time.sleep(0.01)
-            if self._stop_requests == 0 and migration.status != 0:
-                raise StartError(
-                    f"The database could not be brought up to date ({ending(migration.status or 0)}); the log above "
-                    "says why. PATINA_DATABASE_URL says which database is used."
-                )
+            refuse_strangers(self._settings, database)
+        except NoTokenError as error:
+            raise StartError(str(error)) from error
         finally:
-            migration.end()
+            database.close()
 
     def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
         give_up = time.monotonic() + seconds
@@ -155,6 +178,9 @@ class _Supervisor:
                 child.end()  # and what it may have left in its process group
                 pause = child.plan_restart()
                 log.error("child died", child=child.name, how=ending(status), start_again_in=round(pause, 1))
+                if child is self._valkey and status > 0 and child.failures >= UNREADABLE_FAILURES:
+                    log.warning("the queue's file cannot be read, starting with an empty queue")
+                    embedded_valkey.forget(self._settings)
                 if not self._ready and child.failures >= HOPELESS_FAILURES:
                     raise StartError(
                         f"The {child.name} process failed {child.failures} times in a row ({ending(status)}); "
@@ -189,7 +215,7 @@ class _Supervisor:
             child.end()
 
 
-def _usable_port(host: str, port: int) -> int:
+def usable_port(host: str, port: int) -> int:
     """The port, or a free one for 0; found out before anything starts, so that a taken one is said in words."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
-from patina.answers import Job
-from patina.archive import Manifest
 from patina.client import Client
+from patina.client.archive import Manifest
+from patina.client.flow import Sync
+from patina.client.jobs import Job
+from patina.client.progress import tracking
 from patina.demo.camera import Camera, Shot
 from patina.demo.measure import psnr
 from patina.demo.photographs import Picture, halves, load, photographs
 from patina.demo.sheet import Restoration, Spread, Story, Triplet, contact_sheet
 from patina.demo.verdict import Comparison, compare, verdict
-from patina.progress import tracking
 from patina.service import started
 
 SHOTS = 8  # of each photograph, each with a blur and noise of its own
@@ -51,18 +52,18 @@ def run(console: Console, out: Path, minutes: float) -> None:
     )
     with started(out / "data", embedded=True) as url, Client(url) as patina:
         console.print(f"Service at {url}, its page of documentation at {url}/docs", highlight=False)
-        dataset = patina.create_dataset("demo", material.camera.scale).id
+        dataset = patina.datasets.create("demo", material.camera.scale)
         for role, title in (("lr", "Uploading real photos"), ("hr", "Uploading clean photos")):
             with tracking(console, title) as tracker:
-                patina.upload(dataset, role, [folders[role]], tracker.count)
-        training = patina.train(dataset, max_minutes=minutes, seed=SEED)
-        _finish(console, patina, training, "Learning the camera")
-        job = patina.degrade(dataset=dataset, source=dataset, samples=SAMPLES, seed=SEED)
-        _finish(console, patina, job, "Making triplets")
-        triplets = patina.download(job.id, out / "triplets")
-        job = patina.sr([folders["sr"]], dataset=dataset)
-        _finish(console, patina, job, "Super-resolving real photos")
-        restored = patina.download(job.id, out / "super-resolved")
+                dataset.upload(role, folders[role], progress=tracker.count)
+        training = dataset.train(max_minutes=minutes, seed=SEED)
+        _finish(console, training, "Learning the camera")
+        job = dataset.degrade(source=dataset.id, samples=SAMPLES, seed=SEED)
+        _finish(console, job, "Making triplets")
+        triplets = job.download(out / "triplets")
+        job = dataset.sr(folders["sr"])
+        _finish(console, job, "Super-resolving real photos")
+        restored = job.download(out / "super-resolved")
     with _telling(console, "Comparing with the truth"):
         comparison = compare(material.camera, material.clean, out / "triplets", triplets)
         restorations = _restorations(material, out / "super-resolved", restored)
@@ -96,9 +97,9 @@ def _write(material: Material, out: Path) -> dict[str, Path]:
     return folders
 
 
-def _finish(console: Console, patina: Client, job: Job, title: str) -> None:
+def _finish(console: Console, job: Job[Sync], title: str) -> None:
     with tracking(console, title) as tracker:
-        patina.wait(job, tracker.job)
+        job.wait(tracker.job)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Group
 from rich.table import Table
 
-from patina.archive import Manifest
+from patina.client.archive import Manifest
 from patina.demo.camera import Camera, blur_and_sample
 from patina.demo.measure import kernel_shape, wasserstein
 from patina.demo.photographs import Picture, load

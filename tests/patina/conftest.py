@@ -9,11 +9,15 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from patina.child import PYTHON
+from patina.client import Client
 from patina.running import Running, read_note
 
 START_SECONDS = 60
@@ -89,6 +93,46 @@ def service() -> Iterator[Up]:
     yield one
     one.signal(signal.SIGTERM)
     shutil.rmtree(root)
+
+
+def photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Coarse random pictures: there is something to learn, and a PNG of each is small."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(count)
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model that was trained for a moment, and triplets that it made."""
+
+    url: str
+    dataset: str
+    model: str
+    job: str  # of degrading `hr`, two samples each, seed 7
+    hr: Path
+    degrader: Path
+
+
+@pytest.fixture(scope="session")
+def trained(service: Up, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """One for all tests that only use it."""
+    folder = tmp_path_factory.mktemp("trained")
+    lr, hr = photos(folder / "lr", 4, (48, 40)), photos(folder / "hr", 2, (150, 133))
+    note = read_note(service.data_dir)
+    assert note
+    with Client(note.url) as patina:
+        dataset = patina.datasets.create("shared", scale=4)
+        dataset.upload("lr", lr)
+        dataset.upload("hr", hr)
+        training = dataset.train(max_steps=2).wait()
+        job = dataset.degrade(hr, samples=2, seed=7).wait()
+        assert training.model
+        degrader = patina.models.get(training.model).download(folder)
+    return Trained(note.url, dataset.id, training.model, job.id, hr, degrader)
 
 
 def descendants(pid: int) -> set[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from patina.archive import unpack
+from patina.client.archive import unpack
 from patina.errors import PatinaError
 
 

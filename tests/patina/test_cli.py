@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from patina.child import PYTHON
-from tests.patina.conftest import Up, alive, descendants, soon
-
-
-def photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """Coarse random pictures: there is something to learn, and a PNG of each is small."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(count)
-    for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
-    return folder
+from patina.cli.app import cli
+from patina.cli.main import main  # noqa: F401 - with it come all commands
+from tests.patina.conftest import Up, alive, descendants, photos, soon
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +37,16 @@ def said(result: subprocess.CompletedProcess[str]) -> str:
     return " ".join((result.stdout + result.stderr).split())
 
 
-def test_nothing_trained_yet(up: Up, service: Up, lr: Path) -> None:
-    # A service that is named but is not there, and one that has no model.
+def test_jobs_are_listed_where_no_service_runs_and_none_is_started(up: Up) -> None:
+    listed = up.command("jobs")
+    assert listed.returncode == 0, said(listed)
+    assert "No service runs" in said(listed)
+    assert not (up.data_dir / "service.log").exists()
+
+
+def test_nothing_trained_yet(up: Up, lr: Path) -> None:
     assert "Nothing answers at http://127.0.0.1:9" in said(up.command("sr", str(lr), "--api", "http://127.0.0.1:9"))
-    refused = service.command("sr", str(lr))
+    refused = up.command("sr", str(lr))
     assert refused.returncode == 1
     assert "Train first: patina train" in said(refused)
 
@@ -118,6 +120,46 @@ def test_mistakes_are_said_before_anything_is_made(service: Up, lr: Path, hr: Pa
     assert service.command("degrade", str(hr), "--samples", "0").returncode == 2
 
 
+def test_with_json_standard_output_is_one_document(service: Up, hr: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    made = service.command("degrade", str(hr), str(bad), "--json", "--out", str(tmp_path / "made"))
+    assert made.returncode == 1
+    told = json.loads(made.stdout)
+    assert (told["job"]["kind"], told["job"]["status"], told["ok"]) == ("degrade", "succeeded", 3)
+    assert [(line["source"], line["code"]) for line in told["failed"]] == [("bad.png", "not_an_image")]
+    assert "Degrading" in made.stderr
+
+    listed = json.loads(service.command("jobs", "--json").stdout)
+    assert listed[0] == json.loads(service.command("jobs", listed[0]["id"], "--json").stdout)
+    refused = service.command("jobs", "no-such", "--json")
+    assert json.loads(refused.stdout)["error"]["code"] == "job_not_found"
+    lost = service.command("jobs", "--json", "--api", "http://127.0.0.1:9")
+    assert lost.returncode == 3
+    assert "Nothing answers" in json.loads(lost.stdout)["error"]["message"]
+
+
+def test_every_commands_help_shows_an_example_that_can_be_typed() -> None:
+    command = get_command(cli)
+    assert isinstance(command, TyperGroup)
+    for name, each in command.commands.items():
+        examples = (each.epilog or "").removeprefix("Example: ").split("\n\n")
+        assert examples[0], name
+        for example in examples:
+            words = shlex.split(example.partition("|")[0])
+            assert words[:2] == ["patina", name]
+            each.make_parser(each.context_class(each)).parse_args(words[2:])  # raises what is wrong with them
+
+
+def test_shells_learn_to_complete() -> None:
+    asked = {"_PATINA_COMPLETE": "complete_bash", "COMP_WORDS": "patina deg", "COMP_CWORD": "1"}
+    program = "import sys; sys.argv = ['patina']; from patina.cli import main; main()"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=False
+    )
+    assert answer.stdout.split() == ["degrade"]
+
+
 @pytest.fixture
 def long_training(service: Up, lr: Path, hr: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -166,6 +208,9 @@ def test_a_service_for_the_purpose_goes_with_the_command_and_the_job_goes_on_wit
     assert [pid for pid in family if alive(pid)] == []
     assert list(up.temporary.iterdir()) == []
 
+    listed = up.command("jobs")
+    assert follow[1] in listed.stdout
+    assert "No service runs" in said(listed)
     followed = up.command("jobs", follow[1])
     assert followed.returncode == 0, said(followed)
     assert "succeeded" in followed.stdout

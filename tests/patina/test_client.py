@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
@@ -16,11 +20,17 @@ from app.datasets.schemas import DatasetOut, UploadOut
 from app.jobs.schemas import JobOut
 from app.models.report import ReportOut
 from app.models.schemas import ModelOut
-from patina.answers import Dataset, Job, Model, Report, Upload
-from patina.client import Client
+from patina import AsyncClient, Client
+from patina.client.answers import Report, Upload
+from patina.client.datasets import Dataset
+from patina.client.jobs import Job
+from patina.client.models import Model
 from patina.errors import JobError, LostServiceError, ServiceError
 
 JOB: dict[str, Any] = JobOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
+DATASET: dict[str, Any] = DatasetOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
+EXAMPLE_IMAGE: dict[str, Any] = UploadOut.model_config["json_schema_extra"]["example"]["accepted"][0]  # type: ignore[index,call-overload,assignment]
+NOTHING_HELD: dict[str, Any] = {"items": [], "next": None}
 
 
 class Answering(ThreadingHTTPServer):
@@ -30,6 +40,8 @@ class Answering(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[tuple[int, bytes]] = []
         self.asked: list[tuple[str, bytes]] = []
+        self.tokens: list[str | None] = []
+        self.keys: list[str | None] = []
 
     def says(self, *answers: tuple[int, object]) -> None:
         self.answers = [
@@ -47,6 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.asked.append((f"{self.command} {self.path}", body))
+        self.server.tokens.append(self.headers.get("Authorization"))
+        self.server.keys.append(self.headers.get("Idempotency-Key"))
         status, content = self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]
         if status == 0:
             return  # hangs up without a word
@@ -71,83 +85,180 @@ def server() -> Iterator[Answering]:
 
 def test_a_refusal_comes_in_the_services_own_words(server: Answering) -> None:
     problem = {"type": "urn:patina:problem:no_model", "status": 409, "code": "no_model", "detail": "Train it first."}
-    server.says((409, problem))
+    server.says((200, DATASET), (409, problem))
     with Client(server.url) as patina, pytest.raises(ServiceError, match="Train it first") as refused:
-        patina.train("d")
-    assert (refused.value.status, refused.value.code) == (409, "no_model")
+        patina.datasets.get("d").degrade(source="d")
+    assert (refused.value.status, refused.value.code, refused.value.problem) == (409, "no_model", problem)
 
 
 def test_something_that_is_no_patina_is_named_so(server: Answering) -> None:
     server.says((404, b"<html>not here</html>"))
     with Client(server.url) as patina, pytest.raises(ServiceError, match="Is that a Patina service"):
-        patina.job("j")
+        patina.jobs.get("j")
 
 
 def test_nobody_there() -> None:
     with Client("http://127.0.0.1:9") as patina, pytest.raises(LostServiceError, match="patina up"):
-        patina.job("j")
+        patina.jobs.get("j")
 
 
 def test_a_proxy_is_not_asked_for_what_is_here(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     server.says((200, JOB))
     with Client(server.url) as patina:
-        assert patina.job("j").id == JOB["id"]
+        assert patina.jobs.get("j").id == JOB["id"]
+
+
+def test_the_service_and_the_token_may_come_from_the_environment(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATINA_API", server.url)
+    monkeypatch.setenv("PATINA_TOKEN", "from the environment")
+    server.says((200, JOB))
+    for client in (Client(), Client(token="a token")):
+        client.jobs.get("j")
+        client.close()
+    assert server.tokens == ["Bearer from the environment", "Bearer a token"]
 
 
 def test_a_broken_connection(server: Answering) -> None:
     server.says((0, b""))
     with Client(server.url) as patina, pytest.raises(LostServiceError, match="broke"):
-        patina.job("j")
+        patina.jobs.get("j")
+
+
+def waiting(server: Answering) -> None:
+    failed = JOB | {"status": "failed", "error": {"code": "out_of_memory", "message": "Use smaller tiles."}}
+    server.says((200, JOB), (0, b""), (200, JOB), (200, failed))
 
 
 def test_waits_over_an_interruption_and_says_why_a_job_failed(server: Answering) -> None:
-    failed = JOB | {"status": "failed", "error": {"code": "out_of_memory", "message": "Use smaller tiles."}}
-    server.says((200, JOB), (0, b""), (200, JOB), (200, failed))
+    waiting(server)
     seen: list[str] = []
     with Client(server.url) as patina, pytest.raises(JobError, match="failed: Use smaller tiles") as error:
-        patina.wait(patina.job(JOB["id"]), lambda job: seen.append(job.status))
+        patina.jobs.get(JOB["id"]).wait(lambda job: seen.append(job.status))
     assert error.value.job == JOB["id"]
     assert seen == ["running", "running", "failed"]
 
 
-def test_leaves_to_the_service_what_is_not_given(server: Answering) -> None:
-    server.says((202, JOB))
+def test_awaits_the_same(server: Answering) -> None:
+    waiting(server)
+    seen: list[str] = []
+
+    async def follow() -> None:
+        async with AsyncClient(server.url) as patina:
+            job = await patina.jobs.get(JOB["id"])
+            await job.wait(lambda job: seen.append(job.status))
+
+    with pytest.raises(JobError, match="failed: Use smaller tiles"):
+        anyio.run(follow)
+    assert seen == ["running", "running", "failed"]
+
+
+def test_a_job_knows_what_has_become_of_it(server: Answering) -> None:
+    server.says((200, JOB), (200, JOB | {"status": "canceled"}))
     with Client(server.url) as patina:
-        patina.train("d", preset=None, max_minutes=0.5, seed=0)
-    assert server.asked == [("POST /datasets/d/train", b'{"max_minutes":0.5,"seed":0}')]
+        job = patina.jobs.get(JOB["id"])
+        assert job.unfinished
+        assert job.cancel() is job
+        assert job.status == "canceled"
 
 
-def test_uploads_in_batches_and_gathers_what_was_refused(server: Answering, tmp_path: Path) -> None:
+def test_leaves_to_the_service_what_is_not_given(server: Answering) -> None:
+    server.says((200, DATASET), (202, JOB))
+    with Client(server.url) as patina:
+        patina.datasets.get("d").train(preset=None, max_minutes=0.5, seed=0)
+    assert server.asked[1] == (f"POST /datasets/{DATASET['id']}/train", b'{"max_minutes":0.5,"seed":0}')
+
+
+def test_what_is_made_is_made_once_though_the_connection_break(server: Answering, tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(bytes(2_000_000))
+    server.says((200, DATASET), (0, b""), (202, JOB))
+    with Client(server.url) as patina:
+        assert patina.datasets.get("d").degrade(tmp_path).id == JOB["id"]
+    assert server.asked[1][1].count(bytes(1000)) == server.asked[2][1].count(bytes(1000))
+    assert server.keys[0] is None
+    assert server.keys[1] == server.keys[2] is not None
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     for number in range(40):
-        (tmp_path / f"{number:02}.png").write_bytes(b"not a picture")
+        (tmp_path / f"{number:02}.png").write_bytes(b"picture %d" % number)
+    return tmp_path
+
+
+def test_uploads_in_batches_and_gathers_what_was_refused(server: Answering, folder: Path) -> None:
     rejected = [{"name": "x.png", "code": "corrupt_image", "message": "Not an image."}]
-    server.says((200, {"accepted": [], "rejected": rejected}))
+    problem = {"code": "corrupt_image", "detail": "All of them.", "rejected": rejected}
+    taken = {"accepted": [EXAMPLE_IMAGE], "rejected": rejected}
+    # One batch is refused whole, and one is sent again after the connection broke.
+    server.says((200, DATASET), (200, NOTHING_HELD), (0, b""), (422, problem), (200, taken))
     progress: list[tuple[int, int]] = []
     with Client(server.url) as patina:
-        refused = patina.upload("d", "lr", [tmp_path], lambda *at: progress.append(at))
-    assert [file.code for file in refused] == ["corrupt_image"] * 2
-    assert progress == [(32, 40), (40, 40)]
-    assert server.asked[1][0] == "POST /datasets/d/images?role=lr"
-    assert b'filename="39.png"' in server.asked[1][1]
+        answer = patina.datasets.get("d").upload("lr", folder, progress=lambda *at: progress.append(at))
+    assert len(answer.accepted) == 1
+    assert [file.code for file in answer.rejected] == ["corrupt_image"] * 2
+    assert progress[0] == (0, 40)
+    assert progress[1] in [(8, 40), (32, 40)]
+    assert progress[2:] == [(40, 40)]
+    batches = [body.count(b"filename=") for asked, body in server.asked if asked.startswith("POST")]
+    assert sorted(batches) in [[8, 8, 32], [8, 32, 32]]
+
+
+def test_an_upload_of_which_nothing_can_be_used_is_refused(server: Answering, folder: Path) -> None:
+    rejected = [{"name": "x.png", "code": "corrupt_image", "message": "Not an image."}]
+    problem = {"code": "corrupt_image", "detail": "Not one.", "rejected": rejected}
+    server.says((200, DATASET), (200, NOTHING_HELD), (422, problem))
+    with Client(server.url) as patina, pytest.raises(ServiceError, match="Not one"):
+        patina.datasets.get("d").upload("lr", folder)
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_what_a_dataset_holds_is_not_sent_again(
+    server: Answering, folder: Path, client: type[Client | AsyncClient]
+) -> None:
+    held = [EXAMPLE_IMAGE | {"sha256": hashlib.sha256(b"picture %d" % number).hexdigest()} for number in range(39)]
+    server.says(
+        (200, DATASET),
+        (200, {"items": held[:20], "next": "more"}),
+        (200, {"items": held[20:], "next": None}),
+        (200, {"accepted": [EXAMPLE_IMAGE], "rejected": []}),
+    )
+
+    async def send() -> Upload:
+        async with AsyncClient(server.url) as patina:
+            return await (await patina.datasets.get("d")).upload("lr", folder)
+
+    if client is AsyncClient:
+        answer = anyio.run(send)
+    else:
+        with Client(server.url) as patina:
+            answer = patina.datasets.get("d").upload("lr", folder)
+    assert (answer.present, len(answer.accepted)) == (39, 1)
+    assert b"picture 39" in server.asked[-1][1]
+    assert server.asked[-1][1].count(b"filename=") == 1
 
 
 def test_tells_how_many_photos_of_one_request_are_sent(server: Answering, tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(bytes(200_000))
-    server.says((202, JOB))
+    server.says((200, DATASET), (202, JOB))
     progress: list[tuple[int, int]] = []
     with Client(server.url) as patina:
-        patina.degrade([tmp_path], dataset="d", samples=2, on_progress=lambda *at: progress.append(at))
+        patina.datasets.get("d").degrade(tmp_path, samples=2, progress=lambda *at: progress.append(at))
     assert progress == [(1, 3), (2, 3), (3, 3)]
-    assert server.asked[0][1].count(b'name="files"') == 3
+    assert server.asked[1][1].count(b'name="files"') == 3
 
 
 def test_follows_a_list_to_its_end(server: Answering) -> None:
     server.says((200, {"items": [JOB, JOB], "next": "more"}), (200, {"items": [JOB], "next": None}))
     with Client(server.url) as patina:
-        assert len(list(patina.jobs())) == 3
-    assert [path for path, _ in server.asked] == ["GET /jobs?limit=100", "GET /jobs?limit=100&cursor=more"]
+        assert len(patina.jobs.list(kind="sr")) == 3
+    assert [path for path, _ in server.asked] == [
+        "GET /jobs?kind=sr&limit=100",
+        "GET /jobs?kind=sr&limit=100&cursor=more",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -157,4 +268,9 @@ def test_follows_a_list_to_its_end(server: Answering) -> None:
 def test_understands_what_the_service_documents(ours: type[BaseModel], theirs: type[BaseModel]) -> None:
     example = theirs.model_config["json_schema_extra"]["example"]  # type: ignore[index]
     ours.model_validate(example)
-    assert set(ours.model_fields) <= set(theirs.model_fields)
+    assert set(ours.model_fields) - {"present"} <= set(theirs.model_fields)
+
+
+def test_the_client_brings_no_torch() -> None:
+    code = "import patina, sys; patina.Client; patina.AsyncClient; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from patina.client.photo_files import BATCH_FILES, LazyFile, batches, photo_files
 from patina.errors import PatinaError
-from patina.photo_files import BATCH_FILES, LazyFile, batches, photo_files
 
 
 def written(folder: Path, *names: str) -> Path:

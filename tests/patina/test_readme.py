@@ -1,4 +1,4 @@
-"""What the README says is so: its table of settings, its curl session and its Python are taken from it and tried."""
+"""What the README says is so: its curl session and its Python are taken from it and tried."""
 
 from __future__ import annotations
 
@@ -11,33 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings
 from patina.running import read_note
-from tests.patina.conftest import Up
-from tests.patina.test_cli import photos
+from tests.patina.conftest import Up, photos
 
 README = Path(__file__).parents[2] / "README.md"
-BEGIN, END = "<!-- settings: tests/patina/test_readme.py keeps this table true -->\n", "<!-- end of settings -->"
-
-
-def settings_table() -> str:
-    lines = ["| variable | what | unset |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        if name == "data_dir":
-            default = "`~/.local/share/patina`"
-        elif name == "torch_threads":
-            default = "all"
-        elif field.default is None:
-            default = ""
-        else:
-            default = f"`{field.default}`"
-        lines.append(f"| `PATINA_{name.upper()}` | {field.description} | {default} |")
-    return "\n".join(lines) + "\n"
-
-
-def test_the_table_of_settings_is_that_of_the_settings() -> None:
-    table = README.read_text().partition(BEGIN)[2].partition(END)[0]
-    assert table == settings_table(), f"Put this into the README:\n{settings_table()}"
 
 
 def block(language: str) -> str:

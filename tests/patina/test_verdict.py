@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patina.archive import Manifest
+from patina.client.archive import Manifest
 from patina.demo.camera import Camera, blur_and_sample
 from patina.demo.photographs import Picture
 from patina.demo.verdict import compare

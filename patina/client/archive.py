@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
-from shutil import copyfileobj
-from typing import IO, Any
+from typing import Any
 
 from patina.errors import PatinaError
 
 Manifest = dict[str, Any]  # one line of manifest.jsonl
 MANIFEST = "manifest.jsonl"
+CHUNK = 2**20
 
 
 def unpack(pieces: Iterator[bytes], folder: Path, on_file: Callable[[str], None] | None = None) -> list[Manifest]:
@@ -21,14 +22,14 @@ def unpack(pieces: Iterator[bytes], folder: Path, on_file: Callable[[str], None]
     folder.mkdir(parents=True, exist_ok=True)
     lines: list[Manifest] = []
     try:
-        with tarfile.open(fileobj=_Pieces(pieces), mode="r|") as archive:
+        with tarfile.open(fileobj=Pieces(pieces), mode="r|") as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None
                 if content is None:
                     continue  # folders are made as they are needed; links have no place here
                 target = folder / _harmless(member.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _write(content, target)
+                write_whole(iter(partial(content.read, CHUNK), b""), target)
                 if member.name == MANIFEST:
                     lines = [json.loads(line) for line in target.read_text().splitlines()]
                 elif on_file:
@@ -38,11 +39,12 @@ def unpack(pieces: Iterator[bytes], folder: Path, on_file: Callable[[str], None]
     return lines
 
 
-def _write(content: IO[bytes], target: Path) -> None:
+def write_whole(pieces: Iterable[bytes], target: Path) -> None:
+    """The file appears with its last piece, or not at all."""
     unfinished = target.with_name(f".{target.name}.part")
     try:
         with unfinished.open("wb") as file:
-            copyfileobj(content, file)
+            file.writelines(pieces)
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -55,7 +57,7 @@ def _harmless(name: str) -> PurePosixPath:
     return path
 
 
-class _Pieces(io.RawIOBase):
+class Pieces(io.RawIOBase):
     """The pieces of an answer as one file that can only be read on."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:

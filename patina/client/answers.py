@@ -1,16 +1,11 @@
-"""What the service answers, as far as a client needs it. Members that are not named here are passed over.
+"""Parts of what the service answers, as far as a client needs them; what can be called upon has a module of its own.
 
 These are the client's own and not the service's schemas, so that it starts fast, and works with a newer service.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict
-
-UNFINISHED = ("queued", "running")
 
 
 class _Answer(BaseModel):
@@ -34,6 +29,12 @@ class RejectedFile(_Answer):
 class Upload(_Answer):
     accepted: list[AcceptedFile]
     rejected: list[RejectedFile]
+    present: int = 0  # files that were not sent, since the dataset held their bytes already
+
+
+class JobFailure(_Answer):
+    code: str
+    message: str
 
 
 class Progress(_Answer):
@@ -42,31 +43,6 @@ class Progress(_Answer):
     unit: str = ""
     per_second: float | None = None
     eta_seconds: float | None = None
-
-
-class Job(_Answer):
-    id: str
-    kind: str
-    status: str
-    progress: Progress
-    dataset: str | None = None
-    model: str | None = None
-    attempt: int
-    created: datetime
-    started: datetime | None = None
-    finished: datetime | None = None
-    error: dict[str, Any] | None = None
-    counts: dict[str, int] = {}
-
-    @property
-    def unfinished(self) -> bool:
-        return self.status in UNFINISHED
-
-
-class Dataset(_Answer):
-    id: str
-    name: str
-    scale: int
 
 
 class Alarm(_Answer):
@@ -119,9 +95,3 @@ class Report(_Answer):
     noise: Noise
     colours: Colours
     alarms: list[Alarm]
-
-
-class Model(_Answer):
-    id: str
-    dataset: str | None = None
-    created: datetime

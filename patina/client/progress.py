@@ -6,14 +6,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from patina.answers import Job, Progress
+from patina.client.answers import Progress
 
 PLAIN_SECONDS = 10.0
+
+
+class Tracked(Protocol):
+    """A job, as far as it is watched."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def progress(self) -> Progress: ...
 
 
 class Tracker:
@@ -34,7 +44,7 @@ class Tracker:
         left = (total - done) / rate if total and rate else None
         self.at(Progress(done=done, total=total, unit=unit, per_second=rate, eta_seconds=left))
 
-    def job(self, job: Job) -> None:
+    def job(self, job: Tracked) -> None:
         if job.status == "queued":
             self._show(job.progress, "waiting for a worker")
         else:

@@ -1,0 +1,98 @@
+"""Trains a small super-resolution network on photos that are worn down while it trains.
+
+    python examples/train_on_the_fly.py degrader.safetensors my-clean-photos
+
+The file is a model's `degrader.safetensors`, from GET /models/{id}/files/degrader.safetensors. Every crop gets a blur
+and noise of its own, in the workers of the DataLoader; the same seed gives the same crops and draws whatever their
+number. On a GPU it may be faster to degrade whole batches there: `degrader.to("cuda")(hr)`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from patina import Degrader, seeded
+
+PATCH = 32  # side of a low-resolution crop
+
+
+class Pairs(Dataset[tuple[Tensor, Tensor]]):
+    """Crops of clean photos, with what the camera would have made of them."""
+
+    def __init__(self, photos: list[Path], degrader: Degrader, length: int, seed: int) -> None:
+        self.photos, self.degrader, self.length, self.seed = photos, degrader, length, seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        generator = seeded(self.seed, "crop", index)
+        with Image.open(self.photos[index % len(self.photos)]) as photo:
+            pixels = torch.from_numpy(np.array(photo.convert("RGB"))).permute(2, 0, 1)
+        side = PATCH * self.degrader.scale
+        top, left = (int(torch.randint(size - side + 1, (), generator=generator)) for size in pixels.shape[1:])
+        hr = pixels[:, top : top + side, left : left + side] / 255
+        return self.degrader(hr, generator=generator).lr, hr
+
+
+class SmallNetwork(nn.Module):
+    """Adds details to a bicubic enlargement."""
+
+    def __init__(self, scale: int, width: int = 32) -> None:
+        super().__init__()
+        self.scale = scale
+        self.details = nn.Sequential(
+            *(nn.Conv2d(3, width, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
+            *(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
+            nn.Conv2d(width, 3 * scale**2, 3, padding=1),
+            nn.PixelShuffle(scale),
+        )
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """lr (B, 3, h, w) → (B, 3, s·h, s·w), both in [0, 1]."""
+        enlarged = functional.interpolate(lr, scale_factor=float(self.scale), mode="bicubic")
+        return enlarged + 0.1 * self.details(lr)  # type: ignore[no-any-return]
+
+
+def train(degrader: Degrader, photos: list[Path], *, steps: int, batch: int, workers: int, seed: int) -> SmallNetwork:
+    torch.manual_seed(seed)
+    pairs = DataLoader(Pairs(photos, degrader, steps * batch, seed), batch, num_workers=workers)
+    network = SmallNetwork(degrader.scale)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    losses: list[float] = []
+    for step, (lr, hr) in enumerate(pairs, start=1):
+        loss = functional.l1_loss(network(lr), hr)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+        if step % 100 == 0 or step == steps:
+            print(f"step {step}: mean error {255 * sum(losses[-100:]) / len(losses[-100:]):.2f} levels")
+    return network
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("degrader", type=Path, help="a model's degrader.safetensors")
+    parser.add_argument("photos", type=Path, help="folder of clean photos (PNG)")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    wanted = parser.parse_args()
+    photos = sorted(wanted.photos.rglob("*.png"))
+    degrader = Degrader.load(wanted.degrader)
+    train(degrader, photos, steps=wanted.steps, batch=wanted.batch, workers=wanted.workers, seed=wanted.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""`patina token`: who may call the service. Works on the records themselves, so only where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from config.logging import configure_logging
+from config.settings import settings
+from patina.cli.app import example
+from patina.errors import PatinaError
+
+if TYPE_CHECKING:
+    from store.tokens import TokenRepository
+
+tokens = typer.Typer(
+    help="Make, list and revoke the tokens that calls from other computers need.",
+    epilog=example("patina token create anna"),
+    no_args_is_help=True,
+)
+console = Console()
+errors = Console(stderr=True)
+
+
+class Scope(StrEnum):
+    read = "read"
+    submit = "submit"
+    admin = "admin"
+
+
+@tokens.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose it is, or what for.")],
+    scope: Annotated[
+        Scope,
+        typer.Option(help="read: look; submit: also make and change one's own; admin: everything of everybody."),
+    ] = Scope.submit,
+) -> None:
+    """Make a token and print it, this once: only its hash is kept. For example: patina token create anna"""
+    with _repository() as repository:
+        made = repository.create(name, scope)
+    print(made.text)
+    errors.print(
+        f"Keep it safe. Used as PATINA_TOKEN by this command line; revoked by: patina token revoke {made.token.id}"
+    )
+
+
+@tokens.command("list")
+def list_tokens() -> None:
+    """List all tokens, revoked ones too; their secrets are not known here."""
+    table = Table("ID", "Name", "Scope", "Made", "Revoked", box=None, pad_edge=False)
+    with _repository() as repository:
+        for token in repository.all():
+            table.add_row(token.id, token.name, token.scope, _day(token.created), _day(token.revoked))
+    console.print(table)
+
+
+@tokens.command()
+def revoke(token_id: Annotated[str, typer.Argument(metavar="ID", help="As `patina token list` shows it.")]) -> None:
+    """Let a token open nothing any more. What belongs to it stays, and is seen by admins."""
+    with _repository() as repository:
+        if not repository.revoke(token_id):
+            raise PatinaError(f"There is no token {token_id!r}. All are listed by: patina token list")
+    errors.print(f"Token {token_id} is revoked.")
+
+
+@contextmanager
+def _repository() -> Iterator[TokenRepository]:
+    # Imported here: the other commands speak HTTP and need no database.
+    from store.database import Database  # noqa: PLC0415
+    from store.migrate import migrate  # noqa: PLC0415
+    from store.tokens import TokenRepository  # noqa: PLC0415
+
+    configure_logging(settings(), "token")
+    database = Database(settings().database)
+    migrate(database)  # tokens may be made before the service's first start
+    with database.write() as session:
+        yield TokenRepository(session)
+    database.close()
+
+
+def _day(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,68 @@
+"""Trained models: their reports and their files."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from patina.client.answer import Answer, Noun, asked, listed
+from patina.client.answers import Report
+from patina.client.archive import write_whole
+from patina.client.flow import Ask, Flavour, Flow, Incoming, Receive, flow
+from patina.client.jobs import Job, super_resolve
+from patina.client.uploads import OnUpload
+
+
+class Model(Answer[Flavour]):
+    id: str
+    dataset: str
+    job: str
+    preset: str
+    scale: int
+    kernel_origin: tuple[int, int]
+    steps: int
+    seconds: float
+    created: datetime
+
+    @flow
+    def report(self) -> Flow[Report]:
+        """How good it is, in figures and in words. `ServiceError` where it has no report."""
+        return Report.model_validate_json((yield from self._report()))
+
+    @flow
+    def report_json(self) -> Flow[str]:
+        """The whole report, as the service tells it."""
+        return (yield from self._report())
+
+    @flow
+    def download(self, folder: str | Path, name: str = "degrader.safetensors") -> Flow[Path]:
+        """Writes one of its files into `folder`; gives the file."""
+        target = Path(folder) / name
+        yield Receive(Ask("GET", f"/models/{self.id}/files/{name}"), partial(_write, target))
+        return target
+
+    @flow
+    def sr(self, *paths: str | Path, tile: int | None = None, progress: bool | OnUpload = False) -> Flow[Job[Flavour]]:
+        """Super-resolves photos with its network."""
+        return (yield from super_resolve(self, paths, progress, model=self.id, tile=tile))
+
+    def _report(self) -> Flow[str]:
+        answer = yield Ask("GET", f"/models/{self.id}/report")
+        return str(answer.text)
+
+
+class Models(Noun[Flavour]):
+    @flow
+    def get(self, model: str) -> Flow[Model[Flavour]]:
+        return (yield from asked(self, Model, "GET", f"/models/{model}"))
+
+    @flow
+    def list(self, limit: int | None = None, *, dataset: str | None = None) -> Flow[list[Model[Flavour]]]:
+        """The newest first."""
+        return (yield from listed(self, Model, "/models", limit, dataset=dataset))
+
+
+def _write(target: Path, answer: Incoming) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(answer.pieces, target)

@@ -1,0 +1,104 @@
+"""What docs/client.md and docs/formats.md say is so: their sessions are taken from them and tried."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from patina.child import PYTHON
+from tests.patina.conftest import Trained, Up, photos
+from tests.patina.test_readme import for_the_test
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def block(language: str, page: str = "client.md") -> str:
+    """The page's first of this language."""
+    found = re.search(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    assert found
+    return found[1].replace("--minutes 30", "--steps 1")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    photos(tmp_path / "real", 3, (40, 36))
+    photos(tmp_path / "clean", 2, (136, 144))
+    return tmp_path
+
+
+def run(program: str, service: Up, desk: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", for_the_test(program, service)],
+        cwd=desk,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_client(service: Up, desk: Path) -> None:
+    said = run(block("python"), service, desk)
+    assert said.startswith("score ")
+    assert said.count(" ok") == 8
+    assert len(list((desk / "triplets/lr").iterdir())) == 8
+    assert len(list((desk / "super-resolved/sr").iterdir())) == 3
+
+
+def test_awaited(service: Up, trained: Trained, desk: Path) -> None:
+    run(block("python async"), service, desk)
+    assert [len(list((desk / f"seed-{seed}/lr").iterdir())) for seed in range(3)] == [4, 4, 4]
+
+
+def test_degrading_on_the_fly(service: Up, trained: Trained, desk: Path) -> None:
+    program = block("python degrader")
+    checked = "\nassert lr.shape == (8, 3, 32, 32) and torch.equal(same, degrader(hr[0], generator=seeded(7, 0, 5)).lr)"
+    run(program + checked, service, desk)
+
+
+def shell(session: str, service: Up, desk: Path) -> str:
+    commands = desk / "bin"
+    commands.mkdir()
+    (commands / "patina").write_text(f'#!/bin/sh\nexec {" ".join(PYTHON)} -m patina "$@"\n')
+    if not shutil.which("jq"):  # the little of it that the sessions ask for
+        (commands / "jq").write_text(
+            f"#!{sys.executable}\nimport json, re, sys\nfound = json.load(sys.stdin)\n"
+            "for name, index in re.findall(r'\\.(\\w+)|\\[(\\d+)\\]', sys.argv[-1]):\n"
+            "    found = found[name] if name else found[int(index)]\nprint(found)\n"
+        )
+    for command in commands.iterdir():
+        command.chmod(0o755)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", session],
+        cwd=desk,
+        env=service.environment | {"PATH": f"{commands}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_shell(service: Up, trained: Trained, desk: Path) -> None:
+    score, made, status = shell(block("bash"), service, desk).split()
+    assert float(score) > 0
+    assert (made, status) == ("8", "succeeded")
+
+
+def test_the_forms(service: Up, trained: Trained, desk: Path) -> None:
+    said = shell(block("bash", "formats.md"), service, desk)
+    assert "8 pairs are in pairs\n" in said
+    assert len(list((desk / "pairs/lr").iterdir())) == 8
+    assert list((desk / "pairs-lmdb").glob("*/hr.lmdb/data.mdb"))
+    assert (desk / "pairs-shards/train-000000.tar").exists()
+    assert (desk / "pairs-hub/data/train-00000.parquet").exists()

@@ -1,0 +1,34 @@
+"""The pages of docs/ that list what the code has: they list all of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from config.table import PAGE, with_table
+from training.presets import PRESET_NAMES
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_table_of_settings_is_that_of_the_settings() -> None:
+    assert PAGE.read_text() == with_table(PAGE.read_text()), "run: python -m config.table"
+
+
+def test_every_preset_has_a_line() -> None:
+    page = PAGE.read_text()
+    assert not [name for name in PRESET_NAMES if f"\n| `{name}` |" not in page]
+
+
+def test_every_alarm_has_advice() -> None:
+    raised = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', (ROOT / "training/alarms.py").read_text()))
+    page = (ROOT / "docs/report.md").read_text()
+    assert raised
+    assert not [code for code in raised if f"`{code}`" not in page]
+
+
+def test_the_tutorial_takes_five_commands_that_the_readme_has() -> None:
+    commands = re.findall(r"^    (.+)$", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text()
+    assert len(commands) == 5
+    assert not [command for command in commands if not command.startswith("git clone") and command not in readme]

@@ -1,0 +1,42 @@
+"""`patina token`, and a service that listens to other computers, with real processes."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import httpx
+
+from tests.patina.conftest import Up
+from tests.patina.test_cli import said
+
+
+def test_beyond_this_computer_it_starts_with_a_token_only_and_the_command_line_uses_it(up: Up) -> None:
+    up.environment["PATINA_HOST"] = "0.0.0.0"
+    refused = up.command("up", "--port", "0")
+    assert refused.returncode == 1
+    assert "patina token create NAME" in said(refused)
+
+    made = up.command("token", "create", "anna")
+    assert made.returncode == 0, said(made)
+    token = made.stdout.strip()
+    assert token.startswith("patina_")
+    listed = up.command("token", "list")
+    assert "anna" in listed.stdout
+    assert token.rpartition("_")[2] not in listed.stdout
+
+    running = up.start()
+    port = httpx.URL(running.url).port
+    with httpx.Client(base_url=f"http://{socket.gethostbyname(socket.gethostname())}:{port}") as http:
+        assert http.get("/ready").status_code == 200
+        assert http.get("/jobs").status_code == 401
+        assert http.get("/jobs", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert "This service needs a token" in said(up.command("jobs"))
+    up.environment["PATINA_TOKEN"] = token
+    assert up.command("jobs").returncode == 0
+    assert up.command("token", "revoke", token.split("_")[1]).returncode == 0
+    assert "was revoked" in said(up.command("jobs"))
+    assert up.command("token", "revoke", "nobody").returncode == 1
+    log = (up.temporary.parent / "log").read_text()
+    assert token not in log
+    assert all(json.loads(line) for line in log.splitlines() if line.startswith("{"))

@@ -1,0 +1,67 @@
+"""`patina doctor`, `backup` and `restore` beside a service that runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import httpx
+
+from tests.patina.conftest import Up
+from tests.patina.test_cli import said
+from tests.pictures import png
+
+
+def test_a_service_that_runs_is_backed_up_damaged_mended_and_restored(up: Up, tmp_path: Path) -> None:
+    running = up.start()
+    with httpx.Client(base_url=running.url) as http:
+        dataset = http.post("/datasets", json={"name": "photos", "scale": 4}).json()["id"]
+        sent = http.post(f"/datasets/{dataset}/images?role=lr", files={"files": ("a.png", png(64, 64))}).json()
+        file = tmp_path / "patina.tar"
+        made = up.command("backup", str(file))
+        assert made.returncode == 0, said(made)
+        assert "1 stored files" in said(made)
+        assert "is there already" in said(up.command("backup", str(file)))
+        assert said(up.command("doctor", "--deep")).endswith("All is well.")
+
+        sha256 = sent["accepted"][0]["sha256"]
+        (up.data_dir / "blobs" / sha256[:2] / sha256).unlink()
+        found = up.command("doctor")
+        assert found.returncode == 1
+        assert f"The photo 'a.png' (lr) of dataset {dataset} is lost." in said(found)
+        assert up.command("doctor", "--mend").returncode == 0
+        assert http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 0, "hr": 0}
+
+        refused = up.command("restore", str(file))
+        assert refused.returncode == 1
+        assert "--replace" in said(refused)
+        restored = up.command("restore", str(file), "--replace")
+        assert restored.returncode == 0, said(restored)
+        assert http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 1, "hr": 0}
+        assert up.command("doctor", "--deep").returncode == 0
+
+
+def test_logs_that_are_no_terminal_s_are_json_and_tell_a_job_s_story_by_its_id(up: Up) -> None:
+    running = up.start()
+    with httpx.Client(base_url=running.url, timeout=60) as http:
+        dataset = http.post("/datasets", json={"name": "photos", "scale": 4}).json()["id"]
+        for role, side in (("lr", 48), ("hr", 160)):
+            files = {"files": ("a.png", png(side, side))}
+            assert http.post(f"/datasets/{dataset}/images?role={role}", files=files).is_success
+        job = http.post(f"/datasets/{dataset}/train", json={"max_steps": 100_000}).json()["id"]
+        while http.get(f"/jobs/{job}?wait=10").json()["status"] == "queued":
+            pass
+        assert http.post(f"/jobs/{job}/cancel").is_success
+        while http.get(f"/jobs/{job}?wait=10").json()["status"] == "running":
+            pass
+    lines = [json.loads(line) for line in (up.temporary.parent / "log").read_text().splitlines()]
+    story = [line for line in lines if line.get("job") == job]
+    events = [line["event"] for line in story]
+    assert [event for event in events if event.startswith(("job ", "cancel "))] == [
+        "job accepted",
+        "job started",
+        "cancel requested",
+        "job ended",
+    ]
+    assert {line["process"] for line in story} >= {"api", "train worker"}
+    assert all(line["timestamp"] and line["level"] for line in lines)
