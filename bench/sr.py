@@ -1,0 +1,160 @@
+"""Super-resolution with the paper's EDSR, 16 blocks of width 64, ×4, against the same network run plainly.
+
+Plainly is: float32, as PyTorch lays tensors out by itself, the whole image where it fits, else in tiles with a halo.
+Megapixels are those of the enlarged image. Without --sr the network is fitted for a short while, so that there is a
+PSNR to lose.
+
+    PYTHONPATH=. python bench/sr.py [--quick] [--floors] [--sr sr.safetensors]
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage import data
+from torch.nn import functional
+
+from bench.measure import Figure, Spread, Work, added_memory, ratio, run, seconds_in_turn
+from models.checkpoint import load_edsr
+from models.device import fast_dtype
+from models.edsr import EDSR, EDSRConfig
+from models.tiles import super_resolve, super_resolved_rows
+from store.png import PngWriter
+
+MEGA = 1e6
+PLAIN_TILE = 540  # the largest whose maps at full size leave room on a computer of 16 GB
+UNTILED_PIXELS = 480 * 320
+
+
+def photo(height: int, width: int) -> NDArray[np.uint8]:
+    """A photograph, repeated until it is large enough."""
+    tile: NDArray[np.uint8] = data.chelsea()
+    return np.tile(tile, (-(-height // len(tile)), -(-width // tile.shape[1]), 1))[:height, :width].copy()
+
+
+def pairs(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
+    """Patches (N, 3, side, side) of photographs and what is left of each at a quarter of the size, in [0, 1]."""
+    photos = [data.astronaut(), data.chelsea(), data.coffee()]
+    patches = [
+        pixels[top : top + side, left : left + side]
+        for pixels in photos
+        for top in range(0, len(pixels) - side, side)
+        for left in range(0, pixels.shape[1] - side, side)
+    ]
+    hr = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).float() / 255
+    return hr, (functional.avg_pool2d(hr, 4) * 255).round() / 255
+
+
+def fitted(steps: int) -> EDSR:
+    torch.manual_seed(0)
+    edsr, (hr, lr) = EDSR(EDSRConfig()), pairs()
+    optimizer = torch.optim.Adam((weight for weight in edsr.parameters() if weight.requires_grad), lr=5e-4)
+    for step in range(steps):
+        some = torch.arange(4 * step, 4 * step + 4) * 37 % len(hr)
+        loss = functional.l1_loss(edsr(lr[some]), hr[some])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    return edsr.eval()
+
+
+def plain(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    (height, width), scale, halo = lr.shape[:2], edsr.config.scale, edsr.config.halo
+    side = max(height, width) if height * width <= UNTILED_PIXELS else PLAIN_TILE
+    sr = np.empty((scale * height, scale * width, 3), np.uint8)
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            above, before = max(0, top - halo), max(0, left - halo)
+            cut = torch.from_numpy(lr[above : top + side + halo, before : left + side + halo].copy())
+            with torch.inference_mode():
+                enlarged = edsr(cut.permute(2, 0, 1)[None].float() / 255)[0]
+            pixels = (enlarged.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+            inner = pixels[scale * (top - above) :, scale * (left - before) :][: scale * side, : scale * side]
+            sr[scale * top : scale * (top + side), scale * left : scale * (left + side)] = inner
+    return sr
+
+
+def prepare_streaming(height: int, width: int) -> Work:
+    """As the worker does it: rows go to disk as they come."""
+    edsr, lr = EDSR(EDSRConfig()).eval(), photo(height, width)
+
+    def work() -> None:
+        with TemporaryFile() as file, PngWriter(file, 4 * width, 4 * height) as png:
+            for rows in super_resolved_rows(edsr, lr):
+                png.write(rows)
+
+    return work
+
+
+def arithmetic() -> float:
+    """Multiplications and additions a second of a large float32 product, the most that convolutions could reach."""
+    one = torch.rand(1024, 1024)
+    work = partial(torch.mm, one, one)
+    return 2 * 1024**3 / min(seconds_in_turn({"mm": work}, 10)["mm"])
+
+
+def needed(config: EDSRConfig) -> int:
+    """Multiplications and additions for a low-resolution pixel, the tail composed into one convolution."""
+    convolutions = 9 * (3 * config.width + (2 * config.blocks + 1) * config.width**2)
+    return 2 * (convolutions + 25 * config.width * 3 * config.scale**2)
+
+
+def lost_psnr(edsr: EDSR, dtype: torch.dtype, every: int) -> float:
+    """dB, over each `every`-th patch."""
+    hr, lr = (patches[::every] for patches in pairs())
+    errors = []
+    for kind in (torch.float32, dtype):
+        wrong = [
+            np.square(super_resolve(edsr, np.ascontiguousarray(one), dtype=kind) - np.asarray(other, np.float64)).mean()
+            for one, other in zip(
+                (lr.permute(0, 2, 3, 1) * 255).round().byte().numpy(), 255 * hr.permute(0, 2, 3, 1).numpy(), strict=True
+            )
+        ]
+        errors.append(float(np.mean(wrong)))
+    return 10 * float(np.log10(errors[1] / errors[0]))
+
+
+def measure(options: argparse.Namespace) -> list[Figure]:
+    sizes = ((160, 240), (270, 480)) if options.quick else ((320, 480), (1080, 1920))
+    edsr = load_edsr(options.sr) if options.sr else fitted(10 if options.quick else 100)
+    peak = arithmetic()
+    figures = []
+    for height, width in sizes:
+        lr, name = photo(height, width), f"{width}×{height}"
+        difference = np.abs(super_resolve(edsr, lr).astype(int) - plain(edsr, lr)).max()
+        taken = seconds_in_turn({"ours": partial(super_resolve, edsr, lr), "plain": partial(plain, edsr, lr)}, 3)
+        megapixels = edsr.config.scale**2 * height * width / MEGA
+        speed = Spread.of([megapixels / seconds for seconds in taken["ours"]])
+        slow = Spread.of([megapixels / seconds for seconds in taken["plain"]])
+        share = needed(edsr.config) * height * width / min(taken["ours"]) / peak
+        limit = f"{peak / needed(edsr.config) * edsr.config.scale**2 / MEGA:.2f} by arithmetic, {share:.0%} reached"
+        figures += [
+            Figure(f"{name}", speed, "megapixels a second", limit=limit),
+            Figure(f"{name}, plain float32", slow, "megapixels a second"),
+            Figure(f"{name}, times as fast", ratio(taken["plain"], taken["ours"]), aim=2, floor=1.5),
+            Figure(f"{name}, largest difference", float(difference), "levels", 1, 1, lower_is_better=True),
+        ]
+    chosen = fast_dtype(torch.device("cpu"))
+    for dtype, name in {chosen: "as chosen here", torch.bfloat16: "in bfloat16"}.items():
+        lost = lost_psnr(edsr, dtype, 8 if options.quick else 1)
+        figures.append(Figure(f"PSNR lost {name} ({dtype})", lost, "dB", 0.02, 0.02, True))
+    heights, width = ((100, 400), 240) if options.quick else ((540, 1080, 2160), 1920)
+    added = [added_memory(prepare_streaming, height, width) for height in heights]
+    for height, memory in zip(heights, added, strict=True):
+        figures.append(Figure(f"memory added at {width}×{height}", memory / 2**20, "MiB"))
+    figures.append(Figure("memory, tallest against least tall", added[-1] / added[0], "", 1.1, 1.3, True))
+    return figures
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sr", type=Path, help="a trained network, else one is fitted for a short while")
+
+
+if __name__ == "__main__":
+    run(__doc__, measure, add_arguments)
