@@ -1,0 +1,27 @@
+"""Every file of the fuzzers' corpus again: the readers take it or refuse it, and do so soon and with little memory."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+import pytest
+
+import fuzz
+from fuzz.readers import READERS
+
+CORPUS = Path(fuzz.__file__).parent / "corpus"
+FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORPUS)))
+def test_a_file_of_the_corpus(path: Path) -> None:
+    began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    READERS[path.parent.name](path.read_bytes())
+    assert time.process_time() - began < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
+
+
+def test_every_reader_has_a_corpus() -> None:
+    assert {path.parent.name for path in FILES} == set(READERS)
