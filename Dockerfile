@@ -1,9 +1,13 @@
 # One file, two images: `api` (also for the reaper and the migrations) has no torch and stays small; `worker` has it.
 #   docker build --target worker --build-arg TORCH_INDEX=URL .     torch from an index of its own, such as CPU-only wheels
+# Packages are checked against the hashes in locks/ (`make lock`), all but torch: which of its wheels is right, the builder
+# says by TORCH_INDEX.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
-RUN useradd --system --uid 10001 --create-home patina && install -d -o patina -g patina /data
+# What volumes get their owner from; the database's server, which mounts /records alone, has a number of its own.
+RUN useradd --system --uid 10001 --create-home patina && install -d -o patina -g patina /data /run/patina \
+    && install -d -m 1777 /records
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/patina \
     PATINA_DATA_DIR=/data PATINA_HOST=0.0.0.0
 
@@ -11,11 +15,15 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH PYTHON
 FROM base AS packages
 WORKDIR /build
 RUN python -m venv /opt/venv
-COPY pyproject.toml constraints.txt README.md ./
-RUN pip install --no-cache-dir -c constraints.txt .
+COPY locks/api.txt ./
+RUN pip install --no-cache-dir --require-hashes -r api.txt
+COPY pyproject.toml README.md ./
+RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM packages AS worker-packages
 ARG TORCH_INDEX=
+COPY locks/worker.txt constraints.txt ./
+RUN pip install --no-cache-dir --require-hashes -r worker.txt
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt torch
 
 FROM base AS api
