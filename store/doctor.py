@@ -15,6 +15,7 @@ from store.jobs import ACTIVE
 from store.references import referenced
 from store.store import Store
 from store.tables import Checkpoint, Dataset, Image, Item, Job, Model, Sample, now
+from store.trained import CheckpointRepository
 
 Mend = Callable[[Session], None]
 
@@ -128,14 +129,14 @@ def _lost_checkpoints(session: Session, missing: set[str]) -> Iterator[Finding]:
     for checkpoint in session.scalars(select(Checkpoint)):
         if checkpoint.sha256 in missing:
             yield Finding(
-                f"The checkpoint of training {checkpoint.job_id} is lost.",
-                "It is forgotten, and the training begins anew when it goes on.",
-                partial(_forget_checkpoint, checkpoint.job_id),
+                f"The checkpoint of training {checkpoint.job_id} at step {checkpoint.step} is lost.",
+                "It is forgotten; when the training goes on, it does so from the one before, or begins anew.",
+                partial(_forget_checkpoint, checkpoint.job_id, checkpoint.step),
             )
 
 
-def _forget_checkpoint(job_id: str, session: Session) -> None:
-    session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id))
+def _forget_checkpoint(job_id: str, step: int, session: Session) -> None:
+    CheckpointRepository(session).forget(job_id, step)
 
 
 def _wrong_counts(session: Session) -> Iterator[Finding]:

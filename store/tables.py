@@ -224,12 +224,12 @@ class Model(Table):
 
 
 class Checkpoint(Table):
-    """The state that a training goes on from; one a job, the latest."""
+    """The states that a training can go on from: a job's newest two, for the disk may damage one."""
 
     __tablename__ = "checkpoints"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    step: Mapped[int]
+    step: Mapped[int] = mapped_column(primary_key=True)
     seconds: Mapped[float]
     sha256: Mapped[str] = mapped_column(SHA256)
 

@@ -14,6 +14,8 @@ from store.tables import Checkpoint, Model, Preview
 REPORT = "report.json"  # the file that tells how good a model is; models older than reports have none
 GALLERY, PATCHES = "gallery.json", "patches.png"  # what a degradation makes, to be looked at; likewise
 
+CHECKPOINTS_KEPT = 2  # of a job
+
 
 class ModelRepository:
     def __init__(self, session: Session):
@@ -80,15 +82,25 @@ class CheckpointRepository:
     def __init__(self, session: Session):
         self.session = session
 
-    def get(self, job_id: str) -> Checkpoint | None:
-        return self.session.get(Checkpoint, job_id)
+    def of_job(self, job_id: str) -> Sequence[Checkpoint]:
+        """The newest first."""
+        query = select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc())
+        return self.session.scalars(query).all()
 
-    def put(self, job_id: str, *, step: int, seconds: float, sha256: str) -> None:
-        """In the place of the job's earlier one."""
+    def put(self, job_id: str, *, step: int, seconds: float, sha256: str) -> list[str]:
+        """Beside the one before it; those before that are forgotten. Gives the blobs that no checkpoint names now."""
+        before = {checkpoint.sha256 for checkpoint in self.of_job(job_id)}
         self.session.merge(Checkpoint(job_id=job_id, step=step, seconds=seconds, sha256=sha256))
+        self.session.flush()
+        for forgotten in self.of_job(job_id)[CHECKPOINTS_KEPT:]:
+            self.session.delete(forgotten)
+        self.session.flush()
+        # One that was continued has given its own to another job.
+        named = select(Checkpoint.sha256).where(Checkpoint.sha256.in_(before))
+        return sorted(before.difference(self.session.scalars(named)))
 
-    def delete(self, job_id: str) -> None:
-        self.session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id))
+    def forget(self, job_id: str, step: int) -> None:
+        self.session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step))
 
 
 class PreviewRepository:

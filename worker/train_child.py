@@ -1,7 +1,7 @@
 """The process that trains, begun by `worker.train_start`.
 
 It records its progress, its checkpoints and how it ended itself; its parent holds the lease meanwhile. SIGTERM makes it
-save a checkpoint and leave. It goes on from the job's last checkpoint, whoever made that.
+save a checkpoint and leave. It goes on from the job's last checkpoint that is whole, whoever made that.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Start:
-    """Where this attempt begins: at the job's last checkpoint, if there is one."""
+    """Where this attempt begins: at the job's last checkpoint that is whole, if there is one."""
 
     checkpoint: Path | None
     step: int
@@ -146,16 +146,25 @@ class Training:
 
     def _start(self) -> Start:
         with self.store.database.read() as session:
-            kept = CheckpointRepository(session).get(self.job.id)
-        if kept is None:
-            return Start(None, 0, 0.0)
-        try:
-            path = self.store.blobs.verified(kept.sha256)
-        except (FileNotFoundError, BlobDamagedError) as error:
-            log.warning("checkpoint lost, beginning anew", step=kept.step, error=str(error))
-            return Start(None, 0, 0.0)
-        log.info("going on from a checkpoint", step=kept.step)
-        return Start(path, kept.step, kept.seconds)
+            checkpoints = CheckpointRepository(session).of_job(self.job.id)
+        for kept in checkpoints:
+            try:
+                path = self.store.blobs.verified(kept.sha256)
+            except (FileNotFoundError, BlobDamagedError) as error:
+                log.warning("checkpoint lost", step=kept.step, error=str(error))
+                self._forget(kept.step)
+                continue
+            log.info("going on from a checkpoint", step=kept.step)
+            return Start(path, kept.step, kept.seconds)
+        if checkpoints:
+            log.warning("no checkpoint is left, beginning anew")
+        return Start(None, 0, 0.0)
+
+    def _forget(self, step: int) -> None:
+        """Or it would count as the newest still when earlier steps are kept again."""
+        with self.store.database.write() as session:
+            JobRepository(session).require(self.job.id, self.job.attempt)
+            CheckpointRepository(session).forget(self.job.id, step)
 
     def _reason_to_stop(self) -> Exception:
         with self.store.database.read() as session:
@@ -219,12 +228,10 @@ class Training:
             sha256 = self.store.blobs.put_file(file)
         with self.store.database.write() as session:
             JobRepository(session).gets_on(self.job.id, self.job.attempt)
-            checkpoints = CheckpointRepository(session)
-            before = checkpoints.get(self.job.id)
-            replaced = before.sha256 if before else sha256
-            checkpoints.put(self.job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=sha256)
-        if replaced != sha256:  # tens of megabytes every half minute are not left to the reaper
-            self.store.blobs.delete_older([replaced], 0)
+            unnamed = CheckpointRepository(session).put(
+                self.job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=sha256
+            )
+        self.store.blobs.delete_older(unnamed, 0)  # tens of megabytes every half minute are not left to the reaper
         log.info("checkpoint kept", step=checkpoint.step)
 
     def _report(self, trained: Trained, start: Start) -> Report | None:

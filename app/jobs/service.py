@@ -106,8 +106,8 @@ def go_on(store: Store, settings: Settings, job_id: str) -> JobOut:
     with store.database.write() as session:
         jobs, checkpoints = JobRepository(session), CheckpointRepository(session)
         ended = found_job(jobs, job_id)
-        checkpoint = checkpoints.get(job_id)
-        if not (ended.status == Status.succeeded and ended.finish_requested and checkpoint):
+        kept = checkpoints.of_job(job_id)
+        if not (ended.status == Status.succeeded and ended.finish_requested and kept):
             raise ProblemError(
                 HTTPStatus.CONFLICT,
                 "not_ended_early",
@@ -124,7 +124,8 @@ def go_on(store: Store, settings: Settings, job_id: str) -> JobOut:
             total=ended.parameters.get("max_steps") or 0,
             keep_seconds=settings.result_seconds,
         )
-        checkpoints.put(job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=checkpoint.sha256)
+        for checkpoint in kept:
+            checkpoints.put(job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=checkpoint.sha256)
         answer = job_out(job)
     submit(store, answer)
     return answer

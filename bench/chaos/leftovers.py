@@ -86,14 +86,17 @@ def oldest_resume(service: Service, kills: list[float]) -> tuple[float, int]:
     `kills` are the moments of faults. The last one before a training went on is taken for what had ended it, which
     makes the age no less than it was.
     """
-    kept: dict[str, float] = {}
+    kept: dict[tuple[str, int], float] = {}  # by job and step
     oldest, count = 0.0, 0
     for line in service.logged():
         at = datetime.fromisoformat(line["timestamp"]).timestamp() if "timestamp" in line else 0.0
         if line.get("event") == "checkpoint kept":
-            kept[line["job"]] = at
-        elif line.get("event") == "going on from a checkpoint" and line["job"] in kept:
+            kept[line["job"], line["step"]] = at
+        elif line.get("event") == "going on from a checkpoint":
+            began = kept.get((line["job"], line["step"]))
+            if began is None:  # the line was lost with whoever wrote it
+                continue
             count += 1
-            before = [moment for moment in kills if kept[line["job"]] <= moment <= at]
-            oldest = max(oldest, (before[-1] if before else kept[line["job"]]) - kept[line["job"]])
+            before = [moment for moment in kills if began <= moment <= at]
+            oldest = max(oldest, before[-1] - began if before else 0)
     return oldest, count

@@ -184,23 +184,33 @@ def test_a_result_that_changed_on_disk_is_not_handed_out(service: Service, datas
     assert service.archive(job_id) == whole, "the same request makes the same bytes, and so mends it"
 
 
-def test_a_training_whose_checkpoint_changed_on_disk_begins_anew(
-    service: Service, dataset: str, unbroken_weights: list[bytes]
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_a_training_whose_checkpoint_changed_on_disk_goes_on_from_the_one_before(
+    service: Service, dataset: str, unbroken_weights: list[bytes], damaged: int
 ) -> None:
     job_id = start_training(service, dataset)
-    while not service.logged(job=job_id, event="checkpoint kept"):
+    while len(service.logged(job=job_id, event="checkpoint kept")) < 2:
         time.sleep(0.05)
     child = service.pid(*TRAIN_CHILD)
     os.kill(child, signal.SIGSTOP)
     store = Store.open(service.settings)
     with store.database.read() as session:
-        kept = CheckpointRepository(session).get(job_id)
+        checkpoints = CheckpointRepository(session).of_job(job_id)
     store.close()
-    assert kept is not None
-    damage(store.blobs.path(kept.sha256))
+    steps = [checkpoint.step for checkpoint in checkpoints]
+    assert len(steps) == 2
+    newest, before = (store.blobs.path(checkpoint.sha256) for checkpoint in checkpoints)
+    os.truncate(newest, newest.stat().st_size // 2)
+    if damaged == 2:
+        damage(before)
     os.kill(child, signal.SIGKILL)
     assert weights(service, job_id) == unbroken_weights
-    assert service.logged(job=job_id, event="checkpoint lost, beginning anew")
+    events = service.http.get(f"/jobs/{job_id}/history", params={"limit": 1000}).json()["items"]
+    told = [event["data"] for event in events if event["kind"] == "log"]
+    assert [line["step"] for line in told if line["message"] == "checkpoint lost"] == steps[:damaged]
+    resumed = [line["step"] for line in told if line["message"] == "going on from a checkpoint"]
+    assert resumed == steps[damaged:]
+    assert bool(resumed) != any(line["message"] == "no checkpoint is left, beginning anew" for line in told)
 
 
 def test_the_next_start_goes_on_with_what_was_unfinished(tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""A training's newest two checkpoints are kept; a blob is given up when no job goes on from it any more."""
+
+from __future__ import annotations
+
+from store.jobs import JobRepository
+from store.store import Store
+from store.trained import CheckpointRepository
+
+
+def training(store: Store) -> str:
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        return jobs.create("train", dataset_id=None, model_id=None, parameters={}, unit="steps", total=9).id
+
+
+def put(store: Store, job_id: str, step: int, blob: str) -> list[str]:
+    with store.database.write() as session:
+        return CheckpointRepository(session).put(job_id, step=step, seconds=step, sha256=blob * 64)
+
+
+def steps(store: Store, job_id: str) -> list[int]:
+    with store.database.read() as session:
+        return [checkpoint.step for checkpoint in CheckpointRepository(session).of_job(job_id)]
+
+
+def test_the_newest_two_are_kept(store: Store) -> None:
+    job_id = training(store)
+    assert [put(store, job_id, step, blob) for step, blob in ((1, "a"), (2, "b"), (3, "c"))] == [[], [], ["a" * 64]]
+    assert put(store, job_id, 3, "d") == ["c" * 64], "the same step again, as after a stop between two steps"
+    assert put(store, job_id, 3, "d") == []
+    assert steps(store, job_id) == [3, 2]
+
+
+def test_one_that_was_damaged_and_forgotten_takes_no_place(store: Store) -> None:
+    job_id = training(store)
+    for step, blob in ((10, "a"), (20, "b")):
+        put(store, job_id, step, blob)
+    with store.database.write() as session:
+        CheckpointRepository(session).forget(job_id, 20)
+    assert put(store, job_id, 15, "c") == []
+    assert steps(store, job_id) == [15, 10]
+
+
+def test_what_another_training_was_begun_from_is_not_given_up(store: Store) -> None:
+    ended, further = training(store), training(store)
+    for job_id in (ended, further):
+        for step, blob in ((1, "a"), (2, "b")):
+            put(store, job_id, step, blob)
+    assert put(store, further, 3, "c") == [], "the one that has ended may be continued once more"
+    assert steps(store, ended) == [2, 1]
