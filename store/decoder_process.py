@@ -1,7 +1,7 @@
 """The process that decodes: `python -m store.decoder_process SOCKET MAX_PIXELS SECONDS`, started by `store.decoders`.
 
-It is asked over a socket, by a word and an image's open file, and answers with an object in JSON; pixels come as the
-open file of a piece of memory. When nobody asks any more, it ends.
+It is asked over a socket, by a word and an image's open file, and answers with an object in JSON; pixels, and an image
+made small, come as the open file of a piece of memory. When nobody asks any more, it ends.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ def main() -> None:
         if not message:
             return
         _allow_seconds(seconds)
-        pixels = None
+        made = None
         with os.fdopen(files[0], "rb") as opened:
             opened.seek(0)  # another process may have read in it before
             try:
-                answer, pixels = _answer(message.decode(), opened, max_pixels)
+                answer, made = _answer(message.decode(), opened, max_pixels)
             except ImageRefusedError as error:
                 answer = {"code": error.code, "message": error.message[:LONGEST_MESSAGE]}
             except MemoryError:
                 answer = {"code": "undecodable_image", "message": "Decoding the image takes too much memory."}
-        socket.send_fds(asked, [json.dumps(answer).encode()], [pixels] if pixels is not None else [])
-        if pixels is not None:
-            os.close(pixels)
+        socket.send_fds(asked, [json.dumps(answer).encode()], [made] if made is not None else [])
+        if made is not None:
+            os.close(made)
 
 
 def _answer(what: str, opened: BinaryIO, max_pixels: int) -> tuple[dict[str, Any], int | None]:
@@ -64,11 +64,18 @@ def _answer(what: str, opened: BinaryIO, max_pixels: int) -> tuple[dict[str, Any
             return {"pixels": image_files.count_pixels(opened)}, None
         case "read":
             array = image_files.read_rgb(opened)
-            memory = _memory()
-            with os.fdopen(os.dup(memory), "wb") as file:
-                file.write(array.data)
-            return {"height": array.shape[0], "width": array.shape[1]}, memory
+            return {"height": array.shape[0], "width": array.shape[1]}, _in_memory(array.data)
+        case "thumbnail":
+            return {}, _in_memory(image_files.thumbnail(opened))
     raise ValueError(what)
+
+
+def _in_memory(data: bytes | memoryview) -> int:
+    """The descriptor of a file that holds the data and is on no disk."""
+    memory = _memory()
+    with os.fdopen(os.dup(memory), "wb") as file:
+        file.write(data)
+    return memory
 
 
 def _memory() -> int:

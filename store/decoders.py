@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MOST_PROCESSES = 4
 LONGEST_ANSWER = 64 * 1024
+LARGEST_THUMBNAIL = 2**20  # bytes; three for each of its pixels are far fewer
 # A process that uses up its seconds is ended by the system; one that only sleeps, so many times later by us.
 WAITING_FACTOR = 10
 LEAVING_SECONDS = 0.5
@@ -69,6 +70,17 @@ class Decoders:
         """As `image_files.read_rgb`: (height, width, 3) uint8."""
         answer, pixels = self._ask("read", file)
         return _shared_array(int(answer["height"]), int(answer["width"]), pixels)
+
+    def thumbnail(self, file: Path) -> bytes:
+        """As `image_files.thumbnail`: a WebP."""
+        _, made = self._ask("thumbnail", file)
+        try:
+            return os.pread(made, LARGEST_THUMBNAIL, 0)
+        except OSError as error:
+            raise _undecodable() from error
+        finally:
+            with suppress(OSError):
+                os.close(made)
 
     def close(self) -> None:
         for decoder in self._all:

@@ -115,27 +115,26 @@ def count_pixels(source: Path | BinaryIO) -> int:
         return image.width * image.height
 
 
-def write_thumbnail(file: Path) -> bytes:
+def thumbnail(source: Path | BinaryIO) -> bytes:
     """An image file made small, its EXIF orientation applied, as a WebP of at most 256 pixels a side.
 
     A JPEG is decoded at an eighth of its size or so. What would have to be decoded whole, and is larger than what is
     decoded on arrival, is refused: `ImageRefusedError`.
     """
-    with file.open("rb") as opened, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = _open(opened)
-        with image:
-            image.draft("RGB", (THUMBNAIL, THUMBNAIL))
-            if image.width * image.height > DECODED_ON_ARRIVAL:
-                raise ImageRefusedError("no_thumbnail", "The image is too large to be made small on request.")
-            try:
-                small = ImageOps.exif_transpose(image).convert("RGB")
-                small.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2.0)
-            except Exception as error:
-                raise _corrupt(error) from error
-            buffer = io.BytesIO()
-            small.save(buffer, "WEBP", quality=80, method=2)
-            return buffer.getvalue()
+    with _opened(source) as image:
+        image.draft("RGB", (THUMBNAIL, THUMBNAIL))
+        if image.width * image.height > DECODED_ON_ARRIVAL:
+            raise ImageRefusedError("no_thumbnail", "The image is too large to be made small on request.")
+        try:
+            small = ImageOps.exif_transpose(image).convert("RGB")
+            small.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2.0)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _corrupt(error) from error
+        buffer = io.BytesIO()
+        small.save(buffer, "WEBP", quality=80, method=2)
+        return buffer.getvalue()
 
 
 def require_known_start(head: bytes) -> None:

@@ -8,8 +8,9 @@ import sys
 from functools import partial
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from store.jobs import JobRepository, LeaseLostError
+from store.jobs import ACTIVE, JobRepository, LeaseLostError
 from store.tables import Job
 from worker.conclusion import conclude, enqueue
 from worker.lease import JobCanceledError, Lease, WorkerLeavingError
@@ -43,7 +44,8 @@ def supervise(context: WorkerContext, job: Job, lease: Lease) -> None:
                 continue
     except (JobCanceledError, WorkerLeavingError, LeaseLostError) as stop:
         _end(child, context.settings.cancel_grace_seconds / 2)
-        # Also where the child has done so itself: then the job is no longer ours, and nothing changes.
+        if child.returncode == 0 or _has_ended(context, job):  # it was seen by the lease before the child was gone
+            return
         conclude(context.store, job.id, job.attempt, partial(_raise, stop))
         return
     finally:
@@ -61,6 +63,17 @@ def _end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
+
+
+def _has_ended(context: WorkerContext, job: Job) -> bool:
+    """Whether this attempt at it has recorded an end."""
+    try:
+        with context.store.database.read() as session:
+            found = JobRepository(session).get(job.id)
+    except SQLAlchemyError as error:
+        log.warning("end not looked up", error=str(error))
+        return False
+    return found is not None and found.attempt == job.attempt and found.status not in ACTIVE
 
 
 def _raise(error: Exception) -> None:

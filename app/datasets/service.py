@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
-from threading import Semaphore
 
 from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
 from app.idempotency import Once
@@ -17,14 +16,11 @@ from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
 from config.settings import Settings
 from store.datasets import DatasetRepository
-from store.image_files import ImageRefusedError, write_thumbnail
+from store.image_files import ImageRefusedError
 from store.jobs import JobRepository
 from store.store import Store
 from store.tables import Dataset, Image, Job
 from store.trained import ModelRepository
-
-# Each may decode an image of 24 megapixels, in 72 MB.
-_thumbnails_at_once = Semaphore(2)
 
 
 def create(store: Store, wanted: DatasetIn, once: Once) -> DatasetOut:
@@ -105,8 +101,7 @@ def thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
     if image is None:
         raise not_found("image", image_id)
     try:
-        with _thumbnails_at_once:
-            return write_thumbnail(store.blobs.path(image.sha256))
+        return store.decoders.thumbnail(store.blobs.path(image.sha256))
     except (ImageRefusedError, FileNotFoundError) as error:
         raise ProblemError(HTTPStatus.NOT_FOUND, "no_thumbnail", f"{error}") from error
 

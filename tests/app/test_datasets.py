@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 
 import pytest
+from PIL import Image
 
 from tests.app.conftest import Api
 from tests.pictures import encoded, picture, png, tarred, zipped
@@ -147,6 +150,18 @@ def test_a_broken_upload_is_refused(api: Api, content: bytes, content_type: str,
     )
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert api.traces() == before
+
+
+def test_an_image_is_shown_small(api: Api) -> None:
+    dataset = api.dataset()
+    (image,) = api.upload(dataset, "lr", a_png=png(300, 600)).json()["accepted"]
+    path = f"/datasets/{dataset}/images/{image['id']}/thumbnail"
+    answer = api.http.get(path)
+    assert answer.headers["content-type"] == "image/webp"
+    assert Image.open(io.BytesIO(answer.content)).size == (256, 128)
+    os.truncate(api.store.blobs.path(image["sha256"]), 1000)
+    answer = api.http.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_thumbnail")
 
 
 def test_an_upload_to_a_dataset_that_is_not_there_or_without_role(api: Api) -> None:

@@ -79,6 +79,15 @@ def test_pixels_come_back_as_they_are(tmp_path: Path, decoders: Decoders, form: 
     assert decoders.count_pixels(path) == 33 * 47
 
 
+def test_an_image_is_made_small_by_a_decoder(tmp_path: Path, decoders: Decoders) -> None:
+    path = saved(tmp_path, encoded(picture(300, 600), "JPEG"))
+    small = Image.open(io.BytesIO(decoders.thumbnail(path)))
+    assert (small.format, small.size) == ("WEBP", (256, 128))
+    for hostile in (vast_tile(), many_scans(4000, 200), png(64, 64)[:-200]):
+        with pytest.raises(ImageRefusedError):
+            decoders.thumbnail(saved(tmp_path, hostile))
+
+
 def test_refusals_come_back_in_words(tmp_path: Path, decoders: Decoders) -> None:
     for data, code in ((b"", "empty_file"), (b"text", "not_an_image"), (png(64, 64)[:-200], "corrupt_image")):
         with pytest.raises(ImageRefusedError) as caught:

@@ -57,6 +57,7 @@ def test_a_training_is_followed_ended_early_and_gone_on_with(service: Service) -
     further = service.http.post(f"/jobs/{job_id}/continue").json()
     going_on = service.until_at_work(further["id"], done=ended["progress"]["done"])
     assert going_on["id"] != job_id
+    assert not service.logged(job=job_id, event="job is no longer ours"), "its worker knows by now that it has ended"
     service.http.post(f"/jobs/{further['id']}/cancel")
     service.until_finished(further["id"])
     assert any(line["step"] == ended["progress"]["done"] for line in service.logged(event="going on from a checkpoint"))
