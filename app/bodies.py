@@ -24,13 +24,24 @@ class Body:
     announced: int
     most: int
     refusal: Callable[[], ProblemError]
+    room: Room | None = None  # that it will be stored in
     received: int = 0
+    claimed: int = 0
 
     def count(self, size: int) -> None:
         """Raises `ProblemError` when it has become too much, or is announced to become so."""
         self.received += size
-        if max(self.received, self.announced) > self.most:
+        expected = max(self.received, self.announced)
+        if expected > self.most:
             raise self.refusal()
+        if self.room and expected > self.claimed:
+            if not self.room.claim(expected - self.claimed):
+                raise storage_full()
+            self.claimed = expected
+
+    def end(self) -> None:
+        if self.room:
+            self.room.release(self.claimed)
 
 
 class BodyLimit:
@@ -53,7 +64,10 @@ class BodyLimit:
             body.count(len(message.get("body", b"")))
             return message
 
-        await self.app(scope, counted, send)
+        try:
+            await self.app(scope, counted, send)
+        finally:
+            body.end()
 
 
 def allow_upload(request: Request, room: Room, settings: Settings) -> None:
@@ -61,8 +75,8 @@ def allow_upload(request: Request, room: Room, settings: Settings) -> None:
     body: Body = request.scope[IN_SCOPE]
     body.most = settings.max_upload_bytes
     body.refusal = partial(_too_large, "upload_too_large", body.most, "PATINA_MAX_UPLOAD_BYTES")
-    if (left := room.left()) < body.most:
-        body.most, body.refusal = left, storage_full
+    room.left()  # measures it, if need be, and here that holds nobody up
+    body.room = room
 
 
 def storage_full() -> ProblemError:

@@ -16,6 +16,7 @@ from app.uploads.files import ReceivedFile
 from config.settings import Settings
 from models.checkpoint import CheckpointError, load_degradation, load_edsr
 from store.image_files import ImageRefusedError, check_image, read_rgb
+from store.room import Room
 
 MEBIBYTE = 2**20
 # Small, so that what goes beyond them is seen: the fuzzer is given little memory and time.
@@ -33,7 +34,7 @@ def read_archive(data: bytes) -> None:
         opener = opener_of(file)
         if opener is None:
             return
-        allowance = Allowance(LIMITS.max_files, LIMITS.max_archive_bytes, LIMITS.max_archive_bytes)
+        allowance = Allowance(LIMITS.max_files, LIMITS.max_archive_bytes, Room(folder, None, 0))
         given = set()
         try:
             for member in unpack(file, opener, folder / "into", LIMITS, allowance):

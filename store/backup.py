@@ -170,6 +170,7 @@ def _unpack(tar: tarfile.TarFile, folder: Path, blobs: Blobs) -> int:
             records = True
     if not records:
         raise BackupError("The backup holds no records.")
+    blobs.settle()
     return unpacked
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +29,8 @@ class Blobs:
     """A folder of blobs, `blobs/ab/ab12…`, beside the folder `tmp` that unfinished ones are written in.
 
     Both lie on one file system, so that a finished file takes its name in one step: a blob is there whole or not at
-    all, whenever the process or the machine dies.
+    all, whenever the process or the machine dies. Before a record names what was put, `settle` is called, or a power
+    cut could take the name.
     """
 
     def __init__(self, root: Path):
@@ -36,6 +38,8 @@ class Blobs:
         self.temporary = root / "tmp"
         self.root.mkdir(parents=True, exist_ok=True)
         self.temporary.mkdir(parents=True, exist_ok=True)
+        self._unsettled: set[Path] = {self.root, self.root.parent}  # folders with names that the disk may not have yet
+        self._naming, self._settling = threading.Lock(), threading.Lock()
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -62,7 +66,25 @@ class Blobs:
         # Also where it is there already: its fresh time keeps `delete_older` away until a record names it.
         os.utime(file)
         file.replace(target)
+        with self._naming:
+            self._unsettled |= {self.root, target.parent}  # another process may have made the folder just now
         return sha256
+
+    def settle(self) -> None:
+        """Returns when every blob that was put through this object outlives a power cut, with its name.
+
+        For many at once, as that costs hardly more than for one.
+        """
+        with self._settling:  # who comes second waits for what the first has taken on
+            with self._naming:
+                folders, self._unsettled = self._unsettled, set()
+            try:
+                for folder in folders:
+                    _flush(folder)
+            except OSError:
+                with self._naming:
+                    self._unsettled |= folders
+                raise
 
     def put(self, data: bytes) -> str:
         """Keeps `data`; gives its SHA-256."""
@@ -177,6 +199,14 @@ class Blobs:
                 _remove_unless_locked(left)
             else:
                 left.unlink(missing_ok=True)
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_unless_locked(folder: Path) -> None:

@@ -12,31 +12,70 @@ SHARE_OF_TIME = 0.05  # that measuring may take; a million blobs take seconds
 
 
 class Room:
-    """Room for files in `folder`. What it takes is measured, again and again, only where that is limited."""
+    """Room for files in `folder`. What it takes is measured, again and again, only where that is limited.
+
+    What is claimed, and what was kept since the measurement, counts as taken, so that requests that come at once are
+    not given the same room. Of other processes is known what they had stored when it was measured.
+    """
 
     def __init__(self, folder: Path, max_bytes: int | None, min_free_bytes: int):
         self.folder = folder
         self.max_bytes = max_bytes
         self.min_free_bytes = min_free_bytes
         self._used = 0
+        self._claimed = 0
+        self._kept: list[tuple[float, int]] = []  # when, and how many bytes
         self._measure_at = 0.0
+        self._measuring = threading.Lock()
         self._lock = threading.Lock()
 
     def left(self) -> int:
         """Bytes, not below 0."""
+        self._measure_if_due()
+        with self._lock:
+            return max(0, self._left())
+
+    def claim(self, size: int) -> bool:
+        """Sets so many bytes aside, to be given back by `release`. False, and none are, where there are not so many.
+
+        Takes no time: it goes by the last measurement.
+        """
+        with self._lock:
+            if size > self._left():
+                return False
+            self._claimed += size
+            return True
+
+    def release(self, size: int) -> None:
+        with self._lock:
+            self._claimed -= size
+
+    def keep(self, size: int) -> None:
+        """So many bytes were stored just now."""
+        if self.max_bytes is not None:
+            with self._lock:
+                self._kept.append((time.monotonic(), size))
+
+    def _left(self) -> int:
         left = shutil.disk_usage(self.folder).free - self.min_free_bytes
         if self.max_bytes is not None:
-            left = min(left, self.max_bytes - self._taken())
-        return max(0, left)
+            kept = sum(size for _, size in self._kept)
+            left = min(left, self.max_bytes - self._used - kept - self._claimed)
+        return left
 
-    def _taken(self) -> int:
-        with self._lock:
+    def _measure_if_due(self) -> None:
+        if self.max_bytes is None:
+            return
+        with self._measuring:
             began = time.monotonic()
-            if began >= self._measure_at:
-                self._used = _bytes_in(self.folder)
-                took = time.monotonic() - began
-                self._measure_at = began + took / SHARE_OF_TIME
-            return self._used
+            if began < self._measure_at:
+                return
+            used = _bytes_in(self.folder)
+            with self._lock:
+                self._used = used
+                self._kept = [(at, size) for at, size in self._kept if at >= began]  # it may have missed these
+            took = time.monotonic() - began
+            self._measure_at = began + took / SHARE_OF_TIME
 
 
 def _bytes_in(folder: Path) -> int:

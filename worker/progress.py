@@ -50,6 +50,8 @@ class ProgressRecorder:
         rate = (done - self._done_before) / max(time.monotonic() - self._started, 1e-3)
         eta = (self.total - done) / rate if rate else None
         progress = Progress(self.done, self.total, rate or None, eta)
+        if self._samples:
+            self.store.blobs.settle()
         with self.store.database.write() as session:
             JobRepository(session).record(self.job_id, self.attempt, progress, self._samples)
         self._samples = []

@@ -207,6 +207,7 @@ class Training:
         except Exception:  # a training shall not end for want of something to look at
             log.exception("no preview")
             return
+        self.store.blobs.settle()
         with self.store.database.write() as session:
             JobRepository(session).require(self.job.id, self.job.attempt)
             PreviewRepository(session).put(self.job.id, step=progress.step, files=files)
@@ -226,6 +227,7 @@ class Training:
             file = folder / "checkpoint"
             checkpoint.save(file)
             sha256 = self.store.blobs.put_file(file)
+        self.store.blobs.settle()
         with self.store.database.write() as session:
             JobRepository(session).gets_on(self.job.id, self.job.attempt)
             unnamed = CheckpointRepository(session).put(
@@ -265,6 +267,7 @@ class Training:
         if report:
             text = json.dumps(dataclasses.asdict(report), allow_nan=False)
             files[REPORT] = self.store.blobs.put(text.encode())
+        self.store.blobs.settle()
         with self.store.database.write() as session:
             model = ModelRepository(session).create(
                 dataset_id=self.job.dataset_id or "",

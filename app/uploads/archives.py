@@ -24,6 +24,7 @@ from app.uploads.archive_readers import (
 from app.uploads.files import ReceivedFile, shown_name, too_large, too_many_files
 from config.settings import Settings
 from store.image_files import ImageRefusedError, require_known_start
+from store.room import Room
 
 CHUNK = 2**20
 # What operating systems leave in archives without being asked; no user means to send it.
@@ -45,7 +46,8 @@ class Allowance:
 
     files: int
     bytes: int
-    room: int  # bytes that may still be stored
+    room: Room
+    claimed: int = 0  # of that room, to be released when all is stored
 
 
 def opener_of(file: ReceivedFile) -> Opener | None:
@@ -80,7 +82,7 @@ def unpack(
 
 def _checked_members(reader: Reader, settings: Settings, allowance: Allowance) -> list[Member]:
     members: list[Member] = []
-    size = 0
+    size, left = 0, allowance.room.left()
     for number, member in enumerate(reader.members(), start=1):
         if number > settings.max_archive_members:
             raise TooManyMembersError
@@ -101,7 +103,7 @@ def _checked_members(reader: Reader, settings: Settings, allowance: Allowance) -
                 f"The request's archives unpack to more than {settings.max_archive_bytes:,} bytes. Send them in parts, "
                 "or raise PATINA_MAX_ARCHIVE_BYTES.",
             )
-        if size > allowance.room:
+        if size > left:
             raise storage_full()
         if not member.is_folder and not _is_junk(member.name):
             members.append(member)
@@ -109,9 +111,11 @@ def _checked_members(reader: Reader, settings: Settings, allowance: Allowance) -
                 raise too_many_files(settings.max_files)
     if not members:
         raise ArchiveRefusedError("empty_archive", "The archive holds no files.")
+    if not allowance.room.claim(size):
+        raise storage_full()
+    allowance.claimed += size
     allowance.files -= len(members)
     allowance.bytes -= size
-    allowance.room -= size
     return members
 
 

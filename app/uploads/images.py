@@ -14,7 +14,6 @@ from app.schemas import RejectedFile
 from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
 from app.uploads.files import ReceivedFile, too_large
 from config.settings import Settings
-from store.blobs import Blobs
 from store.datasets import NewImage
 from store.decoders import Decoders
 from store.image_files import ImageRefusedError, ImageSize
@@ -44,20 +43,36 @@ def take_images(
 
     None becomes a blob before all have been looked at, so that a request that is refused leaves none behind.
     """
-    allowance = Allowance(settings.max_files - len(files), settings.max_archive_bytes, store.room.left())
+    allowance = Allowance(settings.max_files - len(files), settings.max_archive_bytes, store.room)
+    try:
+        checked = _check_all(files, folder, store, settings, minimum, allowance)
+        good = [file for file in checked if isinstance(file, _GoodFile)]
+        rejected = [file for file in checked if isinstance(file, RejectedFile)]
+        if not good:
+            raise _nothing_taken(rejected)
+        with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
+            taken = list(pool.map(partial(_adopt, store), good))
+        store.blobs.settle()
+        return taken, rejected
+    finally:
+        store.room.release(allowance.claimed)
+
+
+def _check_all(
+    files: Sequence[ReceivedFile],
+    folder: Path,
+    store: Store,
+    settings: Settings,
+    minimum: MinimumSide,
+    allowance: Allowance,
+) -> list[_GoodFile | RejectedFile]:
     check = partial(_checked, store.decoders, settings, minimum)
     with ThreadPoolExecutor(store.decoders.processes) as pool:
         try:
-            checked = list(pool.map(check, _members(files, folder, settings, allowance)))
+            return list(pool.map(check, _members(files, folder, settings, allowance)))
         except Exception:
             pool.shutdown(cancel_futures=True)
             raise
-    good = [file for file in checked if isinstance(file, _GoodFile)]
-    rejected = [file for file in checked if isinstance(file, RejectedFile)]
-    if not good:
-        raise _nothing_taken(rejected)
-    with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
-        return list(pool.map(partial(_adopt, store.blobs), good)), rejected
 
 
 def _checked(
@@ -72,9 +87,10 @@ def _checked(
         return RejectedFile(name=file.name, code=error.code, message=error.message)
 
 
-def _adopt(blobs: Blobs, good: _GoodFile) -> NewImage:
+def _adopt(store: Store, good: _GoodFile) -> NewImage:
     file, size = good.file, good.size
-    return NewImage(file.name, blobs.adopt(file.path, file.sha256), size.width, size.height)
+    store.room.keep(file.path.stat().st_size)
+    return NewImage(file.name, store.blobs.adopt(file.path, file.sha256), size.width, size.height)
 
 
 def _members(

@@ -21,6 +21,7 @@ from app.schemas import RejectedFile
 from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
 from app.uploads.files import ReceivedFile
 from config.settings import Settings
+from store.room import Room
 from tests.pictures import png, tarred, zipped
 
 MEBIBYTE = 2**20
@@ -37,7 +38,7 @@ def unpacked(folder: Path, data: bytes, name: str = "a.zip", settings: Settings 
     assert opener
     into = folder / "into"
     into.mkdir()
-    allowance = Allowance(settings.max_files, settings.max_archive_bytes, 2**40)
+    allowance = Allowance(settings.max_files, settings.max_archive_bytes, Room(folder, None, 0))
     found: dict[str, str] = {}
     given: set[Path] = set()
     for member in unpack(file, opener, into, settings, allowance):
@@ -245,7 +246,7 @@ def test_equal_names_are_different_files(tmp_path: Path) -> None:
     file = ReceivedFile("a.tar", path, "")
     opener = opener_of(file)
     assert opener
-    members = list(unpack(file, opener, tmp_path, SETTINGS, Allowance(9, MEBIBYTE, MEBIBYTE)))
+    members = list(unpack(file, opener, tmp_path, SETTINGS, Allowance(9, MEBIBYTE, Room(tmp_path, None, 0))))
     assert [member.name for member in members] == ["a.tar/a.png"] * 3
     assert all(isinstance(member, ReceivedFile) and member.path.read_bytes() == IMAGE for member in members)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from tests.app.conftest import Api, as_parts, serving
 from tests.pictures import png, zipped
 
 PHOTO = png(40, 40)
+AT_ONCE = 8
 
 
 @pytest.fixture
@@ -127,6 +131,36 @@ def test_full_storage_refuses_uploads_until_something_is_deleted(limited: Api) -
     store: Store = limited.store
     store.blobs.delete_older(list(store.blobs.older_than(-60)), -60)
     assert limited.upload(dataset, "lr", a_png=png(128, 128, taken)).status_code == 200
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("announced", [False, True])
+def test_uploads_at_once_do_not_each_get_all_that_is_left(limited: Api, packed: bool, announced: bool) -> None:
+    dataset = limited.dataset()
+    several = threading.Barrier(AT_ONCE)
+
+    def upload(number: int) -> Any:
+        photo = png(128, 128, number)
+        file = zipped({"a.png": photo}) if packed else photo
+        head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        data = head + file + b"\r\n--x--\r\n"
+        several.wait()
+        return limited.http.post(
+            f"/datasets/{dataset}/images?role=lr",
+            content=data if announced else pieces(data),
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        )
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(upload, range(AT_ONCE)))
+    assert {answer.status_code for answer in answers} <= {200, 413}
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 413} == {"storage_full"}
+    blobs = limited.store.blobs
+    assert sum(blobs.size(sha256) for sha256 in blobs.older_than(-60)) <= (limited.settings.max_storage_bytes or 0)
+    blobs.delete_older(list(blobs.older_than(-60)), -60)
+    time.sleep(0.1)  # for it to be measured anew
+    three = {f"{name}_png": png(128, 128, seed) for seed, name in enumerate("abc", 50)}
+    assert limited.upload(dataset, "lr", **three).status_code == 200, "what was refused keeps no room"
 
 
 def test_a_disk_with_little_left_takes_nothing(tmp_path: Path, redis_url: str) -> None:

@@ -95,6 +95,27 @@ def test_garbage_is_what_is_old_and_named_by_no_record(store: Store) -> None:
     assert all(blobs.path(sha256).exists() for sha256 in named.values())
 
 
+def test_what_was_put_is_made_to_outlive_a_power_cut_before_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs, flushed, fsync = Blobs(tmp_path), list[int](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    paths = [blobs.path(blobs.put(data)) for data in (b"one", b"another")]
+    assert flushed == [path.stat().st_ino for path in paths], "their bytes, at once"
+    flushed.clear()
+    blobs.settle()
+    folders = {tmp_path, blobs.root, *(path.parent for path in paths)}
+    assert sorted(flushed) == sorted(folder.stat().st_ino for folder in folders), "their names, together"
+    flushed.clear()
+    blobs.settle()
+    assert flushed == []
+
+
 def test_a_blob_that_is_put_again_is_young_again(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"patina")

@@ -1,0 +1,91 @@
+"""A disk that is really full: requests are answered so, nothing of them is left, and afterwards all goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any
+
+import numpy as np
+import pytest
+
+from config.settings import Settings
+from tests.app.conftest import Api, as_parts, serving
+from tests.pictures import encoded, png, zipped
+
+DISK_BYTES = 4 * 2**20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "patina-test", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no small disk can be mounted here: that takes root on Linux")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def api(disk: Path, redis_url: str) -> Iterator[Api]:
+    with serving(Settings(data_dir=disk, redis_url=redis_url, min_free_bytes=0)) as api:
+        yield api
+
+
+def many_small_images() -> dict[str, bytes]:
+    """Far fewer bytes than the disk has, in more files than it has blocks."""
+    tiny = (np.full((32, 32, 3), (number % 256, number // 256, 0), np.uint8) for number in range(1200))
+    return {f"{number}_png": encoded(pixels) for number, pixels in enumerate(tiny)}
+
+
+def fill(disk: Path) -> Path:
+    filler = disk / "filler"
+    with filler.open("wb") as opened, suppress(OSError):
+        size = 2**20
+        while size:
+            try:
+                os.posix_fallocate(opened.fileno(), opened.seek(0, os.SEEK_END), size)
+            except OSError:
+                size //= 2
+    return filler
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("call", ["images", "degrade"])
+def test_a_request_that_fills_the_disk_leaves_nothing_there(api: Api, disk: Path, call: str, packed: bool) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    images = many_small_images()
+    files = {"all_zip": zipped({name.replace("_", "."): data for name, data in images.items()})} if packed else images
+    assert sum(map(len, files.values())) < disk_usage(disk).free / 4
+    before, free = api.traces(), disk_usage(disk).free
+    parameters = {"role": "lr"} if call == "images" else {}
+    answer = api.http.post(f"/datasets/{dataset}/{call}", params=parameters, files=as_parts(files))
+    assert (answer.status_code, answer.json()["code"]) == (507, "disk_full"), answer.text
+    assert api.traces() == before
+    assert disk_usage(disk).free == free
+    assert api.upload(dataset, "lr", a_png=png(64, 64)).status_code == 200
+
+
+def test_nothing_is_recorded_on_a_full_disk_and_all_goes_on_when_there_is_room(api: Api, disk: Path) -> None:
+    dataset = api.dataset()
+
+    def answers() -> list[Any]:
+        made = api.http.post("/datasets", json={"name": "n" * 200, "scale": 4})
+        return [made, api.upload(dataset, "lr", a_png=png(64, 64)), api.http.get("/ready")]
+
+    filler = fill(disk)
+    assert [answer.status_code for answer in answers()] == [503, 413, 503]
+    shown = api.http.get(f"/datasets/{dataset}").json()
+    assert shown["images"] == {"lr": 0, "hr": 0}, "what is there can be read"
+    assert list(api.store.blobs.temporary.iterdir()) == []
+    filler.unlink()
+    assert [answer.status_code for answer in answers()[:2]] == [201, 200]
