@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -139,7 +138,7 @@ class Blobs:
 
     def older_than(self, seconds: float) -> Iterator[str]:
         """The SHA-256 of every blob that was last put so long ago."""
-        limit = time.time() - seconds
+        limit = self._now() - seconds
         for folder in self.root.iterdir():
             for file in folder.iterdir():
                 if file.stat().st_mtime < limit:
@@ -150,7 +149,7 @@ class Blobs:
 
         While they are `kept`, that is none.
         """
-        limit, deleted = time.time() - seconds, 0
+        limit, deleted = self._now() - seconds, 0
         with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
             for sha256 in sha256s if free else ():
                 # Taken aside before its age is asked, so that one that is put again in this moment is not lost.
@@ -163,6 +162,11 @@ class Blobs:
                     else:
                         aside.rename(self.path(sha256))
         return deleted
+
+    def _now(self) -> float:
+        """Seconds by the clock that files' times come from, which is right for their ages whatever ours says."""
+        os.utime(self.temporary)
+        return self.temporary.stat().st_mtime
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -189,7 +193,7 @@ class Blobs:
 
     def sweep_temporary(self, seconds: float) -> None:
         """Removes what processes that were killed left unfinished so long ago."""
-        limit = time.time() - seconds
+        limit = self._now() - seconds
         for left in self.temporary.iterdir():
             if left.name.startswith(ASIDE):  # by one that died before it knew whether it might
                 left.rename(self.path(left.name.removeprefix(ASIDE)))

@@ -47,14 +47,20 @@ def can_be_shifted() -> bool:
     return sys.platform == "linux" and shutil.which("cc") is not None
 
 
+def clock_library(folder: Path, seconds: int) -> Path:
+    """To be named in LD_PRELOAD of a process that shall be so many seconds ahead. Made in `folder`."""
+    source, library = folder / "clock.c", folder / "clock.so"
+    source.write_text(SOURCE)
+    command = ["cc", "-shared", "-fPIC", f"-DSHIFT=({seconds})", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(command, check=True)
+    return library
+
+
 @contextmanager
 def worker_with_another_clock(service: Service, seconds: int) -> Iterator[None]:
     """A second warm worker of the service, so many seconds ahead; SIGTERM at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder) / "clock.c", Path(folder) / "clock.so"
-        source.write_text(SOURCE)
-        command = ["cc", "-shared", "-fPIC", f"-DSHIFT=({seconds})", "-o", str(library), str(source), "-ldl"]
-        subprocess.run(command, check=True)
+        library = clock_library(Path(folder), seconds)
         with service.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "worker", "warm"],
