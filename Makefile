@@ -1,4 +1,4 @@
-# `make demo` shows all of it; `make up` runs it; `make test` and `make lint` are what CI runs.
+# `make ready` sets it up; `make demo` shows all of it; `make up` runs it; `make test` and `make lint` are what CI runs.
 # Without a GPU, name PyTorch's index of CPU wheels, a tenth of the download:  make demo TORCH_INDEX=URL
 
 PYTHON ?= python3
@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz chaos lint bench format lock audit clean
+.PHONY: help ready demo up test fuzz chaos lint bench format lock audit clean
 
 help:
+	@echo "make ready  set up all that the command line needs, in .venv"
 	@echo "make demo   learn a pretend camera from its photos and look at the result (six minutes)"
 	@echo "make up     run the service until Ctrl-C"
 	@echo "make test   run all tests"
@@ -21,6 +22,8 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make audit  look for known vulnerabilities in the images' packages"
 	@echo "make bench  measure speeds in short, and fail where one is beyond its floor"
+
+ready: $(READY)
 
 demo: $(READY)
 	$(BIN)/patina demo $(DEMO_ARGS)

@@ -12,7 +12,8 @@ from store.ids import new_id
 from store.tables import Checkpoint, Model, Preview
 
 REPORT = "report.json"  # the file that tells how good a model is; models older than reports have none
-GALLERY, PATCHES = "gallery.json", "patches.png"  # what a degradation makes, to be looked at; likewise
+# What a degradation makes, to be looked at; likewise.
+GALLERY, PATCHES, EXAMPLES = "gallery.json", "patches.png", "examples.png"
 
 CHECKPOINTS_KEPT = 2  # of a job
 

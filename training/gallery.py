@@ -22,6 +22,7 @@ from training.reader import second_moments
 
 PATCHES = 12  # real ones, and as many made ones
 LARGEST_PATCH = 64  # low-resolution pixels
+EXAMPLES, NOISE_GAIN = 3, 6  # of the made ones, shown whole; their noise so many times stronger, around grey
 KERNELS, SHOWN = 128, 24  # drawn; of which so many are shown
 FREQUENCIES, DIRECTIONS = 24, 12
 HISTOGRAM_BINS = 41  # over four standard deviations on either side
@@ -63,6 +64,8 @@ class Gallery:
     colours: Colours
     patches: Tensor  # (24, 3, side, side) uint8, real and made ones shuffled
     real: tuple[bool, ...]  # which of them are
+    examples: Tensor  # (3, 3, 3, s · side, s · side) uint8: of each the clean patch, what is made of it, and its noise
+    example_kernels: Tensor  # (3, K, K)
     alarms: tuple[Alarm, ...]
 
 
@@ -98,9 +101,12 @@ def gallery_of(
         kernels = degradation.kernel(z.to(device)).float().cpu()
         drawn = degradation.draw_latents(PATCHES, (geometry.side, geometry.side), latents).to(device)
         made = degradation(windows.to(device), drawn, surrounded=True)
-    lr, noise = (tensor.float().cpu() for tensor in (made.lr, made.noise.expand_as(made.lr)))
+    shown = range(0, PATCHES, PATCHES // EXAMPLES)  # neighbours may be cut from one photo
+    lr, noise, used = (tensor.float().cpu() for tensor in (made.lr, made.noise.expand_as(made.lr), made.kernel[shown]))
     finite = all(bool(tensor.isfinite().all()) for tensor in (kernels, lr, noise))
-    kernels, lr, noise = (tensor.nan_to_num(0, 0, 0) for tensor in (kernels, lr, noise))
+    kernels, lr, noise, used = (tensor.nan_to_num(0, 0, 0) for tensor in (kernels, lr, noise, used))
+    before, wide = -degradation.kernel_origin[0], geometry.side * scale
+    clean = windows[shown, :, before : before + wide, before : before + wide]
     sums = NoiseSums()
     for one, blurred in zip(255 * noise, 255 * (lr - noise), strict=True):
         sums.add(one[None], blurred[None])
@@ -124,8 +130,17 @@ def gallery_of(
         colours=colours,
         patches=patches,
         real=tuple(bool(index < PATCHES) for index in order),
+        examples=_side_by_side(clean, lr[shown], noise[shown], scale),
+        example_kernels=used,
         alarms=tuple(alarms_of_model(figures, colours, finite=finite)),
     )
+
+
+def _side_by_side(clean: Tensor, lr: Tensor, noise: Tensor, scale: int) -> Tensor:
+    """clean (E, 3, s·h, s·w), lr and noise (E, 3, h, w) → (E, 3, 3, s·h, s·w) uint8, small pixels made large ones."""
+    small = torch.stack([lr, 0.5 + NOISE_GAIN * noise], 1)
+    large = small.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+    return (255 * torch.cat([clean[:, None], large], 1)).clamp(0, 255).round().byte()
 
 
 def grid_of(patches: Tensor, columns: int) -> Tensor:

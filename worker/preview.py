@@ -11,7 +11,7 @@ from torch import Tensor
 
 from store.blobs import Blobs
 from store.png import write_png
-from store.trained import GALLERY, PATCHES
+from store.trained import EXAMPLES, GALLERY, PATCHES
 from training.alarms import Alarm
 from training.gallery import Gallery, grid_of
 
@@ -22,14 +22,24 @@ FIGURES = ("widths", "transfer", "by_brightness")
 
 def write_gallery(gallery: Gallery, blobs: Blobs, *, step: int, alarms: tuple[Alarm, ...]) -> dict[str, str]:
     """The SHA-256 of the blob of each file, by the file's name."""
+    return {name: blobs.put(content) for name, content in files_of(gallery, step=step, alarms=alarms).items()}
+
+
+def files_of(gallery: Gallery, *, step: int, alarms: tuple[Alarm, ...]) -> dict[str, bytes]:
     form: dict[str, Any] = {"step": step, "columns": COLUMNS, "side": gallery.patches.shape[-1]}
     form |= {name: getattr(gallery, name) for name in MEASURED}
     form |= {name: [dataclasses.asdict(each) for each in getattr(gallery, name)] for name in FIGURES}
     form |= {"figures": dataclasses.asdict(gallery.figures), "noise": dataclasses.asdict(gallery.noise)}
     form |= {"alarms": [dataclasses.asdict(alarm) for alarm in alarms]}
-    form |= {"kernel_size": gallery.kernels.shape[-1], "kernels": [_kernel(kernel) for kernel in gallery.kernels]}
-    patches = write_png(grid_of(gallery.patches, COLUMNS).numpy())
-    return {GALLERY: blobs.put(json.dumps(form, allow_nan=False).encode()), PATCHES: blobs.put(patches)}
+    form |= {"kernel_size": gallery.kernels.shape[-1]}
+    form |= {name: [_kernel(kernel) for kernel in getattr(gallery, name)] for name in ("kernels", "example_kernels")}
+    patches = grid_of(gallery.patches, COLUMNS)
+    examples = grid_of(gallery.examples.flatten(0, 1), gallery.examples.shape[1])
+    return {
+        GALLERY: json.dumps(form, allow_nan=False).encode(),
+        PATCHES: write_png(patches.numpy()),
+        EXAMPLES: write_png(examples.numpy()),
+    }
 
 
 def _kernel(kernel: Tensor) -> dict[str, Any]:

@@ -105,7 +105,10 @@ def list_events(job_id: Id, store: StoreOfApp, cursor: Cursor = None, limit: Lim
     responses=NOT_FOUND,
 )
 def get_preview(job_id: Id, name: str, store: StoreOfApp) -> FileResponse:
-    """`gallery.json`: kernels, noise and alarms; `patches.png`: made patches among real ones."""
+    """`gallery.json`: kernels, noise and alarms; `patches.png`: made patches among real ones.
+
+    `examples.png`: three clean patches, each beside what is made of it and its noise, six times as strong.
+    """
     path = store.blobs.path(service.preview_file(store, job_id, name))
     return FileResponse(path, media_type=FILE_TYPES[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
 

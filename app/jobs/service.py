@@ -158,7 +158,8 @@ def preview_file(store: Store, job_id: str, name: str) -> str:
         raise ProblemError(
             HTTPStatus.NOT_FOUND,
             "no_preview",
-            f"The job has no preview {name!r} (yet): trainings make gallery.json and patches.png every few seconds.",
+            f"The job has no preview {name!r} (yet): trainings make gallery.json, patches.png and "
+            "examples.png every few seconds.",
         )
     return str(preview.files[name])
 

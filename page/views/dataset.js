@@ -103,7 +103,7 @@ function trainForm(dataset) {
   } },
   h("h2", {}, "Train"), missing,
   h("div", { class: "fields" },
-    h("label", {}, "Minutes", h("input", { name: "minutes", type: "number", min: 0.1, step: "any", value: "30", required: true })),
+    h("label", {}, "Minutes", h("input", { name: "minutes", type: "number", min: 0.1, step: "any", value: "10", required: true })),
     h("label", {}, "Preset", h("select", { name: "preset" }, Object.entries(PRESETS).map(([name, said]) => h("option", { value: name }, said)))),
     h("label", {}, "Seed", h("input", { name: "seed", type: "number", min: 0, step: 1, value: "0", required: true })),
     button));

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 FAILED, LOST, INTERRUPTED = 1, 3, 130
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 cli = typer.Typer(
     name="patina",
@@ -38,3 +39,10 @@ FromModel = Annotated[str | None, typer.Option("--model", help="One certain mode
 def example(*lines: str) -> str:
     """A command's epilog, with an example of its use."""
     return "Example: " + "\n\n".join(lines)
+
+
+def picture(file: Path | None) -> Path | None:
+    """Refuses at once what could not be drawn after all the work."""
+    if file and file.suffix.lower() not in PICTURES:
+        raise typer.BadParameter(f"a picture's name ends in one of {', '.join(PICTURES)}")
+    return file

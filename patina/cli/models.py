@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from patina.cli.app import Api, AsJson, cli, example
+from patina.cli.app import Api, AsJson, cli, example, picture
 from patina.cli.session import session
 from patina.client.answers import Report
 from patina.errors import PatinaError
@@ -32,6 +32,22 @@ def report(
             found = chosen.report()
             here.out.table(_figures(found))
             here.out.alarms(found.alarms)
+
+
+@cli.command(epilog=example("patina sheet --out my-camera.png"))
+def sheet(
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Unset: the one trained last.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", callback=picture, help="The picture: a .png or .jpg.")] = Path(
+        "contact-sheet.png"
+    ),
+    as_json: AsJson = False,
+    api: Api = None,
+) -> None:
+    """Draw what a model learned on one page: real photos beside made ones, kernels, noise, and the report's words."""
+    with session(api, as_json) as here:
+        chosen = here.model(model)
+        here.draw(chosen, out)
+        here.out.result({"model": chosen.id, "sheet": out})
 
 
 def _figures(found: Report) -> Table:

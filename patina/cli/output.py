@@ -25,8 +25,9 @@ class Output:
         self.console = errors if as_json else Console()
 
     def say(self, words: str | Text, *, wrap: bool = True) -> None:
-        # Not as markup: names of files may hold brackets.
-        self.console.print(words if isinstance(words, Text) else Text(words), soft_wrap=not wrap, highlight=False)
+        # Not as markup: names of files may hold brackets. In a pipe a line stays a line.
+        soft = not (wrap and self.console.is_terminal)
+        self.console.print(words if isinstance(words, Text) else Text(words), soft_wrap=soft, highlight=False)
 
     def table(self, table: Table) -> None:
         if not self.as_json:

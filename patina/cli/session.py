@@ -65,6 +65,10 @@ class Session:
         if failed:
             raise typer.Exit(FAILED)
 
+    def draw(self, model: Model[Sync], file: Path) -> None:
+        model.sheet(file)
+        self.out.say(f"The contact sheet is {file}")
+
     def dataset(self, dataset: str | None, model: str | None) -> Dataset[Sync]:
         """The one that is named, that of the model, or the one trained last."""
         return self.patina.datasets.get(dataset or self.model(model).dataset)

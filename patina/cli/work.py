@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from patina.cli.app import Api, AsJson, FromDataset, FromModel, Photos, cli, example
+from patina.cli.app import Api, AsJson, FromDataset, FromModel, Photos, cli, example, picture
 from patina.cli.output import complain_of
 from patina.cli.session import Session, session
 from patina.client.answers import Alarm
@@ -22,7 +22,7 @@ class LeftOut(StrEnum):
     noise = "noise"
 
 
-@cli.command(epilog=example("patina train my-real-photos --hr my-clean-photos --minutes 60"))
+@cli.command(epilog=example("patina train my-real-photos --hr my-clean-photos --minutes 10 --sheet contact-sheet.png"))
 def train(
     lr: Photos,
     *,
@@ -33,6 +33,9 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same training.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", callback=picture, help="Draw the model's contact sheet: a .png or .jpg.")
+    ] = None,
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
@@ -52,6 +55,8 @@ def train(
         here.finish(job, "Training")
         if job.model:
             here.out.alarms(_alarms(here, job.model))
+        if job.model and sheet:
+            here.draw(here.patina.models.get(job.model), sheet)
         here.out.say(f"Trained model {job.model} of dataset {dataset.id} ({dataset.name}). Now, for example:")
         here.out.say(f"  patina degrade CLEAN_PHOTOS --dataset {dataset.id}")
         here.out.say(f"  patina sr REAL_PHOTOS --dataset {dataset.id}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from patina.demo.photographs import Picture
+from patina.sheet.page import Picture
 
 Kernel = NDArray[np.float64]  # (rows, columns), sums to 1
 Range = tuple[float, float]

@@ -6,12 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from patina.errors import PatinaError
-
-Picture = NDArray[np.uint8]  # (height, width, 3)
+from patina.sheet.page import Picture
 
 # Where each lies in its package. The first three are in the public domain or CC0 and appear on the contact sheet.
 SHIPPED = {

@@ -14,8 +14,9 @@ from rich.table import Table
 from patina.client.archive import Manifest
 from patina.demo.camera import Camera, blur_and_sample
 from patina.demo.measure import kernel_shape, wasserstein
-from patina.demo.photographs import Picture, load
+from patina.demo.photographs import load
 from patina.demo.sheet import Restoration
+from patina.sheet.page import Picture
 
 Values = NDArray[np.float64]
 

@@ -52,8 +52,11 @@ def test_nothing_trained_yet(up: Up, lr: Path) -> None:
 
 
 def test_trains_degrades_and_super_resolves(service: Up, lr: Path, hr: Path, tmp_path: Path) -> None:
-    trained = service.command("train", str(lr), "--hr", str(hr), "--steps", "2", "--name", "tiny", "--seed", "1")
+    sheet = tmp_path / "sheets" / "tiny.png"
+    how = ("--steps", "2", "--name", "tiny", "--seed", "1", "--sheet", str(sheet))
+    trained = service.command("train", str(lr), "--hr", str(hr), *how)
     assert trained.returncode == 0, said(trained)
+    assert f"The contact sheet is {sheet}" in trained.stdout
     assert "Training: 2/2 steps" in trained.stdout
     dataset = re.search(r"--dataset (\S+)", trained.stdout)
     assert dataset
@@ -64,6 +67,13 @@ def test_trains_degrades_and_super_resolves(service: Up, lr: Path, hr: Path, tmp
     assert "told apart" in report.stdout
     assert "only 4 real photos" in said(report)
     assert json.loads(service.command("report", "--json").stdout)["kernels"]["major"]["mean"] > 0
+
+    again = service.command("sheet", "--out", str(tmp_path / "again.png"), "--json")
+    assert again.returncode == 0, said(again)
+    assert json.loads(again.stdout)["sheet"] == str(tmp_path / "again.png")
+    assert sheet.read_bytes() == (tmp_path / "again.png").read_bytes()
+    with Image.open(sheet) as drawn:
+        assert drawn.height > 2000
 
     made = service.command("degrade", str(hr), "--samples", "2", "--seed", "3", "--out", str(tmp_path / "made"))
     assert made.returncode == 0, said(made)
@@ -118,6 +128,7 @@ def test_mistakes_are_said_before_anything_is_made(service: Up, lr: Path, hr: Pa
     assert service.command("jobs", "no-such").returncode == 1
     assert service.command("jobs", "--cancel").returncode == 2
     assert service.command("degrade", str(hr), "--samples", "0").returncode == 2
+    assert service.command("train", str(lr), "--hr", str(hr), "--sheet", "sheet.pgn").returncode == 2
 
 
 def test_with_json_standard_output_is_one_document(service: Up, hr: Path, tmp_path: Path) -> None:

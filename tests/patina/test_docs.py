@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from patina.child import PYTHON
 from tests.patina.conftest import Trained, Up, photos
+from tests.patina.sessions import shell
 from tests.patina.test_readme import for_the_test
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -62,31 +60,6 @@ def test_degrading_on_the_fly(service: Up, trained: Trained, desk: Path) -> None
     program = block("python degrader")
     checked = "\nassert lr.shape == (8, 3, 32, 32) and torch.equal(same, degrader(hr[0], generator=seeded(7, 0, 5)).lr)"
     run(program + checked, service, desk)
-
-
-def shell(session: str, service: Up, desk: Path) -> str:
-    commands = desk / "bin"
-    commands.mkdir()
-    (commands / "patina").write_text(f'#!/bin/sh\nexec {" ".join(PYTHON)} -m patina "$@"\n')
-    if not shutil.which("jq"):  # the little of it that the sessions ask for
-        (commands / "jq").write_text(
-            f"#!{sys.executable}\nimport json, re, sys\nfound = json.load(sys.stdin)\n"
-            "for name, index in re.findall(r'\\.(\\w+)|\\[(\\d+)\\]', sys.argv[-1]):\n"
-            "    found = found[name] if name else found[int(index)]\nprint(found)\n"
-        )
-    for command in commands.iterdir():
-        command.chmod(0o755)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", session],
-        cwd=desk,
-        env=service.environment | {"PATH": f"{commands}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_shell(service: Up, trained: Trained, desk: Path) -> None:

@@ -31,4 +31,10 @@ def test_the_tutorial_takes_five_commands_that_the_readme_has() -> None:
     commands = re.findall(r"^    (.+)$", (ROOT / "docs/tutorial.md").read_text(), re.MULTILINE)
     readme = (ROOT / "README.md").read_text()
     assert len(commands) == 5
-    assert not [command for command in commands if not command.startswith("git clone") and command not in readme]
+    assert not [command for command in commands if f"    {command}\n" not in readme]
+
+
+def test_from_a_clone_to_a_contact_sheet_it_takes_five_commands_at_most() -> None:
+    begin = (ROOT / "README.md").read_text().partition("    git clone")[2].partition("\n\n")[0].splitlines()
+    assert len(begin) <= 5
+    assert begin[-1].endswith("--sheet contact-sheet.png")

@@ -13,6 +13,7 @@ import pytest
 
 from patina.running import read_note
 from tests.patina.conftest import Up, photos
+from tests.patina.sessions import shell
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -59,6 +60,20 @@ def test_the_curl_session(service: Up, desk: Path) -> None:
     assert session.stderr.count('"succeeded"') == 3
     shutil.unpack_archive(desk / "triplets.zip", desk / "triplets")
     shutil.unpack_archive(desk / "super-resolved.zip", desk / "super-resolved")
+    assert len(list((desk / "triplets/lr").iterdir())) == 8
+    assert len(list((desk / "super-resolved/sr").iterdir())) == 3
+
+
+def test_the_commands_for_photos_of_ones_own(service: Up, desk: Path) -> None:
+    """With those of docs/report.md behind them, on the model that they trained."""
+    commands = re.findall(r"^    \.venv/bin/(patina (?!demo).+)$", README.read_text(), re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["train", "report", "sheet", "degrade", "sr", "jobs"]
+    report = re.search(r"```bash\n(.*?)```", (README.parent / "docs/report.md").read_text(), re.DOTALL)
+    assert report
+    (desk / "real").rename(desk / "my-real-photos")
+    (desk / "clean").rename(desk / "my-clean-photos")
+    shell("\n".join([*commands, report[1]]).replace("--minutes 10", "--steps 1"), service, desk)
+    assert (desk / "contact-sheet.png").stat().st_size > 50_000
     assert len(list((desk / "triplets/lr").iterdir())) == 8
     assert len(list((desk / "super-resolved/sr").iterdir())) == 3
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from patina.client.archive import Manifest
 from patina.demo.camera import Camera, blur_and_sample
-from patina.demo.photographs import Picture
 from patina.demo.verdict import compare
+from patina.sheet.page import Picture
 
 CAMERA = Camera()
 SAMPLES = 40

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from patina.demo.camera import blur_and_sample
 from tests.training.networks import Both, same, small
 from tests.training.stubs import SIZE, camera
-from training.gallery import Gallery, gallery_of, grid_of
+from training.gallery import NOISE_GAIN, Gallery, gallery_of, grid_of
 from training.loop import Progress, train
 
 
@@ -58,6 +59,16 @@ def test_half_of_the_patches_are_cut_from_real_photos(gallery: Gallery, photos: 
     grid = grid_of(gallery.patches, 6)
     side = gallery.patches.shape[-1]
     assert torch.equal(grid[side : 2 * side, :side].permute(2, 0, 1), gallery.patches[6])
+
+
+def test_an_example_is_its_clean_patch_blurred_by_its_kernel_with_its_noise_added(gallery: Gallery) -> None:
+    for tiles, kernel in zip(gallery.examples, gallery.example_kernels, strict=True):
+        clean, lr, noise = (tile.permute(1, 2, 0).double().numpy() for tile in tiles)
+        inside = slice(4, -4)  # the patch's surroundings are not shown
+        noise = (noise[::4, ::4] - 127.5) / NOISE_GAIN
+        told = blur_and_sample(clean, kernel.numpy(), ((4 - SIZE) // 2,) * 2, 4) + noise
+        apart = np.clip(told, 0, 255)[inside, inside] - lr[::4, ::4][inside, inside]
+        assert np.quantile(np.abs(apart), 0.99) < 1.2  # of 255: all three were rounded, and noise is cut off at 21
 
 
 def test_it_says_what_is_wrong_with_kernels_and_colours(photos: Both) -> None:

@@ -1,0 +1,1 @@
+"""Contact sheets: pictures, kernels, noise and figures on one page that needs no other explanation."""
