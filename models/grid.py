@@ -33,4 +33,4 @@ def kernels_on_grid(weight: Tensor) -> Tensor:
 
 def noise_on_grid(noise: Tensor) -> Tensor:
     """The nearest noise that lies half-way between two steps; float32."""
-    return ((noise * STEPS).floor() + 0.5) / STEPS
+    return (noise * STEPS).floor_().add_(0.5).mul_(1 / STEPS)

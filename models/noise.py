@@ -121,6 +121,12 @@ class NoiseNetwork(nn.Module):
         if self.filters is None:
             return noise
         assert self.level is not None
-        fields: Tensor = self.filters(white) * (MOST * (self.level(image_z) / MOST).tanh()).exp()  # (B, fields, h, w)
+        fields: Tensor = self.filters(white) * level_factor(self.level, image_z)  # (B, fields, h, w)
         gains = noise.view(len(noise), 3, self.config.fields, *noise.shape[2:])
         return LEVEL * (gains * fields[:, None]).sum(2)
+
+
+def level_factor(level: nn.Module, z: Tensor) -> Tensor:
+    """What an image's fields are multiplied by, (B, 1, 1, 1), for z (B, z, 1, 1)."""
+    factor: Tensor = (MOST * (level(z) / MOST).tanh()).exp()
+    return factor

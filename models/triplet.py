@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from models.blur import KERNELS_AT_ONCE, blur
 from models.degradation import Degradation, Latents
+from models.fields import FieldNoise
 from models.grid import kernels_on_grid, noise_on_grid
 
 # Low-resolution pixels that noise is drawn for at a time: on a CPU, what the layers of its network hold then fits into
@@ -45,31 +45,77 @@ def degrade_image(
 def degrade_samples(
     degradation: Degradation, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, samples: Sequence[int]
 ) -> Iterator[Triplet]:
-    """Degrades hr (H, W, 3), to (H // s, W // s, 3), once for each of `samples`.
+    """As `TripletMaker.make`."""
+    return TripletMaker(degradation).make(hr, seed=seed, source_sha256=source_sha256, samples=samples)
 
-    A triplet depends on (seed, source_sha256, sample) alone, to the last bit, whichever others are asked for with it.
-    The image is worked through in bands of rows, so that what is held beside it and the answer hardly grows with it.
-    Raises ValueError for an image of another shape or type, and for one smaller than the scale.
-    """
-    scale = degradation.config.scale
-    if hr.ndim != 3 or hr.shape[2] != 3 or hr.dtype != np.uint8:
-        raise ValueError(f"an image is (H, W, 3) uint8, not {hr.shape} {hr.dtype}")
-    height, width = hr.shape[0] // scale, hr.shape[1] // scale
-    if not (height and width):
-        raise ValueError(f"an image of {hr.shape[1]}x{hr.shape[0]} pixels is smaller than one pixel at scale {scale}")
 
-    device = next(degradation.parameters()).device
-    at_once = max(1, min(KERNELS_AT_ONCE, GROUP_BYTES // (24 * height * width)))
-    for first in range(0, len(samples), at_once):
-        drawn = [
-            degradation.draw_latents(1, (height, width), sample_generator(seed, source_sha256, sample))
-            for sample in samples[first : first + at_once]
-        ]
-        kernels = draw_kernels(degradation, drawn)  # (n, K, K)
-        blurred = blur(hr, kernels, scale, degradation.kernel_origin, device)  # (n, 3, h, w) in 0..255
-        for latents, kernel, image in zip(drawn, kernels, blurred, strict=True):
-            lr, noise = _with_noise(degradation, latents, image[None])
-            yield Triplet(lr, kernel.numpy(), noise)
+class TripletMaker:
+    """A degradation arranged for making triplets; it does not see later changes of its weights."""
+
+    def __init__(self, degradation: Degradation):
+        self.degradation = degradation
+        # In float64 and on the CPU: the order of summation then changes far less than what the grid rounds, so that a
+        # batch gives the kernels that each sample gets alone, and every device the same.
+        self.kernel = deepcopy(degradation.kernel).double().cpu().eval()
+        network = degradation.noise
+        self.fields = FieldNoise(network) if network is not None and network.filters is not None else None
+
+    def make(
+        self, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, samples: Sequence[int]
+    ) -> Iterator[Triplet]:
+        """Degrades hr (H, W, 3), to (H // s, W // s, 3), once for each of `samples`.
+
+        A triplet depends on (seed, source_sha256, sample) alone, to the last bit, whichever others are asked for with
+        it. The image is worked through in bands of rows, so that what is held beside it and the answer hardly grows
+        with it. Raises ValueError for an image of another shape or type, and for one smaller than the scale.
+        """
+        degradation, scale = self.degradation, self.degradation.config.scale
+        if hr.ndim != 3 or hr.shape[2] != 3 or hr.dtype != np.uint8:
+            raise ValueError(f"an image is (H, W, 3) uint8, not {hr.shape} {hr.dtype}")
+        height, width = hr.shape[0] // scale, hr.shape[1] // scale
+        if not (height and width):
+            raise ValueError(
+                f"an image of {hr.shape[1]}x{hr.shape[0]} pixels is smaller than one pixel at scale {scale}"
+            )
+
+        device = next(degradation.parameters()).device
+        at_once = max(1, min(KERNELS_AT_ONCE, GROUP_BYTES // (24 * height * width)))
+        for first in range(0, len(samples), at_once):
+            drawn = [
+                degradation.draw_latents(1, (height, width), sample_generator(seed, source_sha256, sample))
+                for sample in samples[first : first + at_once]
+            ]
+            kernels = self._draw_kernels(drawn)  # (n, K, K)
+            blurred = blur(hr, kernels, scale, degradation.kernel_origin, device)  # (n, 3, h, w) in 0..255
+            for latents, kernel, image in zip(drawn, kernels, blurred, strict=True):
+                lr, noise = self._with_noise(latents.to(device), image[None])
+                yield Triplet(lr, kernel.numpy(), noise)
+
+    def _draw_kernels(self, drawn: Sequence[Latents]) -> Tensor:
+        """The kernels (n, K, K) of n samples, on the grid."""
+        with torch.inference_mode():
+            return kernels_on_grid(self.kernel(torch.cat([latents.kernel for latents in drawn]).double()))
+
+    def _with_noise(self, latents: Latents, blurred: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """The low-resolution image (h, w, 3) and the noise in it, for a blurred image (1, 3, h, w) in 0..255."""
+        degradation, config = self.degradation, self.degradation.config
+        # On a GPU, convolutions are otherwise rounded to ten bits.
+        with torch.inference_mode(), evaluating(degradation), torch.backends.cudnn.flags(allow_tf32=False):
+            if self.fields is not None:
+                noise = self.fields.draw(latents.noise, blurred, latents.white)
+            else:
+                noise = draw_noise(degradation, latents, blurred)
+            if config.jpeg_qualities:
+                noise = degradation.compressed(latents, blurred / 255, noise)
+            kept = noise.new_empty(*noise.shape[2:], noise.shape[1])
+            for rows in _bands(noise):
+                part = noise[:, :, rows]
+                kept[rows] = _rows_first(part.copy_(noise_on_grid(part)) if degradation.has_noise else part)
+            lr = torch.empty(*blurred.shape[2:], 3, dtype=torch.uint8, device=blurred.device)
+            for rows in _bands(blurred):
+                sum_ = blurred[:, :, rows].add(noise.expand_as(blurred)[:, :, rows], alpha=255)
+                lr[rows] = _rows_first(sum_.clamp_(0, 255).round_().byte())
+        return lr.cpu().numpy(), kept.cpu().numpy()
 
 
 def sample_generator(seed: int, source_sha256: str, sample: int) -> torch.Generator:
@@ -81,59 +127,30 @@ def sample_generator(seed: int, source_sha256: str, sample: int) -> torch.Genera
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Inside, BatchNorm uses what it has learned rather than the batch."""
-    training = module.training
+    if not module.training:
+        yield
+        return
     module.eval()
     try:
         yield
     finally:
-        module.train(training)
-
-
-def draw_kernels(degradation: Degradation, drawn: Sequence[Latents]) -> Tensor:
-    """The kernels (n, K, K) of n samples, on the grid.
-
-    In float64 and on the CPU: the order of summation then changes far less than what the grid rounds, so that a batch
-    gives the kernels that each sample gets alone, and every device the same.
-    """
-    network = deepcopy(degradation.kernel).double().cpu().eval()
-    with torch.inference_mode():
-        return kernels_on_grid(network(torch.cat([latents.kernel for latents in drawn]).double()))
-
-
-def _with_noise(
-    degradation: Degradation, latents: Latents, blurred: Tensor
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The low-resolution image (h, w, 3) and the noise in it, for a blurred image (1, 3, h, w) in 0..255."""
-    config = degradation.config
-    # On a GPU, convolutions are otherwise rounded to ten bits.
-    with torch.inference_mode(), evaluating(degradation), torch.backends.cudnn.flags(allow_tf32=False):
-        noise = draw_noise(degradation, latents, blurred)
-        if config.jpeg_qualities:
-            noise = degradation.compressed(latents.to(blurred.device), blurred / 255, noise)
-        if degradation.has_noise:
-            noise = noise_on_grid(noise)
-        lr = np.empty((*blurred.shape[2:], 3), np.uint8)
-        for rows in _bands(blurred):
-            sum_ = blurred[:, :, rows] + 255 * noise.expand_as(blurred)[:, :, rows]
-            lr[rows] = _rows_first(sum_.clamp_(0, 255).round_().byte())
-    return lr, np.ascontiguousarray(_rows_first(noise))
+        module.train()
 
 
 def draw_noise(degradation: Degradation, latents: Latents, blurred: Tensor) -> Tensor:
     """Noise (1, 3 or 1, h or 1, w or 1), 1 being full scale, for one blurred image (1, 3, h, w) in 0..255.
 
-    In bands of rows, each cut with the network's halo around it, so that they join as if drawn at once.
+    Not for noise that is made of fields. In bands of rows, each cut with the network's halo around it, so that they
+    join as if drawn at once.
     """
     config, height = degradation.config.noise, blurred.shape[2]
     if config is None or not (config.spatial or config.mix):
-        return degradation.draw_noise(latents.to(blurred.device), blurred[:, :, :1, :1] / 255)
+        return degradation.draw_noise(latents, blurred[:, :, :1, :1] / 255)
     noise = blurred.new_empty(1, config.dim, *blurred.shape[2:])
     for rows in _bands(blurred, 2 * config.halo):  # a halo is computed anew for each band
         cut = slice(max(0, rows.start - config.halo), min(height, rows.stop + config.halo))
         z = latents.noise[:, :, cut] if config.spatial else latents.noise
-        white = latents.white[:, :, cut.start : cut.stop + 2 * config.margin]
-        some = latents._replace(noise=z, white=white).to(blurred.device)
-        part = degradation.draw_noise(some, blurred[:, :, cut] / 255)
+        part = degradation.draw_noise(latents._replace(noise=z), blurred[:, :, cut] / 255)
         noise[:, :, rows] = part[:, :, rows.start - cut.start : rows.stop - cut.start]
     return noise
 
@@ -146,6 +163,6 @@ def _bands(image: Tensor, least: int = 1) -> Iterator[slice]:
         yield slice(top, min(top + step, height))
 
 
-def _rows_first(planes: Tensor) -> NDArray[Any]:
+def _rows_first(planes: Tensor) -> Tensor:
     """(1, C, h, w) → (h, w, C)."""
-    return planes[0].cpu().numpy().transpose(1, 2, 0)
+    return planes[0].permute(1, 2, 0)

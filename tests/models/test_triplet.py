@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import models.blur
+import models.fields
 import models.triplet
 from models.degradation import Degradation, DegradationConfig
 from models.jpeg import compress
@@ -128,6 +129,7 @@ def test_bands_join_as_if_there_were_none(monkeypatch: pytest.MonkeyPatch, noise
     whole = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     monkeypatch.setattr(models.triplet, "BAND_PIXELS", 200)
     monkeypatch.setattr(models.blur, "BAND_PIXELS", 200)
+    monkeypatch.setattr(models.fields, "PIXELS_AT_ONCE", 200)
     banded = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     for one, other in ((banded.lr, whole.lr), (banded.kernel, whole.kernel), (banded.noise, whole.noise)):
         assert one.tobytes() == other.tobytes()

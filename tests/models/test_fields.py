@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import models.fields
+from models.fields import FieldNoise
+from models.noise import NoiseConfig, NoiseNetwork
+
+
+def network(batch_norm: bool, blocks: int, fields: int) -> NoiseNetwork:
+    made = NoiseNetwork(NoiseConfig(mix=True, dim=3, width=8, blocks=blocks, batch_norm=batch_norm, fields=fields))
+    generator = torch.Generator().manual_seed(0)
+    for parameter in made.parameters():
+        parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features, generator=generator)
+            module.running_var = torch.rand(module.num_features, generator=generator) + 0.5
+    return made.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize(("batch_norm", "blocks", "fields"), [(False, 1, 4), (True, 2, 3), (True, 0, 1)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 23), (101, 64)])
+def test_it_draws_the_noise_of_its_network(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], batch_norm: bool, blocks: int, fields: int
+) -> None:
+    model = network(batch_norm, blocks, fields)
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(1, 3, 1, 1, generator=generator)
+    blurred = 255 * torch.rand(1, 3, *size, generator=generator)
+    white = torch.randn(1, 3, size[0] + 4, size[1] + 4, generator=generator)
+    expected = model(z, blurred / 255, white)
+    arranged = FieldNoise(model)
+    noise = arranged.draw(z, blurred, white)
+    assert noise.shape == (1, 3, *size)
+    assert (noise - expected).abs().max() < 1e-5 * expected.abs().max()
+    monkeypatch.setattr(models.fields, "PIXELS_AT_ONCE", 300)
+    assert torch.equal(arranged.draw(z, blurred, white), noise)
