@@ -59,6 +59,16 @@ class ProblemError(HTTPException):
         self.code = code
         self.more = more
 
+    @classmethod
+    def again(cls, details: dict[str, Any]) -> ProblemError:
+        """The error that had these `details`."""
+        more = {name: value for name, value in details.items() if name not in ProblemDetails.model_fields}
+        return cls(HTTPStatus(details["status"]), details["code"], details["detail"], **more)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        return problem_details(self.status, self.code, self.detail, **self.more)
+
     def answer(self) -> JSONResponse:
         return problem_answer(self.status, self.code, self.detail, headers=self.headers, **self.more)
 
@@ -139,8 +149,12 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 def problem_answer(status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **more: Any) -> JSONResponse:
     """A problem detail; `more` are members of its own."""
+    return _ProblemResponse(problem_details(status, code, detail, **more), status, headers=headers)
+
+
+def problem_details(status: HTTPStatus, code: str, detail: str, **more: Any) -> dict[str, Any]:
     body = {"type": f"urn:patina:problem:{code}", "title": status.phrase, "status": int(status), "code": code}
-    return _ProblemResponse({**body, "detail": detail, **more}, status, headers=headers)
+    return {**body, "detail": detail, **more}
 
 
 class _ProblemResponse(JSONResponse):

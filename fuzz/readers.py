@@ -34,7 +34,7 @@ def read_archive(data: bytes) -> None:
         opener = opener_of(file)
         if opener is None:
             return
-        allowance = Allowance(LIMITS.max_files, LIMITS.max_archive_bytes, Room(folder, None, 0))
+        allowance = Allowance(LIMITS.max_files, LIMITS.max_archive_bytes, Room([folder], None, 0))
         given = set()
         try:
             for member in unpack(file, opener, folder / "into", LIMITS, allowance):

@@ -6,20 +6,21 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 SHARE_OF_TIME = 0.05  # that measuring may take; a million blobs take seconds
 
 
 class Room:
-    """Room for files in `folder`. What it takes is measured, again and again, only where that is limited.
+    """Room for files in `folders` of one file system. What they take is measured only where that is limited.
 
     What is claimed, and what was kept since the measurement, counts as taken, so that requests that come at once are
     not given the same room. Of other processes is known what they had stored when it was measured.
     """
 
-    def __init__(self, folder: Path, max_bytes: int | None, min_free_bytes: int):
-        self.folder = folder
+    def __init__(self, folders: Sequence[Path], max_bytes: int | None, min_free_bytes: int):
+        self.folders = folders
         self.max_bytes = max_bytes
         self.min_free_bytes = min_free_bytes
         self._used = 0
@@ -57,7 +58,7 @@ class Room:
                 self._kept.append((time.monotonic(), size))
 
     def _left(self) -> int:
-        left = shutil.disk_usage(self.folder).free - self.min_free_bytes
+        left = shutil.disk_usage(self.folders[0]).free - self.min_free_bytes
         if self.max_bytes is not None:
             kept = sum(size for _, size in self._kept)
             left = min(left, self.max_bytes - self._used - kept - self._claimed)
@@ -70,7 +71,7 @@ class Room:
             began = time.monotonic()
             if began < self._measure_at:
                 return
-            used = _bytes_in(self.folder)
+            used = sum(map(_bytes_in, self.folders))
             with self._lock:
                 self._used = used
                 self._kept = [(at, size) for at, size in self._kept if at >= began]  # it may have missed these

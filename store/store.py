@@ -10,6 +10,7 @@ from store.database import Database
 from store.decoders import Decoders
 from store.queue import JobQueue
 from store.room import Room
+from store.unfinished import UnfinishedFiles
 from store.visibility import Caller
 
 
@@ -17,6 +18,7 @@ from store.visibility import Caller
 class Store:
     database: Database
     blobs: Blobs
+    unfinished: UnfinishedFiles
     queue: JobQueue
     room: Room
     decoders: Decoders
@@ -24,8 +26,9 @@ class Store:
     @classmethod
     def open(cls, settings: Settings) -> Store:
         database, blobs, queue = Database(settings.database), Blobs(settings.data_dir), JobQueue(settings.redis)
-        room = Room(blobs.root, settings.max_storage_bytes, settings.min_free_bytes)
-        return cls(database, blobs, queue, room, Decoders(settings))
+        unfinished = UnfinishedFiles(settings.data_dir)
+        room = Room([blobs.root, unfinished.root], settings.max_storage_bytes, settings.min_free_bytes)
+        return cls(database, blobs, unfinished, queue, room, Decoders(settings))
 
     def seen_by(self, caller: Caller) -> Store:
         """The same store, with the records that the caller sees."""

@@ -12,6 +12,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 ID = String(26)
 SHA256 = String(64)
+NULLABLE_JSON = JSON(none_as_null=True)
 
 
 class now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
@@ -244,3 +245,28 @@ class Request(Table):
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
     created: Mapped[float] = mapped_column(insert_default=now(), index=True)
+
+
+class Upload(Table):
+    """A file for a dataset that comes in as many requests as it takes: `received` of `length` bytes are on disk.
+
+    `description` is what the client said of it, as it said it. When all has come and was looked at it is `concluded`,
+    with a `result` or a `problem`; at `expires` it is forgotten.
+    """
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    owner: Mapped[str | None] = mapped_column(ID)
+    role: Mapped[str] = mapped_column(String(2))
+    name: Mapped[str] = mapped_column(Text)
+    description: Mapped[str] = mapped_column(Text)
+    length: Mapped[int] = mapped_column(BigInteger)
+    received: Mapped[int] = mapped_column(BigInteger, default=0)
+    # Of an archive of 100,000 images they are large, and most requests do not ask for them.
+    result: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON, deferred=True)
+    problem: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON, deferred=True)
+    created: Mapped[float] = mapped_column(insert_default=now())
+    concluded: Mapped[float | None]
+    expires: Mapped[float] = mapped_column(index=True)

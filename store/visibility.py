@@ -1,7 +1,7 @@
 """Whose records a session sees. Every query of the session is narrowed, so that none can forget to be.
 
 A dataset belongs to the token that made it, and so do its images, models and jobs. A shared dataset is seen by all;
-what others make with it is seen by them and by its owner alone.
+what others make with it is seen by them and by its owner alone. An upload is seen by the token that began it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sqlalchemy.event import listens_for
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.sql import FromClause
 
-from store.tables import Dataset, Image, Item, Job, Model, Sample
+from store.tables import Dataset, Image, Item, Job, Model, Sample, Upload
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def _narrow(execution: ORMExecuteState) -> None:
         with_loader_criteria(Job, _visible_job(Job.owner, Job.dataset_id, token)),
         with_loader_criteria(Item, _of_visible_job(Item.job_id, token)),
         with_loader_criteria(Sample, _of_visible_job(Sample.job_id, token)),
+        with_loader_criteria(Upload, Upload.owner == token),
     )
 
 

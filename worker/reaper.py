@@ -1,7 +1,8 @@
 """Brings back what was lost on the way: `python -m worker.reaper`.
 
 Every few seconds, jobs whose worker has died are queued again, and queued jobs that the queue has lost are put back on
-it. Now and then, blobs that no record names are deleted, and the keys of old requests forgotten.
+it. Now and then, blobs that no record names are deleted, and the keys of old requests and uploads that nobody goes on
+with forgotten.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from store.references import collect_garbage
 from store.requests import RequestRepository
 from store.schema import wait_until_current
 from store.store import Store
+from store.uploads import UploadRepository
 from worker.journal import Journal
 
 GARBAGE_EVERY_SECONDS = 300
@@ -68,6 +70,18 @@ class Reaper:
         if deleted:
             log.info("unreferenced blobs deleted", blobs=deleted)
 
+    def expire_uploads(self) -> None:
+        """Uploads that nobody goes on with, and files whose upload is gone or done."""
+        with self.store.database.write() as session:
+            for upload_id in UploadRepository(session).expire():
+                log.info("upload expired", upload=upload_id)
+
+        def unconcluded() -> set[str]:
+            with self.store.database.read() as session:
+                return UploadRepository(session).unconcluded()
+
+        self.store.unfinished.sweep(unconcluded)
+
     def forget_requests(self) -> None:
         """Keys of requests that nobody will repeat any more."""
         with self.store.database.write() as session:
@@ -86,6 +100,7 @@ def reap_until(leaving: threading.Event, store: Store, settings: Settings) -> No
             reaper.round()
             if time.monotonic() - collected > collect_every:
                 reaper.expire_results()
+                reaper.expire_uploads()
                 reaper.collect_garbage()
                 reaper.forget_requests()
                 collected = time.monotonic()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
+
+from sqlalchemy.orm import Session
 
 from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
 from app.idempotency import Once
@@ -74,8 +76,15 @@ def require(store: Store, dataset_id: str) -> None:
 
 
 def add_images(
-    store: Store, settings: Settings, dataset_id: str, role: Role, files: Sequence[ReceivedFile], folder: Path
+    store: Store,
+    settings: Settings,
+    dataset_id: str,
+    role: Role,
+    files: Sequence[ReceivedFile],
+    folder: Path,
+    record: Callable[[Session, UploadOut], None] = lambda *_: None,
 ) -> UploadOut:
+    """`record` is called in the transaction that adds them."""
     with store.database.read() as session:
         scale = _found(DatasetRepository(session), dataset_id).scale
     taken, rejected = take_images(files, folder, store, settings, _minimum_side(role, scale))
@@ -83,7 +92,9 @@ def add_images(
         datasets = DatasetRepository(session)
         _found(datasets, dataset_id)
         rows = datasets.add_images(dataset_id, role, taken)
-    return UploadOut(accepted=[_image_out(row) for row in rows], rejected=rejected)
+        answer = UploadOut(accepted=[_image_out(row) for row in rows], rejected=rejected)
+        record(session, answer)
+    return answer
 
 
 def images(store: Store, dataset_id: str, role: Role | None, cursor: str | None, limit: int) -> Page[ImageOut]:

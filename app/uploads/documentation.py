@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.uploads.tus import PART
+
 FILES = {
     "type": "array",
     "items": {"type": "string", "format": "binary"},
@@ -20,3 +22,9 @@ def form_body(required: list[str], **properties: dict[str, Any]) -> dict[str, An
 
 
 FILES_BODY = form_body(["files"])
+PART_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {PART: {"schema": {"type": "string", "format": "binary"}, "example": "the file's bytes"}},
+    }
+}

@@ -38,7 +38,7 @@ def unpacked(folder: Path, data: bytes, name: str = "a.zip", settings: Settings 
     assert opener
     into = folder / "into"
     into.mkdir()
-    allowance = Allowance(settings.max_files, settings.max_archive_bytes, Room(folder, None, 0))
+    allowance = Allowance(settings.max_files, settings.max_archive_bytes, Room([folder], None, 0))
     found: dict[str, str] = {}
     given: set[Path] = set()
     for member in unpack(file, opener, into, settings, allowance):
@@ -246,7 +246,7 @@ def test_equal_names_are_different_files(tmp_path: Path) -> None:
     file = ReceivedFile("a.tar", path, "")
     opener = opener_of(file)
     assert opener
-    members = list(unpack(file, opener, tmp_path, SETTINGS, Allowance(9, MEBIBYTE, Room(tmp_path, None, 0))))
+    members = list(unpack(file, opener, tmp_path, SETTINGS, Allowance(9, MEBIBYTE, Room([tmp_path], None, 0))))
     assert [member.name for member in members] == ["a.tar/a.png"] * 3
     assert all(isinstance(member, ReceivedFile) and member.path.read_bytes() == IMAGE for member in members)
 

@@ -1,0 +1,49 @@
+"""Forms of answers on uploads that resume."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.datasets.schemas import Role, UploadOut
+from app.problems import ProblemDetails
+from app.schemas import Timestamp
+
+
+class UploadStatus(StrEnum):
+    receiving = "receiving"
+    taken = "taken"
+    refused = "refused"
+
+
+class ResumableUploadOut(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "id": "01jd3vd2e3f4g5h6j7k8m9n0p1",
+                "dataset": "01jd3v9k5m8q2x7c4n6b1z0w5e",
+                "role": "hr",
+                "name": "photos.zip",
+                "status": "receiving",
+                "length": 7516192768,
+                "received": 1073741824,
+                "result": None,
+                "problem": None,
+                "created": "2026-01-31T12:00:00Z",
+                "expires": "2026-02-01T12:34:56Z",
+            }
+        }
+    )
+
+    id: str
+    dataset: str
+    role: Role
+    name: str
+    status: UploadStatus = Field(description="`taken`: the images, or some of an archive's, are in the dataset.")
+    length: int = Field(description="Bytes of the file.")
+    received: int = Field(description="Bytes of it that have come and are on disk.")
+    result: UploadOut | None = Field(description="What `POST /datasets/{id}/images` would have answered.")
+    problem: ProblemDetails | None = Field(description="Why nothing of it was taken, as it would have answered then.")
+    created: Timestamp
+    expires: Timestamp = Field(description="When it is forgotten, unless more of it comes before.")
