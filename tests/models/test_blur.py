@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import models.blur
+import models.byte_blur
 from models.blur import blur
+from models.byte_blur import multiplies_bytes
 from models.grid import kernels_on_grid
 from tests.models.test_sampling import direct_sum
 
@@ -23,8 +25,10 @@ CPU = torch.device("cpu")
     ],
 )
 @pytest.mark.parametrize("band", [1, models.blur.BAND_PIXELS])
+@pytest.mark.parametrize("by_bytes", [False, True])
 def test_it_is_exact_for_every_number_of_kernels(
     monkeypatch: pytest.MonkeyPatch,
+    by_bytes: bool,
     band: int,
     shape: tuple[int, int],
     scale: int,
@@ -32,7 +36,11 @@ def test_it_is_exact_for_every_number_of_kernels(
     origin: tuple[int, int],
     count: int,
 ) -> None:
+    if by_bytes and not multiplies_bytes():
+        pytest.skip("the processor does not multiply matrices of bytes")
+    monkeypatch.setattr(models.blur, "multiplies_bytes", lambda: by_bytes)
     monkeypatch.setattr(models.blur, "BAND_PIXELS", band)
+    monkeypatch.setattr(models.byte_blur, "BAND_SUMS", 100 * band)
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     weight = rng.random((count, size, size)) ** 4
@@ -42,3 +50,13 @@ def test_it_is_exact_for_every_number_of_kernels(
     for kernel, image in zip(kernels, blurred, strict=True):
         expected = direct_sum(hr.astype(np.float64), kernel.numpy().astype(np.float64), scale, origin)
         assert (image.transpose(1, 2, 0) == expected).all()
+
+
+@pytest.mark.parametrize("weight", [0.99, 0.997, 1.0])
+def test_it_is_exact_for_kernels_that_are_all_but_a_point(weight: float) -> None:
+    kernel = torch.full((1, 9, 9), (1 - weight) / 80)
+    kernel[0, 4, 4] = weight
+    kernels = kernels_on_grid(kernel)
+    hr = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    expected = direct_sum(hr.astype(np.float64), kernels[0].numpy().astype(np.float64), 4, (-3, -3))
+    assert (blur(hr, kernels, 4, (-3, -3), CPU)[0].numpy().transpose(1, 2, 0) == expected).all()
