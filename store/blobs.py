@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 CHUNK = 2**20
 ASIDE = "delete-"
+LENGTH = 64  # of a SHA-256 in hexadecimal digits
 
 
 class BlobDamagedError(Exception):
@@ -141,7 +142,8 @@ class Blobs:
         limit = self._now() - seconds
         for folder in self.root.iterdir():
             for file in folder.iterdir():
-                if file.stat().st_mtime < limit:
+                # A network's file system has files of its own there at times.
+                if len(file.name) == LENGTH and file.stat().st_mtime < limit:
                     yield file.name
 
     def delete_older(self, sha256s: Iterable[str], seconds: float) -> int:

@@ -6,6 +6,7 @@ with their jobs, so all are gauges but for the histogram.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -38,9 +39,9 @@ class StoreCollector(Collector):
     def _of_records(self) -> Iterable[Metric]:
         with self.store.database.read() as session:
             figures = JobFigures(session)
-            by_state, failures = figures.by_state(), figures.failures()
-            speeds, finished, durations = figures.speeds(), figures.finished(), figures.durations()
-        yield _gauge("patina_jobs", "Jobs by kind and status.", ["kind", "status"], by_state)
+            together, failures, speeds = figures.by_state(), figures.failures(), figures.speeds()
+        jobs: dict[tuple[str, ...], float] = {labels: of.jobs for labels, of in together.items()}
+        yield _gauge("patina_jobs", "Jobs by kind and status.", ["kind", "status"], jobs)
         yield _gauge("patina_job_failures", "Failed jobs by kind and error code.", ["kind", "code"], failures)
         yield _gauge(
             "patina_per_second",
@@ -48,16 +49,21 @@ class StoreCollector(Collector):
             ["kind", "unit"],
             speeds,
         )
+        finished = Counter[tuple[str, ...]]()
+        for (kind, _), of in together.items():
+            if kind != "train":
+                finished.update({(kind, "ok"): of.ok, (kind, "failed"): of.failed})
         yield _gauge(
-            "patina_finished_samples", "Samples and images finished, by outcome.", ["kind", "outcome"], finished
+            "patina_finished_samples", "Samples and images finished, by outcome.", ["kind", "outcome"], dict(finished)
         )
         histogram = HistogramMetricFamily(
             "patina_job_seconds", "Time from a job's first start to its end.", labels=["kind", "status"]
         )
-        for labels, duration in durations.items():
-            bounds = [*(str(bound) for bound in DURATIONS), "+Inf"]
-            buckets = [(bound, float(count)) for bound, count in zip(bounds, duration.at_most, strict=True)]
-            histogram.add_metric(labels, buckets, duration.total_seconds)
+        bounds = [*(str(bound) for bound in DURATIONS), "+Inf"]
+        for labels, of in together.items():
+            if of.durations.at_most[-1]:
+                buckets = [(bound, float(count)) for bound, count in zip(bounds, of.durations.at_most, strict=True)]
+                histogram.add_metric(labels, buckets, of.durations.total_seconds)
         yield histogram
 
     def _of_queue(self) -> Iterable[Metric]:

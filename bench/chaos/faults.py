@@ -213,7 +213,7 @@ def deck(count: int, chance: random.Random) -> list[str]:
     """The names of so many faults in random order, every kind at least once if there are enough."""
     names = list(FAULTS)
     weights = [weight for weight, _ in FAULTS.values()]
-    drawn = names[:count] + chance.choices(names, weights, k=max(0, count - len(names)))
+    drawn = chance.sample(names, min(count, len(names))) + chance.choices(names, weights, k=max(0, count - len(names)))
     chance.shuffle(drawn)
     return drawn
 

@@ -89,6 +89,9 @@ def test_garbage_is_what_is_old_and_named_by_no_record(store: Store) -> None:
             files={"degrader.safetensors": named["model"]},
             history=[],
         )
+    strange = blobs.path(old).with_name(".nfs0001")
+    strange.touch()
+    os.utime(strange, (0, 0))
     assert collect_garbage(store.database, blobs, older_than_seconds=50) == 1
     assert not blobs.path(old).exists()
     assert blobs.path(young).exists()
