@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import CursorResult, Delete, Update, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.ids import new_id
-from store.tables import Dataset, Image, Job
+from store.jobs import ACTIVE
+from store.tables import Dataset, Image, Item, Job, Sample, now
 from store.visibility import caller_of
 
 FOR_COUNTING = {"key_share": True}  # a lock that lets others refer to the row meanwhile
 PARAMETERS = 10_000  # of one statement; databases take 32,766 (SQLite) and 65,535 (PostgreSQL)
+DELETED_AT_ONCE = 5_000  # records in one transaction, which others wait for
+JOBS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,39 @@ class DatasetRepository:
     def delete(self, dataset_id: str) -> None:
         """With its images, jobs, samples, models and checkpoints; their blobs are left to the reaper."""
         self.session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+
+    def delete_some(self, dataset_id: str, most: int = DELETED_AT_ONCE) -> bool:
+        """Deletes about so many records of what has ended there, then of its images. False when none is left of both.
+
+        What is there afterwards is in order: jobs whose results are being deleted say that these have expired.
+        """
+        ended = select(Job.id).where(Job.dataset_id == dataset_id, Job.status.not_in(ACTIVE)).limit(JOBS_AT_ONCE)
+        if jobs := list(self.session.scalars(ended)):
+            self._execute(update(Job).where(Job.id.in_(jobs), Job.expired.is_(None)).values(expired=now()))
+            left = most - self._delete_of(jobs, Sample, most)
+            left -= self._delete_of(jobs, Item, left)
+            if left:
+                self._execute(delete(Job).where(Job.id.in_(jobs)))
+            return True
+        some = select(Image.id, Image.role).where(Image.dataset_id == dataset_id).limit(most)
+        images = {row.id: row.role for row in self.session.execute(some)}
+        if not images:
+            return False
+        roles = Counter(images.values())
+        fewer = {"lr_images": Dataset.lr_images - roles["lr"], "hr_images": Dataset.hr_images - roles["hr"]}
+        self._execute(update(Dataset).where(Dataset.id == dataset_id).values(fewer))
+        self._execute(delete(Image).where(Image.id.in_(images)))
+        return True
+
+    def _delete_of(self, jobs: Sequence[str], table: type[Sample | Item], most: int) -> int:
+        key = table.__table__.primary_key
+        some = select(*key).where(table.job_id.in_(jobs)).limit(most)
+        return self._execute(delete(table).where(tuple_(*key).in_(some)))
+
+    def _execute(self, statement: Update | Delete) -> int:
+        result = self.session.execute(statement, execution_options={"synchronize_session": False})
+        assert isinstance(result, CursorResult)
+        return int(result.rowcount)
 
     def last_jobs(self, dataset_ids: Sequence[str]) -> dict[str, Job]:
         """The latest job of each dataset that has one."""

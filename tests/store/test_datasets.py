@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 from store.datasets import DatasetRepository, NewImage
-from store.jobs import JobRepository
+from store.jobs import JobRepository, NewItem, NewSample, Progress
 from store.store import Store
 
 
@@ -99,3 +100,42 @@ def test_pages_are_newest_first_and_complete(store: Store) -> None:
             seen += [dataset.id for dataset in page]
     assert sorted(seen) == sorted(made)
     assert seen == sorted(seen, reverse=True)
+
+
+def test_a_dataset_is_emptied_bit_by_bit_and_is_in_order_between(store: Store) -> None:
+    with store.database.write() as session:
+        datasets, jobs = DatasetRepository(session), JobRepository(session)
+        dataset, other = datasets.create("photos", 4), datasets.create("another", 4)
+        for one in (dataset, other):
+            datasets.add_images(one.id, "lr", [new_image(number) for number in range(12)])
+            datasets.add_images(one.id, "hr", [new_image(number) for number in range(3)])
+            job = jobs.create("degrade", dataset_id=one.id, model_id=None, parameters={}, unit="samples", total=25)
+            jobs.add_items(job.id, [(f"{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(5)])
+            claimed = jobs.claim(job.id, "worker", 60)
+            assert claimed is not None
+            samples = [NewSample(n % 5, n // 5, {}) for n in range(25)]
+            jobs.record(job.id, claimed.attempt, Progress(25, 25, None, None), samples)
+            jobs.finish(job.id, claimed.attempt, "succeeded")
+    sizes = [_records(store, dataset.id)]
+    some = True
+    while some:
+        with store.database.write() as session:
+            some = DatasetRepository(session).delete_some(dataset.id, most=10)
+        sizes.append(_records(store, dataset.id))
+    assert sizes[-1] == 0
+    assert max(before - after for before, after in pairwise(sizes)) <= 11, "ten, and the job that they were of"
+    assert _records(store, other.id) == sizes[0]
+
+
+def _records(store: Store, dataset_id: str) -> int:
+    """How many there are below the dataset, which says how many photos it has; results that are not whole expired."""
+    with store.database.read() as session:
+        datasets, jobs = DatasetRepository(session), JobRepository(session)
+        dataset = datasets.get(dataset_id)
+        assert dataset is not None
+        photos = len(datasets.images(dataset_id))
+        assert photos == dataset.lr_images + dataset.hr_images
+        found = jobs.page(before=None, limit=9, status=None, kind=None, dataset_id=dataset_id)
+        results = sum(len(jobs.items(job.id)) + len(jobs.finished_samples(job.id)) for job in found)
+        assert results == 30 * len(found) or all(job.expired for job in found)
+        return photos + results + len(found)
