@@ -27,6 +27,7 @@ from app.problems import install_problem_handlers
 from app.sr.endpoints import router as sr
 from app.tokens.admission import Admission
 from app.uploads.endpoints import router as uploads
+from app.webhooks.endpoints import router as webhooks
 from config.settings import Settings
 from store.store import Store
 
@@ -61,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    for router in (datasets, uploads, degrade, sr, jobs, archives, models, health, documentation, page):
+    for router in (datasets, uploads, degrade, sr, jobs, archives, models, webhooks, health, documentation, page):
         app.include_router(router)
     app.mount("/docs/files", swagger_ui)
     app.add_middleware(Admission, settings=settings)

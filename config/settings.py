@@ -90,6 +90,21 @@ class Settings(BaseSettings):
         description="A request that is sent again with its Idempotency-Key within this time makes nothing new.",
     )
 
+    webhooks: bool = Field(
+        False, description="Whether the service calls URLs that are registered with it, when jobs end."
+    )
+    webhook_private_addresses: bool = Field(
+        False,
+        description="Whether such a URL may lead to private addresses, of this computer and of its networks. What "
+        "listens there would be open to everybody who may register one.",
+    )
+    webhook_timeout_seconds: float = Field(15, gt=0, description="Time that a call to a webhook may take.")
+    webhook_retry_seconds: float = Field(
+        5,
+        gt=0,
+        description="Pause before a call that failed is tried again; each further one is four times as long, at most "
+        "six hours. The eleventh call is the last.",
+    )
     upload_hours: float = Field(
         24,
         gt=0,

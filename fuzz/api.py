@@ -45,6 +45,7 @@ from store.png import write_png
 from store.store import Store
 from store.trained import REPORT, ModelRepository
 from store.uploads import UploadRepository
+from store.webhooks import EVENTS, WebhookRepository
 
 CHECKS = [
     status_code_conformance,
@@ -166,6 +167,7 @@ def write_records(store: Store) -> dict[str, str]:
         claimed = jobs.claim(job.id, "a worker", 60)
         assert claimed
         jobs.record(job.id, claimed.attempt, Progress(1, 1, 1.0, None), [NewSample(0, 0, {"lr": blob, "noise": blob})])
+        webhook = WebhookRepository(session).create("https://example.com/", EVENTS)
         jobs.finish(job.id, claimed.attempt, "succeeded")
         upload = UploadRepository(session).create(
             dataset.id, "lr", name="a.png", metadata="", length=100, keep_seconds=3600
@@ -175,6 +177,7 @@ def write_records(store: Store) -> dict[str, str]:
         "job_id": job.id,
         "model_id": model.id,
         "upload_id": upload.id,
+        "webhook_id": webhook.id,
         "name": "sr.safetensors",
         "position": "0",
         "sample": "0",
@@ -189,7 +192,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder) / "valkey.sock"
-        app_settings = Settings(data_dir=Path(folder) / "data", redis_url=f"unix://{socket}")
+        app_settings = Settings(data_dir=Path(folder) / "data", redis_url=f"unix://{socket}", webhooks=True)
         with ValkeyServer(unix_socket_path=str(socket)), serving(app_settings) as url:
             store = Store.open(app_settings)
             tally = exercise(url, write_records(store), arguments.examples, arguments.seed)

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from store.ids import new_id
 from store.tables import Checkpoint, Item, Job, Preview, Sample, now
 from store.visibility import caller_of
+from store.webhooks import Outbox
 
 ACTIVE = ("queued", "running")
 STOPPED = ("failed", "canceled")
@@ -270,6 +271,7 @@ class JobRepository:
     def finish(self, job_id: str, attempt: int, status: str, error: dict[str, str] | None = None) -> None:
         """Ends the job. Raises `LeaseLostError`."""
         self._fenced(job_id, attempt, status=status, error=error, **self._ended())
+        Outbox(self.session).announce([job_id])
 
     def set_model(self, job_id: str, attempt: int, model_id: str) -> None:
         """Names the model that a training made. Raises `LeaseLostError`."""
@@ -285,7 +287,8 @@ class JobRepository:
 
     def give_back(self, job_id: str, attempt: int, why: dict[str, str] | None = None) -> None:
         """Puts a job back that its worker cannot finish now, and says `why` in its record. Raises `LeaseLostError`."""
-        self._fenced(job_id, attempt, error=why, **self._back())
+        self._fenced(job_id, attempt)
+        self._update_to_end(Job.id == job_id, error=why, **self._back())
 
     def bury(self, job_id: str, attempt: int, max_deaths: int) -> None:
         """A process died of this job: another may try, but not for ever. Raises `LeaseLostError`."""
@@ -298,7 +301,7 @@ class JobRepository:
         """A queued job is canceled at once, a running one is told to stop; one that has ended stays as it is."""
         # All in one statement: between two a running job may be given back, and neither would find it.
         queued = Job.status == "queued"
-        self._update(
+        self._update_to_end(
             Job.id == job_id,
             Job.status.in_(ACTIVE),
             status=case((queued, "canceled"), else_=Job.status),
@@ -360,7 +363,7 @@ class JobRepository:
     # ----------------------------------------------------------------------------------------------------------------
 
     def _after_death(self, which: ColumnElement[bool], *, max_deaths: int) -> None:
-        self._update(
+        self._update_to_end(
             which,
             Job.deaths + 1 >= max_deaths,
             Job.cancel_requested.is_(False),
@@ -373,7 +376,7 @@ class JobRepository:
             },
             **self._ended(),
         )
-        self._update(which, deaths=Job.deaths + 1, **self._back())
+        self._update_to_end(which, deaths=Job.deaths + 1, **self._back())
 
     @staticmethod
     def _back() -> dict[str, Any]:
@@ -396,6 +399,13 @@ class JobRepository:
         values = changes or {"attempt": attempt}
         if not self._update(Job.id == job_id, Job.attempt == attempt, Job.status == "running", **values):
             raise LeaseLostError(f"job {job_id} is no longer attempt {attempt}'s")
+
+    def _update_to_end(self, *conditions: ColumnElement[bool], **changes: Any) -> None:
+        """As `_update`, of jobs that may end by it: those that do are announced."""
+        statement = update(Job).where(*conditions).values(**changes).returning(Job.id, Job.status)
+        rows = self.session.execute(statement, execution_options={"synchronize_session": False}).all()
+        if ended := [row.id for row in rows if row.status not in ACTIVE]:
+            Outbox(self.session).announce(ended)
 
     def _update(self, *conditions: ColumnElement[bool], **changes: Any) -> int:
         statement = update(Job).where(*conditions).values(**changes)

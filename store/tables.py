@@ -270,3 +270,38 @@ class Upload(Table):
     created: Mapped[float] = mapped_column(insert_default=now())
     concluded: Mapped[float | None]
     expires: Mapped[float] = mapped_column(index=True)
+
+
+class Webhook(Table):
+    """A URL that is told of the ends of its owner's jobs. Messages are signed with `secret`, so it is kept as it is."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    owner: Mapped[str | None] = mapped_column(ID, index=True)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[Any]]
+    secret: Mapped[str] = mapped_column(Text)
+    created: Mapped[float] = mapped_column(insert_default=now())
+
+
+class Delivery(Table):
+    """A message for a webhook. `due` is when it is to be sent (again), None when it was taken or given up.
+
+    `status` and `error` are those of the last attempt.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (Index(None, "webhook_id", "id"),)
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    job_id: Mapped[str] = mapped_column(ID)
+    event: Mapped[str] = mapped_column(String(32))
+    body: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(default=0)
+    due: Mapped[float | None] = mapped_column(index=True)
+    delivered: Mapped[float | None]
+    status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    created: Mapped[float] = mapped_column(insert_default=now(), index=True)

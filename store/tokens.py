@@ -8,11 +8,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from store.ids import new_id
-from store.tables import Token, now
+from store.tables import Token, Webhook, now
 
 SCOPES = ("read", "submit", "admin")  # each may do what those before it may
 PREFIX = "patina"  # so that people, and programs that look for leaked secrets, know one when they see it
@@ -51,7 +51,11 @@ class TokenRepository:
         return self.session.scalar(select(Token.id).where(Token.revoked.is_(None)).limit(1)) is not None
 
     def revoke(self, token_id: str) -> bool:
-        """From now on it opens nothing; what belongs to it stays. False if there is no such token."""
+        """From now on it opens nothing, and its webhooks are called no more; what else belongs to it stays.
+
+        False if there is no such token.
+        """
+        self.session.execute(delete(Webhook).where(Webhook.owner == token_id))
         query = update(Token).where(Token.id == token_id, Token.revoked.is_(None)).values(revoked=now())
         self.session.execute(query)
         return self.session.get(Token, token_id, populate_existing=True) is not None

@@ -1,7 +1,8 @@
 """Whose records a session sees. Every query of the session is narrowed, so that none can forget to be.
 
 A dataset belongs to the token that made it, and so do its images, models and jobs. A shared dataset is seen by all;
-what others make with it is seen by them and by its owner alone. An upload is seen by the token that began it.
+what others make with it is seen by them and by its owner alone. Uploads and webhooks are seen by the token that made
+them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sqlalchemy.event import listens_for
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.sql import FromClause
 
-from store.tables import Dataset, Image, Item, Job, Model, Sample, Upload
+from store.tables import Dataset, Image, Item, Job, Model, Sample, Upload, Webhook
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def _narrow(execution: ORMExecuteState) -> None:
         with_loader_criteria(Item, _of_visible_job(Item.job_id, token)),
         with_loader_criteria(Sample, _of_visible_job(Sample.job_id, token)),
         with_loader_criteria(Upload, Upload.owner == token),
+        with_loader_criteria(Webhook, Webhook.owner == token),
     )
 
 

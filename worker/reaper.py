@@ -2,7 +2,7 @@
 
 Every few seconds, jobs whose worker has died are queued again, and queued jobs that the queue has lost are put back on
 it. Now and then, blobs that no record names are deleted, and the keys of old requests and uploads that nobody goes on
-with forgotten.
+with forgotten. Where webhooks are allowed, it also calls them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from store.requests import RequestRepository
 from store.schema import wait_until_current
 from store.store import Store
 from store.uploads import UploadRepository
+from store.webhooks import Outbox
+from worker.courier import deliver_until
 from worker.journal import Journal
 
 GARBAGE_EVERY_SECONDS = 300
@@ -87,6 +89,11 @@ class Reaper:
         with self.store.database.write() as session:
             RequestRepository(session).forget_older(self.settings.idempotency_key_seconds)
 
+    def forget_deliveries(self) -> None:
+        """What became of messages to webhooks, when nobody will ask any more."""
+        with self.store.database.write() as session:
+            Outbox(session).forget_old()
+
 
 def reap_until(leaving: threading.Event, store: Store, settings: Settings) -> None:
     """Rounds until `leaving` is set. A database or queue that is away is waited for."""
@@ -103,6 +110,7 @@ def reap_until(leaving: threading.Event, store: Store, settings: Settings) -> No
                 reaper.expire_uploads()
                 reaper.collect_garbage()
                 reaper.forget_requests()
+                reaper.forget_deliveries()
                 collected = time.monotonic()
         except Exception as error:  # the next round may find it mended
             log.warning("round failed", error=f"{type(error).__name__}: {error}")
@@ -116,6 +124,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: leaving.set())
     log.info("reaper ready")
+    if settings().webhooks:  # in a thread of its own: those who are called may take their time
+        threading.Thread(target=deliver_until, args=(leaving, store, settings()), daemon=True).start()
     reap_until(leaving, store, settings())
     store.close()
 

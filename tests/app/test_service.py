@@ -51,7 +51,7 @@ def test_every_body_in_the_documentation_has_an_example(api: Api) -> None:
         for method, call in calls.items()
         for content in call.get("requestBody", {}).get("content", {}).values()
     ]
-    assert len(bodies) == 7
+    assert len(bodies) == 8
     assert [(path, method) for path, method, content in bodies if not has_example(content)] == []
 
 

@@ -10,7 +10,7 @@ from store.store import Store
 
 
 def test_every_answer_is_as_documented(tmp_path: Path, redis_url: str) -> None:
-    settings = Settings(data_dir=tmp_path, redis_url=redis_url)
+    settings = Settings(data_dir=tmp_path, redis_url=redis_url, webhooks=True)
     with serving(settings) as url:
         store = Store.open(settings)
         tally = exercise(url, write_records(store), examples=5)

@@ -1,0 +1,1 @@
+"""Where to tell of jobs that ended."""

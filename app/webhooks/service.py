@@ -1,0 +1,90 @@
+"""What can be done with webhooks."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from app.problems import ProblemError, not_found
+from app.schemas import Page, cursor_after
+from app.webhooks.schemas import DeliveryOut, DeliveryStatus, Event, NewWebhookOut, WebhookIn, WebhookOut
+from config.settings import Settings
+from store.store import Store
+from store.tables import Delivery, Webhook
+from store.webhooks import Counts, Outbox, WebhookRepository
+
+MOST = 20  # of one token
+
+
+def create(store: Store, settings: Settings, wanted: WebhookIn) -> NewWebhookOut:
+    if not settings.webhooks:
+        raise ProblemError(
+            HTTPStatus.FORBIDDEN,
+            "webhooks_off",
+            "This service calls nobody. Who runs it may let it, with PATINA_WEBHOOKS=true.",
+        )
+    with store.database.write() as session:
+        webhooks = WebhookRepository(session)
+        if webhooks.number_of_own() >= MOST:
+            raise ProblemError(
+                HTTPStatus.CONFLICT, "too_many_webhooks", f"There are {MOST} webhooks of yours. Delete one first."
+            )
+        webhook = webhooks.create(str(wanted.url), sorted(wanted.events))
+    return NewWebhookOut(**_out(webhook, Counts()).model_dump(), secret=webhook.secret)
+
+
+def page(store: Store, cursor: str | None, limit: int) -> Page[WebhookOut]:
+    with store.database.read() as session:
+        webhooks = WebhookRepository(session)
+        rows = webhooks.page(before=cursor, limit=limit)
+        counts = webhooks.counts([row.id for row in rows])
+    items = [_out(row, counts.get(row.id, Counts())) for row in rows]
+    return Page(items=items, next=cursor_after(rows, limit))
+
+
+def deliveries(store: Store, webhook_id: str, cursor: str | None, limit: int) -> Page[DeliveryOut]:
+    with store.database.read() as session:
+        _require(WebhookRepository(session), webhook_id)
+        rows = Outbox(session).page(webhook_id, before=cursor, limit=limit)
+    return Page(items=[_delivery_out(row) for row in rows], next=cursor_after(rows, limit))
+
+
+def delete(store: Store, webhook_id: str) -> None:
+    with store.database.write() as session:
+        webhooks = WebhookRepository(session)
+        _require(webhooks, webhook_id)
+        webhooks.delete(webhook_id)
+
+
+def _require(webhooks: WebhookRepository, webhook_id: str) -> None:
+    if webhooks.get(webhook_id) is None:
+        raise not_found("webhook", webhook_id)
+
+
+def _out(row: Webhook, counts: Counts) -> WebhookOut:
+    return WebhookOut(
+        id=row.id,
+        url=row.url,
+        events=[Event(event) for event in row.events],
+        waiting=counts.waiting,
+        delivered=counts.delivered,
+        given_up=counts.given_up,
+        created=row.created,
+    )
+
+
+def _delivery_out(row: Delivery) -> DeliveryOut:
+    status = DeliveryStatus.waiting
+    if row.due is None:
+        status = DeliveryStatus.given_up if row.delivered is None else DeliveryStatus.delivered
+    return DeliveryOut(
+        id=f"msg_{row.id}",
+        job=row.job_id,
+        event=Event(row.event),
+        status=status,
+        attempts=row.attempts,
+        next_attempt=row.due,
+        answer=row.status,
+        error=row.error,
+        created=row.created,
+        delivered=row.delivered,
+    )

@@ -1,0 +1,348 @@
+"""Webhooks, as the receiver sees them: a real server, which at first has its troubles."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from config.settings import Settings
+from store.jobs import JobRepository
+from store.store import Store
+from store.tables import Delivery
+from store.tokens import TokenRepository
+from store.visibility import Caller
+from store.webhooks import EVENTS, Outbox, WebhookRepository
+from tests.app.conftest import Api, serving
+from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
+from worker.connections import is_public
+from worker.courier import ATTEMPTS, Courier
+
+SECONDS = 30
+
+
+@dataclass
+class Receiver:
+    """A server that answers with these statuses in turn, and then with 204; 0 is no answer at all."""
+
+    answers: list[int] = field(default_factory=list)
+    received: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/patina"
+
+    def until(self, count: int) -> None:
+        give_up = time.monotonic() + SECONDS
+        while len(self.received) < count:
+            assert time.monotonic() < give_up, self.received
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made, leaving = Receiver(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            status = made.answers.pop(0) if made.answers else 204
+            made.received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            if status == 0:
+                leaving.wait(SECONDS)
+                return
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", f"{made.url}/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        made.port = server.server_address[1]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield made
+        leaving.set()
+        server.shutdown()
+
+
+@pytest.fixture
+def api(tmp_path: Path, redis_url: str) -> Iterator[Api]:
+    settings = Settings(
+        data_dir=tmp_path,
+        redis_url=redis_url,
+        webhooks=True,
+        webhook_private_addresses=True,
+        webhook_timeout_seconds=2,
+        webhook_retry_seconds=0.02,
+    )
+    with serving(settings) as api:
+        yield api
+
+
+def register(api: Api, url: str, **more: object) -> dict[str, Any]:
+    answer = api.http.post("/webhooks", json={"url": url, **more})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def ended_job(store: Store, status: str) -> str:
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
+        claimed = jobs.claim(job.id, "a worker", 60)
+        assert claimed is not None
+        error = {"code": "no_luck", "message": "None at all."} if status == "failed" else None
+        jobs.finish(job.id, claimed.attempt, status, error)
+    return job.id
+
+
+def deliver(api: Api) -> None:
+    """Rounds until nothing waits."""
+    courier, give_up = Courier(api.store, api.settings), time.monotonic() + SECONDS
+    while any(hook["waiting"] for hook in api.http.get("/webhooks").json()["items"]):
+        assert time.monotonic() < give_up
+        courier.round()
+        time.sleep(0.01)
+
+
+def test_a_message_is_sent_until_it_is_taken_and_is_signed_each_time(api: Api, receiver: Receiver) -> None:
+    hook = register(api, receiver.url)
+    receiver.answers = [500, 302]
+    job = ended_job(api.store, "failed")
+    deliver(api)
+    assert [path for path, _, _ in receiver.received] == ["/patina"] * 3, "a redirect is not followed"
+    _, headers, body = receiver.received[-1]
+    assert len({head["webhook-id"] for _, head, _ in receiver.received}) == 1
+    assert {body for _, _, body in receiver.received} == {body}
+    message = Webhook(hook["secret"]).verify(body, headers)
+    assert message["type"] == "job.failed"
+    assert message["data"]["id"] == job
+    assert message["data"]["error"]["code"] == "no_luck"
+    with pytest.raises(WebhookVerificationError):
+        Webhook(hook["secret"]).verify(body + b" ", headers)
+    # And by hand, as the specification has it: the library has also signed.
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(hook["secret"].removeprefix("whsec_"))
+    assert headers["webhook-signature"] == f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
+    assert abs(int(headers["webhook-timestamp"]) - time.time()) < SECONDS
+    (told,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
+    assert told["id"] == headers["webhook-id"]
+    assert (told["status"], told["attempts"], told["answer"], told["error"]) == ("delivered", 3, 204, None)
+
+
+def test_what_nobody_takes_is_given_up_and_told_and_410_ends_it_at_once(api: Api, receiver: Receiver) -> None:
+    hook = register(api, receiver.url)
+    settings = api.settings.model_copy(update={"webhook_retry_seconds": 1e-9})
+    receiver.answers = [503] * ATTEMPTS + [410]
+    for number in (ATTEMPTS, ATTEMPTS + 1):
+        ended_job(api.store, "succeeded")
+        for _ in range(ATTEMPTS):
+            Courier(api.store, settings).round()
+        assert len(receiver.received) == number
+    (shown,) = api.http.get("/webhooks").json()["items"]
+    assert (shown["waiting"], shown["delivered"], shown["given_up"]) == (0, 0, 2)
+    gone, given_up = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
+    assert (given_up["status"], given_up["attempts"], given_up["answer"]) == ("given_up", ATTEMPTS, 503)
+    assert (gone["status"], gone["attempts"]) == ("given_up", 1)
+
+
+def test_pauses_grow_to_about_a_day(api: Api) -> None:
+    courier = Courier(api.store, api.settings.model_copy(update={"webhook_retry_seconds": 5.0}))
+    pauses = [courier._pause(attempt) for attempt in range(1, ATTEMPTS)]
+    assert 3.9 < pauses[0] < 6.1
+    assert 18 * 3600 < sum(pauses) < 32 * 3600
+    assert len({courier._pause(1) for _ in range(5)}) > 1
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:{port}/patina", "http://127.0.0.1:{port}/", "http://[::ffff:127.0.0.1]:{port}/"]
+)
+def test_a_name_that_leads_to_this_computer_is_not_called(api: Api, receiver: Receiver, url: str) -> None:
+    hook = register(api, url.format(port=receiver.port))
+    ended_job(api.store, "succeeded")
+    Courier(api.store, api.settings.model_copy(update={"webhook_private_addresses": False})).round()
+    (told,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
+    assert "may not be called" in told["error"]
+    assert (told["status"], told["answer"]) == ("waiting", None)
+    assert receiver.received == []
+
+
+def test_the_name_stays_in_the_request(api: Api, receiver: Receiver) -> None:
+    register(api, f"http://localhost:{receiver.port}/patina")
+    ended_job(api.store, "succeeded")
+    deliver(api)
+    assert receiver.received[0][1]["host"] == f"localhost:{receiver.port}"
+
+
+PUBLIC = ("93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34")
+NOT_PUBLIC = """
+    127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 239.1.1.1 255.255.255.255
+    240.0.0.1 192.0.2.1 198.18.0.1 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fd00:ec2::254 ff02::1 ff0e::1 ::ffff:10.0.0.1
+    64:ff9b::a00:1 2002:a00:1:: 2001:0:a00:1:: 2001:db8::1
+"""
+
+
+def test_only_addresses_of_the_internet_are_public() -> None:
+    assert [address for address in PUBLIC if not is_public(ip_address(address))] == []
+    assert [address for address in NOT_PUBLIC.split() if is_public(ip_address(address))] == []
+
+
+def test_one_that_does_not_answer_is_left_in_time(api: Api, receiver: Receiver) -> None:
+    hook = register(api, receiver.url)
+    receiver.answers = [0]
+    ended_job(api.store, "succeeded")
+    began = time.monotonic()
+    Courier(api.store, api.settings).round()
+    assert time.monotonic() - began < 10
+    (told,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
+    assert told["error"] == "no answer within 2 s"
+
+
+def test_what_is_wanted_is_sent_and_nothing_else(api: Api, receiver: Receiver) -> None:
+    hook = register(api, receiver.url, events=["job.canceled"])
+    ended_job(api.store, "succeeded")
+    with api.store.database.write() as session:
+        queued = JobRepository(session).create("sr", dataset_id=None, model_id=None, parameters={}, unit="", total=1)
+    api.http.post(f"/jobs/{queued.id}/cancel")
+    api.http.post(f"/jobs/{queued.id}/cancel")
+    deliver(api)
+    assert [json.loads(body)["data"]["id"] for _, _, body in receiver.received] == [queued.id]
+    assert api.http.delete(f"/webhooks/{hook['id']}").status_code == 204
+    assert api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["code"] == "webhook_not_found"
+    assert api.http.get("/webhooks").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"url": "ftp://example.com/"},
+        {"url": "https://anna:secret@example.com/"},
+        {"url": "https://example.com/", "events": []},
+        {"url": "https://example.com/", "events": ["job.started"]},
+        {"url": "https://example.com/" + "a" * 2000},
+        {},
+    ],
+)
+def test_a_webhook_that_cannot_be(api: Api, body: dict[str, object]) -> None:
+    assert api.http.post("/webhooks", json=body).json()["code"] == "invalid_request"
+    assert api.http.get("/webhooks").json()["items"] == []
+
+
+def test_nobody_is_called_unless_the_service_may(tmp_path: Path, redis_url: str) -> None:
+    with serving(Settings(data_dir=tmp_path, redis_url=redis_url)) as api:
+        answer = api.http.post("/webhooks", json={"url": "https://example.com/"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "webhooks_off")
+
+
+@pytest.mark.parametrize("end", ["finish", "cancel", "give back", "worker died", "canceled worker died"])
+def test_every_end_of_a_job_is_in_the_outbox_with_it(store: Store, end: str) -> None:
+    with store.database.write() as session:
+        hook = WebhookRepository(session).create("https://example.com/", EVENTS).id
+        jobs = JobRepository(session)
+        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        if end != "cancel":
+            claimed = jobs.claim(job.id, "a worker", -1)
+            assert claimed is not None
+        if end == "finish":
+            jobs.finish(job.id, 1, "succeeded")
+        if end in ("cancel", "give back", "canceled worker died"):
+            jobs.request_cancel(job.id)
+        if end == "give back":
+            jobs.give_back(job.id, 1)
+        if "died" in end:
+            jobs.reap(max_deaths=1)
+    with store.database.read() as session:
+        (message,) = Outbox(session).page(hook, before=None, limit=10)
+        ended = jobs.get(job.id)
+    expected = {"finish": "job.succeeded", "worker died": "job.failed"}.get(end, "job.canceled")
+    assert message.event == expected
+    assert ended is not None
+    assert json.loads(message.body)["data"]["status"] == expected.removeprefix("job.")
+
+
+def test_two_couriers_do_not_take_the_same(store: Store) -> None:
+    with store.database.write() as session:
+        WebhookRepository(session).create("https://example.com/", EVENTS)
+    ended_job(store, "succeeded")
+    with store.database.write() as session:
+        ((message, _),) = Outbox(session).take(8, 0.2)
+        assert Outbox(session).take(8, 0.2) == []
+    time.sleep(0.3)
+    with store.database.write() as session:
+        ((again, _),) = Outbox(session).take(8, 60)
+        assert again.id == message.id
+        Outbox(session).failed(message.id, 1, status=None, error="too late to be believed", again_in=None)
+    with store.database.read() as session:
+        assert session.get_one(Delivery, message.id).error is None
+
+
+def test_a_webhook_is_its_token_s_and_goes_with_it(door: Door) -> None:  # noqa: F811
+    store = door.store
+    for who in ("anna", "bert"):
+        door.token(who)
+    with store.database.read() as session:
+        tokens = {token.name: token.id for token in TokenRepository(session).all()}
+    hooks = {}
+    for who, token in tokens.items():
+        with store.seen_by(Caller(token, sees_all=False)).database.write() as session:
+            hooks[who] = WebhookRepository(session).create("https://example.com/", EVENTS).id
+    ended_job(store.seen_by(Caller(tokens["anna"], sees_all=False)), "succeeded")
+    (shown,) = door.call("anna", "GET", "/webhooks").json()["items"]
+    assert (shown["id"], shown["waiting"], "secret" in shown) == (hooks["anna"], 1, False)
+    (shown,) = door.call("bert", "GET", "/webhooks").json()["items"]
+    assert (shown["id"], shown["waiting"]) == (hooks["bert"], 0)
+    for method, path in (("GET", "/deliveries"), ("DELETE", "")):
+        assert door.call("bert", method, f"/webhooks/{hooks['anna']}{path}").status_code == 404
+    with store.database.write() as session:
+        TokenRepository(session).revoke(tokens["anna"])
+        assert Outbox(session).take(8, 1) == []
+
+
+def test_a_message_outlives_a_courier_that_is_killed_with_it_in_hand(api: Api, receiver: Receiver) -> None:
+    register(api, receiver.url)
+    receiver.answers = [0]
+    job = ended_job(api.store, "succeeded")
+    ours = {
+        "PATINA_DATA_DIR": str(api.settings.data_dir),
+        "PATINA_REDIS_URL": str(api.settings.redis_url),
+        "PATINA_WEBHOOKS": "true",
+        "PATINA_WEBHOOK_PRIVATE_ADDRESSES": "true",
+        "PATINA_WEBHOOK_TIMEOUT_SECONDS": "1",
+        "PATINA_REAP_EVERY_SECONDS": "0.1",
+    }
+    command = [sys.executable, "-P", "-m", "worker.reaper"]
+    for count in (1, 2):
+        process = subprocess.Popen(command, env=os.environ | ours)
+        try:
+            receiver.until(count)
+            if count == 2:
+                give_up = time.monotonic() + SECONDS
+                while api.http.get("/webhooks").json()["items"][0]["delivered"] == 0:
+                    assert time.monotonic() < give_up
+                    time.sleep(0.02)
+        finally:
+            process.kill()
+            process.wait()
+    (_, first, _), (_, second, body) = receiver.received
+    assert first["webhook-id"] == second["webhook-id"]
+    assert json.loads(body)["data"]["id"] == job
