@@ -11,7 +11,8 @@ from rich.table import Column, Table
 from config.settings import settings
 from patina.cli.app import FAILED, Api, AsJson, cli, example
 from patina.cli.output import Output, complain, errors
-from patina.cli.session import session
+from patina.cli.session import Session, session
+from patina.client.answers import Event
 from patina.client.flow import Sync
 from patina.client.jobs import Job
 from patina.client.progress import tracking
@@ -21,18 +22,32 @@ from patina.service import find
 LISTED = 20
 
 
-@cli.command(epilog=example("patina jobs", "patina jobs 01jd3vb7c8d9e0f1g2h3j4k5m6 --out triplets"))
+@cli.command(
+    epilog=example("patina jobs", "patina jobs 01jd3vb7c8d9e0f1g2h3j4k5m6 --out triplets"),
+)
 def jobs(
     job_id: Annotated[str | None, typer.Argument(metavar="ID", help="One job, to follow to its end.")] = None,
+    *,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel it.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Take it up where it failed or was canceled.")] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="End a training now and keep what it has learned as a model.")
+    ] = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Train on where --finish ended it: a new job, which is followed.")
+    ] = False,
+    show_log: Annotated[
+        bool, typer.Option("--log", help="Show all that has happened in it, and what happens until it ends.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Fetch what it made into this folder.")] = None,
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """List the newest jobs; or follow, cancel, retry or fetch one."""
-    if job_id is None and (cancel or retry or out):
-        raise typer.BadParameter("--cancel, --retry and --out need the ID of a job")
+    """List the newest jobs; or follow one, steer it, or fetch what it made."""
+    if job_id is None and (cancel or retry or finish or go_on or show_log or out):
+        raise typer.BadParameter("all options but --json and --api need the ID of a job")
+    if sum([cancel, retry, finish, go_on]) > 1:
+        raise typer.BadParameter("--cancel, --retry, --finish and --continue exclude each other")
     if job_id is None:
         _list(api, Output(as_json))
         return
@@ -43,8 +58,10 @@ def jobs(
             here.out.say(f"The {job.kind} job {job.id} is {'being canceled' if job.unfinished else job.status}.")
             here.out.result(job)
             return
-        if retry:
-            job.retry()
+        job = job.retry() if retry else job.finish() if finish else job.go_on() if go_on else job
+        if show_log:
+            _show_log(here, job)
+            return
         if job.unfinished:
             here.finish(job, job.kind.capitalize())
         here.out.table(_table([job]))
@@ -107,6 +124,24 @@ def _list(api: str | None, out: Output) -> None:
             found = here.patina.jobs.list(limit=LISTED)
     out.table(_table(found))
     out.result(found)
+
+
+def _show_log(here: Session, job: Job[Sync]) -> None:
+    """Log lines and figures as they come; previews are for eyes, and left out. As JSON, all of it at the end."""
+    events: list[Event] = []
+    with here.waiting_for(job):
+        for event in job.events():
+            events.append(event)
+            if event.kind != "preview":
+                here.out.say(_line(event), wrap=False)
+    here.out.result(events)
+
+
+def _line(event: Event) -> str:
+    told = dict(event.data)
+    words = [event.time.astimezone().strftime("%H:%M:%S"), told.pop("level", ""), told.pop("message", event.kind)]
+    words += [f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in told.items()]
+    return " ".join(filter(None, words))
 
 
 def _table(found: list[Job[Sync]]) -> Table:

@@ -8,13 +8,42 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from patina.cli.app import Api, AsJson, cli, example, picture
 from patina.cli.session import session
 from patina.client.answers import Report
+from patina.client.flow import Sync
+from patina.client.models import Model
 from patina.errors import PatinaError
 from patina.export.model_forms import ModelForm
+
+LISTED = 20
+
+
+@cli.command(epilog=example("patina models", "patina models 01jd3vqz0r6f8h2k4m6p8s0v2x --out my-camera"))
+def models(
+    model_id: Annotated[str | None, typer.Argument(metavar="ID", help="One model, with its files' names.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Only those of this dataset.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Fetch its files into this folder.")] = None,
+    as_json: AsJson = False,
+    api: Api = None,
+) -> None:
+    """List the newest models; or show or fetch one. How good it is, tells: patina report"""
+    if model_id is None and out:
+        raise typer.BadParameter("--out needs the ID of a model")
+    with session(api, as_json) as here:
+        if model_id is None:
+            found = here.patina.models.list(LISTED, dataset=dataset)
+            here.out.table(_table(found))
+            here.out.result([model.model_dump(mode="json", exclude={"history"}) for model in found])
+            return
+        model = here.patina.models.get(model_id)
+        here.out.table(_table([model]))
+        here.out.say(f"Scale {model.scale}, {model.steps:,} steps in {model.seconds / 60:.1f} minutes.")
+        files = [model.download(out, name) for name in model.files] if out else []
+        here.out.say(f"{', '.join(model.files)} {f'are in {out}' if out else 'can be fetched with --out.'}")
+        here.out.result({**model.model_dump(mode="json"), "files": files or model.files})
 
 
 @cli.command(epilog=example("patina report", "patina report --json | jq .score"))
@@ -48,6 +77,14 @@ def sheet(
         chosen = here.model(model)
         here.draw(chosen, out)
         here.out.result({"model": chosen.id, "sheet": out})
+
+
+def _table(found: list[Model[Sync]]) -> Table:
+    ids = (Column(name, no_wrap=True, min_width=26) for name in ("ID", "Dataset"))
+    table = Table(*ids, "Preset", "Made", box=None, pad_edge=False)
+    for model in found:
+        table.add_row(model.id, model.dataset, model.preset, model.created.astimezone().strftime("%Y-%m-%d"))
+    return table
 
 
 def _figures(found: Report) -> Table:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -14,7 +15,14 @@ from rich.text import Text
 from patina.client.answers import Alarm, RejectedFile
 from patina.errors import JobError, PatinaError, ServiceError
 
-errors = Console(stderr=True)
+IN_A_PIPE = 1000  # columns: there a line stays a line, and a table takes what it needs
+
+
+def _console(file: TextIO) -> Console:
+    return Console(file=file, width=None if file.isatty() else IN_A_PIPE)
+
+
+errors = _console(sys.stderr)
 
 
 class Output:
@@ -22,12 +30,11 @@ class Output:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = errors if as_json else Console()
+        self.console = errors if as_json else _console(sys.stdout)
 
     def say(self, words: str | Text, *, wrap: bool = True) -> None:
-        # Not as markup: names of files may hold brackets. In a pipe a line stays a line.
-        soft = not (wrap and self.console.is_terminal)
-        self.console.print(words if isinstance(words, Text) else Text(words), soft_wrap=soft, highlight=False)
+        # Not as markup: names of files may hold brackets.
+        self.console.print(words if isinstance(words, Text) else Text(words), soft_wrap=not wrap, highlight=False)
 
     def table(self, table: Table) -> None:
         if not self.as_json:

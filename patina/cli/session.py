@@ -33,10 +33,15 @@ class Session:
     out: Output
 
     def finish(self, job: Job[Sync], title: str) -> None:
-        """Waits with a bar; Ctrl-C ends the waiting, not the job."""
+        """Waits with a bar."""
+        with self.waiting_for(job), tracking(self.out.console, title) as tracker:
+            job.wait(tracker.job)
+
+    @contextmanager
+    def waiting_for(self, job: Job[Sync]) -> Iterator[None]:
+        """Ctrl-C ends the waiting, not the job."""
         try:
-            with tracking(self.out.console, title) as tracker:
-                job.wait(tracker.job)
+            yield
         except KeyboardInterrupt:
             self._show_how_it_goes_on(job.id)
             raise typer.Exit(INTERRUPTED) from None

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from patina.client.flow import Ask, Bound, Driver, Flavour, Flow, Pause, flow
+from patina.client.flow import Ask, Bound, Driver, Flavour, Flow, Pause, flow, stream
 from patina.errors import LostServiceError
 
 PAGE = 100
@@ -20,7 +20,7 @@ Form = TypeVar("Form", bound=BaseModel)
 class Answer(BaseModel, Bound[Flavour]):
     """Members that are not named are passed over, so that a client works with a newer service."""
 
-    model_config = ConfigDict(ignored_types=(flow,))
+    model_config = ConfigDict(ignored_types=(flow, stream))
 
     _driver: Driver = PrivateAttr()
 
@@ -68,13 +68,18 @@ def listed(
     by: Bound[Any], kind: type[AnswerKind], path: str, limit: int | None, /, **filters: Any
 ) -> Flow[list[AnswerKind]]:
     """All pages of a list, or the first `limit` of it."""
-    found: list[AnswerKind] = []
+    items = yield from paged(kind, path, limit, **filters)
+    return [bound(by, item) for item in items]
+
+
+def paged(kind: type[Form], path: str, limit: int | None, /, **filters: Any) -> Flow[list[Form]]:
+    found: list[Form] = []
     cursor: str | None = None
     while limit is None or len(found) < limit:
         size = PAGE if limit is None else min(PAGE, limit - len(found))
         answer = yield Ask("GET", path, {"params": given({**filters, "limit": size, "cursor": cursor})})
         page = answer.json()
-        found += [bound(by, kind.model_validate(item)) for item in page["items"]]
+        found += [kind.model_validate(item) for item in page["items"]]
         cursor = page["next"]
         if cursor is None:
             break

@@ -5,7 +5,10 @@ These are the client's own and not the service's schemas, so that it starts fast
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Answer(BaseModel):
@@ -18,6 +21,10 @@ class AcceptedFile(_Answer):
     sha256: str
     width: int
     height: int
+
+
+class Image(AcceptedFile):
+    role: str
 
 
 class RejectedFile(_Answer):
@@ -43,6 +50,27 @@ class Progress(_Answer):
     unit: str = ""
     per_second: float | None = None
     eta_seconds: float | None = None
+
+
+class Event(_Answer):
+    """Something that happened in a job."""
+
+    number: int  # from 1, without gaps
+    kind: str  # log, metrics or preview
+    time: datetime
+    data: dict[str, Any]  # of a log line `level`, `message` and more; of metrics and previews the `step` and figures
+
+
+class Result(_Answer):
+    """A sample that a job has done."""
+
+    source: str
+    source_sha256: str | None = None
+    sample: int
+    status: str  # ok, failed or skipped
+    code: str | None = None
+    message: str | None = None
+    links: dict[str, str] = Field(default_factory=dict)  # of what it is made of: lr, kernel, noise; or sr
 
 
 class Alarm(_Answer):

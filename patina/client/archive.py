@@ -1,4 +1,4 @@
-"""Unpacks a tar while it comes over the network, trusting none of the names in it."""
+"""Writes what comes over the network while it comes: a file, or a tar, trusting none of the names in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from patina.client.flow import Incoming
 from patina.errors import PatinaError
 
 Manifest = dict[str, Any]  # one line of manifest.jsonl
@@ -48,6 +49,11 @@ def write_whole(pieces: Iterable[bytes], target: Path) -> None:
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_answer(target: Path, answer: Incoming) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(answer.pieces, target)
 
 
 def _harmless(name: str) -> PurePosixPath:

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from patina.client.answer import Answer, Noun, asked, given, listed, made
-from patina.client.answers import Upload
+from patina.client.answer import Answer, Noun, asked, given, listed, made, paged
+from patina.client.answers import Image, Upload
 from patina.client.flow import Ask, Flavour, Flow, flow
 from patina.client.jobs import Job, super_resolve
 from patina.client.photo_files import photo_files
@@ -20,6 +20,7 @@ class Dataset(Answer[Flavour]):
     name: str
     scale: int
     images: dict[str, int]  # how many real low-resolution (lr) and clean (hr) ones it held when it was asked for
+    shared: bool = False  # whether every token sees and uses it
     models: list[str]  # ids, the newest first
     created: datetime
 
@@ -33,6 +34,11 @@ class Dataset(Answer[Flavour]):
         files = photo_files(map(Path, paths))
         with told_to(progress, "Photos") as tell:
             return (yield from upload(self.id, role, files, tell))
+
+    @flow
+    def photos(self, role: str | None = None, limit: int | None = None) -> Flow[list[Image]]:
+        """Those that it holds, of one role or of both."""
+        return (yield from paged(Image, f"/datasets/{self.id}/images", limit, role=role))
 
     @flow
     def train(

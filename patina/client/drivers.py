@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from typing import Any
 
 import anyio
 import httpx
 from anyio import from_thread, to_thread
 
-from patina.client.flow import Ask, Flow, Incoming, Pause, Receive, Result, Step, Together, Work
+from patina.client.flow import Ask, Flow, Following, Incoming, Pause, Receive, Result, Step, Together, Work
 from patina.errors import LostServiceError, ServiceError
+
+AGAIN_SECONDS = 1.0  # before a stream that broke is asked for again
 
 
 class SyncDriver:
@@ -35,16 +37,32 @@ class SyncDriver:
         finally:
             steps.close()
 
+    def follow(self, following: Following[Result]) -> Iterator[Result]:
+        while not following.ended:
+            try:
+                with _translated(self.http.base_url), self._stream(following.ask()) as answer:
+                    if not answer.is_success:
+                        answer.read()
+                    for line in _accepted(answer).iter_lines():
+                        if (item := following.take(line)) is not None:
+                            yield item
+                broken = None
+            except LostServiceError as error:
+                broken = error
+            if not following.ended:
+                following.broke(broken)
+                time.sleep(AGAIN_SECONDS)
+
+    def _stream(self, ask: Ask) -> AbstractContextManager[httpx.Response]:
+        return self.http.stream(ask.method, ask.path, **ask.request)
+
     def _take(self, step: Step) -> Any:
         match step:
             case Ask(method, path, request):
                 with _translated(self.http.base_url):
                     return _accepted(self.http.request(method, path, **request))
             case Receive(ask, consume):
-                with (
-                    _translated(self.http.base_url),
-                    self.http.stream(ask.method, ask.path, **ask.request) as answer,
-                ):
+                with _translated(self.http.base_url), self._stream(ask) as answer:
                     if not answer.is_success:
                         answer.read()
                     return consume(Incoming(answer.headers, _accepted(answer).iter_bytes()))
@@ -82,6 +100,26 @@ class AsyncDriver:
         finally:
             steps.close()
 
+    async def follow(self, following: Following[Result]) -> AsyncIterator[Result]:
+        while not following.ended:
+            try:
+                with _translated(self.http.base_url):
+                    async with self._stream(following.ask()) as answer:
+                        if not answer.is_success:
+                            await answer.aread()
+                        async for line in _accepted(answer).aiter_lines():
+                            if (item := following.take(line)) is not None:
+                                yield item
+                broken = None
+            except LostServiceError as error:
+                broken = error
+            if not following.ended:
+                following.broke(broken)
+                await anyio.sleep(AGAIN_SECONDS)
+
+    def _stream(self, ask: Ask) -> AbstractAsyncContextManager[httpx.Response]:
+        return self.http.stream(ask.method, ask.path, **ask.request)
+
     async def _take(self, step: Step) -> Any:
         match step:
             case Ask(method, path, request):
@@ -89,7 +127,7 @@ class AsyncDriver:
                     return _accepted(await self.http.request(method, path, **request))
             case Receive(ask, consume):
                 with _translated(self.http.base_url):
-                    async with self.http.stream(ask.method, ask.path, **ask.request) as answer:
+                    async with self._stream(ask) as answer:
                         if not answer.is_success:
                             await answer.aread()
                         pieces = _accepted(answer).aiter_bytes()

@@ -1,14 +1,17 @@
 """Each call is written once, as a generator of the steps that it takes; a driver takes them, waiting or awaiting.
 
-`@flow` turns such a generator into a method that is called plainly on `Bound[Sync]` and awaited on `Bound[Async]`.
+`@flow` turns such a generator into a method that is called plainly on `Bound[Sync]` and awaited on `Bound[Async]`;
+`@stream` does the like for what comes piece by piece, with `for` and `async for`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+
+from patina.errors import LostServiceError
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -75,9 +78,29 @@ class Async:
 Flavour = TypeVar("Flavour", bound=Sync | Async)
 
 
+Item_co = TypeVar("Item_co", covariant=True)
+
+
+class Following(Protocol[Item_co]):
+    """A request whose answer goes on and on, and is asked for again where it breaks off."""
+
+    ended: bool  # nothing more will come
+
+    def ask(self) -> Ask: ...
+
+    def take(self, line: str) -> Item_co | None:
+        """What a line of the answer tells, if it tells something."""
+
+    def broke(self, error: LostServiceError | None) -> None:
+        """The answer came to an end before all was told. Raises the error when it has been so for too long."""
+
+
 class Driver(Protocol):
     def run(self, steps: Flow[Any]) -> Any:
         """The flow's result, or an awaitable of it."""
+
+    def follow(self, following: Following[Any]) -> Any:
+        """An iterator, or an asynchronous one."""
 
 
 class Bound(Generic[Flavour]):
@@ -104,5 +127,27 @@ class flow(Generic[Parameters, Result]):  # noqa: N801 - reads as the decorator 
         @functools.wraps(self.steps)
         def call(*arguments: Parameters.args, **more: Parameters.kwargs) -> Any:
             return one._driver.run(self.steps(one, *arguments, **more))
+
+        return call
+
+
+class stream(Generic[Parameters, Result]):  # noqa: N801 - as above
+    def __init__(self, begin: Callable[Concatenate[Any, Parameters], Following[Result]]) -> None:
+        self.begin = begin
+        self.__doc__ = begin.__doc__
+
+    @overload
+    def __get__(self, one: None, kind: type) -> Self: ...
+    @overload
+    def __get__(self, one: Bound[Sync], kind: type) -> Callable[Parameters, Iterator[Result]]: ...
+    @overload
+    def __get__(self, one: Bound[Async], kind: type) -> Callable[Parameters, AsyncIterator[Result]]: ...
+    def __get__(self, one: Bound[Any] | None, kind: type) -> Any:
+        if one is None:
+            return self
+
+        @functools.wraps(self.begin)
+        def call(*arguments: Parameters.args, **more: Parameters.kwargs) -> Any:
+            return one._driver.follow(self.begin(one, *arguments, **more))
 
         return call

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 from rich.console import Console
 
-from patina.client.answer import Answer, Noun, asked, given, listed, made
-from patina.client.answers import JobFailure, Progress
-from patina.client.archive import Manifest, unpack
-from patina.client.flow import Ask, Bound, Flavour, Flow, Pause, Receive, flow
+from patina.client.answer import Answer, Noun, asked, bound, given, listed, made, paged
+from patina.client.answers import Event, JobFailure, Progress, Result
+from patina.client.archive import Manifest, unpack, write_answer
+from patina.client.events import PATIENCE_SECONDS, Events, event_of
+from patina.client.flow import Ask, Bound, Flavour, Flow, Pause, Receive, flow, stream
 from patina.client.photo_files import photo_files
 from patina.client.progress import tracking
 from patina.client.uploads import OnUpload, as_parts, told_to
@@ -26,7 +28,7 @@ OnFile = Callable[[str], None]
 
 UNFINISHED = ("queued", "running")
 WAIT_SECONDS = 20  # one long poll
-PATIENCE_SECONDS = 60.0  # for a service that is being started again while a job is waited for
+PREVIEW = ("gallery.json", "patches.png", "examples.png")
 
 
 class Job(Answer[Flavour]):
@@ -44,6 +46,7 @@ class Job(Answer[Flavour]):
     started: datetime | None = None
     finished: datetime | None = None
     error: JobFailure | None = None
+    ended_early: bool = False  # of a training: `finish` ended it, and `go_on` can take it up
     counts: dict[str, int] = Field(default_factory=dict)
 
     @property
@@ -63,6 +66,55 @@ class Job(Answer[Flavour]):
     def retry(self) -> Flow[Job[Flavour]]:
         """Takes a failed or canceled job up where it stopped."""
         return (yield from self._told("POST", f"/jobs/{self.id}/retry"))
+
+    @flow
+    def finish(self) -> Flow[Job[Flavour]]:
+        """Ends a training now and keeps what it has learned: `wait`, and it has a model."""
+        return (yield from self._told("POST", f"/jobs/{self.id}/finish"))
+
+    @flow
+    def go_on(self) -> Flow[Job[Flavour]]:
+        """Trains on where `finish` ended it: a new job, with a model of its own."""
+        return (yield from asked(self, Job, "POST", f"/jobs/{self.id}/continue"))
+
+    @flow
+    def history(self, limit: int | None = None) -> Flow[list[Event]]:
+        """What has happened in it so far: log lines, a training's metrics, and when its preview was renewed."""
+        return (yield from paged(Event, f"/jobs/{self.id}/history", limit))
+
+    @stream
+    def events(self) -> Events[Event]:
+        """What has happened in it and then, as it happens, what does, until it has ended.
+
+        Goes on by itself where the connection breaks; the job is kept up to date meanwhile.
+        """
+
+        def understand(kind: str, data: dict[str, Any]) -> Event | None:
+            if kind == "job":
+                self._become(type(self).model_validate(data))
+                return None
+            return event_of(kind, data)
+
+        return Events(f"/jobs/{self.id}/events", understand)
+
+    @flow
+    def preview(self, folder: str | Path) -> Flow[list[Path]]:
+        """Writes what a training makes by now into `folder`: gallery.json, patches.png and examples.png."""
+        targets = [Path(folder) / name for name in PREVIEW]
+        for target in targets:
+            yield Receive(Ask("GET", f"/jobs/{self.id}/preview/{target.name}"), partial(write_answer, target))
+        return targets
+
+    @flow
+    def results(self, limit: int | None = None) -> Flow[list[Result]]:
+        """The samples that are done so far, failed ones too."""
+        return (yield from paged(Result, f"/jobs/{self.id}/results", limit))
+
+    @flow
+    def fetch(self, result: Result, what: str, file: str | Path) -> Flow[Path]:
+        """Writes one file of one sample: its `lr`, `kernel` or `noise`, or its `sr`. `download` fetches all of all."""
+        yield Receive(Ask("GET", result.links[what]), partial(write_answer, Path(file)))
+        return Path(file)
 
     @flow
     def wait(self, progress: bool | OnJob = False) -> Flow[Job[Flavour]]:
@@ -88,12 +140,31 @@ class Job(Answer[Flavour]):
         return self
 
     @flow
-    def download(self, folder: str | Path, *, hr: bool = False, on_file: OnFile | None = None) -> Flow[list[Manifest]]:
+    def download(
+        self,
+        folder: str | Path,
+        *,
+        hr: bool = False,
+        leave_out: Sequence[str] = (),
+        split: str | None = None,
+        validation: float | None = None,
+        on_file: OnFile | None = None,
+    ) -> Flow[list[Manifest]]:
         """Unpacks what it made into `folder` while it comes; gives the lines of its manifest.
 
-        `hr` adds the clean images that the low-resolution ones were made of, cut to fit.
+        `hr` adds the clean images that the low-resolution ones were made of, cut to fit; `leave_out` is of "kernel" and
+        "noise"; `split` is "train" or "validation", for one side of it, with `validation` the fraction that is set
+        apart, unless the job was asked for with one.
         """
-        parameters = {"format": "tar"} | ({"hr": "true"} if hr else {})
+        parameters = given(
+            {
+                "format": "tar",
+                "hr": hr or None,
+                "leave_out": list(leave_out) or None,
+                "split": split,
+                "validation": validation,
+            }
+        )
         request = Ask("GET", f"/jobs/{self.id}/archive", {"params": parameters})
         lines: list[Manifest] = yield Receive(request, lambda answer: unpack(answer.pieces, Path(folder), on_file))
         return lines
@@ -141,10 +212,20 @@ class Jobs(Noun[Flavour]):
 
     @flow
     def list(
-        self, limit: int | None = None, *, kind: str | None = None, status: str | None = None
+        self,
+        limit: int | None = None,
+        *,
+        kind: str | None = None,
+        status: str | None = None,
+        dataset: str | None = None,
     ) -> Flow[list[Job[Flavour]]]:
         """The newest first."""
-        return (yield from listed(self, Job, "/jobs", limit, kind=kind, status=status))
+        return (yield from listed(self, Job, "/jobs", limit, kind=kind, status=status, dataset=dataset))
+
+    @stream
+    def changes(self) -> Events[Job[Flavour]]:
+        """Each job that changes from now on, as it is then; without end."""
+        return Events("/jobs/events", lambda _, data: bound(self, Job.model_validate(data)))
 
 
 def super_resolve(

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from patina.client.answer import Answer, Noun, asked, listed
 from patina.client.answers import Report
-from patina.client.archive import write_whole
-from patina.client.flow import Ask, Flavour, Flow, Incoming, Receive, Work, flow
+from patina.client.archive import write_answer
+from patina.client.flow import Ask, Flavour, Flow, Receive, Work, flow
 from patina.client.jobs import Job, super_resolve
 from patina.client.uploads import OnUpload
 from patina.errors import PatinaError
@@ -49,7 +49,7 @@ class Model(Answer[Flavour]):
     def download(self, folder: str | Path, name: str = "degrader.safetensors") -> Flow[Path]:
         """Writes one of its files into `folder`; gives the file."""
         target = Path(folder) / name
-        yield Receive(Ask("GET", f"/models/{self.id}/files/{name}"), partial(_write, target))
+        yield Receive(Ask("GET", f"/models/{self.id}/files/{name}"), partial(write_answer, target))
         return target
 
     @flow
@@ -100,8 +100,3 @@ class Models(Noun[Flavour]):
     def list(self, limit: int | None = None, *, dataset: str | None = None) -> Flow[list[Model[Flavour]]]:
         """The newest first."""
         return (yield from listed(self, Model, "/models", limit, dataset=dataset))
-
-
-def _write(target: Path, answer: Incoming) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(answer.pieces, target)

@@ -20,7 +20,8 @@ from typer.main import get_command
 from patina.child import PYTHON
 from patina.cli.app import cli
 from patina.cli.main import main  # noqa: F401 - with it come all commands
-from tests.patina.conftest import Up, alive, descendants, photos, soon
+from patina.client import Client
+from tests.patina.conftest import Trained, Up, alive, descendants, photos, soon
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,18 @@ def test_trains_degrades_and_super_resolves(service: Up, lr: Path, hr: Path, tmp
     (picture,) = (tmp_path / "sr/sr").iterdir()
     assert Image.open(picture).size == (192, 160)
 
+    training = json.loads(service.command("models", "--json").stdout)[0]["job"]
+    log = service.command("jobs", training, "--log")
+    assert log.returncode == 0, said(log)
+    assert re.search(r"^\S+ info job ended status=succeeded$", log.stdout, re.MULTILINE)
+    assert re.search(r"^\S+ metrics step=2 ", log.stdout, re.MULTILINE)
+    told = json.loads(service.command("jobs", training, "--log", "--json").stdout)
+    assert [event["number"] for event in told] == list(range(1, len(told) + 1))
+    for steer in ("--finish", "--continue"):
+        refused = service.command("jobs", training, steer)
+        assert refused.returncode == 1
+        assert "patina: The job" in said(refused) or "patina: The training" in said(refused)
+
     listed = service.command("jobs")
     assert [line.split()[1:3] for line in listed.stdout.splitlines()[1:5]] == [
         ["sr", "succeeded"],
@@ -100,6 +113,31 @@ def test_trains_degrades_and_super_resolves(service: Up, lr: Path, hr: Path, tmp
         ["degrade", "succeeded"],
         ["train", "succeeded"],
     ]
+
+
+def test_datasets_and_models_are_listed_shown_fetched_and_deleted(
+    service: Up, trained: Trained, lr: Path, tmp_path: Path
+) -> None:
+    listed = service.command("models", "--dataset", trained.dataset)
+    assert listed.stdout.splitlines()[1].split()[:2] == [trained.model, trained.dataset]
+    fetched = service.command("models", trained.model, "--out", str(tmp_path / "model"))
+    assert fetched.returncode == 0, said(fetched)
+    assert (tmp_path / "model/degrader.safetensors").read_bytes() == trained.degrader.read_bytes()
+
+    with Client(trained.url) as patina:
+        dataset = patina.datasets.create("a name that is long, with [brackets]")
+        dataset.upload("lr", lr)
+    assert "a name that is long, with [brackets]" in service.command("datasets").stdout
+    shown = service.command("datasets", dataset.id)
+    assert len(re.findall(r"^lr +48 × 40 +\d.png$", shown.stdout, re.MULTILINE)) == 4
+    shared = json.loads(service.command("datasets", dataset.id, "--share", "--json").stdout)
+    assert (shared["shared"], len(shared["photos"])) == (True, 4)
+    unsure = service.command("datasets", dataset.id, "--delete")  # nobody answers the question
+    assert unsure.returncode == 1
+    assert "cannot be undone" in said(unsure)
+    deleted = service.command("datasets", dataset.id, "--delete", "--yes")
+    assert deleted.returncode == 0, said(deleted)
+    assert service.command("datasets", dataset.id).returncode == 1
 
 
 def test_one_bad_photo_fails_alone(service: Up, hr: Path, tmp_path: Path) -> None:
@@ -127,6 +165,8 @@ def test_mistakes_are_said_before_anything_is_made(service: Up, lr: Path, hr: Pa
 
     assert service.command("jobs", "no-such").returncode == 1
     assert service.command("jobs", "--cancel").returncode == 2
+    assert service.command("jobs", "no-such", "--cancel", "--retry").returncode == 2
+    assert service.command("datasets", "--delete").returncode == 2
     assert service.command("degrade", str(hr), "--samples", "0").returncode == 2
     assert service.command("train", str(lr), "--hr", str(hr), "--sheet", "sheet.pgn").returncode == 2
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from app.datasets.schemas import DatasetOut, UploadOut
 from app.jobs.schemas import JobOut
 from app.models.report import ReportOut
-from app.models.schemas import ModelOut
+from app.models.schemas import ModelDetailOut
 from patina import AsyncClient, Client
 from patina.client.answers import Report, Upload
 from patina.client.datasets import Dataset
@@ -42,6 +42,7 @@ class Answering(ThreadingHTTPServer):
         self.asked: list[tuple[str, bytes]] = []
         self.tokens: list[str | None] = []
         self.keys: list[str | None] = []
+        self.resumed: list[str | None] = []
 
     def says(self, *answers: tuple[int, object]) -> None:
         self.answers = [
@@ -61,6 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append((f"{self.command} {self.path}", body))
         self.server.tokens.append(self.headers.get("Authorization"))
         self.server.keys.append(self.headers.get("Idempotency-Key"))
+        self.server.resumed.append(self.headers.get("Last-Event-ID"))
         status, content = self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]
         if status == 0:
             return  # hangs up without a word
@@ -164,6 +166,28 @@ def test_a_job_knows_what_has_become_of_it(server: Answering) -> None:
         assert job.status == "canceled"
 
 
+def test_events_go_on_where_the_connection_broke(server: Answering) -> None:
+    def lines(kind: str, number: str, data: object) -> bytes:
+        return f"event: {kind}\nid: {number}\ndata: {json.dumps(data)}\n\n".encode()
+
+    def happened(number: int) -> bytes:
+        event = {"number": number, "time": JOB["created"], "data": {"message": f"line {number}"}}
+        return lines("log", str(number), event)
+
+    begun = happened(2)[:-30]  # cut off within an event
+    change = f"event: job\ndata: {json.dumps(JOB | {'status': 'succeeded'})}\n\n".encode()
+    server.says(
+        (200, JOB),
+        (200, b": keep-alive\n\n" + happened(1) + begun),
+        (200, happened(2) + change + lines("end", "2-end", {})),
+    )
+    with Client(server.url) as patina:
+        job = patina.jobs.get(JOB["id"])
+        assert [event.data["message"] for event in job.events()] == ["line 1", "line 2"]
+        assert job.status == "succeeded"
+    assert server.resumed == [None, None, "1"]
+
+
 def test_leaves_to_the_service_what_is_not_given(server: Answering) -> None:
     server.says((200, DATASET), (202, JOB))
     with Client(server.url) as patina:
@@ -263,7 +287,7 @@ def test_follows_a_list_to_its_end(server: Answering) -> None:
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(Job, JobOut), (Dataset, DatasetOut), (Upload, UploadOut), (Model, ModelOut), (Report, ReportOut)],
+    [(Job, JobOut), (Dataset, DatasetOut), (Upload, UploadOut), (Model, ModelDetailOut), (Report, ReportOut)],
 )
 def test_understands_what_the_service_documents(ours: type[BaseModel], theirs: type[BaseModel]) -> None:
     example = theirs.model_config["json_schema_extra"]["example"]  # type: ignore[index]

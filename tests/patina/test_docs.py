@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from patina.cli.app import cli
+from patina.cli.main import main  # noqa: F401 - with it come all commands
 from tests.patina.conftest import Trained, Up, photos
 from tests.patina.sessions import shell
 from tests.patina.test_readme import for_the_test
@@ -63,9 +67,23 @@ def test_degrading_on_the_fly(service: Up, trained: Trained, desk: Path) -> None
 
 
 def test_the_shell(service: Up, trained: Trained, desk: Path) -> None:
-    score, made, status = shell(block("bash"), service, desk).split()
+    score, made, status, file, real = shell(block("bash"), service, desk).split()
     assert float(score) > 0
-    assert (made, status) == ("8", "succeeded")
+    assert (made, status, file, real) == ("8", "succeeded", "degrader.safetensors", "3")
+
+
+def test_every_command_has_a_line() -> None:
+    table = re.findall(r"^\| (.+) \|$", (DOCS / "client.md").read_text(), re.MULTILINE)
+    told = {word for line in table for word in re.findall(r"[\w-]+", line.partition("|")[0])}
+    command = get_command(cli)
+    assert isinstance(command, TyperGroup)
+    assert not set(command.commands) - told
+
+
+def test_a_training_watched_and_ended_early(service: Up, trained: Trained, desk: Path) -> None:
+    said = run(block("python training"), service, desk)
+    assert "model kept" in said
+    assert (desk / "contact-sheet.png").exists()
 
 
 def test_the_forms(service: Up, trained: Trained, desk: Path) -> None:
