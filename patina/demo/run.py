@@ -45,8 +45,8 @@ class Material:
 
 def run(console: Console, out: Path, minutes: float) -> None:
     began = time.monotonic()
-    material = _photograph(Camera(), np.random.default_rng(SEED))
-    folders = _write(material, out)
+    material = take_photos(Camera(), np.random.default_rng(SEED))
+    folders = write(material, out)
     console.print(
         f"A pretend camera photographed one half of {len(material.clean)} photographs, {SHOTS} times each, with blur "
         "and noise of its own. Patina is now given these photos, and the other halves clean; nothing else."
@@ -74,7 +74,7 @@ def run(console: Console, out: Path, minutes: float) -> None:
     _show_the_way(console, out, time.monotonic() - began)
 
 
-def _photograph(camera: Camera, rng: np.random.Generator) -> Material:
+def take_photos(camera: Camera, rng: np.random.Generator) -> Material:
     shots: dict[str, list[Shot]] = {}
     photographed: dict[str, Picture] = {}
     clean: dict[str, Picture] = {}
@@ -85,7 +85,7 @@ def _photograph(camera: Camera, rng: np.random.Generator) -> Material:
     return Material(camera, shots, photographed, clean)
 
 
-def _write(material: Material, out: Path) -> dict[str, Path]:
+def write(material: Material, out: Path) -> dict[str, Path]:
     """The photos as files, as a user would have them; `sr` are those that are enlarged at the end."""
     folders = {"lr": out / "real-photos", "hr": out / "clean-photos", "sr": out / "to-super-resolve"}
     for folder in folders.values():

@@ -104,7 +104,7 @@ def test_trains_degrades_and_super_resolves(service: Up, lr: Path, hr: Path, tmp
     for steer in ("--finish", "--continue"):
         refused = service.command("jobs", training, steer)
         assert refused.returncode == 1
-        assert "patina: The job" in said(refused) or "patina: The training" in said(refused)
+        assert "patina: Only a training that" in said(refused)
 
     listed = service.command("jobs")
     assert [line.split()[1:3] for line in listed.stdout.splitlines()[1:5]] == [
