@@ -57,8 +57,12 @@ class Room:
             with self._lock:
                 self._kept.append((time.monotonic(), size))
 
+    def left_on_disk(self) -> int:
+        """Bytes, of what the disk has and the settings do not keep free; below 0 where it has less than they do."""
+        return shutil.disk_usage(self.folders[0]).free - self.min_free_bytes
+
     def _left(self) -> int:
-        left = shutil.disk_usage(self.folders[0]).free - self.min_free_bytes
+        left = self.left_on_disk()
         if self.max_bytes is not None:
             kept = sum(size for _, size in self._kept)
             left = min(left, self.max_bytes - self._used - kept - self._claimed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,12 +96,17 @@ def waiting_images(
 
 
 def require_room(store: Store) -> None:
-    """Raises `JobFailedError` where nothing more may be stored; what is finished stays."""
+    """Raises `JobFailedError` where the service may store nothing more; what is finished stays.
+
+    A full disk passes, whoever has filled it: OSError, as writing to it would raise.
+    """
+    if store.room.left_on_disk() <= 0:
+        raise OSError(errno.ENOSPC, "less of the disk is free than is to stay so")
     if not store.room.left():
         raise JobFailedError(
             "storage_full",
             "There is no room for results. Delete datasets that are no longer needed, or raise "
-            "PATINA_MAX_STORAGE_BYTES or the disk's size; then retry the job, which goes on where it stopped.",
+            "PATINA_MAX_STORAGE_BYTES; then retry the job, which goes on where it stopped.",
         )
 
 

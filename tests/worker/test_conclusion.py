@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from store.jobs import JobRepository
+from store.room import Room
 from store.store import Store
 from store.tables import Job
 from worker import conclusion
 from worker.conclusion import conclude
+from worker.images import require_room
 
 FULL = Path("/dev/full")  # Linux: whatever is written to it finds no room
 
@@ -50,6 +53,21 @@ def test_a_job_that_finds_no_room_waits_and_says_so(store: Store) -> None:
     assert left.error["code"] == "disk_full"
     assert left.deaths == 0
     assert job.id in store.queue.waiting()
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "min_free_bytes", "ends"),
+    [(None, 2**60, ("queued", "disk_full")), (5, 0, ("failed", "storage_full"))],
+)
+def test_a_job_waits_for_the_disk_and_fails_at_the_services_own_limit(
+    store: Store, max_bytes: int | None, min_free_bytes: int, ends: tuple[str, str]
+) -> None:
+    job = claimed(store)
+    store.blobs.put(b"more than five bytes")
+    full = replace(store, room=Room([store.blobs.root], max_bytes, min_free_bytes))
+    conclude(store, job.id, job.attempt, lambda: require_room(full))
+    left = after(store, job)
+    assert (left.status, left.error and left.error["code"]) == ends
 
 
 def test_a_job_whose_database_breaks_off_waits(store: Store) -> None:
