@@ -43,8 +43,9 @@ class Reaper:
     def requeue_orphans(self) -> None:
         """Jobs whose worker was not heard of for longer than its lease."""
         with self.store.database.write() as session:
-            for job_id in JobRepository(session).reap(self.settings.max_attempts):
-                log.warning("worker died, job taken back", job=job_id)
+            reaped = JobRepository(session).reap(self.settings.max_attempts)
+        for job_id in reaped:  # now that it is so: the database may be away or full
+            log.warning("worker died, job taken back", job=job_id)
 
     def enqueue_lost(self) -> None:
         """Jobs that are queued by their record, and not on the queue."""

@@ -16,6 +16,8 @@ from store.store import Store
 from store.tables import Dataset, Image, Job, Model, Sample
 
 COLLECTED_SECONDS = 3 * GRACE_SECONDS + 30
+# What is said first of a training that was interrupted; the next attempt's start, where its worker died too.
+ENDS = {"training process died", "worker died, job taken back", "job given back", "job started"}
 
 
 def leftovers(service: Service) -> list[str]:
@@ -83,20 +85,24 @@ def _contradictions(session: Session) -> Iterator[str]:
 def oldest_resume(service: Service, kills: list[float]) -> tuple[float, int]:
     """Seconds that the oldest checkpoint a training went on from had been kept when it was hit; and how many did.
 
-    `kills` are the moments of faults. The last one before a training went on is taken for what had ended it, which
-    makes the age no less than it was.
+    `kills` are the moments of faults. The last one before the first line that tells of a training's end is taken for
+    what had ended it, which makes the age no less than it was.
     """
     kept: dict[tuple[str, int], float] = {}  # by job and step
+    ended: dict[str, float] = {}  # by job
     oldest, count = 0.0, 0
     for line in service.logged():
         at = datetime.fromisoformat(line["timestamp"]).timestamp() if "timestamp" in line else 0.0
         if line.get("event") == "checkpoint kept":
             kept[line["job"], line["step"]] = at
+            ended.pop(line["job"], None)
+        elif line.get("event") in ENDS:
+            ended.setdefault(line["job"], at)
         elif line.get("event") == "going on from a checkpoint":
             began = kept.get((line["job"], line["step"]))
             if began is None:  # the line was lost with whoever wrote it
                 continue
             count += 1
-            before = [moment for moment in kills if began <= moment <= at]
+            before = [moment for moment in kills if began <= moment <= ended.get(line["job"], at)]
             oldest = max(oldest, before[-1] - began if before else 0)
     return oldest, count
