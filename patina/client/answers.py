@@ -73,6 +73,21 @@ class Result(_Answer):
     links: dict[str, str] = Field(default_factory=dict)  # of what it is made of: lr, kernel, noise; or sr
 
 
+class Delivery(_Answer):
+    """What became of a webhook's message."""
+
+    id: str
+    job: str
+    event: str
+    status: str  # waiting, delivered or given_up
+    attempts: int
+    next_attempt: datetime | None = None
+    answer: int | None = None  # HTTP status of the last answer
+    error: str | None = None
+    created: datetime
+    delivered: datetime | None = None
+
+
 class Alarm(_Answer):
     code: str
     severity: str

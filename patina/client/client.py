@@ -13,6 +13,7 @@ from patina.client.drivers import AsyncDriver, SyncDriver
 from patina.client.flow import Async, Bound, Driver, Flavour, Sync
 from patina.client.jobs import Jobs
 from patina.client.models import Models
+from patina.client.webhooks import Webhooks
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -23,6 +24,7 @@ class _Client(Bound[Flavour]):
         self.datasets: Datasets[Flavour] = Datasets(driver)
         self.jobs: Jobs[Flavour] = Jobs(driver)
         self.models: Models[Flavour] = Models(driver)
+        self.webhooks: Webhooks[Flavour] = Webhooks(driver)
 
 
 class Client(_Client[Sync]):

@@ -20,11 +20,13 @@ from app.datasets.schemas import DatasetOut, UploadOut
 from app.jobs.schemas import JobOut
 from app.models.report import ReportOut
 from app.models.schemas import ModelDetailOut
+from app.webhooks.schemas import DeliveryOut, NewWebhookOut
 from patina import AsyncClient, Client
-from patina.client.answers import Report, Upload
+from patina.client.answers import Delivery, Report, Upload
 from patina.client.datasets import Dataset
 from patina.client.jobs import Job
 from patina.client.models import Model
+from patina.client.webhooks import Webhook
 from patina.errors import JobError, LostServiceError, ServiceError
 
 JOB: dict[str, Any] = JobOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
@@ -287,7 +289,15 @@ def test_follows_a_list_to_its_end(server: Answering) -> None:
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(Job, JobOut), (Dataset, DatasetOut), (Upload, UploadOut), (Model, ModelDetailOut), (Report, ReportOut)],
+    [
+        (Webhook, NewWebhookOut),
+        (Delivery, DeliveryOut),
+        (Job, JobOut),
+        (Dataset, DatasetOut),
+        (Upload, UploadOut),
+        (Model, ModelDetailOut),
+        (Report, ReportOut),
+    ],
 )
 def test_understands_what_the_service_documents(ours: type[BaseModel], theirs: type[BaseModel]) -> None:
     example = theirs.model_config["json_schema_extra"]["example"]  # type: ignore[index]

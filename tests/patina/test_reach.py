@@ -9,9 +9,13 @@ import anyio
 import httpx
 import pytest
 
+from app.webhooks.schemas import EXAMPLE
 from patina import AsyncClient, Client
+from patina.client.answer import bound
 from patina.client.answers import Event
-from patina.errors import JobError
+from patina.client.flow import Sync
+from patina.client.webhooks import Webhook
+from patina.errors import JobError, ServiceError
 from tests.patina.conftest import Trained, photos
 
 LEFT_OUT = {
@@ -68,6 +72,7 @@ def test_a_training_is_followed_ended_early_and_gone_on_with_by_calls_that_reach
         assert {job.id for job in patina.jobs.list(dataset=dataset.id)} == {training.id, further.id}
 
         results_are_fetched_one_by_one_and_all_at_once(patina, trained.job, tmp_path)
+        webhooks_are_asked_for(patina)
         dataset.sr(lr / "0.png").wait()
         dataset.degrade(lr / "0.png").wait()
         assert dataset.share().shared
@@ -89,6 +94,19 @@ def results_are_fetched_one_by_one_and_all_at_once(patina: Client, job_id: str, 
     assert job.fetch(first, "lr", folder / "one.png").read_bytes() == (folder / "all" / line["lr"]).read_bytes()
     job.download(folder / "some", leave_out=["kernel", "noise"], validation=1, split="validation")
     assert {file.name for file in (folder / "some").iterdir()} == {"lr", "manifest.jsonl"}
+
+
+def webhooks_are_asked_for(patina: Client) -> None:
+    """This service is told to call nobody."""
+    with pytest.raises(ServiceError) as refused:
+        patina.webhooks.create("https://example.com/patina", ["job.failed"])
+    assert refused.value.code == "webhooks_off"
+    assert patina.webhooks.list() == []
+    unknown = bound(patina.webhooks, Webhook[Sync].model_validate(EXAMPLE))
+    for call in (unknown.deliveries, unknown.delete):
+        with pytest.raises(ServiceError) as missing:
+            call()
+        assert missing.value.status == 404
 
 
 async def events_of(url: str, job: str) -> list[Event]:
