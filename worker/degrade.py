@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.blur import KERNELS_AT_ONCE
-from models.degradation import Degradation
-from models.triplet import degrade_samples
+from models.triplet import TripletMaker
 from store.degrading import DegradeOptions, sample_key
 from store.image_files import ImageRefusedError
 from store.jobs import NewSample
@@ -18,7 +17,7 @@ from store.trained import ModelRepository
 from worker.images import WaitingItem, require_any_ok, require_room, waiting_items
 from worker.lanes import Allowance, Lanes
 from worker.lease import Lease
-from worker.networks import degradations_of, one_thread_each, require_model
+from worker.networks import makers_of, one_thread_each, require_model
 from worker.process import WorkerContext
 from worker.progress import ProgressRecorder
 from worker.triplet_files import detail, keep
@@ -31,14 +30,13 @@ def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
     """Several images at once; each sample is on disk, and soon after in the records, when the next of it is made."""
     with context.store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
-    degradations = degradations_of(context, model)
+    makers = makers_of(context, model)
     options = DegradeOptions.of(job.parameters)
     recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.done, total=job.total)
     allowance = Allowance(PIXELS_AT_ONCE)
 
     def work(shard: WaitingItem, lane: int) -> Iterator[NewSample]:
-        degradation = degradations[lane % len(degradations)]
-        return _degraded(context.store, degradation, options, shard, allowance)
+        return _degraded(context.store, makers[lane % len(makers)], options, shard, allowance)
 
     lanes = LANES_PER_CORE * context.settings.torch_threads
     shards = [
@@ -55,7 +53,7 @@ def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
 
 
 def _degraded(
-    store: Store, degradation: Degradation, options: DegradeOptions, waiting: WaitingItem, allowance: Allowance
+    store: Store, maker: TripletMaker, options: DegradeOptions, waiting: WaitingItem, allowance: Allowance
 ) -> Iterator[NewSample]:
     require_room(store)
     try:
@@ -77,6 +75,6 @@ def _degraded(
             yield from waiting.too_flat()
             return
         key = sample_key(file.name, crop)  # blobs are named by their SHA-256
-        triplets = degrade_samples(degradation, image, seed=options.seed, source_sha256=key, samples=waiting.samples)
+        triplets = maker.make(image, seed=options.seed, source_sha256=key, samples=waiting.samples)
         for sample, triplet in zip(waiting.samples, triplets, strict=True):
             yield NewSample(waiting.item.position, sample, keep(store.blobs, triplet, options, key, sample))

@@ -11,9 +11,9 @@ import torch
 
 from config.settings import Settings
 from models.checkpoint import load_degradation, load_edsr
-from models.degradation import Degradation
 from models.device import choose_device, choose_devices
 from models.edsr import EDSR
+from models.triplet import TripletMaker
 from store.blobs import BlobDamagedError, Blobs
 from store.tables import Model
 from worker.conclusion import JobFailedError
@@ -39,10 +39,10 @@ def one_thread_each(settings: Settings) -> Iterator[None]:
         torch.set_num_threads(settings.torch_threads)
 
 
-def degradations_of(context: WorkerContext, model: Model) -> list[Degradation]:
+def makers_of(context: WorkerContext, model: Model) -> list[TripletMaker]:
     """The model's on each device that this worker has."""
     sha256 = model.files[DEGRADER]
-    return [_degradation(context.store.blobs, sha256, device) for device in choose_devices(context.settings.device)]
+    return [_maker(context.store.blobs, sha256, device) for device in choose_devices(context.settings.device)]
 
 
 def edsr_of(context: WorkerContext, model: Model) -> EDSR:
@@ -50,8 +50,8 @@ def edsr_of(context: WorkerContext, model: Model) -> EDSR:
 
 
 @lru_cache(maxsize=KEPT * MOST_DEVICES)
-def _degradation(blobs: Blobs, sha256: str, device: str) -> Degradation:
-    return load_degradation(_whole(blobs, sha256), device)
+def _maker(blobs: Blobs, sha256: str, device: str) -> TripletMaker:
+    return TripletMaker(load_degradation(_whole(blobs, sha256), device))
 
 
 @lru_cache(maxsize=KEPT)
