@@ -8,10 +8,10 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 CHUNK = 2**20
 ASIDE = "delete-"
@@ -61,11 +61,18 @@ class Blobs:
         """Takes a finished file of `scratch` over as the blob that its SHA-256 names; gives the SHA-256 back."""
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
-        target = self.path(sha256)
-        target.parent.mkdir(exist_ok=True)
         # Also where it is there already: its fresh time keeps `delete_older` away until a record names it.
         os.utime(file)
-        file.replace(target)
+        return self._name(file, sha256)
+
+    def _name(self, file: Path, sha256: str) -> str:
+        """Gives a file that is on the disk its name."""
+        target = self.path(sha256)
+        try:
+            file.replace(target)
+        except FileNotFoundError:  # the first of its folder
+            target.parent.mkdir(exist_ok=True)
+            file.replace(target)
         with self._naming:
             self._unsettled |= {self.root, target.parent}  # another process may have made the folder just now
         return sha256
@@ -88,14 +95,30 @@ class Blobs:
 
     def put(self, data: bytes) -> str:
         """Keeps `data`; gives its SHA-256."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        descriptor, name = tempfile.mkstemp(dir=self.temporary)
-        try:
-            with os.fdopen(descriptor, "wb") as opened:
+        return self.put_all([data])[0]
+
+    def put_all(self, contents: Sequence[bytes]) -> list[str]:
+        """Keeps each of these; gives their SHA-256.
+
+        All are written before the disk is waited for, which may then take them together.
+        """
+        with ExitStack() as stack:
+            files = [stack.enter_context(self._written(data)) for data in contents]
+            for file in files:
+                os.fsync(file.fileno())
+            sha256s = (hashlib.sha256(data).hexdigest() for data in contents)
+            return [self._name(Path(file.name), sha256) for file, sha256 in zip(files, sha256s, strict=True)]
+
+    @contextmanager
+    def _written(self, data: bytes) -> Iterator[IO[bytes]]:
+        """A new file with this in it, which is gone afterwards unless it has been given its name."""
+        with tempfile.NamedTemporaryFile(dir=self.temporary, delete=False) as opened:
+            try:
                 opened.write(data)
-            return self.adopt(Path(name), sha256)
-        finally:
-            Path(name).unlink(missing_ok=True)
+                opened.flush()
+                yield opened
+            finally:
+                Path(opened.name).unlink(missing_ok=True)
 
     def put_file(self, file: Path) -> str:
         """Keeps a file of `scratch`, which is gone from there afterwards; gives its SHA-256."""

@@ -22,11 +22,11 @@ def keep(blobs: Blobs, triplet: Triplet, options: DegradeOptions, key: str, samp
     lr = triplet.lr
     if quality := options.jpeg_quality(key, sample):
         lr = _through_jpeg(lr, quality)
-    files = {"lr": blobs.put(write_png(lr) if options.lr_format is LrFormat.png else _webp(lr))}
+    files = {"lr": write_png(lr) if options.lr_format is LrFormat.png else _webp(lr)}
     for what, array in (("kernel", triplet.kernel), ("noise", triplet.noise)):
         if what not in options.leave_out:
-            files[what] = blobs.put(npy(array))
-    return files
+            files[what] = npy(array)
+    return dict(zip(files, blobs.put_all(list(files.values())), strict=True))
 
 
 def detail(pixels: NDArray[np.uint8]) -> float:
@@ -49,6 +49,9 @@ def _webp(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def npy(array: NDArray[np.float32]) -> bytes:
+    """What `numpy.save` writes, without its copy of the array."""
     buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(array))
+    buffer.write(array.data)
     return buffer.getvalue()

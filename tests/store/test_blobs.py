@@ -32,6 +32,20 @@ def test_put_and_read(tmp_path: Path) -> None:
     assert list(blobs.temporary.iterdir()) == []
 
 
+def test_several_are_put_at_once(tmp_path: Path) -> None:
+    blobs, contents = Blobs(tmp_path), [b"one", b"", b"another", b"one"]
+    assert [blobs.read(sha256) for sha256 in blobs.put_all(contents)] == contents
+    assert list(blobs.temporary.iterdir()) == []
+
+
+def test_what_cannot_be_put_leaves_nothing(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    (blobs.root / hashlib.sha256(b"another").hexdigest()[:2]).write_bytes(b"in the way of its folder")
+    with pytest.raises(OSError, match="irector"):
+        blobs.put_all([b"one", b"another"])
+    assert list(blobs.temporary.iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["a bit", "its end"])
 def test_what_changed_on_disk_is_not_given_out_whole(tmp_path: Path, damage: str) -> None:
     blobs, data = Blobs(tmp_path), bytes(range(256)) * 5000  # more than a chunk
