@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -96,12 +97,9 @@ class Courier:
                 httpcore.ConnectionPool(network_backend=connections) as pool,
                 pool.stream("POST", webhook.url, headers=headers, content=delivery.body.encode()) as answer,
             ):
-                read = 0
-                for piece in answer.iter_stream():
-                    read += len(piece)
-                    if read > ANSWER_BYTES:
-                        break
                 status = answer.status
+                with suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+                    _read_some(answer)
         except AddressRefusedError as error:
             raise NotTakenError(f"{error}; PATINA_WEBHOOK_PRIVATE_ADDRESSES would allow it") from error
         except httpcore.TimeoutException as error:
@@ -111,6 +109,15 @@ class Courier:
         if not 200 <= status < 300:
             raise NotTakenError(f"the answer was {status}", status)
         return status
+
+
+def _read_some(answer: httpcore.Response) -> None:
+    """So that most receivers can end what they say. It tells nothing: the status has said whether it was taken."""
+    read = 0
+    for piece in answer.iter_stream():
+        read += len(piece)
+        if read > ANSWER_BYTES:
+            return
 
 
 def deliver_until(leaving: threading.Event, store: Store, settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from app.datasets.schemas import Role
@@ -14,7 +15,7 @@ from app.tokens.ownership import OWN_DATASET
 from app.uploads import service
 from app.uploads.documentation import PART_BODY
 from app.uploads.schemas import ResumableUploadOut
-from app.uploads.tus import Length, Metadata, Offset, Resumable, TusRoute, abilities, expiry, require_part
+from app.uploads.tus import Length, Metadata, Offset, Override, Resumable, TusRoute, abilities, expiry, require_part
 
 router = APIRouter(tags=["uploads"])
 tus = APIRouter(route_class=TusRoute)
@@ -122,6 +123,22 @@ def delete_upload(upload_id: Id, store: StoreOfApp, version: Resumable) -> Respo
     """What of the file has come is deleted. Images that were taken stay."""
     service.delete(store, upload_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@tus.post("/uploads/{upload_id}", include_in_schema=False)
+async def answer_override(
+    upload_id: Id,
+    request: Request,
+    store: StoreOfApp,
+    settings: SettingsOfApp,
+    version: Resumable,
+    method: Override,
+    start: Offset = -1,
+) -> Response:
+    """For clients whose surroundings let nothing but GET and POST through, as the protocol has it."""
+    if method == "PATCH":
+        return await receive_part(upload_id, request, store, settings, start, version)
+    return await to_thread.run_sync(delete_upload, upload_id, store, version)
 
 
 router.include_router(tus)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Header, Request, Response
 from fastapi.routing import APIRoute
@@ -36,6 +36,8 @@ Metadata = Annotated[
         examples=["filename cGhvdG9zLnppcA=="],
     ),
 ]
+
+Override = Annotated[Literal["PATCH", "DELETE"], Header(alias="X-HTTP-Method-Override")]
 
 
 class TusRoute(APIRoute):
