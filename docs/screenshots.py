@@ -72,7 +72,8 @@ def _go_through(page: Page, dataset: str, minutes: float, clean: Path, out: Path
     page.get_by_role("link", name="Try it").first.click()
     page.locator("input[type=file]").set_input_files(clean)
     page.get_by_role("heading", name="Sample 2").wait_for()
-    page.get_by_role("heading", name="Sample 1").evaluate("(heading) => { heading.scrollIntoView(); scrollBy(0, -90); }")
+    first = page.get_by_role("heading", name="Sample 1")
+    first.evaluate("(heading) => { heading.scrollIntoView(); scrollBy(0, -90); }")
     page.wait_for_timeout(1000)
     _take(page, out / "try.png")
 
