@@ -22,7 +22,7 @@ FAINTEST = 3e-4  # of a kernel's power response; below it nothing is left to see
 
 @dataclass(frozen=True)
 class EstimatorConfig:
-    width: int = 128
+    width: int = 192
 
 
 class Estimator(nn.Module):

@@ -23,11 +23,11 @@ class Matching:
     """
 
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
-    folds: int = 2  # parts of the clean photos; an estimator for each has never seen a photo of it
+    folds: int = 4  # parts of the clean photos; an estimator for each has never seen a photo of it
     crop: int = 48  # side in low-resolution pixels of what is looked at; patch size where photos are smaller
     crops: int = 8  # of each photo
     aimed: int = 32  # photos in one update while aiming
-    photos: int = 12  # made in a step while matching
+    photos: int = 12  # made in a step while matching; two and two of one place where real photos are of one view
     real_looks: int = 600  # at real photos
     most_simulated: int = 12_000  # photos; about 10 kB each
     most_epochs: float = 25  # in which the estimators are fitted to them
@@ -38,6 +38,7 @@ class Matching:
     fit_until: float = 0.2
     aim_until: float = 0.24
     match_until: float = 0.6
+    difference_weight: float = 2.0  # of what photos of one view differ by, beside what photos are
     convexity_weight: float = 10.0  # of what keeps kernels in one piece, without long tails
     elongation_weight: float = 0.2  # of what keeps them round where photos do not tell
     estimator_rate: float = 3e-3

@@ -57,6 +57,14 @@ class RealLooks(NamedTuple):
 
     windows: Tensor  # (looks, W, F) float16
     folds: Tensor  # (looks,), on the CPU
+    places: Tensor  # (looks,), on the CPU: looks of one number, one after the other, are at one place of one view
+
+    def pairs(self) -> Tensor:
+        """(pairs, 2): looks at one place of two photos."""
+        count = len(self.places)
+        pairs = [torch.stack([torch.arange(count - apart), torch.arange(apart, count)], 1) for apart in (1, 2, 3)]
+        together = torch.cat(pairs)
+        return together[self.places[together[:, 0]] == self.places[together[:, 1]]]
 
 
 class State:
@@ -160,7 +168,7 @@ class State:
         if simulated := _below(tensors, "simulated."):
             state.simulated = [Simulated(**simulated)]
         if real := _below(tensors, "real."):
-            state.real = RealLooks(real["windows"].to(device), real["folds"])
+            state.real = RealLooks(real["windows"].to(device), real["folds"], real["places"])
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
         state.best = {key: tensor.to(device) for key, tensor in _below(tensors, "best.").items()}

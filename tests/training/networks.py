@@ -21,7 +21,7 @@ def small(name: str, scale: int = 4, candidates: int = 0) -> Recipe:
     matching = recipe.matching and replace(
         recipe.matching,
         aimed=4,
-        photos=3,
+        photos=4,
         crops=2,
         real_looks=6,
         aim_until=0.4,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,8 +12,14 @@ from torch.nn import functional
 from models.losses import lsgan_loss
 from tests.training.networks import small
 from training.adversary import discriminate
+from training.presets import Recipe
 from training.restoration import restoration_of
 from training.state import State
+
+
+def exact(name: str) -> Recipe:
+    """In float32 also where bfloat16 is faster."""
+    return replace(small(name), bfloat16=False)
 
 
 def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:
@@ -20,7 +28,7 @@ def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:
 
 @pytest.mark.parametrize("name", ["seed", "default"])
 def test_the_edsr_learns_the_same(name: str) -> None:
-    state = State(small(name), 0, "cpu")
+    state = State(exact(name), 0, "cpu")
     lr, hr = torch.rand(2, 3, 8, 9), torch.rand(2, 3, 32, 36)
     fast = restoration_of(state, lr, hr)
     plain = functional.l1_loss(state.edsr(lr), hr)
@@ -30,7 +38,7 @@ def test_the_edsr_learns_the_same(name: str) -> None:
 
 
 def test_real_and_made_are_told_apart_as_in_two_passes() -> None:
-    state = State(small("seed"), 0, "cpu")
+    state = State(exact("seed"), 0, "cpu")
     real, made = torch.rand(3, 3, 16, 16), torch.rand(2, 3, 16, 16)
     fast = discriminate(state, real, made)
     told_real, told_made = state.discriminator(real), state.discriminator(made)

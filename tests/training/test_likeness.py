@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from tests.training.conftest import photo
-from training.likeness import most_alike
+from training.likeness import most_alike, views_of
 from training.photos import Photos
 
 
@@ -27,3 +27,17 @@ def test_photos_smaller_than_a_block_are_compared_too(tmp_path: Path) -> None:
     real = Photos.write(tmp_path / "lr", [grey])
     clean = Photos.write(tmp_path / "hr", [np.full((20, 20, 3), level, np.uint8) for level in (10, 100)])
     assert most_alike(real, clean, 4, [0, 1]) == [1]
+
+
+def test_photos_of_one_view_are_found_whatever_their_blur_and_noise(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    scenes = [photo(rng, 96, 120).astype(float) for _ in range(4)]
+    shots = [
+        (gaussian_filter(scenes[scene], (blur, blur, 0)) + rng.normal(0, level, scenes[scene].shape))
+        for scene, blur, level in ((0, 0.3, 1), (1, 1, 3), (0, 1.5, 12), (2, 0.3, 12), (1, 0.5, 8), (0, 1, 5))
+    ]
+    shots.append(scenes[3][:, :-8])
+    shots.append(scenes[3])  # of another shape: not from the same place
+    photos = Photos.write(tmp_path / "lr", [shot.clip(0, 255).astype(np.uint8) for shot in shots])
+    assert sorted(views_of(photos, [0, 1, 2, 3, 4, 5, 6, 7])) == [[0, 2, 5], [1, 4], [3], [6], [7]]
+    assert sorted(views_of(photos, [1, 2, 5])) == [[1], [2, 5]]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from training.spectra import FLOOR, OPPONENT, Spectra, energy_distance
+from training.spectra import FLOOR, OPPONENT, Spectra, energy_distance, energy_distance_of_differences
 
 
 def test_white_noise_has_its_variance_at_every_frequency() -> None:
@@ -51,6 +51,16 @@ def test_energy_distance_by_direct_summation() -> None:
     between = mean([(a, b) for a in one for b in other])
     within = mean([(a, b) for i, a in enumerate(one) for j, b in enumerate(one) if i != j])
     assert energy_distance(one, other).item() == pytest.approx(2 * between - within, rel=1e-5)
+
+
+def test_energy_distance_of_differences_by_direct_summation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(5, 2, generator=generator), torch.randn(4, 2, generator=generator)
+    made, real = ([(sign * vector).tolist() for vector in of for sign in (1, -1)] for of in (one, other))
+    between = [math.dist(a, b) for a in made for b in real]
+    within = [math.dist(a, b) for i, a in enumerate(made) for j, b in enumerate(made) if i // 2 != j // 2]
+    expected = 2 * sum(between) / len(between) - sum(within) / len(within)
+    assert energy_distance_of_differences(one, other).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_energy_distance_of_small_batches_is_least_at_the_true_spread() -> None:

@@ -17,8 +17,6 @@ from training.presets import Matching
 from training.spectra import WINDOW, energy_distance
 from training.state import State
 
-REAL_LOOKS = 256  # at real photos that made ones are compared with in a step
-
 
 def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -> dict[str, float]:
     """Leads both networks to the estimates themselves: near enough to match from, and quick without an estimator.
@@ -29,11 +27,11 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
     statistics, first = statistics_of(recipe.scale, state.device), estimators(state)[0]
     kernels, levels = slice(None, first.kernel_targets), slice(first.kernel_targets, -1)
     assert state.real is not None
-    some = torch.randint(len(state.real.windows), (REAL_LOOKS,), generator=state.generators["latents"])
     window, _ = draw_clean(state, hr_photos, matching.aimed, WINDOW)
     with torch.no_grad():
-        told = [estimator(state.real.windows[some].float()) for estimator in estimators(state)]
+        told = [estimator(state.real.windows.float()) for estimator in estimators(state)]
         real = torch.stack(told).mean(0)
+        real[:, kernels] = without_places(real[:, kernels], state.real.places)
         kernel = degradation.kernel(draw_latents(state, matching.aimed, WINDOW).kernel)
         blurred = sample_window(window, kernel, recipe.scale)  # (32, 3, 32, 32)
     distance = torch.zeros(())
@@ -48,3 +46,16 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
         loss = distance + matching.convexity_weight * convexity(kernel)
         update(state.optimizers["degradation"], loss, *rates, clip_gradient=recipe.clip_gradient)
     return {"aim": distance.item()}
+
+
+def without_places(told: Tensor, places: Tensor) -> Tensor:
+    """told (N, F), in which what is told alike of all looks at a place gives way to what is told of all places.
+
+    What photos of one view show alike misleads an estimator alike. A look that is alone at its place stays as it is.
+    """
+    places = places.to(told.device)
+    count = torch.bincount(places)[:, None]
+    mean = told.new_zeros(len(count), told.shape[1]).index_add_(0, places, told) / count
+    # The mean of n lies nearer to each of them than the mean of all.
+    apart = (count / (count - 1).clamp_min(1)).sqrt()
+    return torch.where(count[places] == 1, told, told.mean(0) + apart[places] * (told - mean[places]))

@@ -16,6 +16,7 @@ from training.state import Simulated, State
 
 UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
 EXAMPLES = 64  # photos in one update of an estimator
+SEEN = 6  # of a photo's windows in one update, others in the next: from all of them it would know the photos by heart
 
 
 def fit_step(state: State, matching: Matching, done: float) -> dict[str, float]:
@@ -43,7 +44,10 @@ def estimation(state: State, fold: int, count: int, made: Simulated | None = Non
     batch = Simulated(*(tensor[some].to(state.device) for tensor in examples))
     if made:
         batch = Simulated.joined([batch, made])
-    return functional.smooth_l1_loss(estimator(batch.windows.float()), estimator.scaled(batch.kernel, batch.noise))
+    shape = batch.windows.shape[:2]
+    seen = torch.rand(shape, generator=state.generators["estimator"]).argsort(1)[:, :SEEN, None].to(state.device)
+    windows = batch.windows.take_along_dim(seen, 1).float()
+    return functional.smooth_l1_loss(estimator(windows), estimator.scaled(batch.kernel, batch.noise))
 
 
 def epochs(state: State) -> float:

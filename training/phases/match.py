@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from models.kernel import convexity, elongation
 from models.losses import quantise
 from training.adversary import deception, discriminate
 from training.drawing import draw_clean, draw_latents, draw_real, in_fold
-from training.estimator import statistics_of
+from training.estimator import Estimator, statistics_of
 from training.optimization import update
 from training.phases.fit import EXAMPLES, estimation, estimators
 from training.phases.simulate import known_of
 from training.photos import Photos
 from training.presets import Matching
-from training.spectra import energy_distance
+from training.spectra import energy_distance, energy_distance_of_differences
 from training.state import State
 
 REAL_LOOKS = 128  # at real photos that made ones are compared with in a step
+REAL_PAIRS = 64  # of looks at the same place, likewise
 
 
 def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: Photos, done: float) -> dict[str, float]:
     """Makes photos and leads what estimator and discriminator say of them to what they say of real ones.
+
+    Where real photos are of one view, photos of one place are made, too, and what they differ by is compared beside
+    what they are: it tells how much kernels differ, and how, whatever the photos show.
 
     The estimator that judges has seen no photo of this fold. The others learn from what was made, so that
     none stays blind to what the networks have come to make.
@@ -29,10 +34,14 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     recipe, degradation, fold = state.recipe, state.degradation, state.step % matching.folds
     assert state.real is not None
     statistics = statistics_of(recipe.scale, state.device)
-    crops = matching.photos * matching.crops
+    pairs = state.real.pairs()
+    pairs = pairs[state.real.folds[pairs[:, 0]] == fold]
+    shots = 2 if len(pairs) else 1  # made of each place
+    places = matching.photos // shots * matching.crops
     among = in_fold(hr_photos, matching, recipe.scale, fold)
-    window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops, turned=False, among=among)
-    latents = draw_latents(state, crops, matching.crop, per_photo=matching.crops)
+    window, _ = draw_clean(state, hr_photos, places, matching.crop, per_photo=matching.crops, turned=False, among=among)
+    window = window.view(-1, matching.crops, *window.shape[1:]).repeat_interleave(shots, 0).flatten(0, 1)
+    latents = draw_latents(state, len(window), matching.crop, per_photo=matching.crops)
     made = degradation(window, latents, surrounded=recipe.surrounded)
     lr = quantise(made.lr)  # (96, 3, 48, 48)
 
@@ -43,9 +52,11 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     some = alike[torch.randint(len(alike), (REAL_LOOKS,), generator=state.generators["real"])]
     with torch.no_grad():
         told_real = judge(state.real.windows[some].float())
-    judge.requires_grad_(True)
     parts = (slice(None, judge.kernel_targets), slice(judge.kernel_targets, None))
     distance = torch.stack([energy_distance(told[:, part], told_real[:, part]) for part in parts]).sum()
+    if len(pairs):
+        distance = distance + matching.difference_weight * _differing(state, judge, told, pairs)
+    judge.requires_grad_(True)
     patch = slice(0, recipe.lr_patch)
     patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
     adversarial = deception(state, patches)
@@ -73,3 +84,13 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
         "discriminator": discrimination.item(),
         "noise_levels": 255 * made.noise.detach().square().mean().sqrt().item(),
     }
+
+
+def _differing(state: State, judge: Estimator, told: Tensor, pairs: Tensor) -> Tensor:
+    """How far the made photos, two and two of one place, are from `pairs` of real looks in what two differ by."""
+    assert state.real is not None
+    some = pairs[torch.randint(len(pairs), (REAL_PAIRS,), generator=state.generators["real"])]
+    with torch.no_grad():
+        told_real = judge(state.real.windows[some.flatten()].float())
+    made, real = (of[0::2, : judge.kernel_targets] - of[1::2, : judge.kernel_targets] for of in (told, told_real))
+    return energy_distance_of_differences(made, real)

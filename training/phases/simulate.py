@@ -23,9 +23,10 @@ def simulate_step(state: State, matching: Matching, hr_photos: Photos) -> dict[s
     size, crops, fold = recipe.degradation.kernel.size, matching.photos * matching.crops, state.step % matching.folds
     among = in_fold(hr_photos, matching, recipe.scale, fold)
     window, _ = draw_clean(state, hr_photos, crops, matching.crop, per_photo=matching.crops, among=among)
-    window = in_other_light(window.cpu(), matching.crops, generator)
     kernel = random_kernels(matching.photos, size, recipe.scale, generator)
-    blurred = 255 * sample_window(window, kernel.repeat_interleave(matching.crops, 0), recipe.scale)
+    blurred = sample_window(window.cpu(), kernel.repeat_interleave(matching.crops, 0), recipe.scale)
+    # Light is linear, so that it may change after the blur, where there are fewer pixels.
+    blurred = 255 * in_other_light(blurred, matching.crops, generator)
     noisy = (blurred + random_noise(blurred, matching.crops, generator)).clamp(0, 255).round()
     quality = draw_latents(state, crops, 1, per_photo=matching.crops).quality.cpu()
     lr = compress(noisy, quality)
