@@ -16,7 +16,7 @@ async function answer(path, options) {
     throw new Problem(0, { code: "unreachable", detail: "The service cannot be reached. Is it running?" });
   }
   if (response.status === 204) return null;
-  const body = await response.json().catch(() => ({}));
+  const body = await response.json().catch((error) => { if (response.ok) throw error; return {}; });
   if (!response.ok) throw new Problem(response.status, body);
   return body;
 }

@@ -1,6 +1,7 @@
 // News of jobs: by server-sent events, and by asking every few seconds where these do not come through.
 
 import { get } from "/page/api.js";
+import { complain } from "/page/dom.js";
 
 const SILENT_MS = 5000; // a stream that has not opened by then is held back by something between
 const ASK_EVERY_MS = 2000;
@@ -13,7 +14,7 @@ function stream(path, handlers, ask, signal) {
   const stopAsking = () => { clearInterval(asking); asking = null; };
   const close = () => { source.close(); stopAsking(); clearTimeout(late); };
   const late = setTimeout(askFor, SILENT_MS);
-  source.onopen = () => { clearTimeout(late); stopAsking(); handlers.open?.(); };
+  source.onopen = () => { clearTimeout(late); stopAsking(); handlers.open?.().catch(complain); };
   source.onerror = askFor; // the browser itself tries to open it again, if it can
   for (const [name, handle] of Object.entries(handlers)) {
     if (name !== "open") source.addEventListener(name, (event) => handle(JSON.parse(event.data)));

@@ -11,7 +11,7 @@ const MOST_LINES = 2000;
 
 export async function show(main, { id, signal }) {
   let job = await get(`/jobs/${id}`, signal);
-  const dataset = job.dataset ? await get(`/datasets/${job.dataset}`, signal).catch(() => null) : null;
+  const dataset = job.dataset ? await get(`/datasets/${job.dataset}`, signal).catch((error) => { if (error.name === "AbortError") throw error; return null; }) : null;
   const [bar, pill] = [progressBar("Progress"), statusPill()];
   const facts = h("dl", { class: "facts" });
   const trouble = h("div", {});
