@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(
         256 * MEBIBYTE, ge=0, description="What would leave less of the disk free than this is refused."
     )
+    max_items: int = Field(
+        500_000, gt=0, description="Most images, or squares that are cut out of them, that one degrade job works on."
+    )
     max_samples: int = Field(1000, gt=0, description="Most samples that one degrade job draws for each image.")
 
     log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")

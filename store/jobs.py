@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, CursorResult, bindparam, case, delete, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.ids import new_id
@@ -28,6 +28,7 @@ ACTIVE = ("queued", "running")
 STOPPED = ("failed", "canceled")
 # Built once: it is asked hundreds of times a second.
 THOSE = select(Job).where(Job.id.in_(bindparam("job_ids", expanding=True)))
+ITEMS_AT_ONCE = 5000  # written by one statement
 EXPIRED_AT_ONCE = 20  # jobs in one transaction, which others wait for
 FORM = 1  # version of jobs' `parameters`; to be raised when older workers would misread new ones
 
@@ -36,7 +37,7 @@ class LeaseLostError(Exception):
     """The job was given to another worker, or is finished or deleted; what this one has made is of no use."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class NewItem:
     """An image for a job; one that was refused has no blob but a code and a message."""
 
@@ -119,19 +120,22 @@ class JobRepository:
 
     def add_items(self, job_id: str, items: Sequence[tuple[str, NewItem]]) -> None:
         """`items` are (stem, item) in their order; stems are unique."""
-        self.session.add_all(
-            Item(
-                job_id=job_id,
-                position=position,
-                name=item.name,
-                stem=stem,
-                sha256=item.sha256,
-                crop=item.crop,
-                code=item.code,
-                message=item.message,
-            )
-            for position, (stem, item) in enumerate(items)
-        )
+        # Some at a time, and not as objects of the session, which would keep them all.
+        for start in range(0, len(items), ITEMS_AT_ONCE):
+            rows = [
+                {
+                    "job_id": job_id,
+                    "position": position,
+                    "name": item.name,
+                    "stem": stem,
+                    "sha256": item.sha256,
+                    "crop": item.crop,
+                    "code": item.code,
+                    "message": item.message,
+                }
+                for position, (stem, item) in enumerate(items[start : start + ITEMS_AT_ONCE], start)
+            ]
+            self.session.execute(insert(Item), rows)
 
     def get(self, job_id: str) -> Job | None:
         return self.session.get(Job, job_id)

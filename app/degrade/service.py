@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.datasets.schemas import Role
 from app.degrade.schemas import DegradeIn
-from app.degrade.sub_images import cut
+from app.degrade.sub_images import count_squares, cut
 from app.idempotency import Once
 from app.jobs.items import with_stems
 from app.jobs.schemas import JobOut
@@ -64,11 +64,19 @@ def degrade(
             "crop_does_not_fit",
             f"A square's side is a multiple of the scale, {model.scale}; {wanted.crop} is not.",
         )
+
+    def require_not_too_many(sizes: Sequence[tuple[int, int]]) -> None:
+        squares = count_squares(sizes, wanted.crop, wanted.crop_step or wanted.crop) if wanted.crop else len(sizes)
+        if squares > settings.max_items:
+            raise _too_many_items(squares, settings.max_items)
+
     if wanted.source is not None:
         images: Sequence[NewImage] | Sequence[Image] = _images_of_source(store, wanted.source)
+        require_not_too_many([(image.height, image.width) for image in images])
         rejected: list[RejectedFile] = []
     else:
-        images, rejected = take_images(files, folder, store, settings, _minimum_side(wanted, model.scale))
+        minimum = _minimum_side(wanted, model.scale)
+        images, rejected = take_images(files, folder, store, settings, minimum, require_not_too_many)
     items = with_stems(images, rejected)
     if wanted.crop:
         sizes = {image.sha256: (image.height, image.width) for image in images}
@@ -97,6 +105,15 @@ def degrade(
     if is_new:
         submit(store, answer)
     return answer
+
+
+def _too_many_items(items: int, most: int) -> ProblemError:
+    return ProblemError(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "too_many_items",
+        f"The job would work on {items:,} images or squares of them; at most {most:,} are allowed. Send less at a time, "
+        "cut larger squares or further apart, or raise PATINA_MAX_ITEMS.",
+    )
 
 
 def _images_of_source(store: Store, source_id: str) -> Sequence[Image]:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from store.jobs import NewItem
+
+
+def count_squares(sizes: Iterable[tuple[int, int]], side: int, step: int) -> int:
+    """How many `cut` makes of images of these (height, width): of one large image it may be a hundred million."""
+    return sum(
+        _number(height, side, step) * _number(width, side, step) for height, width in sizes if min(height, width) >= side
+    )
+
+
+def _number(length: int, side: int, step: int) -> int:
+    """Of `_starts`."""
+    return 1 - (side - length) // step
 
 
 def cut(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -29,15 +30,24 @@ def with_stems(images: Sequence[NamedImage], rejected: Sequence[RejectedFile]) -
     items = {image.sha256: NewItem(image.name, image.sha256) for image in reversed(images)}
     in_order = [items.pop(image.sha256) for image in images if image.sha256 in items]
     in_order += [NewItem(file.name, None, file.code, file.message) for file in rejected]
-    taken: set[str] = set()
-    return [(_stem(item.name, taken), item) for item in in_order]
+    stems = _Stems()
+    return [(stems.of(item.name), item) for item in in_order]
 
 
-def _stem(name: str, taken: set[str]) -> str:
-    base = re.sub(r"[^\w-]", "_", PurePosixPath(name.replace("\\", "/")).stem)[:LONGEST_STEM] or "image"
-    stem, number = base, 1
-    while stem.lower() in taken:  # file systems that ignore case must hold both
-        number += 1
-        stem = f"{base}-{number}"
-    taken.add(stem.lower())
-    return stem
+class _Stems:
+    """Those that are given to a job's items, each once."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+        self._tried: Counter[str] = Counter()  # so that a hundred thousand files of one name need not try each number
+
+    def of(self, name: str) -> str:
+        base = re.sub(r"[^\w-]", "_", PurePosixPath(name.replace("\\", "/")).stem)[:LONGEST_STEM] or "image"
+        key = base.lower()  # file systems that ignore case must hold both
+        while True:
+            self._tried[key] += 1
+            number = self._tried[key]
+            stem = base if number == 1 else f"{base}-{number}"
+            if stem.lower() not in self._taken:
+                self._taken.add(stem.lower())
+                return stem

@@ -49,7 +49,7 @@ class Admission:
         else:
             refuse_other_names(request, self.settings)
             refuse_other_sites(request, self.settings)
-        if is_open(request.url.path):
+        if is_open(request.scope["path"]):  # what is routed by; a URL is put together from what the caller says
             return LOCAL
         text = _bearer(request)
         if text is None and (text := request.cookies.get(COOKIE)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -37,11 +37,17 @@ class _GoodFile:
 
 
 def take_images(
-    files: Sequence[ReceivedFile], folder: Path, store: Store, settings: Settings, minimum: MinimumSide
+    files: Sequence[ReceivedFile],
+    folder: Path,
+    store: Store,
+    settings: Settings,
+    minimum: MinimumSide,
+    require: Callable[[Sequence[tuple[int, int]]], None] = lambda _: None,
 ) -> tuple[list[NewImage], list[RejectedFile]]:
     """Keeps every good image as a blob; archives are opened. Raises `ProblemError` where no image is good.
 
-    None becomes a blob before all have been looked at, so that a request that is refused leaves none behind.
+    None becomes a blob before all have been looked at, so that a request that is refused leaves none behind; `require`
+    is then shown the (height, width) of each, and may raise.
     """
     allowance = Allowance(settings.max_files - len(files), settings.max_archive_bytes, store.room)
     try:
@@ -50,6 +56,7 @@ def take_images(
         rejected = [file for file in checked if isinstance(file, RejectedFile)]
         if not good:
             raise _nothing_taken(rejected)
+        require([(file.size.height, file.size.width) for file in good])
         with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
             taken = list(pool.map(partial(_adopt, store), good))
         store.blobs.settle()

@@ -31,6 +31,7 @@ def limited(tmp_path: Path, redis_url: str) -> Iterator[Api]:
         max_files=5,
         max_queued_jobs=1,
         max_storage_bytes=200_000,
+        max_items=8,
     )
     with serving(settings) as api:
         yield api
@@ -93,6 +94,22 @@ def test_too_many_files_and_fields(limited: Api) -> None:
     refused = limited.http.post("/sr", files=as_parts({"a_png": PHOTO}), data=fields)
     assert (refused.status_code, refused.json()["code"]) == (413, "too_many_fields")
     assert limited.traces() == before
+
+
+def test_more_squares_than_a_job_may_have_are_counted_and_not_made(limited: Api) -> None:
+    dataset = limited.dataset()
+    limited.model(dataset)
+    limited.upload(dataset, "hr", a_png=png(128, 128))
+    before = limited.traces()
+    for fields in ({"crop": "32", "crop_step": "1"}, {"crop": "64", "crop_step": "32"}):
+        for what in ({"files": as_parts({"b_png": png(129, 128, 1)})}, {"data": {"source": dataset}}):
+            what["data"] = fields | what.get("data", {})
+            answer = limited.http.post(f"/datasets/{dataset}/degrade", **what)
+            assert (answer.status_code, answer.json()["code"]) == (422, "too_many_items"), answer.text
+            assert "PATINA_MAX_ITEMS" in answer.json()["detail"]
+    assert limited.traces() == before
+    whole = limited.http.post(f"/datasets/{dataset}/degrade", data={"source": dataset, "crop": "64"})
+    assert whole.json()["progress"]["total"] == 4
 
 
 def test_a_full_queue_takes_no_further_job_until_one_is_done(limited: Api) -> None:
