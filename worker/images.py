@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class WaitingItem:
     """An image, and those of its samples that are not made yet."""
 
     item: Item
-    samples: list[int]
+    samples: Sequence[int]
 
     def shards(self, most: int, least_samples: int) -> list[WaitingItem]:
         """At most so many parts, to be worked on apart, of at least so many samples each if there are as many."""
@@ -71,12 +71,8 @@ def waiting_items(store: Store, job_id: str, samples: int) -> list[WaitingItem]:
     """Every image with work left, in order; each shall have samples 0 to `samples` − 1."""
     with store.database.read() as session:
         jobs = JobRepository(session)
-        items, finished = jobs.items(job_id), jobs.finished_samples(job_id)
-    missing = (
-        WaitingItem(item, [sample for sample in range(samples) if (item.position, sample) not in finished])
-        for item in items
-    )
-    return [waiting for waiting in missing if waiting.samples]
+        missing = jobs.missing_samples(job_id, samples)
+        return [WaitingItem(item, missing[item.position]) for item in jobs.items(job_id) if item.position in missing]
 
 
 def waiting_images(

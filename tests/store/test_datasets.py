@@ -136,6 +136,6 @@ def _records(store: Store, dataset_id: str) -> int:
         photos = len(datasets.images(dataset_id))
         assert photos == dataset.lr_images + dataset.hr_images
         found = jobs.page(before=None, limit=9, status=None, kind=None, dataset_id=dataset_id)
-        results = sum(len(jobs.items(job.id)) + len(jobs.finished_samples(job.id)) for job in found)
+        results = sum(len(jobs.items(job.id)) + jobs.count_samples(job.id) for job in found)
         assert results == 30 * len(found) or all(job.expired for job in found)
         return photos + results + len(found)

@@ -53,7 +53,7 @@ def test_what_is_lost_is_named_and_mended_where_it_can_be(store: Store) -> None:
     with store.database.read() as session:
         job = session.get_one(Job, job_id)
         assert (job.status, job.ok, job.done, job.finished) == ("queued", 0, 0, None)
-        assert JobRepository(session).finished_samples(job_id) == set()
+        assert JobRepository(session).count_samples(job_id) == 0
         assert CheckpointRepository(session).of_job(job_id) == []
         dataset = DatasetRepository(session).get(job.dataset_id or "")
         assert dataset is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from sqlalchemy.orm import Session
 
 from store.jobs import FORM, JobRepository, LeaseLostError, NewItem, NewSample, Progress
 from store.store import Store
@@ -40,6 +41,10 @@ def record(store: Store, job_id: str, attempt: int, *samples: NewSample) -> None
         JobRepository(session).record(job_id, attempt, Progress(len(samples), 2, 1.0, 1.0), samples)
 
 
+def finished(session: Session, job_id: str) -> set[tuple[int, int]]:
+    return {(sample.position, sample.sample) for sample, _ in JobRepository(session).samples(job_id)}
+
+
 def test_only_one_worker_gets_a_job(store: Store) -> None:
     job_id = make_job(store)
     assert claim(store, job_id) == 1
@@ -63,10 +68,10 @@ def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_can_change_noth
     with pytest.raises(LeaseLostError), store.database.write() as session:
         JobRepository(session).finish(job_id, first, "succeeded")
     with store.database.read() as session:
-        assert JobRepository(session).finished_samples(job_id) == set()
+        assert JobRepository(session).count_samples(job_id) == 0
     record(store, job_id, second, NewSample(0, 0, {"lr": "a"}))
     with store.database.read() as session:
-        assert JobRepository(session).finished_samples(job_id) == {(0, 0)}
+        assert finished(session, job_id) == {(0, 0)}
 
 
 def test_a_renewed_lease_does_not_run_out(store: Store) -> None:
@@ -160,7 +165,7 @@ def test_retry_keeps_what_is_done_and_tries_anew_what_failed(store: Store) -> No
         job = jobs.get(job_id)
         assert job is not None
         assert (job.status, job.error, job.finished, job.ok, job.failed) == ("queued", None, None, 1, 0)
-        assert jobs.finished_samples(job_id) == {(0, 0)}
+        assert finished(session, job_id) == {(0, 0)}
 
 
 def test_counts_and_samples_are_written_together(store: Store) -> None:
@@ -174,7 +179,18 @@ def test_counts_and_samples_are_written_together(store: Store) -> None:
         job = JobRepository(session).get(job_id)
         assert job is not None
         assert job.ok == 1
-        assert JobRepository(session).finished_samples(job_id) == {(0, 0)}
+        assert finished(session, job_id) == {(0, 0)}
+
+
+def test_what_is_missing_is_known_without_a_list_of_all_of_it(store: Store) -> None:
+    job_id = make_job(store, 4)
+    attempt = claim(store, job_id)
+    assert attempt
+    there = [NewSample(0, n, {}) for n in range(3)] + [NewSample(1, 1, {}), NewSample(3, 0, {}, "bad", "It is bad.")]
+    record(store, job_id, attempt, *there)
+    with store.database.read() as session:
+        # An item of which there is nothing yet costs the same however many samples are wanted.
+        assert JobRepository(session).missing_samples(job_id, 3) == {1: [0, 2], 2: range(3), 3: [1, 2]}
 
 
 def test_samples_are_paged_in_order(store: Store) -> None:
