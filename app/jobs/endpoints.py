@@ -88,7 +88,7 @@ async def follow_job(
     number, _, ended = (last_event_id or "0").partition("-")
     if ended == END and job.status.is_final:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    after = int(number) if number.isdecimal() else 0
+    after = service.number_of(number) or 0
     return EventSourceResponse(events_of(store, watcher, job_id, after), headers=EVENT_HEADERS)
 
 

@@ -21,6 +21,7 @@ from store.tables import Event, Job, Sample
 from store.trained import CheckpointRepository, PreviewRepository
 
 QUEUE_FULL_SECONDS = 30  # after which a client may ask again
+MOST_DIGITS = 9  # of numbers in cursors; the databases' own end at 2**31
 
 log = structlog.get_logger()
 
@@ -132,12 +133,12 @@ def go_on(store: Store, settings: Settings, job_id: str) -> JobOut:
 
 
 def history(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[EventOut]:
-    after = int(cursor) if cursor and cursor.isdecimal() else None
-    if cursor is not None and after is None:
+    after = number_of(cursor or "0")
+    if after is None:
         raise _bad_cursor()
     with store.database.read() as session:
         found_job(JobRepository(session), job_id)
-        rows = EventRepository(session).after(job_id, after or 0, limit)
+        rows = EventRepository(session).after(job_id, after, limit)
     items = [event_out(row) for row in rows]
     return Page(items=items, next=str(rows[-1].number) if len(rows) == limit else None)
 
@@ -274,9 +275,15 @@ def _sample_cursor(cursor: str | None) -> tuple[int, int] | None:
     if cursor is None:
         return None
     position, _, sample = cursor.partition(".")
-    if not all(number.isascii() and number.isdecimal() and len(number) < 10 for number in (position, sample)):
+    after = number_of(position), number_of(sample)
+    if after[0] is None or after[1] is None:
         raise _bad_cursor()
-    return int(position), int(sample)
+    return after[0], after[1]
+
+
+def number_of(text: str) -> int | None:
+    """One that a record can have; None for what is none, and for what a database would choke on."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _bad_cursor() -> ProblemError:

@@ -29,7 +29,8 @@ def ended(api: Api) -> str:
 
 
 def told(api: Api, job_id: str, last: str | None = None) -> list[Told]:
-    answer = api.http.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": last} if last else {})
+    headers = {"Last-Event-ID": last.encode("latin-1")} if last else {}
+    answer = api.http.get(f"/jobs/{job_id}/events", headers=headers)
     assert answer.headers["content-type"].startswith("text/event-stream")
     return list(parsed(answer.text.splitlines()))
 
@@ -46,7 +47,8 @@ def test_who_comes_back_hears_only_what_is_new_and_after_the_end_nothing(api: Ap
     assert [event.data["data"]["message"] for event in told(api, ended, last="5")[:2]] == ["line 5", "line 6"]
     last = told(api, ended)[-1].id
     assert api.http.get(f"/jobs/{ended}/events", headers={"Last-Event-ID": last}).status_code == 204
-    assert told(api, ended, last="nonsense")[0].id == "1"
+    for last in ("nonsense", "9" * 25, "9" * 5000, "-1", "\u00b2"):
+        assert told(api, ended, last=last)[0].id == "1", last
 
 
 def test_history_is_the_same_in_pages(api: Api, ended: str) -> None:
@@ -60,7 +62,9 @@ def test_history_is_the_same_in_pages(api: Api, ended: str) -> None:
             break
     assert [item["number"] for item in seen] == list(range(1, LINES + 1))
     assert [item["data"] for item in seen] == [event.data["data"] for event in told(api, ended)[:LINES]]
-    assert api.http.get(f"/jobs/{ended}/history", params={"cursor": "x"}).json()["code"] == "bad_cursor"
+    for cursor in ("x", "9" * 25, "-1"):
+        answer = api.http.get(f"/jobs/{ended}/history", params={"cursor": cursor})
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor"), cursor
 
 
 @pytest.mark.parametrize("path", ["events", "history", "preview/gallery.json"])
