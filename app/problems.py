@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.headers import HEADERS
-from store.blobs import BlobDamagedError
+from store.blobs import BlobDamagedError, BlobLostError
 
 MEDIA_TYPE = "application/problem+json"
 DATABASE_AWAY_SECONDS = 2  # after which a client may ask again
@@ -134,6 +134,15 @@ def install_problem_handlers(app: FastAPI) -> None:
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "blob_damaged",
             "The file has changed on disk and is not handed out. `patina doctor` says how to mend it.",
+        )
+
+    @app.exception_handler(BlobLostError)
+    async def of_lost_blobs(_: Request, error: BlobLostError) -> JSONResponse:
+        log.error("blob lost", error=str(error))
+        return problem_answer(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "blob_lost",
+            "The file is gone from disk. `patina doctor` says how to mend it.",
         )
 
     @app.exception_handler(Exception)

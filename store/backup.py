@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DatabaseError
 
-from store.blobs import CHUNK, Blobs
+from store.blobs import CHUNK, BlobDamagedError, BlobLostError, Blobs, flush_folder
 from store.database import Database
 from store.migrate import NewerSchemaError, migrate
 from store.references import referenced
@@ -41,7 +41,7 @@ class BackupError(Exception):
 class Copied:
     records: int
     blobs: int
-    missing: int = 0  # blobs that records name and that are not there
+    missing: int = 0  # blobs that records name and that are not there, or not what they were
 
 
 def back_up(store: Store, file: Path) -> Copied:
@@ -65,12 +65,14 @@ def back_up(store: Store, file: Path) -> Copied:
                     tar.add(folder / RECORDS, RECORDS)
                     for sha256 in named:
                         try:
-                            tar.add(store.blobs.path(sha256), f"blobs/{sha256}")
-                        except FileNotFoundError:
+                            # A damaged one would keep all of the file from ever being restored.
+                            tar.add(store.blobs.verified(sha256), f"blobs/{sha256}")
+                        except (BlobLostError, BlobDamagedError):
                             missing += 1
                 opened.flush()
                 os.fsync(opened.fileno())
             part.rename(file)
+            flush_folder(file.absolute().parent)
         finally:
             part.unlink(missing_ok=True)
     return Copied(records, len(named) - missing, missing)

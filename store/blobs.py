@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -23,6 +24,13 @@ class BlobDamagedError(Exception):
 
     def __init__(self, sha256: str):
         super().__init__(f"blob {sha256} has changed on disk")
+
+
+class BlobLostError(FileNotFoundError):
+    """There is no such file, though a record names it."""
+
+    def __init__(self, sha256: str):
+        super().__init__(errno.ENOENT, "blob lost", sha256)
 
 
 class Blobs:
@@ -87,7 +95,7 @@ class Blobs:
                 folders, self._unsettled = self._unsettled, set()
             try:
                 for folder in folders:
-                    _flush(folder)
+                    flush_folder(folder)
             except OSError:
                 with self._naming:
                     self._unsettled |= folders
@@ -130,27 +138,35 @@ class Blobs:
         return self.root / sha256[:2] / sha256
 
     def verified(self, sha256: str) -> Path:
-        """Its path, once its bytes are found to be as they were put. Raises FileNotFoundError, `BlobDamagedError`."""
-        path = self.path(sha256)
-        with path.open("rb") as opened:
+        """Its path, once its bytes are found to be as they were put. Raises `BlobLostError`, `BlobDamagedError`."""
+        with self._opened(sha256) as opened:
             if hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
                 raise BlobDamagedError(sha256)
-        return path
-
-    def open(self, sha256: str) -> BinaryIO:
-        """Raises FileNotFoundError where it is not."""
-        return self.path(sha256).open("rb")
+        return self.path(sha256)
 
     def read(self, sha256: str) -> bytes:
-        return self.path(sha256).read_bytes()
+        """All of it at once. Raises `BlobLostError`, and `BlobDamagedError` where it is not as it was put."""
+        with self._opened(sha256) as opened:
+            data = opened.read()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise BlobDamagedError(sha256)
+        return data
 
     def size(self, sha256: str) -> int:
-        return self.path(sha256).stat().st_size
+        """Raises `BlobLostError`."""
+        with self._opened(sha256) as opened:
+            return os.fstat(opened.fileno()).st_size
+
+    def _opened(self, sha256: str) -> BinaryIO:
+        try:
+            return self.path(sha256).open("rb")
+        except FileNotFoundError:
+            raise BlobLostError(sha256) from None
 
     def chunks(self, sha256: str) -> Iterator[bytes]:
-        """Its bytes. Raises `BlobDamagedError` in place of the last of them where they are not as they were put."""
+        """Its bytes. Raises `BlobLostError`; `BlobDamagedError`, where they are not as they were put, before the last."""
         digest = hashlib.sha256()
-        with self.open(sha256) as opened:
+        with self._opened(sha256) as opened:
             chunk = opened.read(CHUNK)
             while chunk:
                 digest.update(chunk)
@@ -230,7 +246,8 @@ class Blobs:
                 left.unlink(missing_ok=True)
 
 
-def _flush(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Returns when the names in it outlive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -215,7 +215,9 @@ class JobRepository:
         of_item = select(Sample.position, func.count()).where(Sample.job_id == job_id).group_by(Sample.position)
         finished = {position: int(count) for position, count in self.session.execute(of_item)}
         missing: dict[int, Sequence[int]] = {}
-        for position in self.session.scalars(select(Item.position).where(Item.job_id == job_id).order_by(Item.position)):
+        for position in self.session.scalars(
+            select(Item.position).where(Item.job_id == job_id).order_by(Item.position)
+        ):
             if position not in finished:
                 missing[position] = range(samples)
             elif finished[position] < samples:

@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from config.settings import Settings
+from store.blobs import flush_folder
 from store.database import Database
 from store.migrate import migrate
 from store.tokens import TokenRepository
@@ -65,7 +66,10 @@ def _write_secret(file: Path, text: str) -> None:
     temporary = file.with_suffix(f".{os.getpid()}")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:  # noqa: PTH123 - a path cannot be opened with a mode
         opened.write(text + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())
     temporary.rename(file)
+    flush_folder(file.parent)  # before the record of it: nobody could find out the token without this file
 
 
 def _any_token(database: Database) -> bool:

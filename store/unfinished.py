@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from store.blobs import flush_folder
+
 
 class FileBusyError(Exception):
     """Another request, perhaps of another process, has the file."""
@@ -48,11 +50,7 @@ class UnfinishedFiles:
         """Returns when what was written outlives a power cut, and the file's name with it."""
         opened.flush()
         os.fsync(opened.fileno())
-        folder = os.open(self.root, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        flush_folder(self.root)
 
     def is_busy(self, upload_id: str) -> bool:
         """Whether somebody holds it."""

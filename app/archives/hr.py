@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from store.png import write_png
 from store.store import Store
@@ -25,14 +24,15 @@ class CleanImages:
     def png(self, item: Item) -> bytes:
         """A PNG of s·h × s·w pixels, where the low-resolution image has h × w."""
         if self._last[0] != item.stem:
-            self._last = item.stem, self._make(self.store.blobs.path(item.sha256 or ""), item.crop)
+            self._last = item.stem, self._make(item.sha256 or "", item.crop)
         return self._last[1]
 
-    def _make(self, source: Path, crop: list[int] | None) -> bytes:
-        data = source.read_bytes()
+    def _make(self, sha256: str, crop: list[int] | None) -> bytes:
+        """Raises `BlobDamagedError` where it is no longer what the low-resolution one was made of."""
+        data = self.store.blobs.read(sha256)
         if not crop and self._fits(data):
             return data
-        pixels = self.store.decoders.read_rgb(source)
+        pixels = self.store.decoders.read_rgb(self.store.blobs.path(sha256))
         if crop:
             top, left, height, width = crop
             pixels = pixels[top : top + height, left : left + width]

@@ -18,6 +18,7 @@ from app.schemas import PATCH, Page, cursor_after
 from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
 from config.settings import Settings
+from store.blobs import BlobDamagedError, BlobLostError
 from store.datasets import DatasetRepository
 from store.image_files import ImageRefusedError
 from store.jobs import JobRepository
@@ -127,8 +128,8 @@ def thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
     if image is None:
         raise not_found("image", image_id)
     try:
-        return store.decoders.thumbnail(store.blobs.path(image.sha256))
-    except (ImageRefusedError, FileNotFoundError) as error:
+        return store.decoders.thumbnail(store.blobs.verified(image.sha256))
+    except (ImageRefusedError, BlobLostError, BlobDamagedError) as error:
         raise ProblemError(HTTPStatus.NOT_FOUND, "no_thumbnail", f"{error}") from error
 
 

@@ -11,7 +11,9 @@ from store.jobs import NewItem
 def count_squares(sizes: Iterable[tuple[int, int]], side: int, step: int) -> int:
     """How many `cut` makes of images of these (height, width): of one large image it may be a hundred million."""
     return sum(
-        _number(height, side, step) * _number(width, side, step) for height, width in sizes if min(height, width) >= side
+        _number(height, side, step) * _number(width, side, step)
+        for height, width in sizes
+        if min(height, width) >= side
     )
 
 

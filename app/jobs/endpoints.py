@@ -109,7 +109,7 @@ def get_preview(job_id: Id, name: str, store: StoreOfApp) -> FileResponse:
 
     `examples.png`: three clean patches, each beside what is made of it and its noise, six times as strong.
     """
-    path = store.blobs.path(service.preview_file(store, job_id, name))
+    path = store.blobs.verified(service.preview_file(store, job_id, name))
     return FileResponse(path, media_type=FILE_TYPES[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
 
 

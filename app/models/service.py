@@ -38,8 +38,7 @@ def report(store: Store, model_id: str) -> ReportOut:
             "no_report",
             "The model has no report: it was made before there were any, or making it failed. Train again to get one.",
         )
-    with store.blobs.open(files[REPORT]) as opened:
-        return ReportOut.model_validate_json(opened.read())
+    return ReportOut.model_validate_json(store.blobs.read(files[REPORT]))
 
 
 def file(store: Store, model_id: str, name: str) -> str:

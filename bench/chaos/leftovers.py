@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from bench.chaos.client import sha256
 from bench.chaos.service import GRACE_SECONDS, Service
+from store.blobs import BlobDamagedError
 from store.references import referenced
 from store.store import Store
 from store.tables import Dataset, Image, Job, Model, Sample
@@ -53,7 +53,9 @@ def _damaged(store: Store) -> Iterator[str]:
             for named in files:
                 read_again.update(str(each) for each in named.values())
     for name in read_again:
-        if sha256(store.blobs.read(name)) != name:
+        try:
+            store.blobs.verified(name)
+        except BlobDamagedError:
             yield f"blob {name} is not what its name says, and nobody was told"
 
 

@@ -67,7 +67,9 @@ def backup(file: Annotated[Path, typer.Argument(help="A new file, .tar; it shoul
             raise PatinaError(str(error)) from error
     console.print(f"{copied.records} records and {copied.blobs} stored files are in {file}.")
     if copied.missing:
-        console.print(f"{copied.missing} stored files are lost and so not in it; patina doctor says which.")
+        console.print(
+            f"{copied.missing} stored files are lost or damaged, and so not in it; patina doctor --deep says which."
+        )
         raise typer.Exit(FAILED)
 
 

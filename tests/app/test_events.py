@@ -8,6 +8,7 @@ import pytest
 
 from store.events import EventRepository, NewEvent
 from store.jobs import JobRepository
+from store.trained import GALLERY, PreviewRepository
 from tests.app.conftest import Api
 from tests.sse import Told, parsed
 
@@ -76,3 +77,13 @@ def test_only_a_running_training_can_be_finished_and_only_one_ended_early_contin
     assert api.http.post(f"/jobs/{ended}/finish").json()["code"] == "no_training_runs"
     assert api.http.post(f"/jobs/{ended}/continue").json()["code"] == "not_ended_early"
     assert api.http.get(f"/jobs/{ended}/preview/gallery.json").json()["code"] == "no_preview"
+
+
+def test_a_preview_that_has_changed_on_disk_is_not_shown(api: Api, ended: str) -> None:
+    sha256 = api.store.blobs.put(b"{}")
+    with api.store.database.write() as session:
+        PreviewRepository(session).put(ended, step=1, files={GALLERY: sha256})
+    path = f"/jobs/{ended}/preview/{GALLERY}"
+    assert api.http.get(path).content == b"{}"
+    api.store.blobs.path(sha256).write_bytes(b"[]")
+    assert api.http.get(path).json()["code"] == "blob_damaged"

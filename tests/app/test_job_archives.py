@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -219,6 +220,34 @@ def test_squares_cover_their_image_and_say_where_they_were_cut(api: Api) -> None
     assert len({line["jpeg_quality"] for line in lines}) > 1
     link = api.http.get(f"/jobs/{job}/results").json()["items"][0]["links"]["lr"]
     assert api.http.get(link).headers["content-type"] == "image/webp"
+
+
+@pytest.mark.parametrize("sides", [(40, 40), (41, 41)])
+def test_a_clean_image_that_has_changed_on_disk_is_not_handed_out(api: Api, sides: tuple[int, int]) -> None:
+    """Neither as it is, which is what is done with one that fits, nor cut."""
+    dataset = api.dataset()
+    api.model(dataset)
+    photo = encoded(picture(*sides))
+    job = degrade(api, dataset, {"a_png": photo})
+    finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(b"lr")}))
+    assert "hr/a.png" in members(fetched(api, job, hr=True))
+    other = encoded(picture(*sides, 1))
+    api.store.blobs.path(hashlib.sha256(photo).hexdigest()).write_bytes(other)
+    broken_off = fetched(api, job, hr=True)
+    assert not any(named in broken_off for named in (b"hr/a.png", b"manifest.jsonl"))
+    assert "lr/a_0.png" in members(fetched(api, job))
+
+
+def test_a_result_that_is_gone_is_told_in_words(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    job = degrade(api, dataset, {"a_png": png(40, 40)})
+    lr = api.store.blobs.put(b"lr")
+    finish(api, job, NewSample(0, 0, {"lr": lr}))
+    api.store.blobs.path(lr).unlink()
+    answer = api.http.get(f"/jobs/{job}/results/0/0/lr")
+    assert (answer.status_code, answer.json()["code"]) == (500, "blob_lost")
+    assert "patina doctor" in answer.json()["detail"]
 
 
 def test_squares_of_a_source_leave_out_what_is_too_small_for_one(api: Api) -> None:

@@ -33,6 +33,12 @@ def test_a_report_is_given_as_it_was_written(api: Api) -> None:
         )
     link = api.http.get(f"/models/{model.id}").json()["links"]["report"]
     assert api.http.get(link).json() == EXAMPLE
+    path = api.store.blobs.path(model.files[REPORT])
+    path.write_text(text.replace("0.31", "0.13"))
+    answer = api.http.get(link)
+    assert (answer.status_code, answer.json()["code"]) == (500, "blob_damaged")
+    path.unlink()
+    assert api.http.get(link).json()["code"] == "blob_lost"
 
 
 def test_a_model_without_a_report_says_so(api: Api) -> None:

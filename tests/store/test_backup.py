@@ -105,6 +105,17 @@ def test_a_backup_brings_all_back_on_either_database(store: Store, other: Store,
     }
 
 
+def test_one_damaged_file_does_not_spoil_the_backup(store: Store, other: Store, tmp_path: Path) -> None:
+    fill(store)
+    store.blobs.path(store.blobs.put(b"kernel")).write_bytes(b"kernem")
+    file = tmp_path / "backup.tar"
+    made = back_up(store, file)
+    assert (made.blobs, made.missing) == (5, 1)
+    assert restore(other, file, replace=False).blobs == 5
+    (finding,) = examine(other, deep=True)
+    assert "1 results" in finding.message
+
+
 def test_a_worker_of_before_the_restore_can_change_nothing(store: Store, tmp_path: Path) -> None:
     job_id = fill(store)
     back_up(store, tmp_path / "backup.tar")
