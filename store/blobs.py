@@ -164,7 +164,7 @@ class Blobs:
             raise BlobLostError(sha256) from None
 
     def chunks(self, sha256: str) -> Iterator[bytes]:
-        """Its bytes. Raises `BlobLostError`; `BlobDamagedError`, where they are not as they were put, before the last."""
+        """Its bytes. Raises `BlobLostError`; and `BlobDamagedError` in place of the last where they have changed."""
         digest = hashlib.sha256()
         with self._opened(sha256) as opened:
             chunk = opened.read(CHUNK)

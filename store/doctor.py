@@ -11,7 +11,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from store.blobs import BlobDamagedError, Blobs
-from store.jobs import ACTIVE
+from store.jobs import JobRepository
 from store.references import referenced
 from store.store import Store
 from store.tables import Checkpoint, Dataset, Image, Item, Job, Model, Sample, now
@@ -49,6 +49,7 @@ def examine(store: Store, *, deep: bool) -> Iterator[Finding]:
         yield from _lost_models(session, missing)
         yield from _lost_checkpoints(session, missing)
         yield from _wrong_counts(session)
+        yield from _wrong_photo_counts(session)
         yield from _forgotten_jobs(session)
 
 
@@ -92,7 +93,8 @@ def _lost_results(session: Session, missing: set[str]) -> Iterator[Finding]:
     for job_id, samples in lost.items():
         yield Finding(
             f"{len(samples)} results of job {job_id} are lost.",
-            "The job is queued again and makes them anew, the same ones, from the images that it still has.",
+            "The job is queued again and makes them anew, the same ones, from the images that it still has; one that "
+            "was canceled or has failed, when it is retried.",
             partial(_make_again, job_id, samples),
         )
 
@@ -102,8 +104,7 @@ def _make_again(job_id: str, samples: list[tuple[int, int]], session: Session) -
         one = (Sample.job_id == job_id) & (Sample.position == position) & (Sample.sample == number)
         session.execute(delete(Sample).where(one))
     _count_again(job_id, session)
-    again = {"status": "queued", "finished": None, "error": None, "deaths": 0, "cancel_requested": False}
-    session.execute(update(Job).where(Job.id == job_id, Job.status.not_in(ACTIVE)).values(**again))
+    JobRepository(session).begin_again(job_id)
 
 
 def _lost_inputs(session: Session, missing: set[str]) -> Iterator[Finding]:
@@ -151,11 +152,28 @@ def _wrong_counts(session: Session) -> Iterator[Finding]:
 
 
 def _count_again(job_id: str, session: Session) -> None:
-    ok, failed = (
-        select(func.count()).where(Sample.job_id == job_id, Sample.status == status).scalar_subquery()
-        for status in ("ok", "failed")
-    )
-    session.execute(update(Job).where(Job.id == job_id).values(ok=ok, failed=failed, done=ok + failed))
+    of_job = select(func.count()).where(Sample.job_id == job_id)
+    ok, failed = (of_job.where(Sample.status == status).scalar_subquery() for status in ("ok", "failed"))
+    done = of_job.scalar_subquery()  # with those that were skipped
+    session.execute(update(Job).where(Job.id == job_id).values(ok=ok, failed=failed, done=done))
+
+
+def _wrong_photo_counts(session: Session) -> Iterator[Finding]:
+    for role, counted in (("lr", Dataset.lr_images), ("hr", Dataset.hr_images)):
+        of_dataset = select(func.count()).where(Image.dataset_id == Dataset.id, Image.role == role)
+        there = of_dataset.correlate(Dataset).scalar_subquery()
+        for dataset_id, said, found in session.execute(select(Dataset.id, counted, there).where(counted != there)):
+            yield Finding(
+                f"Dataset {dataset_id} says that it has {said} {role} photos, and {found} are recorded.",
+                "They are counted again.",
+                partial(_count_photos_again, dataset_id, role),
+            )
+
+
+def _count_photos_again(dataset_id: str, role: str, session: Session) -> None:
+    counted = Dataset.lr_images if role == "lr" else Dataset.hr_images
+    there = select(func.count()).where(Image.dataset_id == dataset_id, Image.role == role).scalar_subquery()
+    session.execute(update(Dataset).where(Dataset.id == dataset_id).values({counted: there}))
 
 
 def _forgotten_jobs(session: Session) -> Iterator[Finding]:

@@ -349,6 +349,15 @@ class JobRepository:
             self.session.execute(delete(Sample).where(Sample.job_id == job_id, Sample.status == "failed"))
         return bool(retried)
 
+    def begin_again(self, job_id: str) -> None:
+        """Queues a job that has lost results: one that had succeeded, and one at work.
+
+        The worker of that, which believes them to be there, can change nothing any more.
+        """
+        queued = {"status": "queued", "finished": None, "cancel_requested": False}
+        self._update(Job.id == job_id, Job.status == "succeeded", **queued)
+        self._update_to_end(Job.id == job_id, Job.status == "running", **self._back())
+
     # --- the reaper -------------------------------------------------------------------------------------------------
 
     def reap(self, max_deaths: int) -> list[str]:

@@ -111,8 +111,8 @@ def _too_many_items(items: int, most: int) -> ProblemError:
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "too_many_items",
-        f"The job would work on {items:,} images or squares of them; at most {most:,} are allowed. Send less at a time, "
-        "cut larger squares or further apart, or raise PATINA_MAX_ITEMS.",
+        f"The job would work on {items:,} images or squares of them; at most {most:,} are allowed. Send less at a "
+        "time, cut larger squares or further apart, or raise PATINA_MAX_ITEMS.",
     )
 
 

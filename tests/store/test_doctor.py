@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from store.datasets import DatasetRepository
 from store.doctor import Finding, examine, unreferenced
-from store.jobs import JobRepository
+from store.jobs import JobRepository, LeaseLostError, NewSample, Progress
 from store.store import Store
-from store.tables import Job
+from store.tables import Dataset, Job
 from store.trained import CheckpointRepository
 from tests.store.test_backup import fill
 
@@ -75,12 +77,59 @@ def test_a_flipped_bit_is_found_when_all_is_read_and_the_result_made_anew(store:
     assert list(examine(store, deep=True)) == []
 
 
+def test_a_job_at_work_is_taken_from_a_worker_that_believes_a_lost_result_to_be_there(store: Store) -> None:
+    job_id = fill(store)
+    with store.database.write() as session:
+        attempt = session.get_one(Job, job_id).attempt
+    store.blobs.path(store.blobs.put(b"kernel")).unlink()
+    mend(store, list(examine(store, deep=False)))
+    with pytest.raises(LeaseLostError), store.database.write() as session:
+        JobRepository(session).finish(job_id, attempt, "succeeded")
+    with store.database.write() as session:
+        claimed = JobRepository(session).claim(job_id, "another worker", 60)
+        assert claimed is not None
+        assert (claimed.attempt, claimed.done, claimed.ok) == (attempt + 1, 0, 0)
+
+
+def test_a_job_that_was_canceled_is_not_begun_again(store: Store) -> None:
+    job_id = fill(store)
+    with store.database.write() as session:
+        JobRepository(session).finish(job_id, session.get_one(Job, job_id).attempt, "canceled")
+    store.blobs.path(store.blobs.put(b"kernel")).unlink()
+    mend(store, list(examine(store, deep=False)))
+    with store.database.read() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.status, job.ok, job.done) == ("canceled", 0, 0)
+    assert list(examine(store, deep=False)) == []
+
+
+def test_skipped_samples_are_counted_as_done(store: Store) -> None:
+    job_id = fill(store)
+    with store.database.write() as session:
+        job = session.get_one(Job, job_id)
+        jobs = JobRepository(session)
+        jobs.record(
+            job_id, job.attempt, Progress(2, 2, None, None), [NewSample(0, 1, {}, "too_flat", "", skipped=True)]
+        )
+        jobs.finish(job_id, job.attempt, "succeeded")
+    store.blobs.path(store.blobs.put(b"kernel")).unlink()
+    mend(store, list(examine(store, deep=False)))
+    with store.database.read() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.status, job.ok, job.failed, job.done) == ("queued", 0, 0, 1)
+
+
 def test_wrong_counts_are_counted_again(store: Store) -> None:
     job_id = ended(store)
     with store.database.write() as session:
-        session.get_one(Job, job_id).ok = 5
+        job = session.get_one(Job, job_id)
+        job.ok = 5
+        session.get_one(Dataset, job.dataset_id).hr_images = 7
     findings = list(examine(store, deep=False))
     assert "5 results, and 1" in findings[0].message
+    assert "7 hr photos, and 1" in findings[1].message
     mend(store, findings)
     with store.database.read() as session:
         assert session.get_one(Job, job_id).ok == 1
+        assert session.get_one(Dataset, job.dataset_id).hr_images == 1
+    assert list(examine(store, deep=False)) == []
