@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
 
 from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp, WatcherOfApp
+from app.idempotency import IdempotencyKey, Once
 from app.jobs import service
 from app.jobs.events import END, all_changes, events_of
 from app.jobs.responses import LONGEST_WAIT_SECONDS, accept_headers
@@ -138,9 +139,15 @@ def finish_job(job_id: Id, store: StoreOfApp) -> JobOut:
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     dependencies=[OWN_JOB],
 )
-def continue_job(job_id: Id, store: StoreOfApp, settings: SettingsOfApp, response: Response) -> JobOut:
+def continue_job(
+    job_id: Id,
+    store: StoreOfApp,
+    settings: SettingsOfApp,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobOut:
     """A new job, which makes a model of its own; the first one's stays."""
-    job = service.go_on(store, settings, job_id)
+    job = service.go_on(store, settings, job_id, Once.of(idempotency_key, "continue", job_id))
     response.headers.update(accept_headers(job))
     return job
 

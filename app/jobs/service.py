@@ -10,6 +10,7 @@ from redis import RedisError
 from sqlalchemy.orm import Session
 
 from app.archives.contents import suffix
+from app.idempotency import Once
 from app.jobs.schemas import EventOut, JobError, JobOut, Kind, ProgressOut, ResultOut, Status
 from app.problems import ProblemError, not_found
 from app.schemas import Page, cursor_after
@@ -102,33 +103,39 @@ def finish(store: Store, job_id: str) -> JobOut:
         return job_out(found_job(jobs, job_id))
 
 
-def go_on(store: Store, settings: Settings, job_id: str) -> JobOut:
+def go_on(store: Store, settings: Settings, job_id: str, once: Once) -> JobOut:
     """Raises `ProblemError` unless the job is a training that was ended early and has its model."""
     with store.database.write() as session:
         jobs, checkpoints = JobRepository(session), CheckpointRepository(session)
         ended = found_job(jobs, job_id)
-        kept = checkpoints.of_job(job_id)
-        if not (ended.status == Status.succeeded and ended.finish_requested and kept):
-            raise ProblemError(
-                HTTPStatus.CONFLICT,
-                "not_ended_early",
-                "Only a training that was ended early, and has its model, can be continued. A failed or canceled one "
-                f"is taken up with POST /jobs/{job_id}/retry.",
+
+        def make() -> Job:
+            kept = checkpoints.of_job(job_id)
+            if not (ended.status == Status.succeeded and ended.finish_requested and kept):
+                raise ProblemError(
+                    HTTPStatus.CONFLICT,
+                    "not_ended_early",
+                    "Only a training that was ended early, and has its model, can be continued. A failed or canceled "
+                    f"one is taken up with POST /jobs/{job_id}/retry.",
+                )
+            require_place(session, settings)
+            job = jobs.create(
+                "train",
+                dataset_id=ended.dataset_id,
+                model_id=None,
+                parameters=ended.parameters,
+                unit=ended.unit,
+                total=ended.parameters.get("max_steps") or 0,
+                keep_seconds=settings.result_seconds,
             )
-        require_place(session, settings)
-        job = jobs.create(
-            "train",
-            dataset_id=ended.dataset_id,
-            model_id=None,
-            parameters=ended.parameters,
-            unit=ended.unit,
-            total=ended.parameters.get("max_steps") or 0,
-            keep_seconds=settings.result_seconds,
-        )
-        for checkpoint in kept:
-            checkpoints.put(job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=checkpoint.sha256)
+            for checkpoint in kept:
+                checkpoints.put(job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=checkpoint.sha256)
+            return job
+
+        job, is_new = once.make(session, Job, make)
         answer = job_out(job)
-    submit(store, answer)
+    if is_new:
+        submit(store, answer)
     return answer
 
 

@@ -75,7 +75,7 @@ class Job(Answer[Flavour]):
     @flow
     def go_on(self) -> Flow[Job[Flavour]]:
         """Trains on where `finish` ended it: a new job, with a model of its own."""
-        return (yield from asked(self, Job, "POST", f"/jobs/{self.id}/continue"))
+        return (yield from made(self, Job, f"/jobs/{self.id}/continue", dict))
 
     @flow
     def history(self, limit: int | None = None) -> Flow[list[Event]]:

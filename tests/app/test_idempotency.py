@@ -14,9 +14,11 @@ from app.datasets.schemas import DatasetIn
 from app.idempotency import Once
 from app.problems import ProblemError
 from store.datasets import DatasetRepository
+from store.jobs import JobRepository
 from store.requests import RequestRepository
 from store.store import Store
 from store.tokens import TokenRepository
+from store.trained import CheckpointRepository
 from store.visibility import Caller
 from tests.app.conftest import Api, as_parts
 from tests.pictures import png
@@ -42,7 +44,30 @@ def super_resolve(api: Api, dataset: str, variant: int, key: str) -> Any:
     return api.http.post("/sr", files=files, data=data, headers={"Idempotency-Key": key})
 
 
-ALL = pytest.mark.parametrize("send", [make_dataset, train, degrade, super_resolve])
+def train_on(api: Api, dataset: str, variant: int, key: str) -> Any:
+    """Goes on where one of two trainings was ended early."""
+    jobs = sorted(job["id"] for job in api.http.get("/jobs", params={"dataset": dataset}).json()["items"])
+    early = [job for job in jobs if api.http.get(f"/jobs/{job}").json()["ended_early"]] or ended_early(api, dataset)
+    return api.http.post(f"/jobs/{early[variant - 1]}/continue", headers={"Idempotency-Key": key})
+
+
+def ended_early(api: Api, dataset: str) -> list[str]:
+    early = []
+    for number in range(2):
+        with api.store.database.write() as session:
+            jobs = JobRepository(session)
+            job = jobs.create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=9)
+            claimed = jobs.claim(job.id, "a worker", 60)
+            assert claimed is not None
+            jobs.request_finish(job.id)
+            sha256 = api.store.blobs.put(b"checkpoint %d" % number)
+            CheckpointRepository(session).put(job.id, step=1, seconds=1.0, sha256=sha256)
+            jobs.finish(job.id, claimed.attempt, "succeeded")
+            early.append(job.id)
+    return early
+
+
+ALL = pytest.mark.parametrize("send", [make_dataset, train, degrade, super_resolve, train_on])
 
 
 @pytest.fixture
@@ -153,4 +178,10 @@ def test_the_documentation_describes_the_key_wherever_something_is_made(api: Api
         for parameter in calls.get("post", {}).get("parameters", [])
         if parameter["name"] == "Idempotency-Key" and "idempotency_key_reused" in parameter["description"]
     }
-    assert described == {"/datasets", "/datasets/{dataset_id}/train", "/datasets/{dataset_id}/degrade", "/sr"}
+    assert described == {
+        "/datasets",
+        "/datasets/{dataset_id}/train",
+        "/datasets/{dataset_id}/degrade",
+        "/sr",
+        "/jobs/{job_id}/continue",
+    }
