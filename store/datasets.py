@@ -43,10 +43,14 @@ class DatasetRepository:
     def get(self, dataset_id: str) -> Dataset | None:
         return self.session.get(Dataset, dataset_id)
 
-    def hold(self, dataset_id: str) -> bool:
-        """Keeps it, and so its images' blobs, from being deleted until the transaction's end; False if it is gone."""
+    def hold(self, dataset_id: str) -> Dataset | None:
+        """Keeps it, and so its images' blobs, from being deleted until the transaction's end; None if it is gone."""
         held = {"read": True, "key_share": True}
-        return self.session.get(Dataset, dataset_id, with_for_update=held, populate_existing=True) is not None
+        return self.session.get(Dataset, dataset_id, with_for_update=held, populate_existing=True)
+
+    def lock(self, dataset_id: str) -> Dataset | None:
+        """To delete it: waits for those that hold it, and who wants to hold it then waits. None if it is gone."""
+        return self.session.get(Dataset, dataset_id, with_for_update=True, populate_existing=True)
 
     def share(self, dataset_id: str, shared: bool) -> None:
         self.session.execute(update(Dataset).where(Dataset.id == dataset_id).values(shared=shared))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from app.datasets.holding import held
 from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
 from app.idempotency import Once
 from app.jobs.schemas import JobOut
@@ -72,9 +73,13 @@ def delete(store: Store, dataset_id: str) -> None:
 
 
 def _not_busy(session: Session, dataset_id: str) -> DatasetRepository:
-    """Raises `ProblemError` where there is no such dataset, or jobs are at work on it."""
+    """Raises `ProblemError` where there is no such dataset, or jobs are at work on it.
+
+    None is accepted for it until the transaction's end.
+    """
     datasets = DatasetRepository(session)
-    _found(datasets, dataset_id)
+    if datasets.lock(dataset_id) is None:
+        raise not_found("dataset", dataset_id)
     if active := JobRepository(session).active_of_dataset(dataset_id):
         raise ProblemError(
             HTTPStatus.CONFLICT,
@@ -105,9 +110,8 @@ def add_images(
         scale = _found(DatasetRepository(session), dataset_id).scale
     taken, rejected = take_images(files, folder, store, settings, _minimum_side(role, scale))
     with store.database.write() as session:
-        datasets = DatasetRepository(session)
-        _found(datasets, dataset_id)
-        rows = datasets.add_images(dataset_id, role, taken)
+        held(session, dataset_id)
+        rows = DatasetRepository(session).add_images(dataset_id, role, taken)
         answer = UploadOut(accepted=[_image_out(row) for row in rows], rejected=rejected)
         record(session, answer)
     return answer
@@ -135,7 +139,7 @@ def thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
 
 def train(store: Store, settings: Settings, dataset_id: str, wanted: TrainIn, once: Once) -> JobOut:
     with store.database.write() as session:
-        dataset = _found(DatasetRepository(session), dataset_id)
+        dataset = held(session, dataset_id)
 
         def make() -> Job:
             _require_images(dataset)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+from app.datasets.holding import held
 from app.datasets.schemas import Role
 from app.degrade.schemas import DegradeIn
 from app.degrade.sub_images import count_squares, cut
@@ -84,9 +85,11 @@ def degrade(
     with store.database.write() as session:
 
         def make() -> Job:
+            held(session, dataset_id)
             found_model(session, model.id)  # it may have been deleted while the files came in
-            if wanted.source is not None and not DatasetRepository(session).hold(wanted.source):
-                raise not_found("dataset", wanted.source)  # and its images' blobs with it
+            # The images' blobs stay with it; of one that is being deleted some may be gone already.
+            if wanted.source is not None and held(session, wanted.source).hr_images < len(images):
+                raise not_found("dataset", wanted.source)
             jobs = JobRepository(session)
             job = jobs.create(
                 "degrade",

@@ -10,6 +10,7 @@ from redis import RedisError
 from sqlalchemy.orm import Session
 
 from app.archives.contents import suffix
+from app.datasets.holding import held
 from app.idempotency import Once
 from app.jobs.schemas import EventOut, JobError, JobOut, Kind, ProgressOut, ResultOut, Status
 from app.problems import ProblemError, not_found
@@ -76,7 +77,9 @@ def cancel(store: Store, job_id: str) -> JobOut:
 def retry(store: Store, settings: Settings, job_id: str) -> JobOut:
     with store.database.write() as session:
         jobs = JobRepository(session)
-        require_kept(found_job(jobs, job_id))
+        job = found_job(jobs, job_id)
+        require_kept(job)
+        _hold_its_dataset(session, job)
         require_place(session, settings)
         if not jobs.retry(job_id):
             raise ProblemError(
@@ -85,10 +88,10 @@ def retry(store: Store, settings: Settings, job_id: str) -> JobOut:
                 "Only a failed or canceled job can be retried; this one is queued, running or has succeeded.",
             )
         session.expire_all()
-        job = job_out(found_job(jobs, job_id))
+        answer = job_out(found_job(jobs, job_id))
     log.info("job retried", job=job_id)
-    submit(store, job)
-    return job
+    submit(store, answer)
+    return answer
 
 
 def finish(store: Store, job_id: str) -> JobOut:
@@ -110,6 +113,7 @@ def go_on(store: Store, settings: Settings, job_id: str, once: Once) -> JobOut:
         ended = found_job(jobs, job_id)
 
         def make() -> Job:
+            _hold_its_dataset(session, ended)
             kept = checkpoints.of_job(job_id)
             if not (ended.status == Status.succeeded and ended.finish_requested and kept):
                 raise ProblemError(
@@ -137,6 +141,12 @@ def go_on(store: Store, settings: Settings, job_id: str, once: Once) -> JobOut:
     if is_new:
         submit(store, answer)
     return answer
+
+
+def _hold_its_dataset(session: Session, job: Job) -> None:
+    """A job goes with its dataset."""
+    if job.dataset_id is not None:
+        held(session, job.dataset_id)
 
 
 def history(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[EventOut]:

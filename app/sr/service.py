@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+from app.datasets.holding import held
 from app.idempotency import Once
 from app.jobs.items import with_stems
 from app.jobs.schemas import JobOut
@@ -49,6 +50,7 @@ def super_resolve(
     with store.database.write() as session:
 
         def make() -> Job:
+            held(session, model.dataset_id)
             found_model(session, model.id)  # it may have been deleted while the files came in
             jobs = JobRepository(session)
             job = jobs.create(

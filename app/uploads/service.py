@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.bodies import allow_upload, storage_full
 from app.datasets import service as datasets
+from app.datasets.holding import held
 from app.datasets.schemas import Role, UploadOut
 from app.problems import ProblemDetails, ProblemError, not_found
 from app.uploads.files import ReceivedFile, shown_name
@@ -51,6 +52,7 @@ def begin(store: Store, settings: Settings, dataset_id: str, role: Role, length:
         raise storage_full()
     name = shown_name(file_name(metadata))
     with store.database.write() as session:
+        held(session, dataset_id)
         upload = UploadRepository(session).create(
             dataset_id, role, name=name, metadata=metadata, length=length, keep_seconds=settings.upload_seconds
         )

@@ -1,0 +1,20 @@
+"""Keeps a dataset from being deleted while something is made for it."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from app.problems import not_found
+from store.datasets import DatasetRepository
+from store.tables import Dataset
+
+
+def held(session: Session, dataset_id: str) -> Dataset:
+    """Until the transaction's end it stays, so that what is accepted for it is there before it is deleted, or never.
+
+    Raises `ProblemError` where it is gone.
+    """
+    dataset = DatasetRepository(session).hold(dataset_id)
+    if dataset is None:
+        raise not_found("dataset", dataset_id)
+    return dataset
