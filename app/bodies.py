@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 
+from anyio import fail_after
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,6 +16,7 @@ from config.settings import Settings
 from store.room import Room
 
 IN_SCOPE = "patina.body"
+SILENT_SECONDS = 30  # after which a connection is given up: what its request holds is others' then
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Body:
     room: Room | None = None  # that it will be stored in
     received: int = 0
     claimed: int = 0
+    ended: bool = False
 
     def count(self, size: int) -> None:
         """Raises `ProblemError` when it has become too much, or is announced to become so."""
@@ -60,8 +63,13 @@ class BodyLimit:
 
         async def counted() -> Message:
             body.count(0)  # at the first byte and no sooner, for by now the endpoint has said what it allows
-            message = await receive()
+            try:
+                with fail_after(None if body.ended else SILENT_SECONDS):
+                    message = await receive()
+            except TimeoutError:
+                raise _silence() from None
             body.count(len(message.get("body", b"")))
+            body.ended = not message.get("more_body", False)  # what comes then is that the client has gone
             return message
 
         try:
@@ -91,6 +99,14 @@ def storage_full() -> ProblemError:
 def _too_large(code: str, limit: int, setting: str) -> ProblemError:
     message = f"The request has more than {limit:,} bytes. Send less at a time, or raise {setting}."
     return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, code, message)
+
+
+def _silence() -> ProblemError:
+    message = (
+        f"Nothing more of the request came for {SILENT_SECONDS} seconds. Send it again; an upload that resumes goes on "
+        "where it was."
+    )
+    return ProblemError(HTTPStatus.REQUEST_TIMEOUT, "silence", message)
 
 
 def _announced(request: Request) -> int:

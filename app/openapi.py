@@ -57,7 +57,11 @@ def _describe_errors(document: dict[str, Any]) -> None:
     for calls in document["paths"].values():
         for call in calls.values():
             if "requestBody" in call:
-                for said in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+                for said in (
+                    HTTPStatus.BAD_REQUEST,
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                ):
                     call["responses"].setdefault(str(int(said)), {"description": said.phrase})
             for status, answer in call["responses"].items():
                 if int(status) >= 400:

@@ -91,7 +91,6 @@ def tell_offset(upload_id: Id, store: StoreOfApp, version: Resumable) -> Respons
     responses=NOT_FOUND
     | OTHER_VERSION
     | problem_responses(
-        HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.CONFLICT,
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -7,13 +7,13 @@ the count is cut off. The file stays until the images and the upload's end are r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from typing import Any, BinaryIO
 
-from anyio import CancelScope, fail_after, move_on_after, sleep, to_thread
+from anyio import CancelScope, move_on_after, sleep, to_thread
 from fastapi import Request
 from sqlalchemy.orm import Session
 
@@ -35,7 +35,6 @@ from store.uploads import UploadRepository
 COUNT_EVERY = 8 * 2**20  # bytes after which what has come is flushed and counted
 BUSY_SECONDS = 2  # after which a client may try again
 LOOK_EVERY_SECONDS = 0.05
-SILENT_SECONDS = 30  # after which a connection is given up, so that its client may come back by another
 
 
 def begin(store: Store, settings: Settings, dataset_id: str, role: Role, length: int, metadata: str) -> Upload:
@@ -153,7 +152,7 @@ def _require_offset(store: Store, upload: Upload, start: int) -> None:
 async def _write(request: Request, part: _Part) -> None:
     try:
         waiting = bytearray()
-        async for chunk in _chunks(request):
+        async for chunk in request.stream():
             waiting += chunk
             if len(waiting) >= BATCH:
                 await to_thread.run_sync(part.write, bytes(waiting))
@@ -161,23 +160,6 @@ async def _write(request: Request, part: _Part) -> None:
     finally:
         with CancelScope(shield=True):  # what has come has come, whether the client hung up or we are to leave
             await to_thread.run_sync(part.finish, bytes(waiting))
-
-
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    chunks = aiter(request.stream())
-    while True:
-        try:
-            with fail_after(SILENT_SECONDS):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise ProblemError(
-                HTTPStatus.REQUEST_TIMEOUT,
-                "silence",
-                f"Nothing came for {SILENT_SECONDS} seconds. What came before is kept; go on from there.",
-            ) from None
-        yield chunk
 
 
 class _Part:

@@ -6,12 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio import sleep
+from starlette.types import ASGIApp, Message
 
+from app import bodies
 from config.settings import Settings
+from store.jobs import JobRepository
 from store.store import Store
 from tests.app.conftest import Api, as_parts, serving
 from tests.pictures import png, zipped
@@ -184,6 +190,57 @@ def test_a_disk_with_little_left_takes_nothing(tmp_path: Path, redis_url: str) -
     with serving(Settings(data_dir=tmp_path, redis_url=redis_url, min_free_bytes=2**60)) as api:
         answer = api.upload(api.dataset(), "lr", a_png=PHOTO)
         assert (answer.status_code, answer.json()["code"]) == (413, "storage_full")
+
+
+async def until_silence(app: ASGIApp, path: str, body: bytes, seconds: float, **headers: str) -> tuple[int, bytes]:
+    """The answer to a client that announces more than it sends, and hangs up after so many seconds."""
+    sent = list[Message]()
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": bool(headers)}]
+
+    async def receive() -> Message:
+        if waiting:
+            return waiting.pop()
+        await sleep(seconds)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    names = {"host": "127.0.0.1", **headers}
+    route, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "method": "POST" if headers else "GET",
+        "path": route,
+        "query_string": query.encode(),
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in names.items()],
+    }
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent)
+
+
+def test_a_client_that_falls_silent_holds_nothing(limited: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "SILENT_SECONDS", 0.1)
+    dataset = limited.dataset()
+    before, left = limited.traces(), limited.store.room.left()
+    form = {"content_type": "multipart/form-data; boundary=x", "content_length": "140000"}
+    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n' + PHOTO
+    json = {"content_type": "application/json", "content_length": "20"}
+    for path, body, headers in ((f"/datasets/{dataset}/images?role=lr", part, form), ("/datasets", b"{", json)):
+        status, said = anyio.run(partial(until_silence, limited.http.app, path, body, 30, **headers))
+        assert (status, b'"silence"' in said) == (408, True), said
+    assert limited.traces() == before
+    assert limited.store.room.left() >= left, "what it announced is others' again"
+
+
+def test_a_client_that_listens_is_not_taken_for_a_silent_one(limited: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "SILENT_SECONDS", 0.1)
+    with limited.store.database.write() as session:
+        job = JobRepository(session).create(
+            "train", dataset_id=limited.dataset(), model_id=None, parameters={}, unit="steps", total=1
+        )
+    status, said = anyio.run(until_silence, limited.http.app, f"/jobs/{job.id}/events", b"", 0.5)
+    assert (status, said.count(b"event: job")) == (200, 1)
 
 
 STRANGE = ["%00", "a%00b", "%ED%A0%80", "x" * 65, "%F0%9F%98%80", "a%20b", "'%3B--"]
