@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import contextmanager_in_threadpool
 
 from app.datasets import service
 from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
@@ -67,7 +68,7 @@ async def add_images(
 ) -> UploadOut:
     """Streams the files to disk. Each one that is refused is named with a code; if all are, the answer is 422."""
     await to_thread.run_sync(service.require, store, dataset_id)
-    with store.blobs.scratch() as folder:
+    async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
         form = await receive_form(request, folder, store.room, settings)
         return await to_thread.run_sync(service.add_images, store, settings, dataset_id, role, form.files, folder)
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import contextmanager_in_threadpool
 
 from app.degrade import service
 from app.degrade.schemas import DEGRADE_BODY, DegradeIn
@@ -39,7 +40,7 @@ async def degrade(
 ) -> JobOut:
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
     await to_thread.run_sync(service.require, store, settings, dataset_id)
-    with store.blobs.scratch() as folder:
+    async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
         form = await receive_form(request, folder, store.room, settings)
         wanted = read_fields(DegradeIn, form.fields)
         once = Once.of(idempotency_key, "degrade", dataset_id, wanted.model_dump(mode="json"), content(form.files))

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import contextmanager_in_threadpool
 
 from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp
 from app.idempotency import IdempotencyKey, Once, content
@@ -37,7 +38,7 @@ async def super_resolve(
 ) -> JobOut:
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
     await to_thread.run_sync(service.require, store, settings)
-    with store.blobs.scratch() as folder:
+    async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
         form = await receive_form(request, folder, store.room, settings)
         wanted = read_fields(SrIn, form.fields)
         once = Once.of(idempotency_key, "sr", wanted.model_dump(mode="json"), content(form.files))
