@@ -50,6 +50,10 @@ class TokenRepository:
     def any_valid(self) -> bool:
         return self.session.scalar(select(Token.id).where(Token.revoked.is_(None)).limit(1)) is not None
 
+    def is_valid(self, token_id: str) -> bool:
+        valid = select(Token.id).where(Token.id == token_id, Token.revoked.is_(None))
+        return self.session.scalar(valid) is not None
+
     def revoke(self, token_id: str) -> bool:
         """From now on it opens nothing, and its webhooks are called no more; what else belongs to it stays.
 

@@ -27,7 +27,7 @@ async def events_of(store: Store, watcher: JobWatcher, job_id: str, after: int) 
         seen = watcher.round  # before the job is read, so that no change falls between
         try:
             job, events = await to_thread.run_sync(service.news, store, job_id, after, EVENTS_AT_ONCE)
-        except ProblemError:  # it was deleted meanwhile
+        except ProblemError:  # it was deleted, or the listener's token revoked, meanwhile
             break
         for event in events:
             after = event.number
@@ -58,7 +58,10 @@ async def all_changes(store: Store, watcher: JobWatcher) -> AsyncIterator[bytes]
         seen = watcher.round
         if not changed:
             yield KEEPALIVE_COMMENT
-        jobs = await to_thread.run_sync(service.get_all, store, changed) if changed else {}
+        try:
+            jobs = await to_thread.run_sync(service.news_of_all, store, changed)
+        except ProblemError:
+            break
         for _, job in sorted(jobs.items()):
             yield _job(job)
 

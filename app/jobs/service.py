@@ -15,6 +15,7 @@ from app.idempotency import Once
 from app.jobs.schemas import EventOut, JobError, JobOut, Kind, ProgressOut, ResultOut, Status
 from app.problems import ProblemError, not_found
 from app.schemas import Page, cursor_after
+from app.tokens.validity import require_valid
 from config.settings import Settings
 from store.events import EventRepository
 from store.jobs import JobRepository
@@ -161,10 +162,18 @@ def history(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[E
 
 
 def news(store: Store, job_id: str, after: int, limit: int) -> tuple[JobOut, list[EventOut]]:
-    """The job, and what has happened in it after the event of that number."""
+    """The job, and what has happened in it after the event of that number. Raises `ProblemError` as `news_of_all`."""
     with store.database.read() as session:
+        require_valid(session)
         job = job_out(found_job(JobRepository(session), job_id))
         return job, [event_out(row) for row in EventRepository(session).after(job_id, after, limit)]
+
+
+def news_of_all(store: Store, changed: Sequence[str]) -> dict[str, JobOut]:
+    """Those of the jobs that there are. Raises `ProblemError` for a caller who may not listen any more."""
+    with store.database.read() as session:
+        require_valid(session)
+        return {job.id: job_out(job) for job in JobRepository(session).those(changed)} if changed else {}
 
 
 def preview_file(store: Store, job_id: str, name: str) -> str:

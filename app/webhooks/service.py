@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from app.problems import ProblemError, not_found
 from app.schemas import Page, cursor_after
+from app.tokens.validity import require_valid
 from app.webhooks.schemas import DeliveryOut, DeliveryStatus, Event, NewWebhookOut, WebhookIn, WebhookOut
 from config.settings import Settings
 from store.store import Store
@@ -23,6 +24,7 @@ def create(store: Store, settings: Settings, wanted: WebhookIn) -> NewWebhookOut
             "This service calls nobody. Who runs it may let it, with PATINA_WEBHOOKS=true.",
         )
     with store.database.write() as session:
+        require_valid(session)  # or one would be left of a token that is revoked in this moment
         webhooks = WebhookRepository(session)
         if webhooks.number_of_own() >= MOST:
             raise ProblemError(

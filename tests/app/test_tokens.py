@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from anyio import fail_after
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from app.jobs import events
+from app.jobs.watching import JobWatcher
 from app.main import create_app
 from config.settings import Settings
 from store.jobs import JobRepository, NewItem, NewSample, Progress
@@ -132,6 +136,30 @@ def test_a_secret_is_not_in_the_records_and_a_revoked_token_opens_nothing(door: 
         assert not TokenRepository(session).revoke("nobody")
         assert not TokenRepository(session).any_valid()
     assert door.call("anna", "GET", "/datasets").json()["code"] == "invalid_token"
+
+
+@pytest.mark.parametrize("all_jobs", [True, False])
+def test_who_listens_with_a_token_hears_no_more_when_it_is_revoked(
+    door: Door, all_jobs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
+    made = made_in(door, "anna", door.dataset("anna"))
+    with door.store.database.write() as session:
+        JobRepository(session).retry(made["job"])
+        (token,) = TokenRepository(session).all()
+    store = door.store.seen_by(Caller(token.id, sees_all=True))
+
+    async def listen() -> None:
+        watcher = JobWatcher(door.store)
+        stream = events.all_changes(store, watcher) if all_jobs else events.events_of(store, watcher, made["job"], 0)
+        for _ in range(3):
+            await anext(stream)
+        with door.store.database.write() as session:
+            TokenRepository(session).revoke(token.id)
+        with fail_after(30):
+            assert not [piece async for piece in stream if b"event: job" in piece]
+
+    anyio.run(listen)
 
 
 def test_each_scope_may_do_what_it_says(door: Door) -> None:

@@ -1,0 +1,18 @@
+"""Whether a caller that was let in may still stay: streams last, and a token may be revoked meanwhile."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from sqlalchemy.orm import Session
+
+from app.problems import ProblemError
+from store.tokens import TokenRepository
+from store.visibility import caller_of
+
+
+def require_valid(session: Session) -> None:
+    """Raises `ProblemError` (401) where the session's caller has a token that was revoked."""
+    token = caller_of(session).token
+    if token is not None and not TokenRepository(session).is_valid(token):
+        raise ProblemError(HTTPStatus.UNAUTHORIZED, "invalid_token", "The token was revoked.")
