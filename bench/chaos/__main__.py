@@ -2,10 +2,10 @@
 
 python -m bench.chaos --faults 200 --minutes 12 --seed 0
 
-Visitors upload, train, degrade, super-resolve, cancel, retry and delete, while processes are killed, frozen and told to
-leave, the queue and its file are lost, the disk is full, the database locked, blobs change on disk and clients hang
-up. Then everything that was answered with 2xx is looked at, and done again by a service that nothing disturbs. What
-faults come in what order is the seed's; whom each finds at work is chance's.
+Visitors upload, at once and in parts, train, degrade, super-resolve, cancel, retry and delete, while processes are
+killed, frozen and told to leave, the queue and its file are lost, the disk is full, the database locked, blobs change
+on disk and clients hang up. Then everything that was answered with 2xx is looked at, and done again by a service that
+nothing disturbs. What faults come in what order is the seed's; whom each finds at work is chance's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bench.chaos.client import Client, Traffic
 from bench.chaos.databases import postgresql
-from bench.chaos.faults import Scene, deck, inject
+from bench.chaos.faults import FAULTS, Scene, deck, inject
 from bench.chaos.leftovers import leftovers, oldest_resume
 from bench.chaos.load import Ledger, Visitor
 from bench.chaos.seeding import seed_model
@@ -156,8 +156,11 @@ def report(
         for one in found:
             print(f"{title}: {one}")
     print("\n| fault | injected |\n|---|---|")
-    for name, count in Counter(moments.values()).most_common():
+    injected = Counter(moments.values())
+    for name, count in injected.most_common():
         print(f"| {name} | {count} |")
+    if left_out := [name for name in FAULTS if not injected[name]]:
+        print(f"\nnot injected, for want of a victim or of what they take: {', '.join(left_out)}")
     kinds = Counter(promise.work.kind for promise in scene.ledger.promises)
     told = sum(len(promise.told) for promise in scene.ledger.promises)
     print("\nanswers:", ", ".join(f"{answer} {count}" for answer, count in traffic.answers.most_common()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import random
@@ -17,6 +18,8 @@ import numpy as np
 from PIL import Image
 
 PATIENCE_SECONDS = 1500  # longer than the storm: what is not answered, or does not end, by then counts as lost
+TUS = {"Tus-Resumable": "1.0.0"}
+GONE_ON_MEANWHILE = frozenset({408, 409, 423})  # what of a part had come before its connection broke is still written
 AGAIN_LATER = {429, 500, 502, 503, 504, 507}  # by their definition the client may repeat; 500 is counted apart
 
 Files = dict[str, bytes]
@@ -71,12 +74,14 @@ class Client:
         self._traffic = traffic
         self._random = random.Random(seed)
 
-    def ask(self, method: str, path: str, *, or_else: frozenset[int] = frozenset(), **request: Any) -> httpx.Response:
-        """The answer, 2xx; or one of `or_else`, which counts only where an earlier answer may have been lost.
+    def ask(
+        self, method: str, path: str, *, or_else: frozenset[int] = frozenset(), unsure: bool = False, **request: Any
+    ) -> httpx.Response:
+        """The answer, 2xx; or one of `or_else`, which counts only where an earlier answer may have been lost: `unsure`.
 
         Raises `RefusedError`, and `TimeoutError` where there is none in a long time.
         """
-        give_up, unsure = time.monotonic() + PATIENCE_SECONDS, False
+        give_up = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < give_up:
             try:
                 answer = self._http.request(method, path, **request)
@@ -116,6 +121,21 @@ class Client:
             items += page["items"]
             if (cursor := page["next"]) is None:
                 return items
+
+    def send_in_parts(self, dataset: str, role: str, name: str, data: bytes) -> None:
+        """By the protocol tus. Raises `RuntimeError` where bytes that were said to be kept are asked for again."""
+        named = f"filename {base64.b64encode(name.encode()).decode()}"
+        headers = TUS | {"Upload-Length": str(len(data)), "Upload-Metadata": named}
+        path = f"/datasets/{dataset}/uploads"
+        upload = self.ask("POST", path, params={"role": role}, headers=headers).headers["location"]
+        kept = 0
+        while (at := int(self.ask("HEAD", upload, headers=TUS).headers["upload-offset"])) < len(data):
+            if at < kept:
+                raise RuntimeError(f"{upload} had {kept} bytes and has {at}")
+            kept = at
+            part = data[at : at + self._random.randint(1, len(data))]
+            headers = TUS | {"Upload-Offset": str(at), "Content-Type": "application/offset+octet-stream"}
+            self.ask("PATCH", upload, or_else=GONE_ON_MEANWHILE, unsure=True, content=part, headers=headers)
 
     def close(self) -> None:
         self._http.close()

@@ -40,6 +40,7 @@ def _unnamed(store: Store) -> list[str]:
     there = set(store.blobs.older_than(0))
     return (
         [f"temporary file {file.name}" for file in store.blobs.temporary.iterdir()]
+        + [f"unfinished file {file.name}" for file in store.unfinished.root.iterdir()]
         + [f"blob {sha256} that no record names" for sha256 in there - named]
         + [f"no blob {sha256}, which a record names" for sha256 in named - there]
     )

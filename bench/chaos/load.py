@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import random
 import threading
 import traceback
 import uuid
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -74,7 +76,12 @@ class Visitor(threading.Thread):
         self._stories: list[Callable[[], None]] = [self._train]
         if not trains:
             self._stories = [self._degrade] * 4 + [self._super_resolve] * 2
-            self._stories += [self._degrade_photos_of_a_dataset, self._upload, self._make_and_delete]
+            self._stories += [
+                self._degrade_photos_of_a_dataset,
+                self._upload,
+                self._upload_in_parts,
+                self._make_and_delete,
+            ]
             self._stories += [self._cancel, self._twice_at_once]
 
     def run(self) -> None:
@@ -110,6 +117,15 @@ class Visitor(threading.Thread):
 
     def _upload(self) -> None:
         self._dataset(lr=self._random.randint(1, 5), hr=self._random.randint(1, 5))
+
+    def _upload_in_parts(self) -> None:
+        dataset, files = self._dataset(), photos(self._random, self._random.randint(2, 6), (136, 180))
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        self._client.send_in_parts(dataset, "hr", "photos.zip", packed.getvalue())
+        self._ledger.keep(dataset, "hr", files)
 
     def _make_and_delete(self) -> None:
         dataset = self._dataset(lr=2, hr=2)
