@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import permutations
+
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -157,6 +161,36 @@ class JobStates(RuleBasedStateMachine):
         assert (job.lease_until is not None) == (job.status == "running")
         assert (job.error is not None) == (job.status == "failed")
         assert not (job.cancel_requested and job.status == "queued")
+
+
+class Attempt:
+    """Draws this one, as if it were a strategy's choice."""
+
+    def __init__(self, number: int):
+        self._number = number
+
+    def draw(self, _: object) -> int:
+        return self._number
+
+
+STEPS: dict[str, Callable[[JobStates], None]] = {
+    "claim": lambda job: job.claim(),
+    "first ends": lambda job: job.finish(Attempt(1), "succeeded"),  # type: ignore[arg-type]
+    "last ends": lambda job: job.finish(Attempt(job.attempt), "failed"),  # type: ignore[arg-type]
+    "lease lost": lambda job: job.reap(True),
+    "cancel": lambda job: job.request_cancel(),
+    "retry": lambda job: job.retry(),
+}
+
+
+@pytest.mark.parametrize("other", ["last ends", "cancel"])
+def test_every_interleaving_of_two_workers_a_lost_lease_a_retry_and_a_cancel(store: Store, other: str) -> None:
+    for order in sorted(set(permutations(["claim", "claim", "first ends", "lease lost", "retry", other]))):
+        job = JobStates(store)
+        for step in order:
+            if job.attempt or "ends" not in step:
+                STEPS[step](job)
+        job.the_record_is_as_it_should_be()
 
 
 def test_every_order_of_events(store: Store) -> None:
