@@ -15,6 +15,7 @@ REPORT = "report.json"  # the file that tells how good a model is; models older 
 # What a degradation makes, to be looked at; likewise.
 GALLERY, PATCHES, EXAMPLES = "gallery.json", "patches.png", "examples.png"
 
+NEWEST = (Model.created.desc(), Model.id.desc())
 CHECKPOINTS_KEPT = 2  # of a job
 
 
@@ -56,7 +57,8 @@ class ModelRepository:
         return self.session.get(Model, model_id)
 
     def latest(self, dataset_id: str) -> Model | None:
-        query = select(Model).where(Model.dataset_id == dataset_id).order_by(Model.id.desc()).limit(1)
+        # By the database's clock: ids are made by workers, whose clocks may be apart.
+        query = select(Model).where(Model.dataset_id == dataset_id).order_by(*NEWEST).limit(1)
         return self.session.scalars(query).first()
 
     def page(self, *, before: str | None, limit: int, dataset_id: str | None) -> Sequence[Model]:
@@ -71,7 +73,7 @@ class ModelRepository:
     def ids_of(self, dataset_ids: Sequence[str]) -> dict[str, list[str]]:
         """The ids of each dataset's models, the newest first."""
         rows = self.session.execute(
-            select(Model.dataset_id, Model.id).where(Model.dataset_id.in_(dataset_ids)).order_by(Model.id.desc())
+            select(Model.dataset_id, Model.id).where(Model.dataset_id.in_(dataset_ids)).order_by(*NEWEST)
         )
         ids: dict[str, list[str]] = {dataset_id: [] for dataset_id in dataset_ids}
         for dataset_id, model_id in rows:

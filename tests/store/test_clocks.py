@@ -12,10 +12,13 @@ import pytest
 
 from bench.chaos.shifted_clock import can_be_shifted, clock_library
 from config.settings import Settings
+from store import trained
+from store.datasets import DatasetRepository
 from store.jobs import JobRepository
 from store.migrate import migrate
 from store.store import Store
 from store.tables import Job, now
+from store.trained import ModelRepository
 
 LEASE = 30
 SCRIPT = """
@@ -71,3 +74,31 @@ def test_a_process_with_another_clock_takes_nothing_too_soon_and_keeps_nothing_t
         left = session.get_one(Job, waiting).lease_until - session.scalar(now())
     assert LEASE - 10 < left <= LEASE, "its own lease is no longer or shorter than ours"
     store.close()
+
+
+def test_the_latest_model_is_the_one_that_came_last_whatever_its_worker_s_clock_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.database.write() as session:
+        dataset = DatasetRepository(session).create("photos", 4).id
+    for name in ("01zz-of-a-clock-ahead", "01aa-of-a-clock-behind"):
+        monkeypatch.setattr(trained, "new_id", lambda name=name: name)
+        time.sleep(0.01)
+        with store.database.write() as session:
+            ModelRepository(session).create(
+                dataset_id=dataset,
+                job_id=name,
+                preset="default",
+                scale=4,
+                kernel_origin=(-8, -8),
+                steps=1,
+                seconds=1.0,
+                files={},
+                history=[],
+            )
+    with store.database.read() as session:
+        models = ModelRepository(session)
+        latest = models.latest(dataset)
+        assert latest is not None
+        assert models.ids_of([dataset])[dataset] == [latest.id, "01zz-of-a-clock-ahead"]
+        assert latest.id == "01aa-of-a-clock-behind"
