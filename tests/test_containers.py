@@ -1,0 +1,62 @@
+"""What `compose.yaml` and `Dockerfile` promise of the containers, read off the files themselves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+OURS = ("patina-api", "patina-worker")
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_may_do_no_more_than_it_must(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "pid", "ipc", "devices", "userns_mode"} & service.keys()
+    if service["image"] not in OURS:
+        assert service["user"] not in ("root", "0"), "of ours, the image says it"
+    mounts = [volume.partition(":")[0] for volume in service.get("volumes", [])]
+    assert not [mount for mount in mounts if mount.startswith((".", "~")) or "docker.sock" in mount]
+
+
+def test_nothing_is_published_but_the_api_and_that_to_this_computer() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
+    (port,) = SERVICES["api"]["ports"]
+    assert port.startswith("${PATINA_ADDRESS:-127.0.0.1}:")
+    assert COMPOSE["networks"]["inside"]["internal"] is True
+    outside = {name for name, service in SERVICES.items() if "outside" in service.get("networks", [])}
+    assert outside == {"api"}
+    assert SERVICES["secrets"]["network_mode"] == "none"
+
+
+def test_servers_have_passwords_that_no_environment_and_no_command_line_shows() -> None:
+    ours = SERVICES["api"]["environment"]
+    for server in ("DATABASE", "REDIS"):
+        assert urlsplit(ours[f"PATINA_{server}_URL"]).password is None
+        assert ours[f"PATINA_{server}_PASSWORD_FILE"].startswith("/run/patina/")
+    assert ours["PATINA_REQUIRE_TOKENS"] == "true"
+    for name in ("valkey", "postgres"):
+        assert "secrets:/run/patina:ro" in SERVICES[name]["volumes"]
+        assert not [key for key in SERVICES[name].get("environment", {}) if "PASSWORD" in key]
+    assert "requirepass" in SERVICES["valkey"]["command"][0]
+
+
+def test_an_image_ends_as_another_user_than_root_with_packages_by_their_hashes() -> None:
+    stages = re.split(r"(?m)^FROM .* AS ", (ROOT / "Dockerfile").read_text())[1:]
+    by_name = {stage.split()[0]: stage for stage in stages}
+    for name in ("api", "worker"):
+        assert re.findall(r"(?m)^USER (.*)$", by_name[name])[-1:] == ["patina"]
+    installed = re.findall(r"pip install .*", (ROOT / "Dockerfile").read_text())
+    unhashed = [line for line in installed if "--require-hashes" not in line]
+    assert len(unhashed) == 2, "the project itself, and torch, which comes from the builder's index"
+    assert [line for line in unhashed if "--no-deps" in line or line.endswith("-c constraints.txt torch")] == unhashed
