@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from app.datasets.schemas import Preset
 from app.schemas import PATCH
@@ -24,6 +26,27 @@ def test_health_and_readiness(api: Api) -> None:
     for worker in workers:
         worker.announce()
     assert api.http.get("/ready").status_code == 200
+
+
+def test_the_part_that_cannot_work_is_named(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> dict[str, str]:
+        answer = api.http.get("/ready")
+        assert answer.status_code == 503
+        return {part: said for part, said in answer.json()["parts"].items() if said != "ok"}
+
+    workers = [api.store.queue.presence(queue, "w") for queue in ("warm", "train")]
+    for worker in workers:
+        assert missing()
+        worker.announce()
+    shutil.rmtree(api.store.blobs.temporary)
+    assert missing().keys() == {"storage"}
+    api.store.blobs.temporary.mkdir()
+    monkeypatch.setattr(api.store.queue, "redis", Redis.from_url("unix:///nowhere"))
+    assert missing().keys() == {"queue", "warm worker", "train worker"}
+    monkeypatch.undo()
+    api.store.database.close()
+    (api.settings.data_dir / "patina.sqlite").write_bytes(b"no database at all\n" * 1000)
+    assert missing().keys() == {"database"}
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/datasets", 405)])
