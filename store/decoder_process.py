@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import tempfile
-import warnings
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -91,9 +90,7 @@ def _set_limits(max_pixels: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * max_pixels, 3 * max_pixels))
     resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Before Pillow asks libwebp for a canvas it looks at this; it warns up to twice as much.
-    Image.MAX_IMAGE_PIXELS = max_pixels
-    warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
+    Image.MAX_IMAGE_PIXELS = max_pixels  # looked at before pixels are; libwebp may be asked for twice as many
 
 
 def _allow_seconds(seconds: float) -> None:

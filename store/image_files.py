@@ -59,11 +59,7 @@ def check_image(source: Path | BinaryIO, *, max_pixels: int) -> ImageSize:
         width, height = image.size
         pixels = width * height
         if pixels > max_pixels:
-            raise ImageRefusedError(
-                "image_too_large",
-                f"The image has {pixels:,} pixels; at most {max_pixels:,} are accepted. Cut it into parts, "
-                "or raise PATINA_MAX_IMAGE_PIXELS.",
-            )
+            raise _too_large(max_pixels)
         try:
             sideways = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
             if pixels <= DECODED_ON_ARRIVAL:
@@ -149,6 +145,7 @@ def require_known_start(head: bytes) -> None:
 def _opened(source: Path | BinaryIO) -> Iterator[Image.Image]:
     with source.open("rb") if isinstance(source, Path) else source as opened, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which does not concern the pixels
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         with _open(opened) as image:
             yield image
 
@@ -163,6 +160,8 @@ def _open(opened: BinaryIO) -> Image.Image:
         bits = _bits(image, head)
     except (ImageRefusedError, MemoryError):
         raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise _too_large(Image.MAX_IMAGE_PIXELS or 0) from error
     except Exception as error:
         raise _not_an_image() from error
     if bits > 8 or image.mode.startswith(("I", "F")):
@@ -209,6 +208,13 @@ def _count(opened: BinaryIO, marker: bytes) -> int:
         last = chunk[-1:]
     opened.seek(before)
     return found
+
+
+def _too_large(max_pixels: int) -> ImageRefusedError:
+    return ImageRefusedError(
+        "image_too_large",
+        f"The image has more than {max_pixels:,} pixels. Cut it into parts, or raise PATINA_MAX_IMAGE_PIXELS.",
+    )
 
 
 def _not_an_image() -> ImageRefusedError:

@@ -6,6 +6,7 @@ import io
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -121,6 +122,18 @@ def test_a_canvas_that_is_too_large_is_refused_by_the_header(tmp_path: Path, dec
     for ask in (decoders.check, decoders.read_rgb):
         with pytest.raises(ImageRefusedError):
             ask(saved(tmp_path, bytes(data)))
+
+
+@pytest.mark.parametrize("sides", [(5000, 4001), (30_000, 30_000)])
+def test_too_many_pixels_are_called_so_however_many(tmp_path: Path, decoders: Decoders, sides: tuple[int, int]) -> None:
+    """Pillow warns up to twice as many, and then raises; what is decoded later is looked at, too."""
+    data = bytearray(png(16, 16))
+    struct.pack_into(">II", data, 16, *sides)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    for ask in (decoders.check, decoders.count_pixels, decoders.read_rgb, decoders.thumbnail):
+        with pytest.raises(ImageRefusedError) as caught:
+            ask(saved(tmp_path, bytes(data)))
+        assert caught.value.code == "image_too_large", ask
 
 
 def test_a_decoder_that_somebody_kills_is_started_again_and_the_image_read(tmp_path: Path, decoders: Decoders) -> None:
