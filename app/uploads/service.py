@@ -22,7 +22,9 @@ from app.datasets import service as datasets
 from app.datasets.holding import held
 from app.datasets.schemas import Role, UploadOut
 from app.problems import ProblemDetails, ProblemError, not_found
-from app.uploads.files import ReceivedFile, shown_name
+from app.schemas import RejectedFile
+from app.uploads.archive_readers import HEAD, archive_opener
+from app.uploads.files import ReceivedFile, shown_name, too_large
 from app.uploads.multipart import BATCH
 from app.uploads.schemas import ResumableUploadOut, UploadStatus
 from app.uploads.tus import file_name
@@ -132,7 +134,11 @@ async def _receive(
     upload = await to_thread.run_sync(get, store, upload_id)  # as it is now that nobody else changes it
     _require_offset(store, upload, start)
     if _received(store, upload) < upload.length:
-        await _write(request, _Part(store, settings, upload, file))
+        try:
+            await _write(request, _Part(store, settings, upload, file))
+        except _FileTooLargeError as error:
+            await to_thread.run_sync(_refused, store, settings, upload, error)
+            raise
         upload = await to_thread.run_sync(get, store, upload_id)
     if upload.concluded is None and _received(store, upload) == upload.length:
         upload = await to_thread.run_sync(_concluded, store, settings, upload)
@@ -162,6 +168,15 @@ async def _write(request: Request, part: _Part) -> None:
             await to_thread.run_sync(part.finish, bytes(waiting))
 
 
+class _FileTooLargeError(ProblemError):
+    """The file is larger than an image may be, and begins like no archive; nothing more of it is wanted."""
+
+    def __init__(self, upload: Upload, limit: int):
+        rejected = RejectedFile(name=upload.name, code="file_too_large", message=too_large(limit))
+        words = f"{rejected.name}: {rejected.message}"
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, rejected.code, words, rejected=[rejected.model_dump()])
+
+
 class _Part:
     """Bytes on their way into a file that is held."""
 
@@ -172,16 +187,22 @@ class _Part:
         self.file = file
         self.began = self.at = self.counted = _received(store, upload)
         file.truncate(self.at)
+        file.seek(0)
+        self.head = file.read(min(HEAD, self.at))
         file.seek(self.at)
 
     def write(self, data: bytes) -> None:
-        """Raises `ProblemError` for more than the file was said to have."""
+        """Raises `ProblemError` for more than the file was said to have, and when its beginning shows it too large."""
         if self.at + len(data) > self.upload.length:
             raise ProblemError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 "beyond_length",
                 f"The file was said to have {self.upload.length:,} bytes, and this is more.",
             )
+        self.head += data[: HEAD - len(self.head)]
+        limit = self.settings.max_file_bytes
+        if self.upload.length > limit and len(self.head) == HEAD and not archive_opener(self.head, self.upload.name):
+            raise _FileTooLargeError(self.upload, limit)
         self.file.write(data)
         self.at += len(data)
         if self.at - self.counted >= COUNT_EVERY:
@@ -230,10 +251,15 @@ def _concluded(store: Store, settings: Settings, upload: Upload) -> Upload:
         except ProblemError as error:
             if not _is_final(error):
                 raise
-            with store.database.write() as session:
-                conclude(session, problem=error.details)
+            _refused(store, settings, upload, error)
     store.unfinished.delete(upload.id)
     return get(store, upload.id)
+
+
+def _refused(store: Store, settings: Settings, upload: Upload, error: ProblemError) -> None:
+    with store.database.write() as session:
+        _conclude(session, settings, upload, problem=error.details)
+    store.unfinished.delete(upload.id)
 
 
 def _conclude(

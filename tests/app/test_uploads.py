@@ -253,6 +253,21 @@ def test_what_is_refused_is_refused_as_in_one_request_and_leaves_no_trace(
     assert list(api.store.unfinished.root.iterdir()) == []
 
 
+def test_a_file_that_is_too_large_for_an_image_is_refused_when_its_beginning_shows_that_it_is_none_of_an_archive(
+    api: Api,
+) -> None:
+    dataset = api.dataset()
+    photo, packed = (data + bytes(10_000_000) for data in (png(64, 64), zipped({"a.png": png(64, 64)})))
+    at = begin(api, dataset, photo).headers["location"]
+    assert send(api, at, photo[:300]).status_code == 204
+    refused = send(api, at, photo[300:600], 300)
+    assert (refused.status_code, refused.json()["code"]) == (422, "file_too_large")
+    assert api.http.get(at).json()["status"] == "refused"
+    assert list(api.store.unfinished.root.iterdir()) == []
+    at = begin(api, dataset, packed, "a.zip").headers["location"]
+    assert send(api, at, packed[:300]).status_code == send(api, at, packed[300:600], 300).status_code == 204
+
+
 def test_the_same_image_in_parts_and_at_once_is_one(api: Api) -> None:
     dataset, data = api.dataset(), png(64, 48)
     (known,) = api.upload(dataset, "lr", a_png=data).json()["accepted"]
