@@ -182,7 +182,7 @@ class Blobs:
         for folder in self.root.iterdir():
             for file in folder.iterdir():
                 # A network's file system has files of its own there at times.
-                if len(file.name) == LENGTH and file.stat().st_mtime < limit:
+                if len(file.name) == LENGTH and _is_older(file, limit):
                     yield file.name
 
     def delete_older(self, sha256s: Iterable[str], seconds: float) -> int:
@@ -236,14 +236,15 @@ class Blobs:
         """Removes what processes that were killed left unfinished so long ago."""
         limit = self._now() - seconds
         for left in self.temporary.iterdir():
-            if left.name.startswith(ASIDE):  # by one that died before it knew whether it might
-                left.rename(self.path(left.name.removeprefix(ASIDE)))
-            elif left.stat().st_mtime >= limit:
-                continue
-            elif left.is_dir():
-                _remove_unless_locked(left)
-            else:
-                left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # whoever works there has just done with it
+                if left.name.startswith(ASIDE):  # by one that died before it knew whether it might
+                    left.rename(self.path(left.name.removeprefix(ASIDE)))
+                elif not _is_older(left, limit):
+                    continue
+                elif left.is_dir():
+                    _remove_unless_locked(left)
+                else:
+                    left.unlink()
 
 
 def flush_folder(folder: Path) -> None:
@@ -253,6 +254,14 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_older(file: Path, limit: float) -> bool:
+    """Not one that was deleted since it was seen."""
+    try:
+        return file.stat().st_mtime < limit
+    except FileNotFoundError:
+        return False
 
 
 def _remove_unless_locked(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,26 @@ def test_what_changed_on_disk_is_not_given_out_whole(tmp_path: Path, damage: str
         given.extend(blobs.chunks(sha256))
     blobs.put(data)
     assert blobs.verified(sha256).read_bytes() == data, "what is sent again mends it"
+
+
+def test_garbage_is_collected_while_files_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look into a folder and the look at a file that was seen in it, another process may delete that."""
+    blobs = Blobs(tmp_path)
+    old = blobs.put(b"old")
+    age(blobs, old, 100)
+    (blobs.temporary / "left").write_bytes(b"left")
+    os.utime(blobs.temporary / "left", (0, 0))
+    really_there = Path.iterdir
+
+    def with_others(folder: Path) -> Iterator[Path]:
+        yield from (folder / name for name in ("0" * 64, "gone", "delete-" + "1" * 64) if folder != blobs.root)
+        yield from really_there(folder)
+
+    monkeypatch.setattr(Path, "iterdir", with_others)
+    blobs.sweep_temporary(10)
+    assert list(blobs.older_than(10)) == [old]
+    monkeypatch.undo()
+    assert list(blobs.temporary.iterdir()) == []
 
 
 def test_scratch_leaves_nothing_but_what_was_adopted(tmp_path: Path) -> None:
