@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from store.blobs import BlobDamagedError, Blobs
+from store.blobs import BlobDamagedError, BlobLostError, Blobs
 from store.jobs import JobRepository
 from store.references import referenced
 from store.store import Store
@@ -57,7 +58,11 @@ def unreferenced(store: Store) -> tuple[int, int]:
     """How many blobs no record names, and their bytes; the reaper deletes them when they are old enough."""
     with store.database.read() as session:
         named = referenced(session)
-    sizes = [store.blobs.size(sha256) for sha256 in store.blobs.older_than(-60) if sha256 not in named]
+    sizes = []
+    for sha256 in store.blobs.older_than(-60):
+        if sha256 not in named:
+            with suppress(BlobLostError):  # deleted in this moment
+                sizes.append(store.blobs.size(sha256))
     return len(sizes), sum(sizes)
 
 
@@ -66,6 +71,8 @@ def _is_damaged(blobs: Blobs, sha256: str) -> bool:
         blobs.verified(sha256)
     except BlobDamagedError:
         return True
+    except BlobLostError:  # since it was seen: a training has kept another checkpoint
+        return False
     return False
 
 

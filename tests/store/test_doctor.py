@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from store.blobs import Blobs
 from store.datasets import DatasetRepository
 from store.doctor import Finding, examine, unreferenced
 from store.jobs import JobRepository, LeaseLostError, NewSample, Progress
@@ -117,6 +120,23 @@ def test_skipped_samples_are_counted_as_done(store: Store) -> None:
     with store.database.read() as session:
         job = session.get_one(Job, job_id)
         assert (job.status, job.ok, job.failed, job.done) == ("queued", 0, 0, 1)
+
+
+def test_blobs_that_are_deleted_meanwhile_are_no_business_of_its(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended(store)
+    checkpoint, garbage = (store.blobs.path(store.blobs.put(content)) for content in (b"a checkpoint", b"nobody's"))
+    there = Path.is_file
+
+    def seen_and_deleted(path: Path) -> bool:
+        seen = there(path)
+        if path == checkpoint:
+            path.unlink()
+        return seen
+
+    monkeypatch.setattr(Path, "is_file", seen_and_deleted)
+    assert list(examine(store, deep=True)) == []
+    monkeypatch.setattr(Blobs, "older_than", lambda *_: iter([garbage.name, "0" * 64]))
+    assert unreferenced(store) == (1, 8)
 
 
 def test_wrong_counts_are_counted_again(store: Store) -> None:
