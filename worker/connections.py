@@ -29,7 +29,7 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             return is_public(address.ipv4_mapped)
-        if any(address in network for network in TRANSLATED):
+        if address.is_site_local or any(address in network for network in TRANSLATED):
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 

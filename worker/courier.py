@@ -23,7 +23,7 @@ from store.tables import Delivery, Webhook
 from store.webhooks import Outbox
 from worker.connections import AddressRefusedError, CarefulConnections
 
-AT_ONCE = 8
+AT_ONCE = 16
 ATTEMPTS = 11  # with the pauses that the settings leave as they are, in about a day
 GROWTH, LONGEST_PAUSE_SECONDS, JITTER = 4, 6 * 3600, 0.2
 ANSWER_BYTES = 16 * 1024  # of an answer's body that are read before the connection is closed

@@ -196,7 +196,7 @@ PUBLIC = ("93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34")
 NOT_PUBLIC = """
     127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 224.0.0.1 239.1.1.1 255.255.255.255
     240.0.0.1 192.0.2.1 198.18.0.1 ::1 :: fe80::1 fe80::1%eth0 fc00::1 fd00:ec2::254 ff02::1 ff0e::1 ::ffff:10.0.0.1
-    64:ff9b::a00:1 2002:a00:1:: 2001:0:a00:1:: 2001:db8::1
+    64:ff9b::a00:1 2002:a00:1:: 2001:0:a00:1:: 2001:db8::1 fec0::1
 """
 
 
@@ -294,6 +294,23 @@ def test_two_couriers_do_not_take_the_same(store: Store) -> None:
         Outbox(session).failed(message.id, 1, status=None, error="too late to be believed", again_in=None)
     with store.database.read() as session:
         assert session.get_one(Delivery, message.id).error is None
+
+
+def test_one_owner_s_messages_do_not_keep_those_of_others_waiting(store: Store) -> None:
+    """Their receivers may be slow, or not answer on purpose."""
+    hooks = []
+    for name, ended in (("many", 30), ("one", 1)):
+        with store.database.write() as session:
+            token = TokenRepository(session).create(name, "submit").token.id
+        own = store.seen_by(Caller(token, sees_all=False))
+        with own.database.write() as session:
+            hooks.append(WebhookRepository(session).create("https://example.com/", EVENTS).id)
+        for _ in range(ended):
+            ended_job(own, "succeeded")
+    with store.database.write() as session:
+        taken = [webhook.id for _, webhook in Outbox(session).take(16, 60)]
+    assert hooks[1] in taken
+    assert 1 < taken.count(hooks[0]) < 10
 
 
 def test_a_webhook_is_its_token_s_and_goes_with_it(door: Door) -> None:  # noqa: F811
