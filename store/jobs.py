@@ -166,8 +166,9 @@ class JobRepository:
         return time, dict(rows.tuples().all())
 
     def are_queued(self, many: int) -> bool:
-        """Whether so many jobs wait. Looks at no more of them."""
-        some = select(Job.id).where(Job.status == "queued").limit(many).subquery()
+        """Whether so many jobs wait, whoever sees them. Looks at no more of them."""
+        jobs = Job.__table__  # the table and not its class, of which a caller sees some
+        some = select(jobs.c.id).where(jobs.c.status == "queued").limit(many).subquery()
         return (self.session.scalar(select(func.count()).select_from(some)) or 0) >= many
 
     def active_of_dataset(self, dataset_id: str) -> Sequence[Job]:

@@ -243,6 +243,16 @@ def test_a_shared_dataset_can_be_used_but_not_changed_and_what_others_make_stays
     assert door.call("ben", "GET", f"/jobs/{job}").status_code == 200, "what he made stays his"
 
 
+def test_jobs_that_wait_are_counted_whosever_they_are(redis_url: str, tmp_path: Path) -> None:
+    for door in opened(f"sqlite:///{tmp_path}/a.sqlite", redis_url, tmp_path, max_queued_jobs=1):
+        for who, status in (("anna", 202), ("ben", 429)):
+            dataset = door.dataset(who)
+            for role in ("lr", "hr"):
+                photo = as_parts({"a_png": png(128, 128)})
+                door.call(who, "POST", f"/datasets/{dataset}/images?role={role}", files=photo)
+            assert door.call(who, "POST", f"/datasets/{dataset}/train", json={}).status_code == status, who
+
+
 def test_too_many_calls_are_put_off(redis_url: str, tmp_path: Path) -> None:
     few = {"token_requests_per_minute": 3, "address_requests_per_minute": 10}
     for door in opened(f"sqlite:///{tmp_path / 'patina.sqlite'}", redis_url, tmp_path, **few):
