@@ -11,11 +11,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import JSON, Boolean, Column, Connection, Float, Integer, MetaData, String, text
+from sqlalchemy import Table as SqlTable
+from sqlalchemy.types import TypeEngine
 
 from store.database import Database
 from store.jobs import JobRepository
-from store.migrate import MIGRATIONS, NewerSchemaError, migrate
+from store.migrate import MIGRATIONS, NewerSchemaError, migrate, upgrade
 from store.schema import REVISION, revision, wait_until_current
 from store.tables import Dataset, Table
 from tests.store.first_schema import ROWS, make_first_schema
@@ -56,6 +58,53 @@ def test_what_the_first_version_left_is_all_there_after_the_upgrade(database_url
         assert JobRepository(session).claim("waiting", "a new worker", 10) is not None
         assert JobRepository(session).retry("training")
         assert JobRepository(session).expire() == [], "nobody was told that it would"
+    database.close()
+
+
+def revisions() -> list[str]:
+    """All that were ever the newest, and are not now."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    return sorted(found)[:-1]
+
+
+VALUES: list[tuple[type[TypeEngine[Any]], Any]] = [
+    (Boolean, False),
+    (Integer, 1),
+    (Float, 1.5),
+    (JSON, {"a": 1}),
+    (String, "x"),
+]
+
+
+def value_for(column: Column[Any]) -> Any:
+    return next(value for kind, value in VALUES if isinstance(column.type, kind))
+
+
+def reflected(connection: Connection) -> list[SqlTable]:
+    """What refers to others after them."""
+    metadata = MetaData()
+    metadata.reflect(connection)
+    return [table for table in metadata.sorted_tables if table.name != "alembic_version"]
+
+
+@pytest.mark.parametrize("before", revisions())
+def test_every_schema_is_brought_to_the_newest_with_a_row_in_each_of_its_tables(database_url: str, before: str) -> None:
+    database = Database(database_url)
+    with database.engine.execution_options(patina_begin="IMMEDIATE").begin() as connection:
+        upgrade(connection, before)
+        rows = {}
+        for table in reflected(connection):
+            rows[table.name] = {column.name: value_for(column) for column in table.columns}
+            connection.execute(table.insert().values(**rows[table.name]))
+    migrate(database)
+    with database.engine.connect() as connection:
+        assert revision(connection) == REVISION
+        for table in reflected(connection):
+            found = connection.execute(table.select()).mappings().all()
+            kept = [{column: row[column] for column in rows[table.name]} for row in found]
+            assert kept == [rows[table.name]] if table.name in rows else kept == []
     database.close()
 
 
