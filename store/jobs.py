@@ -140,6 +140,10 @@ class JobRepository:
     def get(self, job_id: str) -> Job | None:
         return self.session.get(Job, job_id)
 
+    def hold(self, job_id: str) -> Job | None:
+        """Keeps it as it is until the transaction's end; None if it is gone."""
+        return self.session.get(Job, job_id, with_for_update={"read": True}, populate_existing=True)
+
     def those(self, job_ids: Sequence[str]) -> Sequence[Job]:
         """Those of the jobs that there are, in any order."""
         return self.session.scalars(THOSE, {"job_ids": job_ids}).all()

@@ -115,6 +115,7 @@ def go_on(store: Store, settings: Settings, job_id: str, once: Once) -> JobOut:
 
         def make() -> Job:
             _hold_its_dataset(session, ended)
+            jobs.hold(job_id)  # or what it has kept could expire before the new job names it
             kept = checkpoints.of_job(job_id)
             if not (ended.status == Status.succeeded and ended.finish_requested and kept):
                 raise ProblemError(

@@ -24,6 +24,7 @@ from config.settings import Settings
 from store.datasets import DatasetRepository, NewImage
 from store.jobs import JobRepository
 from store.store import Store
+from store.tables import Job
 from store.trained import CheckpointRepository, ModelRepository
 from tests.pictures import png
 
@@ -126,6 +127,20 @@ def test_work_for_a_dataset_that_is_deleted_in_this_moment(
         meanwhile.start()
         time.sleep(WAITING_SECONDS)
     assert meanwhile.outcome() in ("dataset_not_found", "job_not_found", "model_not_found")
+
+
+def test_a_training_whose_checkpoints_expire_in_this_moment_is_not_continued(
+    store: Store, settings: Settings, dataset: str
+) -> None:
+    ended = training(store, dataset, "succeeded")
+    meanwhile = Meanwhile(lambda: jobs.go_on(store, settings, ended, NOT_AGAIN))
+    with store.database.write() as session:
+        session.get_one(Job, ended).keep_seconds = -1
+        session.flush()
+        assert JobRepository(session).expire() == [ended]
+        meanwhile.start()
+        time.sleep(WAITING_SECONDS)
+    assert meanwhile.outcome() == "not_ended_early"
 
 
 def test_photos_of_a_dataset_that_is_half_deleted_are_not_degraded(
