@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
+import httpx
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from patina.client.flow import Ask, Bound, Driver, Flavour, Flow, Pause, flow, stream
@@ -42,6 +43,20 @@ class Noun(Bound[Flavour]):
 def asked(by: Bound[Any], kind: type[AnswerKind], method: str, path: str, **request: Any) -> Flow[AnswerKind]:
     answer = yield Ask(method, path, request)
     return bound(by, kind.model_validate_json(answer.content))
+
+
+def asked_again(ask: Ask) -> Flow[httpx.Response]:
+    """The answer of a request that does no harm when it is sent again where the connection broke."""
+    for pause in (*PAUSES, None):
+        try:
+            answer: httpx.Response = yield ask
+        except LostServiceError:
+            if pause is None:
+                raise
+        else:
+            return answer
+        yield Pause(pause)
+    raise AssertionError("the last try returns or raises")
 
 
 def made(

@@ -10,12 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from patina.client.answer import PAUSES
+from patina.client.answer import asked_again
 from patina.client.answers import AcceptedFile, RejectedFile, Upload
-from patina.client.flow import Ask, Flow, Pause, Together, Work
-from patina.client.photo_files import LazyFile, NamedFile, batches
+from patina.client.flow import Ask, Flow, Together, Work
+from patina.client.parts import send_in_parts
+from patina.client.photo_files import BATCH_BYTES, LazyFile, NamedFile, batches
 from patina.client.progress import tracking
-from patina.errors import LostServiceError, ServiceError
+from patina.errors import ServiceError
 
 OnUpload = Callable[[int, int], None]  # (files sent, files in all)
 
@@ -54,25 +55,18 @@ def upload(dataset: str, role: str, files: Sequence[NamedFile], tell: OnUpload) 
 
 
 def _send(dataset: str, role: str, batch: list[NamedFile]) -> Flow[tuple[int, Upload | ServiceError]]:
-    """The number of its files with the answer, or with the refusal of every one of them.
-
-    Sending again is harmless: the same bytes twice are one image.
-    """
-    for pause in (*PAUSES, None):
-        try:
-            answer = yield Ask(
-                "POST", f"/datasets/{dataset}/images", {"params": {"role": role}, "files": as_parts(batch)}
-            )
-            return len(batch), Upload.model_validate_json(answer.content)
-        except LostServiceError:
-            if pause is None:
-                raise
-        except ServiceError as error:
-            if "rejected" not in error.problem:
-                raise
-            return len(batch), error
-        yield Pause(pause)
-    raise AssertionError("the last try returns or raises")
+    """The number of its files with the answer, or with the refusal of every one of them."""
+    try:
+        if sum(path.stat().st_size for _, path in batch) > BATCH_BYTES:  # then it is one file
+            return len(batch), (yield from send_in_parts(dataset, role, batch[0]))
+        # Sending again is harmless: the same bytes twice are one image.
+        form = {"params": {"role": role}, "files": as_parts(batch)}
+        answer = yield from asked_again(Ask("POST", f"/datasets/{dataset}/images", form))
+        return len(batch), Upload.model_validate_json(answer.content)
+    except ServiceError as error:
+        if "rejected" not in error.problem:
+            raise
+        return len(batch), error
 
 
 def _held(dataset: str, role: str) -> Flow[set[str]]:

@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 
 from config.settings import Settings
+from patina import AsyncClient, Client
+from patina.client.answers import Upload as Taken
 from store.store import Store
 from store.tables import Upload
 from tests.app.conftest import Api, serving
@@ -142,6 +145,34 @@ def test_an_archive_comes_through_connections_that_break(running: ApiProcess) ->
     assert [image["name"] for image in told["result"]["accepted"]] == ["photos.zip/0.png", "photos.zip/1.png"]
     assert [file["code"] for file in told["result"]["rejected"]] == ["not_an_image"]
     assert told["problem"] is None
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_our_own_client_goes_on_where_the_connection_broke(
+    running: ApiProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awaited: bool
+) -> None:
+    monkeypatch.setattr("patina.client.uploads.BATCH_BYTES", 10_000_000)
+    monkeypatch.setattr("patina.client.parts.PAUSES", (0, 0, 0))
+    (tmp_path / "photos.zip").write_bytes(large_archive())
+    (tmp_path / "nothing.zip").write_bytes(large_archive(count=0))
+    dataset = running.dataset()
+
+    async def send(url: str, name: str) -> Taken:
+        async with AsyncClient(url) as patina:
+            return await (await patina.datasets.get(dataset)).upload("lr", tmp_path / name)
+
+    def sent(url: str, name: str) -> Taken:
+        if awaited:
+            return anyio.run(send, url, name)
+        with Client(url) as patina:
+            return patina.datasets.get(dataset).upload("lr", tmp_path / name)
+
+    with connection_that_breaks(running.port, after=7_000_000) as port:
+        answer = sent(f"http://127.0.0.1:{port}", "photos.zip")
+    assert [image.name for image in answer.accepted] == ["photos.zip/0.png", "photos.zip/1.png"]
+    assert [file.code for file in answer.rejected] == ["not_an_image"]
+    answer = sent(running.url, "nothing.zip")
+    assert (answer.accepted, [file.code for file in answer.rejected]) == ([], ["not_an_image"])
 
 
 def test_an_api_that_is_killed_in_the_midst_goes_on_where_it_was(running: ApiProcess) -> None:
