@@ -1,4 +1,4 @@
-"""The pages of docs/ that list what the code has: they list all of it."""
+"""The pages that list what the code has, those of docs/ and the one in the browser: they list all of it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def test_the_table_of_settings_is_that_of_the_settings() -> None:
 def test_every_preset_has_a_line() -> None:
     page = PAGE.read_text()
     assert not [name for name in PRESET_NAMES if f"\n| `{name}` |" not in page]
+
+
+def test_the_page_offers_every_preset() -> None:
+    offered = (ROOT / "page/views/dataset.js").read_text().partition("const PRESETS = {")[2].partition("};")[0]
+    assert set(re.findall(r'"?([\w-]+)"?: "', offered)) == set(PRESET_NAMES)
 
 
 def test_every_alarm_has_advice() -> None:
