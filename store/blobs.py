@@ -11,8 +11,9 @@ import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 CHUNK = 2**20
 ASIDE = "delete-"
@@ -157,7 +158,7 @@ class Blobs:
         with self._opened(sha256) as opened:
             return os.fstat(opened.fileno()).st_size
 
-    def _opened(self, sha256: str) -> BinaryIO:
+    def _opened(self, sha256: str) -> BufferedReader:
         try:
             return self.path(sha256).open("rb")
         except FileNotFoundError:

@@ -30,7 +30,7 @@ def ended(api: Api) -> str:
 
 
 def told(api: Api, job_id: str, last: str | None = None) -> list[Told]:
-    headers = {"Last-Event-ID": last.encode("latin-1")} if last else {}
+    headers = [(b"Last-Event-ID", last.encode("latin-1"))] if last else []
     answer = api.http.get(f"/jobs/{job_id}/events", headers=headers)
     assert answer.headers["content-type"].startswith("text/event-stream")
     return list(parsed(answer.text.splitlines()))

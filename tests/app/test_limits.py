@@ -108,9 +108,8 @@ def test_more_squares_than_a_job_may_have_are_counted_and_not_made(limited: Api)
     limited.upload(dataset, "hr", a_png=png(128, 128))
     before = limited.traces()
     for fields in ({"crop": "32", "crop_step": "1"}, {"crop": "64", "crop_step": "32"}):
-        for what in ({"files": as_parts({"b_png": png(129, 128, 1)})}, {"data": {"source": dataset}}):
-            what["data"] = fields | what.get("data", {})
-            answer = limited.http.post(f"/datasets/{dataset}/degrade", **what)
+        for files, source in ((as_parts({"b_png": png(129, 128, 1)}), {}), ([], {"source": dataset})):
+            answer = limited.http.post(f"/datasets/{dataset}/degrade", data=fields | source, files=files)
             assert (answer.status_code, answer.json()["code"]) == (422, "too_many_items"), answer.text
             assert "PATINA_MAX_ITEMS" in answer.json()["detail"]
     assert limited.traces() == before
