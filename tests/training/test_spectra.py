@@ -63,12 +63,16 @@ def test_energy_distance_of_differences_by_direct_summation() -> None:
     assert energy_distance_of_differences(one, other).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_energy_distance_of_small_batches_is_least_at_the_true_spread() -> None:
+@pytest.mark.parametrize(("shown", "per_place"), [(0.0, 1), (1.0, 2)])
+def test_energy_distance_of_small_batches_is_least_at_the_true_spread(shown: float, per_place: int) -> None:
+    """Also where photos are told by what they show, too, and are made two and two of one place."""
     generator = torch.Generator().manual_seed(0)
-    real = torch.randn(500, 1, generator=generator)
-    means = []
-    for spread in (0.8, 1.0, 1.2):
-        batches = [spread * torch.randn(4, 1, generator=generator) for _ in range(4000)]
-        means.append(sum(energy_distance(batch, real).item() for batch in batches) / 4000)
-    assert means[1] < means[0]
-    assert means[1] < means[2]
+    real = torch.randn(1000, 1, generator=generator) + shown * torch.randn(1000, 1, generator=generator)
+    totals = dict.fromkeys((0.6, 1.0, 1.4), 0.0)
+    for _ in range(3000):
+        degradation = torch.randn(4, 1, generator=generator)
+        place = shown * torch.randn(4 // per_place, 1, generator=generator).repeat_interleave(per_place, 0)
+        for spread in totals:
+            totals[spread] += energy_distance(spread * degradation + place, real, per_place).item()
+    assert totals[1.0] < totals[0.6]
+    assert totals[1.0] < totals[1.4]

@@ -53,7 +53,7 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     with torch.no_grad():
         told_real = judge(state.real.windows[some].float())
     parts = (slice(None, judge.kernel_targets), slice(judge.kernel_targets, None))
-    distance = torch.stack([energy_distance(told[:, part], told_real[:, part]) for part in parts]).sum()
+    distance = torch.stack([energy_distance(told[:, part], told_real[:, part], shots) for part in parts]).sum()
     if len(pairs):
         distance = distance + matching.difference_weight * _differing(state, judge, told, pairs)
     judge.requires_grad_(True)
