@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 FAINTEST = 1e-12  # of what a tap lets through, for its logarithm to count
 NEWTON_STEPS = 24
@@ -66,10 +65,7 @@ class KernelNetwork(nn.Module):
         )
         self.head = nn.Conv2d(config.width, config.size**2, 1)
         if config.smoothing:
-            reach = math.ceil(3 * config.smoothing)
-            falloff = (-0.5 * (torch.arange(-reach, reach + 1) / config.smoothing) ** 2).exp()
-            falloff = falloff / falloff.sum()
-            self.register_buffer("blur", falloff[:, None] * falloff[None, :], persistent=False)
+            self.register_buffer("smoothing", _smoothing(config.size, config.smoothing), persistent=False)
         self._start()
 
     def _start(self) -> None:
@@ -89,16 +85,20 @@ class KernelNetwork(nn.Module):
         """(B, z, 1, 1) → kernels (B, size, size), non-negative; each sums to 1."""
         logits: Tensor = self.head(self.body(z)).flatten(1)  # (B, size²)
         if self.config.smoothing:
-            logits = self._smoothed(logits)
+            across = self.get_buffer("smoothing")
+            logits = (across @ logits.view(-1, *across.shape) @ across.T).flatten(1)
         if self.centre is not None:
             logits = centred(logits, self.config.size, self.centre)
         return logits.softmax(1).view(-1, self.config.size, self.config.size)
 
-    def _smoothed(self, logits: Tensor) -> Tensor:
-        size, blur = self.config.size, self.get_buffer("blur")
-        reach = len(blur) // 2
-        image = functional.pad(logits.view(-1, 1, size, size), (reach,) * 4, mode="replicate")
-        return functional.conv2d(image, blur[None, None]).flatten(1)
+
+def _smoothing(size: int, sigma: float) -> Tensor:
+    """(size, size): what a product with it does to each column is a Gaussian filter; beyond its ends, values go on."""
+    reach = math.ceil(3 * sigma)
+    offset = torch.arange(-reach, reach + 1)
+    falloff = (-0.5 * (offset / sigma) ** 2).exp()
+    taken = (torch.arange(size)[:, None] + offset).clamp(0, size - 1)  # (size, taps)
+    return torch.zeros(size, size).scatter_add(1, taken, (falloff / falloff.sum()).expand(size, -1))
 
 
 def convexity(kernel: Tensor) -> Tensor:
