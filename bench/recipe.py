@@ -35,9 +35,10 @@ Images = dict[str, NDArray[np.uint8]]
 class Bench:
     """Stands in for recovery.py's `Service`."""
 
-    def __init__(self, threads: int, steps: int | None):
+    def __init__(self, threads: int, steps: int | None, device: str):
         torch.set_num_threads(threads)
         self.steps = steps
+        self.device = device
         self.scale = 0
         self.images: dict[str, list[NDArray[np.uint8]]] = {"lr": [], "hr": []}
         self.trained: Trained | None = None
@@ -54,8 +55,9 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             photos = [Photos.write(Path(folder) / role, self.images[role]) for role in ("lr", "hr")]
             self.trained = train(
-                recipe(preset, self.scale),
+                recipe(preset, self.scale, self.device),
                 *photos,
+                device=self.device,
                 seed=seed,
                 max_minutes=None if self.steps else max_minutes,
                 max_steps=self.steps,
@@ -85,8 +87,8 @@ class Bench:
         return {Path(name).stem: super_resolve(self.trained.edsr, image) for name, image in images.items()}
 
 
-def recipe(name: str, scale: int) -> Any:
-    return preset(name, scale, device="cpu")
+def recipe(name: str, scale: int, device: str) -> Any:
+    return preset(name, scale, device=device)
 
 
 def say(progress: Progress) -> None:
@@ -108,6 +110,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--pair-steps", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     sys.path.insert(0, str(options.bench))
     import recovery  # noqa: PLC0415  # type: ignore[import-not-found]
@@ -117,7 +120,7 @@ def main() -> None:
     photos = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     for name in options.camera or sorted(recovery.CAMERAS):
         started = time.monotonic()
-        bench = Bench(options.threads, options.steps)
+        bench = Bench(options.threads, options.steps, options.device)
         report = recovery.judge(bench, (recovery.CAMERAS | STRANGE)[name], photos, options)
         assert bench.trained
         report |= {"score": bench.trained.report().score}
