@@ -11,10 +11,18 @@ from models.device import fast_dtype
 from training.presets import Recipe
 
 
-def update(optimizer: torch.optim.Optimizer, loss: Tensor, *rates: float, clip_gradient: float | None = None) -> None:
-    """One step at these learning rates, one for each group of parameters or one for all."""
+def set_rates(optimizer: torch.optim.Optimizer, *rates: float) -> None:
+    """Learning rates, one for each group of parameters or one for all."""
     for index, group in enumerate(optimizer.param_groups):
-        group["lr"] = rates[min(index, len(rates) - 1)]
+        rate = rates[min(index, len(rates) - 1)]
+        if isinstance(group["lr"], Tensor):  # in its place, where a recorded step (capture.py) looks for it
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_gradient: float | None = None) -> None:
+    """One step, at the rates that are set."""
     optimizer.zero_grad()
     torch.autograd.backward(loss)
     if clip_gradient is not None:

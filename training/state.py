@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from models.checkpoint import CheckpointError, config_from
 from models.degradation import Degradation
 from models.discriminator import PatchDiscriminator
 from models.edsr import EDSR
+from training.capture import Captured
 from training.estimator import Estimator
 from training.presets import Recipe
 
@@ -86,11 +89,12 @@ class State:
             if matching := recipe.matching:
                 self.estimators.extend(Estimator(matching.estimator) for _ in range(matching.folds))
             self.estimators.to(device)
-        of_degradation = [{"params": list(network.parameters())} for network in self.degradation.children()]
+        of_degradation = [list(network.parameters()) for network in self.degradation.children()]
+        of_edsr = [weight for weight in self.edsr.parameters() if weight.requires_grad]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "degradation": torch.optim.Adam(of_degradation, betas=recipe.betas, fused=True),
-            "discriminator": torch.optim.Adam(self.discriminator.parameters(), fused=True),
-            "edsr": torch.optim.Adam([weight for weight in self.edsr.parameters() if weight.requires_grad], fused=True),
+            "degradation": self._adam(*of_degradation, betas=recipe.betas),
+            "discriminator": self._adam(list(self.discriminator.parameters())),
+            "edsr": self._adam(of_edsr),
         }
         if self.estimators:
             self.optimizers["estimators"] = torch.optim.AdamW(
@@ -110,6 +114,18 @@ class State:
         self.step = 0
         self.seconds = 0.0
         self.curve = Curve()
+        self._captured: dict[Callable[..., Tensor], Captured] = {}
+
+    def _adam(self, *groups: list[nn.Parameter], betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
+        """On a GPU one whose steps can be captured, and so with rates in tensors."""
+        gpu = torch.device(self.device).type == "cuda"
+        rates = [torch.zeros((), device=self.device) if gpu else 0.0 for _ in groups]
+        with_rates = [{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)]
+        return torch.optim.Adam(with_rates, betas=betas, fused=True, capturable=gpu)
+
+    def captured(self, work: Callable[..., Tensor]) -> Captured:
+        """`work(self, *inputs)`, captured when it is first asked for."""
+        return self._captured.setdefault(work, Captured(partial(work, self)))
 
     @property
     def networks(self) -> dict[str, nn.Module]:

@@ -10,7 +10,7 @@ from models.losses import quantise
 from models.sampling import sample_window
 from training.drawing import draw_clean, draw_latents
 from training.estimator import statistics_of
-from training.optimization import update
+from training.optimization import set_rates, update
 from training.phases.fit import UPDATES, estimators
 from training.photos import Photos
 from training.presets import Matching
@@ -34,6 +34,7 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
         real[:, kernels] = without_places(real[:, kernels], state.real.places)
         kernel = degradation.kernel(draw_latents(state, matching.aimed, WINDOW).kernel)
         blurred = sample_window(window, kernel, recipe.scale)  # (32, 3, 32, 32)
+    set_rates(state.optimizers["degradation"], matching.aim_rate * (1 - done), matching.noise_rate * (1 - done))
     distance = torch.zeros(())
     for _ in range(UPDATES):
         latents = draw_latents(state, matching.aimed, WINDOW)
@@ -42,9 +43,8 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
         noise = 255 * (quantise(blurred + noise) - blurred)
         made: Tensor = first.scaled(statistics.of_kernels(kernel), statistics.of_noise(noise, 255 * blurred, 1))
         distance = torch.stack([energy_distance(made[:, part], real[:, part]) for part in (kernels, levels)]).sum()
-        rates = matching.aim_rate * (1 - done), matching.noise_rate * (1 - done)
         loss = distance + matching.convexity_weight * convexity(kernel)
-        update(state.optimizers["degradation"], loss, *rates, clip_gradient=recipe.clip_gradient)
+        update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
     return {"aim": distance.item()}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.estimator import Estimator
-from training.optimization import update
+from training.optimization import set_rates, update
 from training.phases.simulate import count
 from training.presets import Matching
 from training.state import Simulated, State
@@ -28,10 +28,11 @@ def fit_step(state: State, matching: Matching, done: float) -> dict[str, float]:
             estimator.scale_to(windows.float(), kernel, noise)
     # Up for a tenth of the time, then down to 0 along a cosine.
     rate = matching.estimator_rate * min(1.0, 10 * done + 0.02) * (1 + math.cos(math.pi * done)) / 2
+    set_rates(state.optimizers["estimators"], rate)
     losses = []
     for _ in range(UPDATES):
         loss = torch.stack([estimation(state, fold, EXAMPLES) for fold in range(matching.folds)]).mean()
-        update(state.optimizers["estimators"], loss, rate)
+        update(state.optimizers["estimators"], loss)
         losses.append(loss.item())
     return {"estimator": sum(losses) / UPDATES}
 

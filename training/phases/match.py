@@ -10,7 +10,7 @@ from models.losses import quantise
 from training.adversary import deception, discriminate
 from training.drawing import draw_clean, draw_latents, draw_real, in_fold
 from training.estimator import Estimator, statistics_of
-from training.optimization import update
+from training.optimization import set_rates, update
 from training.phases.fit import EXAMPLES, estimation, estimators
 from training.phases.simulate import known_of
 from training.photos import Photos
@@ -64,18 +64,20 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     # What photos hardly tell: tails, small lumps, a slight elongation. Of kernels alike in them the plainest is taken.
     plainness = matching.convexity_weight * convexity(kernel) + matching.elongation_weight * elongation(kernel)
     loss = distance + recipe.adversarial_weight * adversarial + plainness
-    rates = matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done)
-    update(state.optimizers["degradation"], loss, *rates, clip_gradient=recipe.clip_gradient)
+    set_rates(state.optimizers["degradation"], matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done))
+    update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
 
     discrimination = discriminate(state, draw_real(state, lr_photos, len(patches), turned=False), patches.detach())
-    update(state.optimizers["discriminator"], discrimination, recipe.discriminator_rate)
+    set_rates(state.optimizers["discriminator"], recipe.discriminator_rate)
+    update(state.optimizers["discriminator"], discrimination)
 
     with torch.no_grad():
         blurred = 255 * (made.lr - made.noise)
         known = known_of(statistics, matching, windows, kernel, 255 * lr - blurred, blurred, fold)
     learners = [other for other in range(matching.folds) if other != fold] or [fold]
     off = torch.stack([estimation(state, learner, EXAMPLES - len(kernel), known) for learner in learners]).mean()
-    update(state.optimizers["estimators"], off, matching.learning_on_rate * (1 - done))
+    set_rates(state.optimizers["estimators"], matching.learning_on_rate * (1 - done))
+    update(state.optimizers["estimators"], off)
     return {
         "match": distance.item(),
         "estimator": off.item(),

@@ -6,9 +6,9 @@ import torch
 
 from models.losses import quantise
 from training.drawing import draw_clean, draw_latents
-from training.optimization import update
+from training.optimization import set_rates
 from training.photos import Photos
-from training.restoration import restoration_of
+from training.restoration import learn_to_restore
 from training.state import State
 
 
@@ -19,6 +19,5 @@ def restore_step(state: State, hr_photos: Photos, done: float) -> dict[str, floa
     with torch.no_grad():
         latents = draw_latents(state, recipe.batch, recipe.lr_patch)
         lr = quantise(state.degradation(window, latents, surrounded=recipe.surrounded).lr)
-    restoration = restoration_of(state, lr, hr)
-    update(state.optimizers["edsr"], restoration, recipe.edsr_rate * min(1.0, 20 * done + 0.02) * recipe.rate_at(done))
-    return {"edsr_l1": restoration.item()}
+    set_rates(state.optimizers["edsr"], recipe.edsr_rate * min(1.0, 20 * done + 0.02) * recipe.rate_at(done))
+    return {"edsr_l1": state.captured(learn_to_restore)(lr, hr).item()}
