@@ -39,10 +39,23 @@ export async function show(main, { query, signal }) {
   function choose(next) {
     if (next !== task) { file = null; replace(outcome); }
     task = next;
-    for (const tab of tabs) tab.setAttribute("aria-selected", tab.dataset.task === task);
+    for (const tab of tabs) {
+      tab.setAttribute("aria-selected", tab.dataset.task === task);
+      tab.tabIndex = tab.dataset.task === task ? 0 : -1; // the arrows lead to the others
+    }
     drawing.hidden = task !== "degrade";
     dice.disabled = !file;
     replace(place, dropPlace({ label: TASKS[task].drop, folders: false, multiple: false, take: ([taken]) => { file = taken.file; run(); } }));
+  }
+
+  function chooseByKey(event) {
+    const at = tabs.findIndex((tab) => tab.dataset.task === task);
+    const to = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: -1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const tab = tabs.at(to % tabs.length);
+    choose(tab.dataset.task);
+    tab.focus();
   }
 
   let going = new AbortController();
@@ -79,7 +92,7 @@ export async function show(main, { query, signal }) {
 
   replace(main,
     h("div", {}, h("h1", {}, "Try it"), h("p", { class: "quiet" }, "See with your own eyes what a model does.")),
-    h("div", { class: "tabs", role: "tablist", "aria-label": "What to do" }, tabs),
+    h("div", { class: "tabs", role: "tablist", "aria-label": "What to do", onkeydown: chooseByKey }, tabs),
     h("section", { class: "card", id: "task", role: "tabpanel", "aria-label": "Image and model" },
       h("label", {}, "Model", model), place, drawing),
     outcome);

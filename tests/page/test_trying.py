@@ -49,6 +49,19 @@ def test_a_photo_is_super_resolved_and_compared(desk: Desk, dataset: str, tmp_pa
     assert "60%" in page.locator(".slider canvas").nth(1).evaluate("(canvas) => canvas.style.clipPath")
 
 
+def test_tabs_are_chosen_by_arrows_and_are_one_stop_of_the_tab_key(desk: Desk, dataset: str) -> None:
+    page = desk.open("try")
+    degrade, restore = page.get_by_role("tab").all()
+    degrade.focus()
+    for key, chosen in (("ArrowRight", restore), ("ArrowRight", degrade), ("ArrowLeft", restore), ("Home", degrade)):
+        page.keyboard.press(key)
+        expect(chosen).to_be_focused()
+        expect(chosen).to_have_attribute("aria-selected", "true")
+        expect(page.get_by_text("Drop a real, low-resolution photo here")).to_be_visible(visible=chosen is restore)
+    page.keyboard.press("Tab")
+    expect(restore).not_to_be_focused()
+
+
 def test_a_file_that_is_no_image_is_refused_in_words(desk: Desk, dataset: str, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_bytes(b"hello there")
     page = desk.open("try")
