@@ -167,7 +167,7 @@ class JobRepository:
         """The database's time, and by id when each job was last changed of those changed in the last seconds."""
         time = float(self.session.scalar(select(now())) or 0)
         rows = self.session.execute(select(Job.id, Job.updated).where(Job.updated > time - seconds))
-        return time, dict(rows.tuples().all())
+        return time, {row.id: row.updated for row in rows}
 
     def are_queued(self, many: int) -> bool:
         """Whether so many jobs wait, whoever sees them. Looks at no more of them."""
