@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import CursorResult, Delete, Update, delete, select, tuple_, update
+from sqlalchemy import BigInteger, CursorResult, Delete, Update, cast, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.ids import new_id
@@ -149,6 +149,11 @@ class DatasetRepository:
     def image(self, dataset_id: str, image_id: str) -> Image | None:
         image = self.session.get(Image, image_id)
         return image if image and image.dataset_id == dataset_id else None
+
+    def count_pixels(self, dataset_id: str) -> int:
+        """Of all its images together."""
+        pixels = func.sum(cast(Image.width, BigInteger) * Image.height)  # of an image alone more than an integer holds
+        return int(self.session.scalar(select(pixels).where(Image.dataset_id == dataset_id)) or 0)
 
     def images(
         self, dataset_id: str, *, role: str | None = None, after: str | None = None, limit: int | None = None

@@ -61,6 +61,10 @@ class Room:
         """Bytes, of what the disk has and the settings do not keep free; below 0 where it has less than they do."""
         return shutil.disk_usage(self.folders[0]).free - self.min_free_bytes
 
+    def ever_on_disk(self) -> int:
+        """As `left_on_disk`, if there were nothing on the disk."""
+        return shutil.disk_usage(self.folders[0]).total - self.min_free_bytes
+
     def _left(self) -> int:
         left = self.left_on_disk()
         if self.max_bytes is not None:

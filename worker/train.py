@@ -10,13 +10,17 @@ from functools import partial
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from store.datasets import DatasetRepository
 from store.jobs import ACTIVE, JobRepository, LeaseLostError
+from store.store import Store
 from store.tables import Job
-from worker.conclusion import conclude, enqueue
+from worker.conclusion import JobFailedError, conclude, enqueue
 from worker.lease import JobCanceledError, Lease, WorkerLeavingError
+from worker.outages import NotYetRoomError
 from worker.process import WorkerContext
 
 LOOK_EVERY_SECONDS = 0.2
+BYTES_OF_A_PIXEL = 3  # of a decoded photo
 # The C library otherwise gives each large tensor's memory back and asks for it anew, which takes half of a CPU's time.
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
@@ -33,6 +37,11 @@ def supervise(context: WorkerContext, job: Job, lease: Lease) -> None:
     The child is a process of its own because a GPU's memory is only free for certain when its process is gone; this
     one imports no torch.
     """
+    try:
+        require_room_for_photos(context.store, job)
+    except (JobFailedError, OSError, SQLAlchemyError) as reason:
+        conclude(context.store, job.id, job.attempt, partial(_raise, reason))
+        return
     command = [sys.executable, "-m", "worker.train_start", job.id, str(job.attempt), str(os.getpid())]
     child = subprocess.Popen(command, env={**KEEP_MEMORY, **os.environ})
     try:
@@ -53,6 +62,34 @@ def supervise(context: WorkerContext, job: Job, lease: Lease) -> None:
     if child.returncode != 0:
         log.warning("training process died", exit_status=child.returncode)
         _bury(context, job)
+
+
+def require_room_for_photos(store: Store, job: Job) -> None:
+    """Raises `NotYetRoomError` where the disk lacks the room that the decoded photos take, to be trained on.
+
+    And `JobFailedError` where it would not have it even if it were empty. Begun, the training would fill the disk, and
+    everybody's uploads and jobs would find it full.
+    """
+    if job.model_id or job.dataset_id is None:  # an attempt before this one has trained
+        return
+    with store.database.read() as session:
+        needed = BYTES_OF_A_PIXEL * DatasetRepository(session).count_pixels(job.dataset_id)
+    left = store.room.left_on_disk()
+    if needed <= left:
+        return
+    code = "photos_too_large"
+    needs = f"Decoded, as they are trained on, the dataset's photos take {_gib(needed)} of the service's disk"
+    if needed > (most := store.room.ever_on_disk()):
+        raise JobFailedError(
+            code,
+            f"{needs}, and that has no more than {_gib(most)} even where nothing else is on it. Train on a dataset of "
+            "fewer or smaller photos, or give the service a larger disk and retry the job.",
+        )
+    raise NotYetRoomError(code, f"{needs}, and {_gib(left)} are left. The training begins when there is room.")
+
+
+def _gib(size: int) -> str:
+    return f"{max(size, 0) / 2**30:,.1f} GiB"
 
 
 def _end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
