@@ -194,7 +194,9 @@ class Blobs:
         limit, deleted = self._now() - seconds, 0
         with self._locked(fcntl.LOCK_EX | fcntl.LOCK_NB) as free:
             for sha256 in sha256s if free else ():
-                # Taken aside before its age is asked, so that one that is put again in this moment is not lost.
+                if not _is_older(self.path(sha256), limit):  # somebody may be reading it, and shall not miss it
+                    continue
+                # Taken aside before its age is asked again, so that one that is put again in this moment is not lost.
                 aside = self.temporary / f"{ASIDE}{sha256}"
                 with suppress(FileNotFoundError):  # another process was faster
                     self.path(sha256).rename(aside)

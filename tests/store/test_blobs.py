@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,37 @@ def test_a_blob_that_is_put_again_is_young_again(tmp_path: Path) -> None:
     blobs.put(b"patina")
     assert blobs.delete_older([sha256], 50) == 0
     assert blobs.read(sha256) == b"patina"
+
+
+def test_a_blob_that_is_put_again_in_the_moment_of_its_deletion_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = Blobs(tmp_path)
+    sha256 = blobs.put(b"patina")
+    age(blobs, sha256, 100)
+
+    def asked_just_before(file: Path, limit: float) -> bool:
+        older = file.stat().st_mtime < limit
+        blobs.put(b"patina")
+        return older
+
+    monkeypatch.setattr("store.blobs._is_older", asked_just_before)
+    assert blobs.delete_older([sha256], 50) == 0
+    assert blobs.read(sha256) == b"patina"
+    assert list(blobs.temporary.iterdir()) == []
+
+
+def test_a_young_blob_is_not_missed_for_a_moment_while_old_ones_are_deleted(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    sha256 = blobs.put(b"patina")
+    with ThreadPoolExecutor(1) as pool:
+        deleting = pool.submit(lambda: [blobs.delete_older([sha256] * 100, 50) for _ in range(100)])
+        reads = 0
+        while not deleting.done():
+            assert blobs.read(sha256) == b"patina"
+            reads += 1
+    assert sum(deleting.result()) == 0
+    assert reads
 
 
 def test_sweeping_removes_what_a_killed_process_left(tmp_path: Path) -> None:
