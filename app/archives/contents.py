@@ -26,7 +26,7 @@ def suffix(what: str, parameters: Mapping[str, Any]) -> str:
 
 
 class SamplesGoneError(Exception):
-    """The job or its results were deleted while they were read."""
+    """The job or its results were deleted while they were read, or it has begun again and makes others."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class Contents:
     def samples(self, *, only_ok: bool = False, skip: int = 0, take: int | None = None) -> Iterator[ArchivedSample]:
         """In the order of images and samples; `skip` and `take` count those that are left after the others are out.
 
-        Raises `SamplesGoneError` where they are deleted meanwhile: what is sent must break off, not end early.
+        Raises `SamplesGoneError` where they are deleted meanwhile, or the job is retried, so that another pass would
+        tell of others: what is sent must break off, not end early.
         """
         clean = CleanImages(self.store, self.model.scale) if self.hr and self.model else None
         after: tuple[int, int] | None = None
@@ -86,7 +87,7 @@ class Contents:
 
         with self.store.database.read() as session:
             job = JobRepository(session).get(self.job.id)
-        if job is None or job.expired is not None:
+        if job is None or job.expired is not None or job.finished != self.job.finished:
             raise SamplesGoneError(f"job {self.job.id}")
 
     def lines(self) -> Iterator[bytes]:

@@ -82,6 +82,21 @@ def test_an_archive_that_is_being_read_breaks_off_and_does_not_end_early(store: 
         list(contents.samples())
 
 
+def test_an_archive_of_a_job_that_is_retried_meanwhile_breaks_off(store: Store) -> None:
+    job_id, _ = ended_job(store, "degrade", "canceled", None)
+    with store.database.read() as session:
+        job = JobRepository(session).get(job_id)
+    assert job is not None
+    contents = Contents(store, job, None)
+    assert len(list(contents.samples())) == 1
+    for again in ("queued", "canceled"):
+        with store.database.write() as session:
+            order = JobRepository(session).retry if again == "queued" else JobRepository(session).request_cancel
+            order(job_id)
+        with pytest.raises(SamplesGoneError):
+            list(contents.samples())
+
+
 def test_a_dataset_that_is_about_to_be_referred_to_is_not_deleted_before(store: Store) -> None:
     with store.database.write() as session:
         dataset = DatasetRepository(session).create("photos", 4)
