@@ -193,7 +193,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder) / "valkey.sock"
         app_settings = Settings(data_dir=Path(folder) / "data", redis_url=f"unix://{socket}", webhooks=True)
-        with ValkeyServer(unix_socket_path=str(socket)), serving(app_settings) as url:
+        with ValkeyServer(port=0, unix_socket_path=str(socket)), serving(app_settings) as url:
             store = Store.open(app_settings)
             tally = exercise(url, write_records(store), arguments.examples, arguments.seed)
             store.close()

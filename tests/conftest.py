@@ -22,7 +22,7 @@ def valkey_url() -> Iterator[str]:
     """A server of the tests' own; each test takes a database number of its own through `redis_url`."""
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are too long for a socket's path
         socket = Path(folder) / "valkey.sock"
-        with ValkeyServer(unix_socket_path=str(socket)):
+        with ValkeyServer(port=0, unix_socket_path=str(socket)):  # or it looks for a port, as do others at once
             yield f"unix://{socket}"
 
 
