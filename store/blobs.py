@@ -17,6 +17,7 @@ from typing import IO
 
 CHUNK = 2**20
 ASIDE = "delete-"
+UNLOCKED_SECONDS = 60  # that a process may take between making a folder and locking it
 LENGTH = 64  # of a SHA-256 in hexadecimal digits
 
 
@@ -54,7 +55,7 @@ class Blobs:
     def scratch(self) -> Iterator[Path]:
         """A folder for unfinished files that is gone afterwards, with all that was not adopted.
 
-        Its lock, which the kernel takes back when the process dies, keeps `sweep_temporary` away: a training's folder
+        Its lock, which the kernel takes back when the process dies, keeps `sweep_scratch` away: a training's folder
         may be a day old.
         """
         folder = Path(tempfile.mkdtemp(dir=self.temporary))
@@ -236,18 +237,23 @@ class Blobs:
         self.path(sha256).rename(damaged / sha256)
 
     def sweep_temporary(self, seconds: float) -> None:
-        """Removes what processes that were killed left unfinished so long ago."""
+        """Removes what processes that were killed left unfinished so long ago; folders sooner, if that is long."""
+        self.sweep_scratch(min(seconds, UNLOCKED_SECONDS))
         limit = self._now() - seconds
         for left in self.temporary.iterdir():
             with suppress(FileNotFoundError):  # whoever works there has just done with it
                 if left.name.startswith(ASIDE):  # by one that died before it knew whether it might
                     left.rename(self.path(left.name.removeprefix(ASIDE)))
-                elif not _is_older(left, limit):
-                    continue
-                elif left.is_dir():
-                    _remove_unless_locked(left)
-                else:
+                elif _is_older(left, limit) and not left.is_dir():
                     left.unlink()
+
+    def sweep_scratch(self, seconds: float = UNLOCKED_SECONDS) -> None:
+        """Removes the folders of processes that were killed, which may hold a whole training's photos."""
+        limit = self._now() - seconds
+        for left in self.temporary.iterdir():
+            with suppress(FileNotFoundError):  # another process was faster
+                if left.is_dir() and _is_older(left, limit):
+                    _remove_unless_locked(left)
 
 
 def flush_folder(folder: Path) -> None:

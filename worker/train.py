@@ -74,6 +74,9 @@ def require_room_for_photos(store: Store, job: Job) -> None:
         return
     with store.database.read() as session:
         needed = BYTES_OF_A_PIXEL * DatasetRepository(session).count_pixels(job.dataset_id)
+    if needed <= store.room.left_on_disk():
+        return
+    store.blobs.sweep_scratch()  # an attempt before this one, that was killed, has left its own there
     left = store.room.left_on_disk()
     if needed <= left:
         return

@@ -198,15 +198,19 @@ def test_a_young_blob_is_not_missed_for_a_moment_while_old_ones_are_deleted(tmp_
 
 def test_sweeping_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
-    left = blobs.temporary / "left"
-    left.mkdir()
-    (left / "part-0").write_bytes(b"half of an upload")
-    blobs.sweep_temporary(50)
-    assert left.exists()
+    folder, file = blobs.temporary / "folder", blobs.temporary / "file"
+    folder.mkdir()
+    (folder / "part-0").write_bytes(b"half of an upload")
+    file.write_bytes(b"half of a blob")
+    blobs.sweep_temporary(500)
+    assert folder.exists(), "somebody may be about to lock it"
     then = time.time() - 100
-    os.utime(left, (then, then))
+    os.utime(folder, (then, then))
+    os.utime(file, (then, then))
+    blobs.sweep_temporary(500)
+    assert list(blobs.temporary.iterdir()) == [file], "nobody has locked the folder since"
     blobs.sweep_temporary(50)
-    assert not left.exists()
+    assert list(blobs.temporary.iterdir()) == []
 
 
 def test_sweeping_leaves_the_folder_of_a_process_that_lives_however_old_it_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_it_waits_for_room_and_loses_nothing_by_it(store: Store, job: Job, tmp_p
 def test_it_fails_where_the_whole_disk_is_too_small(store: Store, job: Job, tmp_path: Path) -> None:
     failed = after_a_try(store, job, tmp_path, Disk(left=10, ever=NEEDED - 1))
     assert failed.status == "failed"
+
+
+def test_the_photos_of_an_attempt_that_was_killed_give_way(store: Store, job: Job) -> None:
+    killed = store.blobs.temporary / "of-one-that-was-killed"
+    (killed / "hr").mkdir(parents=True)
+    os.utime(killed, (0, 0))
+
+    class TakenByIt(Disk):
+        def left_on_disk(self) -> int:
+            return 0 if killed.exists() else NEEDED
+
+    require_room_for_photos(replace(store, room=TakenByIt(0, NEEDED)), job)
 
 
 def test_one_that_has_its_model_needs_none(store: Store, job: Job) -> None:
