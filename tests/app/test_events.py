@@ -15,6 +15,12 @@ from tests.sse import Told, parsed
 LINES = 7
 
 
+@pytest.fixture(autouse=True)
+def _no_last_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker is there that could still write some."""
+    monkeypatch.setattr("app.jobs.events.LAST_LINES_SECONDS", 0.01)
+
+
 @pytest.fixture
 def ended(api: Api) -> str:
     """A job with seven log lines that has been canceled."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from sqlalchemy.exc import DatabaseError
+from structlog.testing import capture_logs
 
 from app.headers import HEADERS
 from tests.app.conftest import Api
@@ -21,11 +23,13 @@ def test_every_answer_tells_browsers_to_be_careful(api: Api, method: str, path: 
     assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-def test_an_unforeseen_error_does_too(api: Api) -> None:
+def test_an_unforeseen_error_does_too_and_the_log_says_what_it_was(api: Api) -> None:
     api.store.database.close()
     (api.settings.data_dir / "patina.sqlite").write_bytes(b"no database at all\n" * 1000)
-    answer = api.http.get("/jobs")
+    with capture_logs() as lines:
+        answer = api.http.get("/jobs")
     assert answer.status_code == 500
+    assert [(line["path"], type(line["exc_info"])) for line in lines] == [("/jobs", DatabaseError)]
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
