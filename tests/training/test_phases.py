@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import training.phases.joint
+import training.restoration
 from tests.training.networks import Both, moved, small, snapshot
 from training.estimator import Estimator, EstimatorConfig
 from training.loop import train
@@ -30,11 +31,9 @@ def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) 
         clipped.append((len(parameters), limit))
         return clip(parameters, limit)
 
-    def watched_update(
-        optimizer: torch.optim.Optimizer, loss: Tensor, *rates: float, clip_gradient: float | None = None
-    ) -> None:
+    def watched_update(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_gradient: float | None = None) -> None:
         before = {name: snapshot(network) for name, network in state.networks.items()}
-        update(optimizer, loss, *rates, clip_gradient=clip_gradient)
+        update(optimizer, loss, clip_gradient=clip_gradient)
         name = next(name for name, known in state.optimizers.items() if known is optimizer)
         updated.append(name)
         for other, network in state.networks.items():
@@ -43,7 +42,8 @@ def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) 
             assert all(parameter.grad is None for parameter in state.discriminator.parameters())
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched_clip)
-    monkeypatch.setattr(training.phases.joint, "update", watched_update)
+    for module in (training.phases.joint, training.restoration):
+        monkeypatch.setattr(module, "update", watched_update)
     before = snapshot(state.edsr)
     metrics = training_step(state, *photos, 0.0)
     assert updated == ["degradation", "discriminator", "edsr"]
