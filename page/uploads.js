@@ -1,6 +1,9 @@
-// Uploads go on whichever view is shown. A file whose way was cut off is sent again: the same bytes are one image.
+// Uploads go on whichever view is shown. A file whose way was cut off is sent again, a large one from there on.
+
+import { call, Refused, sendInParts } from "/page/resumable.js";
 
 const AT_ONCE = 3;
+const IN_PARTS_BYTES = 8 * 2 ** 20; // files larger than this
 const LONGEST_PAUSE_MS = 15_000;
 const NO_IMAGES = /^(video|audio|text|font)\/|^application\/(pdf|msword|json|vnd\.(openxml|ms-))/;
 
@@ -44,27 +47,22 @@ class Upload {
   }
 
   /** Once. Gives false where it is worth trying again. */
-  #send(one) {
-    return new Promise((resolve) => {
-      const request = new XMLHttpRequest();
-      const form = new FormData();
-      form.append("files", one.file, one.name);
-      const again = (trouble) => { one.sent = 0; this.trouble = trouble; this.tell(); resolve(false); };
-      request.open("POST", `/datasets/${this.dataset}/images?role=${this.role}`);
-      request.responseType = "json";
-      request.upload.onprogress = (event) => { one.sent = event.loaded; this.tell(); };
-      request.onerror = () => again("The connection was lost. It goes on by itself when it is back.");
-      request.onload = () => {
-        const body = request.response ?? {};
-        if (request.status >= 500 || request.status === 429) return again(body.detail ?? "The service is in trouble. Trying again …");
-        this.trouble = null;
-        if (request.status === 200) this.images += body.accepted.length;
-        const refused = body.rejected ?? [{ name: one.name, message: body.detail ?? `The service answered ${request.status}.` }];
-        this.refused.push(...refused);
-        resolve(true);
-      };
-      request.send(form);
-    });
+  async #send(one) {
+    const sent = (bytes) => { one.sent = Math.min(bytes, one.file.size); this.tell(); };
+    try {
+      const send = one.file.size > IN_PARTS_BYTES ? sendInParts : sendWhole;
+      const { accepted, rejected } = await send(this.dataset, this.role, one.file, one.name, sent);
+      this.trouble = null;
+      this.images += accepted.length;
+      this.refused.push(...rejected);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.trouble = error.again ? error.message : null;
+      if (!error.again) this.refused.push(...(error.rejected ?? [{ name: one.name, message: error.message }]));
+      this.tell();
+      return !error.again;
+    }
   }
 
   #pause(one) {
@@ -77,6 +75,13 @@ class Upload {
   }
 
   tell() { for (const listener of this.listeners) listener(this); }
+}
+
+/** The same bytes are one image, however often they come. */
+async function sendWhole(dataset, role, file, name, sent) {
+  const body = new FormData();
+  body.append("files", file, name);
+  return (await call("POST", `/datasets/${dataset}/images?role=${role}`, { body, sent })).response;
 }
 
 const uploads = new Map();

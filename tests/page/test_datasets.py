@@ -72,6 +72,39 @@ def test_an_upload_survives_a_lost_connection(desk: Desk, tmp_path: Path) -> Non
     assert desk.service.http.get(f"/datasets/{dataset}").json()["images"]["hr"] == 11
 
 
+def test_a_large_file_goes_on_where_its_upload_broke_off_even_on_another_day(desk: Desk, tmp_path: Path) -> None:
+    dataset = desk.service.dataset()
+    page = desk.open(f"datasets/{dataset}")
+    archive = tmp_path / "clean.zip"
+    archive.write_bytes(zipped({f"{number}.png": png(1500, 1500, number) for number in range(4)}))
+    assert 16 * 2**20 < archive.stat().st_size < 32 * 2**20  # two parts
+    offsets: list[str | None] = []
+
+    def lose_all_but_the_first(route: Route) -> None:
+        if route.request.method == "PATCH":
+            offsets.append(route.request.headers.get("upload-offset"))
+        if offsets[1:]:
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    page.route("**/uploads/*", lose_all_but_the_first)
+    choose = page.get_by_label("Choose files: Drop clean photos here")
+    choose.set_input_files(archive)
+    expect(page.get_by_text("The connection was lost.")).to_be_visible()
+    page.reload()
+    page.unroute("**/uploads/*")
+    page.on("request", lambda asked: offsets.append(asked.headers.get("upload-offset")))
+    choose.set_input_files(archive)
+    expect(page.get_by_text("4 photos taken.")).to_be_visible()
+    assert {offset for offset in offsets if offset} == {"0", "16777216"}
+    assert offsets.count("0") == 1
+    assert desk.service.http.get(f"/datasets/{dataset}").json()["images"]["hr"] == 4
+    (tmp_path / "film.bin").write_bytes(bytes(9 * 2**20))
+    choose.set_input_files(tmp_path / "film.bin")
+    expect(page.locator(".refused")).to_contain_text("film.bin")
+
+
 # To the end, again and again, for the list grows, until the photo of that number or a later one is made.
 SCROLLED_TO = """(number) => {
     scrollTo(0, document.body.scrollHeight);
