@@ -47,8 +47,7 @@ class Once:
     def of(cls, key: str | None, *wanted: object) -> Once:
         """`wanted` is the whole request, in what JSON can say."""
         text = json.dumps(wanted, sort_keys=True)
-        # Quotes, which the header's draft standard asks for and few send, are no part of the key.
-        return cls(key.strip('"') if key else None, hashlib.sha256(text.encode()).hexdigest())
+        return cls(_plain(key), hashlib.sha256(text.encode()).hexdigest())
 
     def made_before(self, session: Session, kind: type[Made]) -> Made | None:
         """Raises `ProblemError` (422) where another request had this key."""
@@ -81,6 +80,17 @@ class Once:
                 return before, False
             raise
         return record, True
+
+
+def came_before(session: Session, key: str | None) -> bool:
+    """Whether a request had this key, be it the same or another."""
+    plain = _plain(key)
+    return plain is not None and RequestRepository(session).is_known(plain)
+
+
+def _plain(key: str | None) -> str | None:
+    """Quotes, which the header's draft standard asks for and few send, are no part of the key."""
+    return key.strip('"') if key else None
 
 
 def content(files: Sequence[ReceivedFile]) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ STOPPED = ("failed", "canceled")
 # Built once: it is asked hundreds of times a second.
 THOSE = select(Job).where(Job.id.in_(bindparam("job_ids", expanding=True)))
 ITEMS_AT_ONCE = 5000  # written by one statement
+QUEUE_LOCK = 0x70617471  # any number that no other lock has
 EXPIRED_AT_ONCE = 20  # jobs in one transaction, which others wait for
 FORM = 1  # version of jobs' `parameters`; to be raised when older workers would misread new ones
 
@@ -174,6 +175,11 @@ class JobRepository:
         jobs = Job.__table__  # the table and not its class, of which a caller sees some
         some = select(jobs.c.id).where(jobs.c.status == "queued").limit(many).subquery()
         return (self.session.scalar(select(func.count()).select_from(some)) or 0) >= many
+
+    def hold_queue(self) -> None:
+        """Until the transaction's end nobody else comes past this, so that what `are_queued` says stays true."""
+        if self.session.get_bind().dialect.name == "postgresql":  # on SQLite a `write` is alone anyway
+            self.session.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
 
     def active_of_dataset(self, dataset_id: str) -> Sequence[Job]:
         query = select(Job).where(Job.dataset_id == dataset_id, Job.status.in_(ACTIVE))

@@ -22,6 +22,9 @@ class RequestRepository:
     def __init__(self, session: Session):
         self.session = session
 
+    def is_known(self, key: str) -> bool:
+        return self.session.get(Request, self._own(key)) is not None
+
     def made(self, key: str, digest: str, kind: type[Made]) -> Made | None:
         """What the request has made, if it came before. Raises `OtherRequestError` where another had this key."""
         request = self.session.get(Request, self._own(key), populate_existing=True)

@@ -13,7 +13,7 @@ from app.degrade.sub_images import count_squares, cut
 from app.idempotency import Once
 from app.jobs.items import with_stems
 from app.jobs.schemas import JobOut
-from app.jobs.service import job_out, require_place, submit
+from app.jobs.service import expect_place, job_out, require_place, submit
 from app.models.service import found_model, model_of_dataset
 from app.problems import ProblemError, not_found
 from app.schemas import RejectedFile
@@ -26,12 +26,12 @@ from store.store import Store
 from store.tables import Image, Job
 
 
-def require(store: Store, settings: Settings, dataset_id: str) -> None:
+def require(store: Store, settings: Settings, dataset_id: str, once_key: str | None) -> None:
     """Raises `ProblemError` where a request need not be received: there is no such dataset, or no place for a job."""
     with store.database.read() as session:
         if DatasetRepository(session).get(dataset_id) is None:
             raise not_found("dataset", dataset_id)
-        require_place(session, settings)
+        expect_place(session, settings, once_key)
 
 
 def degrade(
@@ -90,6 +90,7 @@ def degrade(
             # The images' blobs stay with it; of one that is being deleted some may be gone already.
             if wanted.source is not None and held(session, wanted.source).hr_images < len(images):
                 raise not_found("dataset", wanted.source)
+            require_place(session, settings)
             jobs = JobRepository(session)
             job = jobs.create(
                 "degrade",

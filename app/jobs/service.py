@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.archives.contents import suffix
 from app.datasets.holding import held
-from app.idempotency import Once
+from app.idempotency import Once, came_before
 from app.jobs.schemas import EventOut, JobError, JobOut, Kind, ProgressOut, ResultOut, Status
 from app.problems import ProblemError, not_found
 from app.schemas import Page, cursor_after
@@ -29,8 +29,19 @@ MOST_DIGITS = 9  # of numbers in cursors; the databases' own end at 2**31
 log = structlog.get_logger()
 
 
+def expect_place(session: Session, settings: Settings, once_key: str | None) -> None:
+    """As `require_place`, before a request is received: not for one that came before, which makes no further job."""
+    if not came_before(session, once_key):
+        _require_place(session, settings)
+
+
 def require_place(session: Session, settings: Settings) -> None:
-    """Raises `ProblemError` where no further job may wait."""
+    """Raises `ProblemError` where no further job may wait. To be called in the `write` that makes it."""
+    JobRepository(session).hold_queue()
+    _require_place(session, settings)
+
+
+def _require_place(session: Session, settings: Settings) -> None:
     if JobRepository(session).are_queued(settings.max_queued_jobs):
         raise ProblemError(
             HTTPStatus.TOO_MANY_REQUESTS,

@@ -37,7 +37,7 @@ async def super_resolve(
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
-    await to_thread.run_sync(service.require, store, settings)
+    await to_thread.run_sync(service.require, store, settings, idempotency_key)
     async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
         form = await receive_form(request, folder, store.room, settings)
         wanted = read_fields(SrIn, form.fields)

@@ -10,7 +10,7 @@ from app.datasets.holding import held
 from app.idempotency import Once
 from app.jobs.items import with_stems
 from app.jobs.schemas import JobOut
-from app.jobs.service import job_out, require_place, submit
+from app.jobs.service import expect_place, job_out, require_place, submit
 from app.models.service import found_model, model_of_dataset
 from app.problems import ProblemError
 from app.sr.schemas import SrIn
@@ -22,10 +22,10 @@ from store.store import Store
 from store.tables import Job
 
 
-def require(store: Store, settings: Settings) -> None:
+def require(store: Store, settings: Settings, once_key: str | None) -> None:
     """Raises `ProblemError` where a request need not be received: there is no place for a job."""
     with store.database.read() as session:
-        require_place(session, settings)
+        expect_place(session, settings, once_key)
 
 
 def super_resolve(
@@ -52,6 +52,7 @@ def super_resolve(
         def make() -> Job:
             held(session, model.dataset_id)
             found_model(session, model.id)  # it may have been deleted while the files came in
+            require_place(session, settings)
             jobs = JobRepository(session)
             job = jobs.create(
                 "sr",

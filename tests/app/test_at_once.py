@@ -129,6 +129,30 @@ def test_work_for_a_dataset_that_is_deleted_in_this_moment(
     assert meanwhile.outcome() in ("dataset_not_found", "job_not_found", "model_not_found")
 
 
+@pytest.mark.parametrize("what", ["train", "degrade", "retry", "continue"])
+def test_of_two_jobs_for_one_place_in_the_queue_one_is_refused(
+    store: Store, settings: Settings, dataset: str, tmp_path: Path, what: str
+) -> None:
+    settings = settings.model_copy(update={"max_queued_jobs": 1})
+    stopped, ended = training(store, dataset, "failed"), training(store, dataset, "succeeded")
+    photo = tmp_path / "a.png"
+    photo.write_bytes(png(130, 130))
+    files = [ReceivedFile("a.png", photo, "0" * 64)]
+    calls: dict[str, Callable[[], Any]] = {
+        "train": lambda: datasets.train(store, settings, dataset, TrainIn(), NOT_AGAIN),
+        "degrade": lambda: degrading.degrade(store, settings, dataset, DegradeIn(), files, tmp_path, NOT_AGAIN),
+        "retry": lambda: jobs.retry(store, settings, stopped),
+        "continue": lambda: jobs.go_on(store, settings, ended, NOT_AGAIN),
+    }
+    meanwhile = Meanwhile(calls[what])
+    with store.database.write() as session:
+        jobs.require_place(session, settings)
+        meanwhile.start()
+        time.sleep(WAITING_SECONDS)
+        JobRepository(session).create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=9)
+    assert meanwhile.outcome() == "queue_full"
+
+
 def test_a_training_whose_checkpoints_expire_in_this_moment_is_not_continued(
     store: Store, settings: Settings, dataset: str
 ) -> None:
