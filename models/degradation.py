@@ -12,7 +12,7 @@ from models.grid import kernels_on_grid, noise_on_grid
 from models.jpeg import UNCOMPRESSED, compress
 from models.kernel import KernelConfig, KernelNetwork
 from models.losses import quantise
-from models.noise import NoiseConfig, NoiseNetwork
+from models.noise import NoiseConfig, NoiseNetwork, within_range
 from models.sampling import apply_kernel, centred_origin, published_origin, sample_window
 
 
@@ -121,8 +121,8 @@ class Degradation(nn.Module):
         """hr (B, 3, H, W) in [0, 1] → lr (B, 3, H // s, W // s), kernel and noise.
 
         A `surrounded` hr, (B, 3, s·(h−1)+K, s·(w−1)+K) → lr (B, 3, h, w), holds all that its low-resolution pixels are
-        sums of, so that nothing is reflected. `on_grid`: kernel and noise are rounded as those of triplets are, which
-        no gradient passes.
+        sums of, so that nothing is reflected. `on_grid`: kernel and noise are rounded, and noise clipped, as those of
+        triplets are, which no gradient passes.
         """
         kernel = self.kernel(latents.kernel)
         kernel = kernels_on_grid(kernel) if on_grid else kernel
@@ -132,6 +132,7 @@ class Degradation(nn.Module):
             blurred = apply_kernel(hr, kernel, self.config.scale, self.kernel_origin)
         noise = self.compressed(latents, blurred, self.draw_noise(latents, blurred))
         noise = noise_on_grid(noise) if on_grid and self.has_noise else noise
+        noise = within_range(noise, blurred) if on_grid and noise.shape == blurred.shape else noise
         return Degraded(blurred + noise, kernel, noise)
 
 

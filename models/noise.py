@@ -126,6 +126,11 @@ class NoiseNetwork(nn.Module):
         return LEVEL * (gains * fields[:, None]).sum(2)
 
 
+def within_range(noise: Tensor, blurred: Tensor) -> Tensor:
+    """Noise of as many pixels as the blurred image in [0, 1], less what clipping their sum to [0, 1] takes away."""
+    return torch.minimum(torch.maximum(noise, -blurred), 1 - blurred)
+
+
 def level_factor(level: nn.Module, z: Tensor) -> Tensor:
     """What an image's fields are multiplied by, (B, 1, 1, 1), for z (B, z, 1, 1)."""
     factor: Tensor = (MOST * (level(z) / MOST).tanh()).exp()

@@ -17,6 +17,7 @@ from models.blur import KERNELS_AT_ONCE, blur
 from models.degradation import Degradation, Latents
 from models.fields import FieldNoise
 from models.grid import kernels_on_grid, noise_on_grid
+from models.noise import within_range
 
 # Low-resolution pixels that noise is drawn for at a time: on a CPU, what the layers of its network hold then fits into
 # the cache, which makes it three times as fast; a GPU wants more at a time.
@@ -31,7 +32,7 @@ class Triplet:
 
     lr: NDArray[np.uint8]  # (h, w, 3)
     kernel: NDArray[np.float32]  # (K, K), sums to 1
-    noise: NDArray[np.float32]  # broadcastable to (h, w, 3), 1 = full scale
+    noise: NDArray[np.float32]  # broadcastable to (h, w, 3), 1 = full scale; of a whole image's, what is not clipped
 
 
 def degrade_image(
@@ -107,14 +108,19 @@ class TripletMaker:
                 noise = draw_noise(degradation, latents, blurred)
             if config.jpeg_qualities:
                 noise = degradation.compressed(latents, blurred / 255, noise)
-            kept = noise.new_empty(*noise.shape[2:], noise.shape[1])
-            for rows in _bands(noise):
-                part = noise[:, :, rows]
-                kept[rows] = _rows_first(part.copy_(noise_on_grid(part)) if degradation.has_noise else part)
+            if degradation.has_noise:
+                for rows in _bands(noise):
+                    noise[:, :, rows] = noise_on_grid(noise[:, :, rows])
             lr = torch.empty(*blurred.shape[2:], 3, dtype=torch.uint8, device=blurred.device)
             for rows in _bands(blurred):
                 sum_ = blurred[:, :, rows].add(noise.expand_as(blurred)[:, :, rows], alpha=255)
                 lr[rows] = _rows_first(sum_.clamp_(0, 255).round_().byte())
+            kept = noise.new_empty(*noise.shape[2:], noise.shape[1])
+            for rows in _bands(noise):
+                part = noise[:, :, rows]
+                if noise.shape == blurred.shape:
+                    part = within_range(part, blurred[:, :, rows] / 255)
+                kept[rows] = _rows_first(part)
         return lr.cpu().numpy(), kept.cpu().numpy()
 
 

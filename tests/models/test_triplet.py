@@ -60,6 +60,20 @@ def test_triplets_add_up_exactly(noise: NoiseConfig | None, scale: int, shape: t
         assert (np.clip(rebuilt(hr, triplet, model), 0, 255).round() == triplet.lr).all()
 
 
+@pytest.mark.parametrize("noise", [SPATIAL, FIELDS])
+def test_noise_is_what_is_left_of_it_in_shadows_and_lights(noise: NoiseConfig) -> None:
+    hr = np.zeros((120, 160, 3), np.uint8)
+    hr[:, 80:] = 255
+    model = degradation(4, noise)
+    triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
+    claimed = rebuilt(hr, triplet, model)
+    assert np.abs(claimed - triplet.lr).max() <= 0.5
+    black, white = triplet.noise[:, :16], triplet.noise[:, -16:]
+    assert (black.min(), white.max()) == (0, 0)
+    assert black.max() > 0.01
+    assert white.min() < -0.01
+
+
 @pytest.mark.parametrize("noise", [NoiseConfig(), FIELDS])
 def test_float32_makes_no_error_in_whatever_order_it_sums(noise: NoiseConfig) -> None:
     model = degradation(4, noise)
