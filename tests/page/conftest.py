@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -106,10 +105,9 @@ def trained(service: Service, dataset: str) -> str:
 
 @pytest.fixture
 def desk(browser: Browser, service: Service, request: pytest.FixtureRequest) -> Iterator[Desk]:
-    """Wide and light unless the test asks for something else: (size, colours)."""
-    size, colours = getattr(request, "param", (WIDE, "light"))
-    scheme: Literal["light", "dark"] = "dark" if colours == "dark" else "light"
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    """Light, and wide unless the test asks for another size."""
+    width, height = getattr(request, "param", WIDE)
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="light")
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     made = Desk(page, service, str(service.http.base_url).rstrip("/"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import expect
@@ -11,9 +12,13 @@ from tests.page.conftest import PHONE, WIDE, Desk
 from tests.pictures import png
 
 
-@pytest.mark.parametrize("desk", [(WIDE, "light"), (PHONE, "dark")], indirect=True, ids=["wide light", "phone dark"])
-def test_no_view_keeps_anybody_out(desk: Desk, dataset: str, trained: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("desk", [WIDE, PHONE], indirect=True, ids=["wide", "phone"])
+def test_no_view_keeps_anybody_out(
+    desk: Desk, dataset: str, trained: str, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
     (tmp_path / "clean.png").write_bytes(png(120, 160, 4))
+    desk.page.emulate_media(color_scheme=scheme)
     views = [
         "datasets",
         f"datasets/{dataset}",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import httpx
 
 from tests.patina.conftest import Up
+from tests.patina.sessions import shell
 from tests.patina.test_cli import said
 from tests.pictures import png
+
+OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 
 
 def test_a_service_that_runs_is_backed_up_damaged_mended_and_restored(up: Up, tmp_path: Path) -> None:
@@ -39,6 +43,20 @@ def test_a_service_that_runs_is_backed_up_damaged_mended_and_restored(up: Up, tm
         assert restored.returncode == 0, said(restored)
         assert http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 1, "hr": 0}
         assert up.command("doctor", "--deep").returncode == 0
+
+
+def test_the_commands_of_the_page_about_operations(up: Up, tmp_path: Path) -> None:
+    up.start()
+    commands = re.findall(r"^    (patina .+)$", OPERATIONS.read_text(), re.MULTILINE)
+    assert {command.split()[1] for command in commands} == {"token", "backup", "restore", "doctor"}
+    into_an_empty_one = next(command for command in commands if "into an empty service" in command)
+    commands.remove(into_an_empty_one)
+    session = "\n".join(commands).replace("/mnt/elsewhere", str(tmp_path))
+    told = shell(
+        session.replace("token revoke ID", "token revoke $(patina token list | awk '/anna/ {print $1}')"), up, tmp_path
+    )
+    assert told.count("All is well.") == 3
+    assert re.search("dashboard +read", said(up.command("token", "list")))
 
 
 def test_logs_that_are_no_terminal_s_are_json_and_tell_a_job_s_story_by_its_id(up: Up) -> None:
