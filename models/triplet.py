@@ -108,19 +108,19 @@ class TripletMaker:
                 noise = draw_noise(degradation, latents, blurred)
             if config.jpeg_qualities:
                 noise = degradation.compressed(latents, blurred / 255, noise)
-            if degradation.has_noise:
-                for rows in _bands(noise):
-                    noise[:, :, rows] = noise_on_grid(noise[:, :, rows])
+            of_each_pixel = noise.shape == blurred.shape
+            kept = noise.new_empty(*noise.shape[2:], noise.shape[1])
+            for rows in _bands(noise):
+                part = noise[:, :, rows]
+                if degradation.has_noise:
+                    part.copy_(noise_on_grid(part))
+                if of_each_pixel:
+                    part.copy_(within_range(part, blurred[:, :, rows] / 255))
+                kept[rows] = _rows_first(part)
             lr = torch.empty(*blurred.shape[2:], 3, dtype=torch.uint8, device=blurred.device)
             for rows in _bands(blurred):
                 sum_ = blurred[:, :, rows].add(noise.expand_as(blurred)[:, :, rows], alpha=255)
                 lr[rows] = _rows_first(sum_.clamp_(0, 255).round_().byte())
-            kept = noise.new_empty(*noise.shape[2:], noise.shape[1])
-            for rows in _bands(noise):
-                part = noise[:, :, rows]
-                if noise.shape == blurred.shape:
-                    part = within_range(part, blurred[:, :, rows] / 255)
-                kept[rows] = _rows_first(part)
         return lr.cpu().numpy(), kept.cpu().numpy()
 
 

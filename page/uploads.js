@@ -1,6 +1,7 @@
 // Uploads go on whichever view is shown. A file whose way was cut off is sent again, a large one from there on.
 
-import { call, Refused, sendInParts } from "/page/resumable.js";
+import { passes, Problem, send } from "/page/api.js";
+import { sendInParts } from "/page/resumable.js";
 
 const AT_ONCE = 3;
 const IN_PARTS_BYTES = 8 * 2 ** 20; // files larger than this
@@ -50,18 +51,19 @@ class Upload {
   async #send(one) {
     const sent = (bytes) => { one.sent = Math.min(bytes, one.file.size); this.tell(); };
     try {
-      const send = one.file.size > IN_PARTS_BYTES ? sendInParts : sendWhole;
-      const { accepted, rejected } = await send(this.dataset, this.role, one.file, one.name, sent);
+      const sendOne = one.file.size > IN_PARTS_BYTES ? sendInParts : sendWhole;
+      const { accepted, rejected } = await sendOne(this.dataset, this.role, one.file, one.name, sent);
       this.trouble = null;
       this.images += accepted.length;
       this.refused.push(...rejected);
       return true;
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      this.trouble = error.again ? error.message : null;
-      if (!error.again) this.refused.push(...(error.rejected ?? [{ name: one.name, message: error.message }]));
+      if (!(error instanceof Problem)) throw error;
+      const again = passes(error);
+      this.trouble = again ? error.message : null;
+      if (!again) this.refused.push(...(error.rejected.length ? error.rejected : [{ name: one.name, message: error.message }]));
       this.tell();
-      return !error.again;
+      return !again;
     }
   }
 
@@ -79,9 +81,10 @@ class Upload {
 
 /** The same bytes are one image, however often they come. */
 async function sendWhole(dataset, role, file, name, sent) {
+  sent(0); // of an attempt before nothing has stayed
   const body = new FormData();
   body.append("files", file, name);
-  return (await call("POST", `/datasets/${dataset}/images?role=${role}`, { body, sent })).response;
+  return (await send("POST", `/datasets/${dataset}/images?role=${role}`, { body, sent })).response;
 }
 
 const uploads = new Map();

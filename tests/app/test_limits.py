@@ -123,14 +123,15 @@ def test_a_full_queue_takes_no_further_job_until_one_is_done(limited: Api) -> No
     limited.upload(dataset, "lr", a_png=PHOTO)
     limited.upload(dataset, "hr", a_png=png(128, 128))
     parts = as_parts({"a_png": PHOTO})
-    key = {"Idempotency-Key": "the first"}
+
+    def first() -> Any:
+        return limited.http.post(f"/datasets/{dataset}/degrade", files=parts, headers={"Idempotency-Key": "first"})
+
     calls: dict[str, Callable[[], Any]] = {
-        "first": lambda: limited.http.post(f"/datasets/{dataset}/degrade", files=parts, headers=key),
         "degrade": lambda: limited.http.post(f"/datasets/{dataset}/degrade", files=parts),
         "sr": lambda: limited.http.post("/sr", files=parts, data={"dataset": dataset}),
         "train": lambda: limited.http.post(f"/datasets/{dataset}/train", json={}),
     }
-    first = calls.pop("first")
     job = first()
     assert job.status_code == 202, job.text
     assert first().json()["id"] == job.json()["id"]  # it takes no further place
