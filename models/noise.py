@@ -126,6 +126,21 @@ class NoiseNetwork(nn.Module):
         return LEVEL * (gains * fields[:, None]).sum(2)
 
 
+def correlation(network: NoiseNetwork) -> Tensor:
+    """Share of the filters' power that lies beside their middle tap, 0..1: 0 where pixels of noise are independent."""
+    assert network.filters is not None
+    power = network.filters.weight.square().sum((0, 1))  # (K, K)
+    middle = len(power) // 2
+    return 1 - power[middle, middle] / power.sum()
+
+
+def diversity(network: NoiseNetwork) -> Tensor:
+    """Sum of the squares of what z enters the gains by: 0 where photos' noise differs in its level alone."""
+    first = network.body[0]
+    assert isinstance(first, nn.Conv2d)
+    return first.weight[:, : network.config.z].square().sum()
+
+
 def within_range(noise: Tensor, blurred: Tensor) -> Tensor:
     """Noise of as many pixels as the blurred image in [0, 1], less what clipping their sum to [0, 1] takes away."""
     return torch.minimum(torch.maximum(noise, -blurred), 1 - blurred)

@@ -70,7 +70,7 @@ class Estimator(nn.Module):
         return told
 
 
-NOISE_RINGS = ((0.05, 0.15), (0.15, 0.28), (0.28, 0.4), (0.4, 0.5))  # in cycles a pixel
+NOISE_RINGS = ((0.05, 0.15), (0.15, 0.28), (0.28, 0.4), (0.4, 0.71))  # in cycles a pixel
 
 
 class Statistics:
@@ -93,6 +93,11 @@ class Statistics:
         compression = (1 - quality / 100).repeat_interleave(len(windows) // len(crops))[:, None]
         features = torch.cat([self.spectra.log_power(windows).flatten(1), brightness, compression], 1)
         return features.view(len(crops) // per_photo, -1, features.shape[1])
+
+    @staticmethod
+    def light(windows: Tensor) -> Tensor:
+        """Features (N, W, F) of N photos' windows → how light each is, (N,); 0 is black, 9 white."""
+        return 2 * windows[:, :, -4].mean(1)  # weighs about as much as what is told of noise
 
     def of_kernels(self, kernel: Tensor) -> Tensor:
         """kernel (B, K, K) → (B, bins): for a Gaussian its width in that direction, times the frequency."""

@@ -57,7 +57,9 @@ def random_kernels(count: int, size: int, scale: int, generator: torch.Generator
 def random_noise(blurred: Tensor, per_photo: int, generator: torch.Generator) -> Tensor:
     """Noise for blurred (B, 3, h, w), both in 8-bit levels; each `per_photo` images in a row have one kind and level.
 
-    Read and shot noise in all proportions; 40% correlated between channels, 40% between pixels.
+    Read and shot noise in all proportions; 40% shared between channels, 40% mixed between them, 40% correlated between
+    pixels, half of that coarse and the rest as fine as it may be. So the estimator has to look at each of its targets,
+    and cannot conclude from one to the others: what a noise network has come to make need not follow any such rule.
     """
     batch, _, height, width = blurred.shape
 
@@ -72,8 +74,16 @@ def random_noise(blurred: Tensor, per_photo: int, generator: torch.Generator) ->
     grain = torch.randn(blurred.shape, generator=generator)
     grey = torch.randn(batch, 1, height, width, generator=generator)
     grain = (1 - shared**2).sqrt() * grain + shared * grey
+    mixing = 0.5 * (uniform(0, 1) < 0.4).view(batch, 1, 1)
+    mixing = torch.eye(3) + mixing * torch.randn(batch // per_photo, 3, 3, generator=generator).repeat_interleave(
+        per_photo, 0
+    )
+    mixing = mixing * (3**0.5 / mixing.norm(dim=(1, 2), keepdim=True))
+    grain = torch.einsum("boc,bchw->bohw", mixing, grain)
     spread = uniform(0.2, 0.9) * (uniform(0, 1) < 0.4) + 1e-3
-    taps = (-0.5 * (torch.arange(-2, 3) / spread) ** 2).exp()  # (B, 1, 1, 5)
+    turn = math.pi * uniform(0, 1) * (uniform(0, 1) < 0.5)  # from one pixel to the next
+    offset = torch.arange(-2, 3)
+    taps = (-0.5 * (offset / spread) ** 2).exp() * (turn * offset).cos()  # (B, 1, 1, 5)
     taps = (taps / taps.square().sum(-1, keepdim=True).sqrt()).repeat_interleave(3, 0)
     grain = functional.conv2d(grain.view(1, -1, height, width), taps, padding=(0, 2), groups=3 * batch)
     grain = functional.conv2d(grain, taps.transpose(2, 3), padding=(2, 0), groups=3 * batch)

@@ -16,6 +16,7 @@ RINGS, SECTORS = 8, 6  # of the frequency plane
 # Luma and two differences of colours, each of length 1: noise stands out in the differences, where photos have little.
 OPPONENT = ((0.577, 0.577, 0.577), (0.707, 0.0, -0.707), (0.408, -0.816, 0.408))
 FLOOR = 0.1  # in squared 8-bit levels, about the noise of rounding; nothing below it can be told apart
+NEAREST = 8  # real photos in about the light of a made one
 
 
 def windows_of(images: Tensor, step: int) -> Tensor:
@@ -76,11 +77,37 @@ def energy_distance(made: Tensor, real: Tensor, per_place: int = 1) -> Tensor:
     small batches, its estimate is unbiased, so that matching a few photos at a time does not narrow their spread. So
     that it stays so where each `per_place` of `made` in a row show the same, these are not compared with each other.
     """
-    between = (made[:, None] - real[None]).square().sum(-1)
+    between = _distances(made, real)
+    within = _distances(made, made)[_of_other_places(made, per_place)]
+    return 2 * between.mean() - within.mean()
+
+
+def energy_distance_in_light(
+    made: Tensor, light: Tensor, real: Tensor, light_real: Tensor, per_place: int = 1
+) -> Tensor:
+    """Energy distance between what is told of photos at the light they show: made (N, F) at (N,), real (M, F) at (M,).
+
+    Made photos may be lighter or darker than the real ones altogether, which is no difference between cameras. So each
+    stands in its light beside the NEAREST real photos to it, as if these were in the very same light: then made and
+    real ones are as light on average, however few they are, and only what is told of them can differ.
+    """
+    nearest = (light[:, None] - light_real[None]).abs().topk(min(NEAREST, len(real)), largest=False).indices  # (N, k)
+    others = _of_other_places(made, per_place)
+    made = torch.cat([made, light[:, None]], 1)
+    real = torch.cat([real[nearest], light[:, None, None].expand(-1, nearest.shape[1], 1)], 2)  # (N, k, F + 1)
+    between = _distances(made, real.flatten(0, 1)).view(len(made), *nearest.shape).mean(2)
+    return (2 * between - _distances(made, made))[others].mean()
+
+
+def _distances(one: Tensor, other: Tensor) -> Tensor:
+    """(N, F), (M, F) → (N, M)."""
+    return ((one[:, None] - other[None]).square().sum(-1) + 1e-12).sqrt()
+
+
+def _of_other_places(made: Tensor, per_place: int) -> Tensor:
+    """(N, N): which of `made` do not show the same, each `per_place` in a row doing so, nor any as itself."""
     place = torch.arange(len(made), device=made.device) // per_place
-    others = place[:, None] != place  # nor any with itself
-    within = (made[:, None] - made[None]).square().sum(-1)[others]
-    return 2 * (between + 1e-12).sqrt().mean() - (within + 1e-12).sqrt().mean()
+    return place[:, None] != place
 
 
 def energy_distance_of_differences(made: Tensor, real: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from models.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.edsr import EDSR, EDSRConfig
 from models.kernel import KernelConfig, KernelNetwork, centred
 from models.losses import lsgan_loss, noise_regularisation, quantise
-from models.noise import NoiseConfig, NoiseNetwork
+from models.noise import NoiseConfig, NoiseNetwork, correlation, diversity
 
 
 def count(module: nn.Module) -> int:
@@ -208,3 +208,47 @@ def test_smoothed_logits_are_those_of_another_gaussian_filter() -> None:
     filtered = gaussian_filter(logits, (0, 4 / 3, 4 / 3), mode="nearest", radius=(0, 4, 4))
     expected = torch.from_numpy(filtered).flatten(1).softmax(1).view(3, 24, 24)
     torch.testing.assert_close(network(z).double(), expected, atol=1e-5, rtol=1e-3)
+
+
+def test_noise_led_to_little_correlation_has_independent_pixels() -> None:
+    torch.manual_seed(0)
+    network = NoiseNetwork(NoiseConfig(mix=True, dim=3, width=16, blocks=1, batch_norm=False, fields=4))
+    assert network.filters
+    nn.init.ones_(network.filters.weight)
+    assert correlation(network).item() == pytest.approx(24 / 25)
+    z, blurred = torch.randn(2, 3, 1, 1), torch.full((2, 3, 60, 60), 0.5)
+
+    def neighbours() -> float:
+        noise = network(z, blurred, torch.randn(2, 3, 64, 64))
+        return ((noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean()).item()
+
+    assert neighbours() > 0.7  # four of five columns are shared
+    optimizer = torch.optim.Adam([network.filters.weight], 0.05)
+    for _ in range(100):
+        optimizer.zero_grad()
+        torch.autograd.backward(correlation(network))
+        optimizer.step()
+    assert correlation(network) < 0.01
+    assert abs(neighbours()) < 0.05
+
+
+def test_noise_without_diversity_differs_between_photos_in_its_level_alone() -> None:
+    torch.manual_seed(0)
+    network = NoiseNetwork(NoiseConfig(mix=True, dim=3, width=16, blocks=1, batch_norm=False, fields=4))
+    nn.init.normal_(network.head.weight)
+    z, blurred = torch.tensor([-2.0, 2.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1), torch.full((2, 3, 40, 40), 0.5)
+    white = torch.randn(1, 3, 44, 44).expand(2, -1, -1, -1)
+
+    def unlike() -> float:
+        one, other = network(z, blurred, white).flatten(1)
+        return 1 - torch.corrcoef(torch.stack([one, other]))[0, 1].item()
+
+    assert unlike() > 0.01
+    optimizer = torch.optim.Adam(network.body.parameters(), 0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        torch.autograd.backward(diversity(network))
+        optimizer.step()
+    assert unlike() < 1e-4
+    one, other = network(z, blurred, white).std((1, 2, 3))
+    assert abs(one / other - 1) > 0.02

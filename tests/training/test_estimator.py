@@ -93,6 +93,20 @@ def test_random_noise_is_one_kind_for_a_photo() -> None:
     assert neighbours.abs().median() < 0.1
 
 
+def test_random_noise_is_coarse_or_fine_and_of_one_colour_or_another() -> None:
+    """And each apart from the other, so that nothing can be concluded from one part of a spectrum to another."""
+    noise = random_noise(torch.full((1600, 3, 32, 32), 128.0), 4, torch.Generator().manual_seed(0))
+    photo = noise.view(400, -1)
+    neighbours = (noise[..., 1:] * noise[..., :-1]).view(400, -1).sum(1) / photo.square().sum(1)
+    red_blue = torch.stack([noise[:, 0], noise[:, 2]]).view(2, 400, -1)
+    shared = red_blue.prod(0).sum(1) / red_blue.norm(dim=2).prod(0)
+    for correlation in (neighbours, shared):  # three of ten or more of each kind are independent
+        assert 0.3 < (correlation.abs() < 0.05).float().mean() < 0.8
+        assert (correlation < -0.15).float().mean() > 0.03
+        assert (correlation > 0.15).float().mean() > 0.1
+    assert torch.corrcoef(torch.stack([neighbours, shared]))[0, 1].abs() < 0.15
+
+
 def test_crops_of_a_photo_are_seen_in_one_light() -> None:
     generator = torch.Generator().manual_seed(0)
     photos = torch.rand(2, 3, 8, 8, generator=generator).repeat_interleave(3, 0)

@@ -4,21 +4,25 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import training.phases.joint
 import training.restoration
+from models.jpeg import UNCOMPRESSED
 from tests.training.networks import Both, moved, small, snapshot
-from training.estimator import Estimator, EstimatorConfig
+from training.estimator import Estimator, EstimatorConfig, statistics_of
 from training.loop import train
 from training.optimization import update
 from training.phases.aim import aim_step, without_places
+from training.phases.match import match_step
+from training.phases.simulate import simulate_step
 from training.photos import Photos
 from training.preparation import fitted_to
 from training.schedule import training_step
-from training.state import RealLooks, State
+from training.state import RealLooks, Simulated, State
 
 
 def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +115,53 @@ def test_two_kinds_of_photos_become_two_levels_of_noise(photos: Both) -> None:
         levels = 255 * state.degradation.draw_noise(latents, blurred).flatten(1).std(1)
     assert 0.3 < (levels < 3).float().mean() < 0.7
     assert 0.3 < (levels > 7).float().mean() < 0.7
+
+
+@pytest.mark.parametrize("clean", [(60, 180), (180, 180, 180, 60), (20, 230)])
+def test_noise_is_matched_in_the_light_it_was_met_in(clean: tuple[int, ...], tmp_path: Path) -> None:
+    """Whatever the light of the clean photos: like the real ones', brighter for the most part, darker and brighter."""
+
+    class Told(Estimator):
+        """Says how strong the noise of grey windows is, and nothing of the kernels."""
+
+        def forward(self, features: Tensor) -> Tensor:
+            bins = (self.features - 4) // 3
+            level = (features[:, :, :bins].mean(2) / 4).exp().mean(1, keepdim=True)
+            told = torch.cat([features.new_zeros(len(features), self.kernel_targets), level.expand(-1, 13)], 1)
+            return told + 0 * super().forward(features)
+
+    generator = torch.Generator().manual_seed(0)
+    hr = Photos.write(tmp_path / "hr", [np.full((220, 220, 3), value, np.uint8) for value in clean])
+    light = {60: 2, 180: 8}  # brightness of real photos, and level of their noise
+    lr = Photos.write(tmp_path / "lr", [np.full((48, 48, 3), value, np.uint8) for value in light])
+    recipe = small("default")
+    assert recipe.matching is not None
+    recipe = replace(
+        recipe, adversarial_weight=0.0, matching=replace(recipe.matching, crop=32, photos=4, noise_rate=1e-2)
+    )
+    state = State(fitted_to(recipe, lr, hr), 0, "cpu")
+    matching = state.recipe.matching
+    assert matching is not None
+    for _ in state.estimators:
+        simulate_step(state, matching, hr)
+        state.step += 1
+    state.simulated = [Simulated.joined(state.simulated)]
+    state.estimators = torch.nn.ModuleList(Told(EstimatorConfig()) for _ in state.estimators)
+    looks, crops = [], matching.crops
+    for value, level in 100 * [*light.items()]:
+        shot = value + level * torch.randn(crops, 3, 32, 32, generator=generator)
+        looks.append(statistics_of(4, "cpu").windows(shot.round(), torch.full((crops,), UNCOMPRESSED), crops))
+    state.real = RealLooks(torch.cat(looks), torch.arange(200) // 2 % matching.folds, torch.arange(200))
+    for step in range(80):  # not to the end, but far enough to see where it leads
+        match_step(state, matching, lr, hr, step / 80)
+        state.step += 1
+    latents = state.degradation.draw_latents(100, (16, 16), generator)
+    with torch.no_grad():
+        dark, bright = (
+            255 * state.degradation.draw_noise(latents, torch.full((100, 3, 16, 16), value / 255)).std().item()
+            for value in light
+        )
+    assert 1.2 * dark < bright < 9
 
 
 def test_what_photos_of_one_view_show_does_not_count_as_spread() -> None:

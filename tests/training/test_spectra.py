@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from training.spectra import FLOOR, OPPONENT, Spectra, energy_distance, energy_distance_of_differences
+from training.spectra import (
+    FLOOR,
+    NEAREST,
+    OPPONENT,
+    Spectra,
+    energy_distance,
+    energy_distance_in_light,
+    energy_distance_of_differences,
+)
 
 
 def test_white_noise_has_its_variance_at_every_frequency() -> None:
@@ -51,6 +59,41 @@ def test_energy_distance_by_direct_summation() -> None:
     between = mean([(a, b) for a in one for b in other])
     within = mean([(a, b) for i, a in enumerate(one) for j, b in enumerate(one) if i != j])
     assert energy_distance(one, other).item() == pytest.approx(2 * between - within, rel=1e-5)
+
+
+def test_energy_distance_in_light_by_direct_summation() -> None:
+    generator = torch.Generator().manual_seed(0)
+    made, real = torch.randn(6, 2, generator=generator), torch.randn(20, 2, generator=generator)
+    light, light_real = torch.randn(6, generator=generator), torch.randn(20, generator=generator)
+    total, pairs = 0.0, [(i, j) for i in range(6) for j in range(6) if i // 2 != j // 2]
+    for i, j in pairs:
+        nearest = sorted(range(20), key=lambda one: abs(light_real[one] - light[j]))[:NEAREST]
+        here, there = ([*made[one].tolist(), light[one].item()] for one in (i, j))
+        between = [math.dist(here, [*real[one].tolist(), light[j].item()]) for one in nearest]
+        total += 2 * sum(between) / NEAREST - math.dist(here, there)
+    distance = energy_distance_in_light(made, light, real, light_real, per_place=2)
+    assert distance.item() == pytest.approx(total / len(pairs), rel=1e-5)
+
+
+@pytest.mark.parametrize("offset", [0.0, 4.0])
+def test_energy_distance_in_light_is_least_for_what_is_told_in_that_light(offset: float) -> None:
+    """Also where made photos are darker than real ones: then for what is told of the darkest of these."""
+
+    def mean_distance(slope: float, level: float, spread: float) -> float:
+        total, draws = 0.0, torch.Generator().manual_seed(1)
+        for _ in range(500):
+            light, light_real = 4 * torch.rand(6, generator=draws) - offset, 4 * torch.rand(200, generator=draws)
+            made = level + slope * light[:, None] + spread * torch.randn(6, 1, generator=draws)
+            real = light_real[:, None] + torch.randn(200, 1, generator=draws)
+            total += energy_distance_in_light(made, light, real, light_real).item()
+        return total
+
+    right = {"slope": 0.0 if offset else 1.0, "level": 0.0, "spread": 1.0}
+    least = mean_distance(**right)
+    for wrong in ({"slope": right["slope"] + 0.5}, {"slope": right["slope"] - 0.5}, {"level": 0.5}, {"level": -0.5}):
+        assert mean_distance(**right | wrong) > least
+    assert mean_distance(**right | {"spread": 0.5}) > least
+    assert mean_distance(**right | {"spread": 1.5}) > least
 
 
 def test_energy_distance_of_differences_by_direct_summation() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.kernel import convexity
 from models.losses import quantise
 from models.sampling import sample_window
 from training.drawing import draw_clean, draw_latents
@@ -13,6 +12,7 @@ from training.estimator import statistics_of
 from training.optimization import set_rates, update
 from training.phases.fit import UPDATES, estimators
 from training.photos import Photos
+from training.plainness import plainness_of
 from training.presets import Matching
 from training.spectra import WINDOW, energy_distance
 from training.state import State
@@ -43,7 +43,7 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
         noise = 255 * (quantise(blurred + noise) - blurred)
         made: Tensor = first.scaled(statistics.of_kernels(kernel), statistics.of_noise(noise, 255 * blurred, 1))
         distance = torch.stack([energy_distance(made[:, part], real[:, part]) for part in (kernels, levels)]).sum()
-        loss = distance + matching.convexity_weight * convexity(kernel)
+        loss = distance + plainness_of(matching, kernel, degradation.noise)
         update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
     return {"aim": distance.item()}
 

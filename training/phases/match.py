@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.kernel import convexity, elongation
+from models.kernel import elongation
 from models.losses import quantise
 from training.adversary import deception, discriminate
 from training.drawing import draw_clean, draw_latents, draw_real, in_fold
@@ -14,11 +14,12 @@ from training.optimization import set_rates, update
 from training.phases.fit import EXAMPLES, estimation, estimators
 from training.phases.simulate import known_of
 from training.photos import Photos
+from training.plainness import plainness_of
 from training.presets import Matching
-from training.spectra import energy_distance, energy_distance_of_differences
+from training.spectra import energy_distance, energy_distance_in_light, energy_distance_of_differences
 from training.state import State
 
-REAL_LOOKS = 128  # at real photos that made ones are compared with in a step
+REAL_LOOKS = 128  # at real photos that made ones are compared with in a step, at most
 REAL_PAIRS = 64  # of looks at the same place, likewise
 
 
@@ -49,11 +50,13 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     windows = statistics.windows(255 * lr, latents.quality, matching.crops)
     told = judge(windows)  # (12, kernel and noise targets)
     alike = (state.real.folds == fold).nonzero()[:, 0]
-    some = alike[torch.randint(len(alike), (REAL_LOOKS,), generator=state.generators["real"])]
+    some = alike[torch.randperm(len(alike), generator=state.generators["real"])[:REAL_LOOKS]]
     with torch.no_grad():
-        told_real = judge(state.real.windows[some].float())
-    parts = (slice(None, judge.kernel_targets), slice(judge.kernel_targets, None))
-    distance = torch.stack([energy_distance(told[:, part], told_real[:, part], shots) for part in parts]).sum()
+        real = state.real.windows[some].float()
+        told_real, light, light_real = judge(real), statistics.light(windows), statistics.light(real)
+    kernels, noise = slice(None, judge.kernel_targets), slice(judge.kernel_targets, None)
+    distance = energy_distance(told[:, kernels], told_real[:, kernels], shots)
+    distance = distance + energy_distance_in_light(told[:, noise], light, told_real[:, noise], light_real, shots)
     if len(pairs):
         distance = distance + matching.difference_weight * _differing(state, judge, told, pairs)
     judge.requires_grad_(True)
@@ -61,8 +64,7 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
     adversarial = deception(state, patches)
     kernel = made.kernel[:: matching.crops]
-    # What photos hardly tell: tails, small lumps, a slight elongation. Of kernels alike in them the plainest is taken.
-    plainness = matching.convexity_weight * convexity(kernel) + matching.elongation_weight * elongation(kernel)
+    plainness = plainness_of(matching, kernel, degradation.noise) + matching.elongation_weight * elongation(kernel)
     loss = distance + recipe.adversarial_weight * adversarial + plainness
     set_rates(state.optimizers["degradation"], matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done))
     update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
