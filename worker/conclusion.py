@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 from redis import RedisError
@@ -13,6 +14,11 @@ from store.jobs import JobRepository, LeaseLostError
 from store.store import Store
 from worker.lease import JobCanceledError, WorkerLeavingError
 from worker.outages import PAUSE_SECONDS, explained, is_outage
+
+# What a database that is away is waited for, to record an end. A worker that is to leave waits for none.
+PATIENCE_SECONDS = 60.0
+
+End = Callable[[Store, str, int], None]  # records how a job's attempt ended
 
 log = structlog.get_logger()
 
@@ -29,29 +35,50 @@ class JobFailedError(Exception):
 def conclude(store: Store, job_id: str, attempt: int, work: Callable[[], None]) -> None:
     """Does the work and records how it ended. Raises nothing that the work raised."""
     try:
-        try:
-            work()
-        except JobCanceledError:
-            _finish(store, job_id, attempt, "canceled")
-        except WorkerLeavingError:
-            give_back(store, job_id, attempt)
-        except JobFailedError as error:
-            _finish(store, job_id, attempt, "failed", {"code": error.code, "message": error.message})
-        except LeaseLostError:
-            raise
-        except Exception as error:
-            if is_outage(error):
-                _put_back(store, job_id, attempt, error)
-                return
-            log.exception("job failed")
-            message = f"{type(error).__name__}: {error}. The worker's log says more; retry the job when it is mended."
-            _finish(store, job_id, attempt, "failed", {"code": "internal_error", "message": message})
-        else:
-            _finish(store, job_id, attempt, "succeeded")
+        end = _end_of(work)
+        give_up = time.monotonic() + (0 if end is give_back else PATIENCE_SECONDS)
+        while not _recorded(end, store, job_id, attempt, last=time.monotonic() >= give_up):
+            time.sleep(PAUSE_SECONDS)
     except LeaseLostError:
         log.info("job is no longer ours")
     except SQLAlchemyError as error:
         log.warning("end not recorded, the job is taken up again when its lease has run out", error=str(error))
+
+
+def _end_of(work: Callable[[], None]) -> End:
+    """Does the work and gives what there is to record. Raises `LeaseLostError`."""
+    try:
+        work()
+    except JobCanceledError:
+        return partial(_finish, status="canceled")
+    except WorkerLeavingError:
+        return give_back
+    except JobFailedError as error:
+        return partial(_finish, status="failed", error={"code": error.code, "message": error.message})
+    except LeaseLostError:
+        raise
+    except Exception as error:
+        if is_outage(error):
+            # The job is not to blame and loses nothing; it waits a little, for as often as the outage takes.
+            log.warning("job waits for the service", error=f"{type(error).__name__}: {error}")
+            time.sleep(PAUSE_SECONDS)
+            return partial(give_back, why=explained(error))
+        log.exception("job failed")
+        message = f"{type(error).__name__}: {error}. The worker's log says more; retry the job when it is mended."
+        return partial(_finish, status="failed", error={"code": "internal_error", "message": message})
+    return partial(_finish, status="succeeded")
+
+
+def _recorded(end: End, store: Store, job_id: str, attempt: int, *, last: bool) -> bool:
+    """False where the database is away and this was not the `last` try."""
+    try:
+        end(store, job_id, attempt)
+    except SQLAlchemyError as error:
+        if last or not is_outage(error):
+            raise
+        log.warning("end not recorded yet", error=str(error))
+        return False
+    return True
 
 
 def give_back(store: Store, job_id: str, attempt: int, why: dict[str, str] | None = None) -> None:
@@ -63,13 +90,6 @@ def give_back(store: Store, job_id: str, attempt: int, why: dict[str, str] | Non
     log.info("job given back")
     if job is not None:
         enqueue(store, job_id, job.kind)
-
-
-def _put_back(store: Store, job_id: str, attempt: int, error: Exception) -> None:
-    """The job is not to blame and loses nothing; it waits a little, for as often as the outage takes."""
-    log.warning("job waits for the service", error=f"{type(error).__name__}: {error}")
-    time.sleep(PAUSE_SECONDS)
-    give_back(store, job_id, attempt, explained(error))
 
 
 def enqueue(store: Store, job_id: str, kind: str) -> None:

@@ -24,6 +24,7 @@ from store.uploads import UploadRepository
 from store.webhooks import Outbox
 from worker.courier import deliver_until
 from worker.journal import Journal
+from worker.outages import is_outage
 
 GARBAGE_EVERY_SECONDS = 300
 
@@ -35,10 +36,17 @@ class Reaper:
         self.store = store
         self.settings = settings
         self._unqueued_before: set[str] = set()
+        self._patient_until = 0.0
 
     def round(self) -> None:
-        self.requeue_orphans()
-        self.enqueue_lost()
+        try:
+            if time.monotonic() >= self._patient_until:
+                self.requeue_orphans()
+            self.enqueue_lost()
+        except Exception as error:
+            if is_outage(error):  # in which no worker could be heard of: each may still speak up after it
+                self._patient_until = time.monotonic() + self.settings.lease_seconds
+            raise
 
     def requeue_orphans(self) -> None:
         """Jobs whose worker was not heard of for longer than its lease."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
+from config.settings import Settings
 from store.jobs import JobRepository
 from store.room import Room
 from store.store import Store
@@ -15,6 +21,7 @@ from store.tables import Job
 from worker import conclusion
 from worker.conclusion import conclude
 from worker.images import require_room
+from worker.reaper import Reaper
 
 FULL = Path("/dev/full")  # Linux: whatever is written to it finds no room
 
@@ -94,3 +101,45 @@ def test_a_job_that_is_itself_to_blame_fails(store: Store) -> None:
     conclude(store, job.id, job.attempt, Path("/nowhere/at/all").rmdir)
     left = after(store, job)
     assert (left.status, left.error and left.error["code"]) == ("failed", "internal_error")
+
+
+def away(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """The store's database, for so many transactions that are begun from now on."""
+    write, begun = store.database.write, itertools.count()
+
+    def maybe() -> AbstractContextManager[Session]:
+        if next(begun) < times:
+            raise OperationalError("BEGIN", {}, ConnectionError("the database is away"))
+        return write()
+
+    monkeypatch.setattr(store.database, "write", maybe)
+
+
+def test_an_end_is_recorded_when_the_database_is_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = claimed(store)
+    away(store, monkeypatch, times=3)
+    conclude(store, job.id, job.attempt, lambda: None)
+    assert after(store, job).status == "succeeded"
+
+
+def test_an_end_is_not_waited_with_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conclusion, "PATIENCE_SECONDS", 0.1)
+    job = claimed(store)
+    away(store, monkeypatch, times=1000)
+    conclude(store, job.id, job.attempt, lambda: None)
+    assert after(store, job).status == "running"  # until the reaper takes it back
+
+
+def test_no_worker_is_taken_for_dead_that_could_not_be_heard(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = claimed(store)
+    reaper = Reaper(store, Settings(lease_seconds=1))
+    with store.database.write() as session:
+        JobRepository(session).renew(silent.id, silent.attempt, 0)
+    away(store, monkeypatch, times=1)
+    with pytest.raises(OperationalError):
+        reaper.round()
+    reaper.round()
+    assert after(store, silent).status == "running"
+    time.sleep(1)  # as long as a lease, in which it might have spoken up
+    reaper.round()
+    assert (after(store, silent).status, after(store, silent).deaths) == ("queued", 1)
