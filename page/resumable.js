@@ -21,10 +21,10 @@ export async function sendInParts(dataset, role, file, name, sent) {
     }
     const { result, problem } = await get(place);
     if (problem) throw new Problem(problem.status, problem);
-    localStorage.removeItem(kept);
+    forget(kept);
     return result;
   } catch (error) {
-    if (!passes(error)) localStorage.removeItem(kept);
+    if (!passes(error)) forget(kept);
     throw error;
   }
 }
@@ -34,20 +34,36 @@ async function begun(dataset, role, file, name, kept) {
   const headers = { ...TUS, "Upload-Length": file.size, "Upload-Metadata": `filename ${encoded}` };
   const answer = await send("POST", `/datasets/${dataset}/uploads?role=${role}`, { headers });
   const place = answer.getResponseHeader("Location");
-  localStorage.setItem(kept, place);
+  remember(kept, place);
   return { place, offset: 0 };
 }
 
 /** Where the file goes and how much of it has come, if it was begun before. */
 async function known(kept) {
-  const place = localStorage.getItem(kept);
+  const place = recall(kept);
   if (!place) return null;
   try {
     const answer = await send("HEAD", place, { headers: TUS });
     return { place, offset: Number(answer.getResponseHeader("Upload-Offset")) };
   } catch (error) {
     if (error.status !== 404) throw error;
-    localStorage.removeItem(kept);
+    forget(kept);
     return null;
   }
+}
+
+const places = new Map(); // for as long as the page is open; a browser may refuse to keep anything longer
+
+function remember(kept, place) {
+  places.set(kept, place);
+  try { localStorage.setItem(kept, place); } catch { /* then a reload begins the file anew */ }
+}
+
+function recall(kept) {
+  try { return localStorage.getItem(kept) ?? places.get(kept); } catch { return places.get(kept); }
+}
+
+function forget(kept) {
+  places.delete(kept);
+  try { localStorage.removeItem(kept); } catch { /* nothing was kept */ }
 }

@@ -58,7 +58,10 @@ class Upload {
       this.refused.push(...rejected);
       return true;
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
+      if (!(error instanceof Problem)) {
+        this.refused.push({ name: one.name, message: `The page failed at it: ${error.message}` });
+        throw error;
+      }
       const again = passes(error);
       this.trouble = again ? error.message : null;
       if (!again) this.refused.push(...(error.rejected.length ? error.rejected : [{ name: one.name, message: error.message }]));

@@ -105,6 +105,19 @@ def test_a_large_file_goes_on_where_its_upload_broke_off_even_on_another_day(des
     expect(page.locator(".refused")).to_contain_text("film.bin")
 
 
+def test_a_large_file_is_sent_where_the_browser_keeps_nothing(desk: Desk, tmp_path: Path) -> None:
+    dataset = desk.service.dataset()
+    desk.page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
+    )
+    page = desk.open(f"datasets/{dataset}")
+    archive = tmp_path / "clean.zip"
+    archive.write_bytes(zipped({f"{number}.png": png(1500, 1500, number) for number in range(2)}))
+    assert archive.stat().st_size > 8 * 2**20
+    page.get_by_label("Choose files: Drop clean photos here").set_input_files(archive)
+    expect(page.get_by_text("2 photos taken.")).to_be_visible()
+
+
 # To the end, again and again, for the list grows, until the photo of that number or a later one is made.
 SCROLLED_TO = """(number) => {
     scrollTo(0, document.body.scrollHeight);
