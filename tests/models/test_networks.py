@@ -220,7 +220,7 @@ def test_noise_led_to_little_correlation_has_independent_pixels() -> None:
 
     def neighbours() -> float:
         noise = network(z, blurred, torch.randn(2, 3, 64, 64))
-        return ((noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean()).item()
+        return float((noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean())
 
     assert neighbours() > 0.7  # four of five columns are shared
     optimizer = torch.optim.Adam([network.filters.weight], 0.05)
