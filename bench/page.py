@@ -1,0 +1,145 @@
+"""How soon the page is there, what it weighs, and whether its long lists stutter, in a real Chromium.
+
+python -m bench.page
+
+10,000 photos of a dataset and 1,000 jobs are scrolled through, some hundred pixels with each picture that the browser
+paints, beside a page of nothing but text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from bench.measure import Figure, Spread, run
+from config.settings import Settings
+from patina import Client
+from patina.service import started
+from store.jobs import JobRepository
+from store.store import Store
+from tests.page import chromium
+
+SIZE = (1280, 860)
+SIDE = 48  # of a photo, in pixels
+PATIENCE_MS = 120_000
+TEXT = "data:text/html," + "<p>One line of many.</p>" * 500
+# Scrolls to the end, as far as there is one, and gives the milliseconds between one painted picture and the next.
+SCROLL = """({ pixels, last }) => new Promise((resolve) => {
+    const frames = [];
+    let before = performance.now();
+    const step = (now) => {
+        frames.push(now - before);
+        before = now;
+        scrollBy(0, pixels);
+        const end = scrollY + innerHeight >= document.body.scrollHeight - 1;
+        const shown = [...document.querySelectorAll(".virtual > li")].map((each) => Number(each.ariaPosInSet));
+        const there = last === null || Math.max(...shown) >= last;
+        if (end && there) resolve(frames.slice(2)); else requestAnimationFrame(step);
+    };
+    requestAnimationFrame(step);
+})"""
+
+
+def measure(options: argparse.Namespace) -> list[Figure]:
+    photos, jobs, rounds = (1000, 100, 3) if options.quick else (10_000, 1000, 10)
+    executable = chromium.find()
+    if executable is None:
+        raise SystemExit(chromium.NONE)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        with started(Path(folder) / "data", embedded=True) as url:
+            dataset = _fill(url, Path(folder), photos, jobs)
+            views = [_first_view(browser, f"{url}/#/datasets") for _ in range(rounds)]
+            pixels = 500 if options.quick else 1000
+            figures = [
+                Figure("first view, nothing kept from before", Spread.of([view[0] for view in views]), "s", 1, 3, True),
+                Figure("bytes that it loads", views[0][1] / 1000, "kB", 300, 300, lower_is_better=True),
+            ]
+            lists = {
+                f"{photos:,} photos": (f"{url}/#/datasets/{dataset}", photos, pixels),
+                f"{jobs:,} jobs": (f"{url}/#/jobs", jobs, pixels),
+            }
+            plain = _frames(browser, TEXT, None, 100)
+            for name, (view, last, step) in lists.items():
+                frames = _frames(browser, view, last, step)
+                limit = f"a page of text {_tail(plain):.0f}, longest {max(plain):.0f}; longest here {max(frames):.0f}"
+                figures.append(
+                    Figure(f"{name}: 99 of 100 painted within", _tail(frames), "ms", 50, 500, True, f"{limit} ms")
+                )
+                late = 100 * sum(frame > 100 for frame in frames) / len(frames)
+                figures.append(Figure(f"{name}: pictures later than 100 ms", late, "%", 0.5, 70, lower_is_better=True))
+        browser.close()
+    return figures
+
+
+def _fill(url: str, folder: Path, photos: int, jobs: int) -> str:
+    """A dataset of photos, and jobs that were canceled."""
+    random = np.random.default_rng(0)
+    archive = folder / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for number in range(photos):
+            file = io.BytesIO()
+            Image.fromarray(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(file, "PNG", compress_level=0)
+            zipped.writestr(f"{number:05d}.png", file.getvalue())
+    with Client(url) as patina:
+        dataset = patina.datasets.create("bench", 4)
+        dataset.upload("lr", archive)
+    store = Store.open(Settings(data_dir=folder / "data"))
+    with store.database.write() as session:
+        for _ in range(jobs):
+            job = JobRepository(session).create(
+                "sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1
+            )
+            JobRepository(session).request_cancel(job.id)
+    store.close()
+    return dataset.id
+
+
+def _first_view(browser: Browser, view: str) -> tuple[float, int]:
+    """Seconds until its content is there, and the bytes that came, in a browser that has seen nothing."""
+    with _page(browser) as page:
+        sizes: list[int] = []
+        devtools = page.context.new_cdp_session(page)
+        devtools.send("Network.enable")
+        devtools.on("Network.loadingFinished", lambda ended: sizes.append(int(ended["encodedDataLength"])))
+        began = time.perf_counter()
+        page.goto(view)
+        page.locator("a.card").first.wait_for()
+        seconds = time.perf_counter() - began
+        page.wait_for_load_state("networkidle")
+        return seconds, sum(sizes)
+
+
+def _frames(browser: Browser, view: str, last: int | None, pixels: int) -> list[float]:
+    with _page(browser) as page:
+        page.goto(view)
+        page.locator("li, p").first.wait_for()
+        page.wait_for_load_state("networkidle")
+        frames: list[float] = page.evaluate(SCROLL, {"pixels": pixels, "last": last})
+        return frames
+
+
+def _tail(frames: list[float]) -> float:
+    return float(np.percentile(frames, 99))
+
+
+@contextmanager
+def _page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]})
+    context.set_default_timeout(PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+if __name__ == "__main__":
+    run(__doc__, measure)
