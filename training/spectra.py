@@ -112,7 +112,6 @@ def _of_other_places(made: Tensor, per_place: int) -> Tensor:
 
 def energy_distance_of_differences(made: Tensor, real: Tensor) -> Tensor:
     """As energy_distance, of differences (N, F) and (M, F) between two of a kind, which might have the other sign."""
-    between = torch.stack([made[:, None] - real[None], made[:, None] + real[None]]).square().sum(-1)
-    others = ~torch.eye(len(made), dtype=torch.bool, device=made.device)
-    within = torch.stack([made[:, None] - made[None], made[:, None] + made[None]]).square().sum(-1)[:, others]
-    return 2 * (between + 1e-12).sqrt().mean() - (within + 1e-12).sqrt().mean()
+    between = torch.stack([_distances(made, real), _distances(made, -real)])
+    within = torch.stack([_distances(made, made), _distances(made, -made)])[:, _of_other_places(made, per_place=1)]
+    return 2 * between.mean() - within.mean()
