@@ -9,7 +9,6 @@ paints, beside a page of nothing but text.
 from __future__ import annotations
 
 import argparse
-import io
 import tempfile
 import time
 import zipfile
@@ -18,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from bench.files import png
 from bench.measure import Figure, Spread, run
 from config.settings import Settings
 from patina import Client
@@ -60,18 +59,17 @@ def measure(options: argparse.Namespace) -> list[Figure]:
         with started(Path(folder) / "data", embedded=True) as url:
             dataset = _fill(url, Path(folder), photos, jobs)
             views = [_first_view(browser, f"{url}/#/datasets") for _ in range(rounds)]
-            pixels = 500 if options.quick else 1000
             figures = [
                 Figure("first view, nothing kept from before", Spread.of([view[0] for view in views]), "s", 1, 3, True),
                 Figure("bytes that it loads", views[0][1] / 1000, "kB", 300, 300, lower_is_better=True),
             ]
             lists = {
-                f"{photos:,} photos": (f"{url}/#/datasets/{dataset}", photos, pixels),
-                f"{jobs:,} jobs": (f"{url}/#/jobs", jobs, pixels),
+                f"{photos:,} photos": (f"{url}/#/datasets/{dataset}", photos),
+                f"{jobs:,} jobs": (f"{url}/#/jobs", jobs),
             }
             plain = _frames(browser, TEXT, None, 100)
-            for name, (view, last, step) in lists.items():
-                frames = _frames(browser, view, last, step)
+            for name, (view, last) in lists.items():
+                frames = _frames(browser, view, last, 500 if options.quick else 1000)
                 limit = f"a page of text {_tail(plain):.0f}, longest {max(plain):.0f}; longest here {max(frames):.0f}"
                 figures.append(
                     Figure(f"{name}: 99 of 100 painted within", _tail(frames), "ms", 50, 500, True, f"{limit} ms")
@@ -88,19 +86,16 @@ def _fill(url: str, folder: Path, photos: int, jobs: int) -> str:
     archive = folder / "photos.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
         for number in range(photos):
-            file = io.BytesIO()
-            Image.fromarray(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(file, "PNG", compress_level=0)
-            zipped.writestr(f"{number:05d}.png", file.getvalue())
+            zipped.writestr(f"{number:05d}.png", png(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)))
     with Client(url) as patina:
         dataset = patina.datasets.create("bench", 4)
         dataset.upload("lr", archive)
     store = Store.open(Settings(data_dir=folder / "data"))
     with store.database.write() as session:
+        repository = JobRepository(session)
         for _ in range(jobs):
-            job = JobRepository(session).create(
-                "sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1
-            )
-            JobRepository(session).request_cancel(job.id)
+            job = repository.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
+            repository.request_cancel(job.id)
     store.close()
     return dataset.id
 
