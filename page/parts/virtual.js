@@ -3,20 +3,25 @@
 import { h } from "/page/dom.js";
 
 const BEYOND = 600; // pixels above and below the window that are kept ready
+const FAST = 2.5; // pixels in a millisecond: faster than this nobody sees what flies past
+const REST = 100; // milliseconds without scrolling after which it is looked at
+const AT_ONCE = 32; // items that are seen together
+const NEXT = 15; // milliseconds until the next of them
 
 /**
- * `make(item)` gives { element, update(item)? }; `key(item)` tells items apart. Every item is `height` pixels high, and
- * at least `width` wide where there shall be columns. `more` is called when the end comes near.
+ * `make(item)` gives { element, update(item)?, seen()? }; `key(item)` tells items apart. Every item is `height` pixels
+ * high, and at least `width` wide where there shall be columns. `seen` is called once, and not for what only flies past:
+ * there is the place to fetch pictures. `more` is called when the end comes near.
  */
 export class Virtual {
   constructor({ make, key, height, width = Infinity, square = false, more, label, signal }) {
-    Object.assign(this, { make, key, height, width, square, more, items: [], shown: new Map() });
+    Object.assign(this, { make, key, height, width, square, more, items: [], shown: new Map(), top: 0, at: 0 });
     this.element = h("ul", { class: "virtual", "aria-label": label });
     const layOut = () => { this.due ??= requestAnimationFrame(() => { this.due = null; this.layOut(); }); };
     addEventListener("scroll", layOut, { passive: true, signal });
     const observer = new ResizeObserver(layOut);
     observer.observe(this.element);
-    signal.addEventListener("abort", () => observer.disconnect());
+    signal.addEventListener("abort", () => { observer.disconnect(); clearTimeout(this.resting); });
   }
 
   /** Shows these items from now on. */
@@ -59,6 +64,28 @@ export class Virtual {
       this.shown.set(key, one);
     }
     for (const gone of before.values()) gone.place.remove();
+    this.lookAt(top);
     if (last >= this.items.length - 2 * columns) this.more?.();
+  }
+
+  /** Items are seen where the list moves slowly, or has come to rest. */
+  lookAt(top) {
+    if (this.resting && top === this.top) return;
+    const now = performance.now();
+    const fast = Math.abs(top - this.top) > FAST * (now - this.at);
+    Object.assign(this, { top, at: now });
+    clearTimeout(this.resting);
+    if (fast) this.resting = setTimeout(() => this.see(), REST);
+    else this.see();
+  }
+
+  /** A few at a time, so that the browser can paint between them. */
+  see() {
+    const unseen = Array.from(this.shown.values()).filter((one) => one.seen);
+    for (const one of unseen.slice(0, AT_ONCE)) {
+      one.seen();
+      one.seen = null;
+    }
+    this.resting = unseen.length > AT_ONCE ? setTimeout(() => this.see(), NEXT) : null;
   }
 }

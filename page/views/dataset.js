@@ -159,7 +159,7 @@ function photoBrowser(dataset, signal) {
 function thumbnails(dataset, role, signal) {
   const paged = new Paged(`/datasets/${dataset.id}/images?role=${role}`, signal, 500);
   const grid = new Virtual({
-    make: (image) => ({ element: thumbnail(dataset, image) }), key: (image) => image.id, width: 104, square: true,
+    make: (image) => thumbnail(dataset, image), key: (image) => image.id, width: 104, square: true,
     label: ROLES[role].name, signal,
     more: () => { if (!paged.done && !paged.fetching) paged.more().then(() => grid.set(paged.items), complain); },
   });
@@ -177,10 +177,14 @@ function thumbnails(dataset, role, signal) {
 }
 
 function thumbnail(dataset, image) {
-  const words = `${image.name}, ${image.width} × ${image.height}`;
-  const picture = h("img", { loading: "lazy", alt: words, title: words, src: `/datasets/${dataset.id}/images/${image.id}/thumbnail`,
-    onerror: () => picture.replaceWith(h("div", { class: "none" }, words)) });
-  return h("div", { class: "thumb" }, picture);
+  const element = h("div", { class: "thumb" });
+  const seen = () => {
+    const words = `${image.name}, ${image.width} × ${image.height}`;
+    const picture = h("img", { alt: words, title: words, src: `/datasets/${dataset.id}/images/${image.id}/thumbnail`,
+      onerror: () => picture.replaceWith(h("div", { class: "none" }, words)) });
+    element.append(picture);
+  };
+  return { element, seen };
 }
 
 function modelCard(model) {

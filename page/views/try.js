@@ -7,7 +7,7 @@ import { dropPlace } from "/page/parts/files.js";
 import { kernelCanvas } from "/page/parts/gallery.js";
 import { readNpy } from "/page/parts/npy.js";
 import { beforeAfter, pane, Window } from "/page/parts/panes.js";
-import { figure, isFinal, progressOf, when } from "/page/words.js";
+import { count, figure, isFinal, progressOf, when } from "/page/words.js";
 
 const WAIT_SECONDS = 20;
 const NOISE_SHOWN = 8; // times as strong as it is, so that it can be seen
@@ -26,7 +26,8 @@ export async function show(main, { query, signal }) {
   let task = query.get("task") === "sr" ? "sr" : "degrade";
   let file = null;
   const place = h("div", {});
-  const outcome = h("div", { class: "stack", role: "region", "aria-label": "Outcome", "aria-live": "polite" });
+  const state = h("p", { class: "quiet", role: "status" }); // read out, unlike the many panes of an outcome
+  const outcome = h("div", { class: "stack", role: "region", "aria-label": "Outcome" });
   const model = h("select", { name: "model", onchange: () => run() }, models.map((each) =>
     h("option", { value: each.id, selected: each.id === query.get("model") }, `${names[each.dataset] ?? each.dataset}, ${when(each.created)}`)));
   const samples = h("input", { type: "number", min: 1, max: 8, value: "2", onchange: () => run() });
@@ -37,7 +38,13 @@ export async function show(main, { query, signal }) {
     h("button", { type: "button", role: "tab", "aria-controls": "task", "data-task": each, onclick: () => choose(each) }, name));
 
   function choose(next) {
-    if (next !== task) { file = null; replace(outcome); }
+    if (next !== task) {
+      going.abort();
+      file = null;
+      state.textContent = "";
+      replace(outcome);
+      outcome.removeAttribute("aria-busy");
+    }
     task = next;
     for (const tab of tabs) {
       tab.setAttribute("aria-selected", tab.dataset.task === task);
@@ -66,8 +73,7 @@ export async function show(main, { query, signal }) {
     const stop = AbortSignal.any([signal, going.signal]);
     dice.disabled = false;
     outcome.setAttribute("aria-busy", "true");
-    const waiting = h("p", { class: "quiet" }, "One moment …");
-    outcome.firstElementChild ? outcome.prepend(waiting) : replace(outcome, waiting);
+    state.textContent = "One moment …";
     try {
       const { dataset } = models.find((each) => each.id === model.value);
       const form = new FormData();
@@ -76,18 +82,20 @@ export async function show(main, { query, signal }) {
       if (task === "degrade") { form.append("samples", samples.value || 1); form.append("seed", seed.value || 0); }
       const path = task === "degrade" ? `/datasets/${dataset}/degrade` : "/sr";
       let job = await postForm(path, form, { wait: WAIT_SECONDS, signal: stop });
-      if (!isFinal(job)) job = await ended(job, (now) => (waiting.textContent = progressOf(now)), stop);
+      if (!isFinal(job)) job = await ended(job, (now) => (state.textContent = progressOf(now)), stop);
       const { items } = await get(`${job.links.results}?limit=8`, stop);
       const bad = items.find((each) => each.status !== "ok");
       if (bad || !items.length) throw new Error(bad?.message ?? job.error?.message ?? `The job was ${job.status}.`);
       const source = await decoded(file);
       replace(outcome, await (task === "degrade" ? degraded(items, source, stop) : superResolved(items[0], source, stop)),
         h("p", { class: "small" }, h("a", { href: `#/jobs/${job.id}` }, "To the job and its files")));
+      state.textContent = task === "degrade" ? `${count(items.length, "sample")} drawn.` : "Super-resolved.";
     } catch (error) {
-      if (error.name !== "AbortError") replace(outcome, h("p", { class: "notice alarm", role: "alert" }, error.message));
-    } finally {
-      outcome.removeAttribute("aria-busy");
+      if (error.name === "AbortError") return; // another run has taken its place
+      state.textContent = "";
+      replace(outcome, h("p", { class: "notice alarm", role: "alert" }, error.message));
     }
+    outcome.removeAttribute("aria-busy");
   }
 
   replace(main,
@@ -95,7 +103,7 @@ export async function show(main, { query, signal }) {
     h("div", { class: "tabs", role: "tablist", "aria-label": "What to do", onkeydown: chooseByKey }, tabs),
     h("section", { class: "card", id: "task", role: "tabpanel", "aria-label": "Image and model" },
       h("label", {}, "Model", model), place, drawing),
-    outcome);
+    state, outcome);
   choose(task);
   return "Try it";
 }
