@@ -135,7 +135,7 @@ def _of_photos(found: Findings) -> Iterator[Alarm]:
 
 def _are(photos: PhotoSet, kind: str) -> str:
     left_out = photos.photos - photos.used
-    too_small = f" ({left_out} more are too small)" if left_out else ""
+    too_small = f" (besides {left_out} too small)" if left_out else ""
     return f"{'is' if photos.used == 1 else 'are'} only {photos.used} {kind} photo{'s' * (photos.used != 1)}{too_small}"
 
 

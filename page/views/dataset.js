@@ -14,7 +14,7 @@ const ROLES = {
   hr: { name: "Clean photos", what: "sharp and clean, of anything", drop: "Drop clean photos here" },
 };
 const PRESETS = {
-  default: "default: the best we know",
+  default: "default: the best",
   seed: "seed: as published",
   "ntire2020-track1": "ntire2020-track1", "ntire2018-track2": "ntire2018-track2",
   "ntire2018-track4": "ntire2018-track4", "ntire2017-track2": "ntire2017-track2",
