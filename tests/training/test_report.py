@@ -106,7 +106,7 @@ def test_discriminator_and_photos_that_are_unlike(judge: Judge) -> None:
     few = replace(report.photos.real, photos=9, used=7)
     found = alarms_of(replace(report, photos=replace(report.photos, real=few)))
     assert (found[0].code, found[0].severity) == ("too_few_real_photos", "alarm")
-    assert "only 7 real photos (2 more are too small)" in found[0].message
+    assert "only 7 real photos (besides 2 too small)" in found[0].message
 
 
 def test_photos_of_other_things_are_said(judge: Judge, tmp_path: Path) -> None:
