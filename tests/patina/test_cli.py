@@ -223,6 +223,10 @@ def long_training(service: Up, lr: Path, hr: Path) -> Iterator[subprocess.Popen[
     yield process
     process.kill()
     process.communicate()
+    # Its job would go on for hours beside all other tests.
+    for job in json.loads(service.command("jobs", "--json").stdout):
+        if job["status"] in ("queued", "running"):
+            service.command("jobs", job["id"], "--cancel")
 
 
 def test_ctrl_c_ends_the_waiting_and_cancel_the_job(service: Up, long_training: subprocess.Popen[str]) -> None:
