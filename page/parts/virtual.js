@@ -52,15 +52,20 @@ export class Virtual {
         if (changed) one.update?.(item);
       } else {
         const part = this.make(item);
-        one = { ...part, place: h("li", { "aria-setsize": this.items.length }, part.element) };
+        one = { ...part, place: h("li", {}, part.element) };
         this.element.append(one.place);
       }
-      one.place.setAttribute("aria-posinset", index + 1);
-      Object.assign(one.place.style, {
-        width: `${width}px`,
-        height: `${height}px`,
-        transform: `translate(${(index % columns) * width}px, ${Math.floor(index / columns) * height}px)`,
-      });
+      const spot = [index, columns, width, this.items.length].join();
+      if (one.spot !== spot) { // most stay where they are, and cost nothing
+        one.spot = spot;
+        one.place.setAttribute("aria-posinset", index + 1);
+        one.place.setAttribute("aria-setsize", this.items.length);
+        Object.assign(one.place.style, {
+          width: `${width}px`,
+          height: `${height}px`,
+          transform: `translate(${(index % columns) * width}px, ${Math.floor(index / columns) * height}px)`,
+        });
+      }
       this.shown.set(key, one);
     }
     for (const gone of before.values()) gone.place.remove();

@@ -11,7 +11,7 @@ from playwright.sync_api import Route, expect
 from app.page.endpoints import FILES
 from store.datasets import DatasetRepository, NewImage
 from store.store import Store
-from tests.page.conftest import Desk
+from tests.page.conftest import PHONE, Desk
 from tests.pictures import photos, png, zipped
 
 MOST_BYTES = 300_000
@@ -139,6 +139,27 @@ def test_ten_thousand_photos_are_a_list_of_which_a_screenful_is_made(desk: Desk)
         page.wait_for_function(SCROLLED_TO, arg=number)
         assert items.count() < 400
     assert page.locator("*").count() < 2000
+
+
+FLUNG_TO_THE_END = """() => new Promise((resolve) => {
+    const step = () => {
+        scrollBy(0, 1000);
+        if (scrollY + innerHeight < document.body.scrollHeight - 1) requestAnimationFrame(step); else resolve();
+    };
+    step();
+})"""
+
+
+@pytest.mark.parametrize("desk", [PHONE], indirect=True)
+def test_photos_that_only_fly_past_are_not_fetched(desk: Desk) -> None:
+    dataset = desk.service.dataset(lr=photos(300, 32))
+    page = desk.open(f"datasets/{dataset}")
+    page.locator(".virtual img").first.wait_for()
+    page.evaluate(FLUNG_TO_THE_END)
+    last = page.locator('.virtual > li[aria-posinset="300"] img')
+    page.wait_for_function("(picture) => picture.naturalWidth > 0", arg=last.element_handle())
+    fetched = {url for url in desk.asked if url.endswith("/thumbnail")}
+    assert 30 < len(fetched) < 200
 
 
 def test_a_dataset_is_deleted_only_after_a_question(desk: Desk) -> None:
