@@ -72,10 +72,10 @@ def measure(options: argparse.Namespace) -> list[Figure]:
                 frames = _frames(browser, view, last, 500 if options.quick else 1000)
                 limit = f"a page of text {_tail(plain):.0f}, longest {max(plain):.0f}; longest here {max(frames):.0f}"
                 figures.append(
-                    Figure(f"{name}: 99 of 100 painted within", _tail(frames), "ms", 50, 500, True, f"{limit} ms")
+                    Figure(f"{name}: 99 of 100 painted within", _tail(frames), "ms", 50, 300, True, f"{limit} ms")
                 )
                 late = 100 * sum(frame > 100 for frame in frames) / len(frames)
-                figures.append(Figure(f"{name}: pictures later than 100 ms", late, "%", 0.5, 70, lower_is_better=True))
+                figures.append(Figure(f"{name}: pictures later than 100 ms", late, "%", 0.5, 50, lower_is_better=True))
         browser.close()
     return figures
 
