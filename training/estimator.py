@@ -1,18 +1,19 @@
-"""Reads blur and noise off a photo, having seen clean photos degraded in every way.
+"""Reads blur and noise off a photo, having seen other photos degraded in every way.
 
-Matching *what a photo looks like* compares contents as much as cameras. So an estimator first learns, on the clean
-photos alone, to tell a photo's kernel and noise from its windows, whatever it shows. Then kernel and noise network are
-led until what it says of their images is distributed as what it says of the real ones. That it errs does no harm so
-long as it errs alike on both; nothing takes its word for the truth.
+Matching *what a photo looks like* compares contents as much as cameras. So an estimator tells a photo's kernel and
+noise from its windows, whatever it shows; it has learned that on photos of its own (pretraining.py), and comes with
+Patina. Kernel and noise network are led until what it says of their images is distributed as what it says of the real
+ones. That it errs does no harm so long as it errs alike on both; nothing takes its word for the truth.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from training.spectra import FLOOR, WINDOW, Spectra, windows_of
@@ -20,20 +21,24 @@ from training.spectra import FLOOR, WINDOW, Spectra, windows_of
 FAINTEST = 3e-4  # of a kernel's power response; below it nothing is left to see
 
 
-@dataclass(frozen=True)
-class EstimatorConfig:
-    width: int = 192
+WIDTH = 192
+WEIGHTS = Path(__file__).with_suffix(".safetensors")  # in half precision
 
 
 class Estimator(nn.Module):
-    """Windows of one photo, in any number and order → its kernel's spectrum and its noise."""
+    """Windows of one photo, in any number and order → its kernel's spectrum and its noise.
 
-    def __init__(self, config: EstimatorConfig):
+    Each window is read, read again beside what all of them look like together, and what is seen in all is told.
+    """
+
+    def __init__(self, width: int = WIDTH):
         super().__init__()
-        spectra, width = Spectra(), config.width
+        spectra = Spectra()
         self.features = 3 * spectra.bins + 4
         self.kernel_targets, self.noise_targets = spectra.bins, 3 * len(NOISE_RINGS) + 1
         self.read = nn.Sequential(nn.Linear(self.features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.context = nn.Sequential(nn.Linear(3 * width, width), nn.SiLU())
+        self.reread = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.tell = nn.Sequential(
             nn.Linear(3 * width, width), nn.SiLU(), nn.Linear(width, self.kernel_targets + self.noise_targets)
         )
@@ -51,12 +56,6 @@ class Estimator(nn.Module):
         scales = [targets.std(0).mean().expand(targets.shape[1]) for targets in (kernel, noise)]
         self.target_std.copy_(torch.cat(scales))  # type: ignore[operator]
 
-    def scaled_kernel(self, kernel: Tensor) -> Tensor:
-        """Kernel targets alone, (N, kernel_targets), as this network tells them."""
-        kernels = slice(None, self.kernel_targets)
-        scaled: Tensor = (kernel - self.target_mean[kernels]) / self.target_std[kernels]  # type: ignore[index]
-        return scaled
-
     def scaled(self, kernel: Tensor, noise: Tensor) -> Tensor:
         """Targets (N, …) as this network tells them."""
         scaled: Tensor = (torch.cat([kernel, noise], 1) - self.target_mean) / self.target_std  # type: ignore[operator]
@@ -65,9 +64,16 @@ class Estimator(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """features (N, W, F) of N photos' windows → (N, kernel_targets + noise_targets), scaled."""
         seen: Tensor = self.read((features - self.mean) / self.std)  # type: ignore[operator]  # (N, W, width)
-        sharpest = (3 * seen).logsumexp(1) / 3 - math.log(seen.shape[1]) / 3
-        told: Tensor = self.tell(torch.cat([seen.mean(1), seen.std(1, correction=0), sharpest], 1))
+        context = self.context(_pooled(seen))[:, None].expand_as(seen)
+        seen = seen + self.reread(torch.cat([seen, context], 2))
+        told: Tensor = self.tell(_pooled(seen))
         return told
+
+
+def _pooled(seen: Tensor) -> Tensor:
+    """(N, W, width) → (N, 3 · width): mean, spread and soft maximum, for the sharpest windows tell most of blur."""
+    sharpest = (3 * seen).logsumexp(1) / 3 - math.log(seen.shape[1]) / 3
+    return torch.cat([seen.mean(1), seen.std(1, correction=0), sharpest], 1)
 
 
 NOISE_RINGS = ((0.05, 0.15), (0.15, 0.28), (0.28, 0.4), (0.4, 0.71))  # in cycles a pixel
@@ -118,6 +124,13 @@ class Statistics:
         in_shade = (square * (1 - bright)).sum(1) / (1 - bright).sum(1).clamp_min(1)
         tilt = (in_light + FLOOR).log() - (in_shade + FLOOR).log()
         return torch.cat([(power + FLOOR) ** 0.25, tilt[:, None] / 2], 1)
+
+
+def experienced() -> Estimator:
+    """One that has learned, as pretraining.py left it."""
+    estimator = Estimator()
+    estimator.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
+    return estimator
 
 
 @cache

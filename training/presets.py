@@ -10,41 +10,33 @@ from models.discriminator import DiscriminatorConfig
 from models.edsr import EDSRConfig
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
-from training.estimator import EstimatorConfig
 
 
 @dataclass(frozen=True)
 class Matching:
     """How the degradation is led to the real photos by an estimator of degradations, before the EDSR is trained.
 
-    Each phase lasts until a share of the training is done: degradations of every kind are simulated on clean photos; an
-    estimator is fitted to them; kernel and noise network aim at what it says of the real photos; then they
-    are matched through what it says of their images, the discriminator beside it; the rest of the time is the EDSR's.
+    Each phase lasts until a share of the training is done: kernel and noise network aim at what the estimator says of
+    the real photos; then they are matched through what it says of their images, the discriminator beside it; the rest
+    of the time is the EDSR's.
     """
 
-    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
-    folds: int = 4  # parts of the clean photos; an estimator for each has never seen a photo of it
+    folds: int = 4  # parts of the clean photos; an estimator for each never sees what is made of it but to judge
     crop: int = 48  # side in low-resolution pixels of what is looked at; patch size where photos are smaller
     crops: int = 8  # of each photo
     aimed: int = 32  # photos in one update while aiming
     photos: int = 12  # made in a step while matching; two and two of one place where real photos are of one view
     real_looks: int = 600  # at real photos
-    most_simulated: int = 12_000  # photos; about 10 kB each
-    most_epochs: float = 25  # in which the estimators are fitted to them
-    kept_simulated: int = 2_000  # which the estimators go on learning from beside the photos that are made
     judged_from: float = 0.5  # of the matching; from then on the best of
     candidates: int = 5  # is kept, as the report has it
-    simulate_until: float = 0.12
-    fit_until: float = 0.2
-    aim_until: float = 0.24
-    match_until: float = 0.6
+    aim_until: float = 0.05
+    match_until: float = 0.5
     difference_weight: float = 2.0  # of what photos of one view differ by, beside what photos are
     convexity_weight: float = 10.0  # of what keeps kernels in one piece, without long tails
     elongation_weight: float = 0.2  # of what keeps them round where photos do not tell
     correlation_weight: float = 0.5  # of what keeps noise independent between pixels, likewise
     diversity_weight: float = 0.1  # of what keeps it of one kind in all photos, whatever its level, likewise
-    estimator_rate: float = 3e-3
-    learning_on_rate: float = 1e-3  # of the estimators while they judge
+    learning_on_rate: float = 5e-4  # of the estimators while they judge
     aim_rate: float = 2e-3
     kernel_rate: float = 5e-4
     noise_rate: float = 3e-3

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from training.phases.aim import aim_step
-from training.phases.fit import epochs, fit_step
 from training.phases.joint import joint_step
 from training.phases.look import look_at_real
 from training.phases.match import match_step
 from training.phases.restore import restore_step
-from training.phases.simulate import count, simulate_step
 from training.photos import Photos
 from training.state import State
 
@@ -19,17 +17,9 @@ def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: 
     if matching is None:
         return joint_step(state, lr_photos, hr_photos, fraction)
     if state.real is None:
-        wanted = fraction < matching.simulate_until and count(state) < matching.most_simulated
-        if wanted or state.step < matching.folds:
-            return simulate_step(state, matching, hr_photos)
-        # By its time or by its epochs, whichever is over first: with more of them it learns the examples by heart.
-        done = max(share(fraction, matching.simulate_until, matching.fit_until), epochs(state) / matching.most_epochs)
-        metrics = fit_step(state, matching, min(1.0, done))
-        if done >= 1:
-            look_at_real(state, matching, lr_photos, hr_photos)
-        return metrics
+        look_at_real(state, matching, lr_photos, hr_photos)
     if fraction < matching.aim_until:
-        return aim_step(state, matching, hr_photos, share(fraction, matching.fit_until, matching.aim_until))
+        return aim_step(state, matching, hr_photos, share(fraction, 0.0, matching.aim_until))
     if fraction < matching.match_until:
         done = share(fraction, matching.aim_until, matching.match_until)
         return match_step(state, matching, lr_photos, hr_photos, done)

@@ -21,7 +21,7 @@ from models.degradation import Degradation
 from models.discriminator import PatchDiscriminator
 from models.edsr import EDSR
 from training.capture import Captured
-from training.estimator import Estimator
+from training.estimator import Estimator, experienced
 from training.presets import Recipe
 
 CURVE_POINTS = 400
@@ -40,19 +40,6 @@ class Curve:
         if len(self.points) > CURVE_POINTS:
             self.points = self.points[1::2]
             self.every *= 2
-
-
-class Simulated(NamedTuple):
-    """Clean photos that were degraded at random, as the estimator sees them, and what it is to say of them."""
-
-    windows: Tensor  # (N, W, F) float16
-    kernel: Tensor  # (N, kernel_targets)
-    noise: Tensor  # (N, noise_targets)
-    fold: Tensor  # (N,) of the clean photo
-
-    @staticmethod
-    def joined(parts: list[Simulated]) -> Simulated:
-        return Simulated(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 class RealLooks(NamedTuple):
@@ -87,7 +74,7 @@ class State:
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self.estimators = nn.ModuleList()
             if matching := recipe.matching:
-                self.estimators.extend(Estimator(matching.estimator) for _ in range(matching.folds))
+                self.estimators.extend(experienced() for _ in range(matching.folds))
             self.estimators.to(device)
         of_degradation = [list(network.parameters()) for network in self.degradation.children()]
         of_edsr = [weight for weight in self.edsr.parameters() if weight.requires_grad]
@@ -100,7 +87,6 @@ class State:
             self.optimizers["estimators"] = torch.optim.AdamW(
                 self.estimators.parameters(), weight_decay=1e-3, fused=True
             )
-        self.simulated: list[Simulated] = []  # what the estimators learn from
         self.real: RealLooks | None = None
         # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
         self.generators = {
@@ -128,6 +114,11 @@ class State:
         return self._captured.setdefault(work, Captured(partial(work, self)))
 
     @property
+    def judges(self) -> list[Estimator]:
+        """The estimator of each fold."""
+        return [estimator for estimator in self.estimators if isinstance(estimator, Estimator)]
+
+    @property
     def networks(self) -> dict[str, nn.Module]:
         networks = {"degradation": self.degradation, "discriminator": self.discriminator, "edsr": self.edsr}
         return networks | ({"estimators": self.estimators} if self.estimators else {})
@@ -138,9 +129,6 @@ class State:
             tensors |= {f"{name}.{key}": tensor.detach() for key, tensor in network.state_dict().items()}
             for index, moments in self.optimizers[name].state_dict()["state"].items():
                 tensors |= {f"optimizer.{name}.{index}.{key}": tensor for key, tensor in moments.items()}
-        if self.simulated:
-            simulated = Simulated.joined(self.simulated)._asdict()
-            tensors |= {f"simulated.{key}": tensor for key, tensor in simulated.items()}
         if self.real:
             tensors |= {f"real.{key}": tensor for key, tensor in self.real._asdict().items()}
         tensors |= {f"best.{key}": tensor for key, tensor in self.best.items()}
@@ -181,8 +169,6 @@ class State:
                 for key, moment in loaded.items():
                     if moment.shape == weight.shape:  # a fused step takes both to lie alike in memory
                         loaded[key] = torch.empty_like(weight).copy_(moment)
-        if simulated := _below(tensors, "simulated."):
-            state.simulated = [Simulated(**simulated)]
         if real := _below(tensors, "real."):
             state.real = RealLooks(real["windows"].to(device), real["folds"], real["places"])
         for name, generator in state.generators.items():

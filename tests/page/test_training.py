@@ -16,7 +16,7 @@ def test_a_training_is_watched_guessed_at_and_ended_with_its_model(desk: Desk, d
     page.get_by_label("Minutes").fill("0.5")  # a report looks the less the shorter the training is
     page.get_by_role("button", name="Train").click()
     job_id = desk.job_here()
-    expect(page.get_by_role("img", name=re.compile("^Simulated photos: "))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Aiming: "))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("^Kernel: .* by .* pixels"))).to_have_count(24)
     patches = page.get_by_role("button", name=re.compile("^Patch "))
     expect(patches).to_have_count(24)

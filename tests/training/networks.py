@@ -24,8 +24,7 @@ def small(name: str, scale: int = 4, candidates: int = 0) -> Recipe:
         photos=4,
         crops=2,
         real_looks=6,
-        aim_until=0.4,
-        most_epochs=1000,
+        aim_until=0.2,
         candidates=candidates,
     )
     return replace(recipe, batch=2, edsr=EDSRConfig(scale, width=8, blocks=1), matching=matching)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from training.estimator import NOISE_RINGS, Estimator, EstimatorConfig, Statistics
+from training.estimator import NOISE_RINGS, Estimator, Statistics
 from training.simulation import in_other_light, random_kernels, random_noise
 
 
@@ -47,14 +47,14 @@ def test_windows_are_of_the_photo_they_are_cut_from() -> None:
     statistics = Statistics(4)
     quality = torch.tensor([100.0, 100, 100, 60, 60, 60])
     both = statistics.windows(crops, quality, 3)
-    assert both.shape == (2, 27, Estimator(EstimatorConfig()).features)
+    assert both.shape == (2, 27, Estimator().features)
     torch.testing.assert_close(both[1], statistics.windows(crops[3:], quality[3:], 3)[0])
     single = statistics.windows(crops[4:5, :, 16:48, :32], quality[4:5], 1)
     torch.testing.assert_close(both[1, 9 + 3], single[0, 0])
 
 
 def test_what_never_varies_among_the_examples_does_no_harm() -> None:
-    estimator = Estimator(EstimatorConfig(width=16))
+    estimator = Estimator(width=16)
     windows = torch.zeros(4, 9, estimator.features)
     estimator.scale_to(windows, torch.rand(4, estimator.kernel_targets), torch.rand(4, estimator.noise_targets))
     assert torch.isfinite(estimator(windows)).all()
@@ -62,7 +62,7 @@ def test_what_never_varies_among_the_examples_does_no_harm() -> None:
 
 def test_windows_count_in_any_order_and_number() -> None:
     generator = torch.Generator().manual_seed(0)
-    estimator = Estimator(EstimatorConfig(width=16))
+    estimator = Estimator(width=16)
     windows = torch.randn(2, 9, estimator.features, generator=generator)
     told = estimator(windows)
     torch.testing.assert_close(estimator(windows.flip(1)), told)

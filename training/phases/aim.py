@@ -1,4 +1,4 @@
-"""Third phase: kernel and noise network aim at what the estimators say of the real photos."""
+"""First phase: kernel and noise network aim at what the estimators say of the real photos."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from models.sampling import sample_window
 from training.drawing import draw_clean, draw_latents
 from training.estimator import statistics_of
 from training.optimization import set_rates, update
-from training.phases.fit import UPDATES, estimators
 from training.photos import Photos
 from training.plainness import plainness_of
 from training.presets import Matching
 from training.spectra import WINDOW, energy_distance
 from training.state import State
+
+UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
 
 
 def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -> dict[str, float]:
@@ -24,12 +25,12 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
     Noise is aimed on one small patch of each photo, too small to tell how noise depends on brightness.
     """
     recipe, degradation = state.recipe, state.degradation
-    statistics, first = statistics_of(recipe.scale, state.device), estimators(state)[0]
+    statistics, first = statistics_of(recipe.scale, state.device), state.judges[0]
     kernels, levels = slice(None, first.kernel_targets), slice(first.kernel_targets, -1)
     assert state.real is not None
     window, _ = draw_clean(state, hr_photos, matching.aimed, WINDOW)
     with torch.no_grad():
-        told = [estimator(state.real.windows.float()) for estimator in estimators(state)]
+        told = [estimator(state.real.windows.float()) for estimator in state.judges]
         real = torch.stack(told).mean(0)
         real[:, kernels] = without_places(real[:, kernels], state.real.places)
         kernel = degradation.kernel(draw_latents(state, matching.aimed, WINDOW).kernel)

@@ -1,4 +1,4 @@
-"""Between fit and aim: the real photos are looked at."""
+"""Before all else: the real photos are looked at."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from training.compression import quality_of
 from training.drawing import in_fold
 from training.estimator import statistics_of
 from training.likeness import most_alike, views_of
-from training.phases.simulate import count
 from training.photos import Photos, draw_patches
 from training.presets import Matching
-from training.state import RealLooks, Simulated, State
+from training.state import RealLooks, State
 
 
 @torch.no_grad()
 def look_at_real(state: State, matching: Matching, photos: Photos, hr_photos: Photos) -> None:
-    """Ends the fit: measures the real photos, each equally often.
+    """Measures the real photos, each equally often.
 
     Each is compared with what is made of the fold that holds the clean photo most like it. Where real photos show the
     same as clean ones, the estimator that judges it then has seen neither. Photos of one view are looked at in the same
@@ -58,5 +57,3 @@ def look_at_real(state: State, matching: Matching, photos: Photos, hr_photos: Ph
     if torch.bincount(state.real.folds, minlength=matching.folds).min() < len(folds) / (4 * matching.folds):
         # Too few are like some fold: any will do.
         state.real = state.real._replace(folds=torch.arange(len(folds)) % matching.folds)
-    kept = torch.randperm(count(state), generator=state.generators["estimator"])[: matching.kept_simulated]
-    state.simulated = [Simulated(*(tensor[kept] for tensor in state.simulated[0]))]

@@ -1,4 +1,4 @@
-"""Fourth phase: what is made is led to be told like the real photos."""
+"""Second phase: what is made is led to be told like the real photos."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from training.adversary import deception, discriminate
 from training.drawing import draw_clean, draw_latents, draw_real, in_fold
 from training.estimator import Estimator, statistics_of
 from training.optimization import set_rates, update
-from training.phases.fit import EXAMPLES, estimation, estimators
-from training.phases.simulate import known_of
+from training.phases.learn_on import known_of, learn_on
 from training.photos import Photos
 from training.plainness import plainness_of
 from training.presets import Matching
@@ -29,7 +28,7 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     Where real photos are of one view, photos of one place are made, too, and what they differ by is compared beside
     what they are: it tells how much kernels differ, and how, whatever the photos show.
 
-    The estimator that judges has seen no photo of this fold. The others learn from what was made, so that
+    The estimator that judges has learned from no photo of this fold. The others learn from what was made, so that
     none stays blind to what the networks have come to make.
     """
     recipe, degradation, fold = state.recipe, state.degradation, state.step % matching.folds
@@ -46,7 +45,7 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     made = degradation(window, latents, surrounded=recipe.surrounded)
     lr = quantise(made.lr)  # (96, 3, 48, 48)
 
-    judge = estimators(state)[fold].requires_grad_(False)
+    judge = state.judges[fold].requires_grad_(False)
     windows = statistics.windows(255 * lr, latents.quality, matching.crops)
     told = judge(windows)  # (12, kernel and noise targets)
     alike = (state.real.folds == fold).nonzero()[:, 0]
@@ -75,14 +74,12 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
 
     with torch.no_grad():
         blurred = 255 * (made.lr - made.noise)
-        known = known_of(statistics, matching, windows, kernel, 255 * lr - blurred, blurred, fold)
-    learners = [other for other in range(matching.folds) if other != fold] or [fold]
-    off = torch.stack([estimation(state, learner, EXAMPLES - len(kernel), known) for learner in learners]).mean()
+        known = known_of(statistics, windows, kernel, 255 * lr - blurred, blurred, matching.crops)
     set_rates(state.optimizers["estimators"], matching.learning_on_rate * (1 - done))
-    update(state.optimizers["estimators"], off)
+    off = learn_on(state, known, fold)
     return {
         "match": distance.item(),
-        "estimator": off.item(),
+        "estimator": off,
         "plainness": plainness.item(),
         "adversarial": adversarial.item(),
         "discriminator": discrimination.item(),
