@@ -43,7 +43,6 @@ export async function show(main, { query, signal }) {
       file = null;
       state.textContent = "";
       replace(outcome);
-      outcome.removeAttribute("aria-busy");
     }
     task = next;
     for (const tab of tabs) {
@@ -69,8 +68,8 @@ export async function show(main, { query, signal }) {
   async function run() {
     if (!file) return;
     going.abort();
-    going = new AbortController();
-    const stop = AbortSignal.any([signal, going.signal]);
+    const mine = going = new AbortController();
+    const stop = AbortSignal.any([signal, mine.signal]);
     dice.disabled = false;
     outcome.setAttribute("aria-busy", "true");
     state.textContent = "One moment …";
@@ -87,15 +86,18 @@ export async function show(main, { query, signal }) {
       const bad = items.find((each) => each.status !== "ok");
       if (bad || !items.length) throw new Error(bad?.message ?? job.error?.message ?? `The job was ${job.status}.`);
       const source = await decoded(file);
-      replace(outcome, await (task === "degrade" ? degraded(items, source, stop) : superResolved(items[0], source, stop)),
+      const shown = await (task === "degrade" ? degraded(items, source, stop) : superResolved(items[0], source, stop));
+      stop.throwIfAborted(); // decoding is not interrupted
+      replace(outcome, shown,
         h("p", { class: "small" }, h("a", { href: `#/jobs/${job.id}` }, "To the job and its files")));
       state.textContent = task === "degrade" ? `${count(items.length, "sample")} drawn.` : "Super-resolved.";
     } catch (error) {
-      if (error.name === "AbortError") return; // another run has taken its place
+      if (stop.aborted) return; // another run or view has taken its place
       state.textContent = "";
       replace(outcome, h("p", { class: "notice alarm", role: "alert" }, error.message));
+    } finally {
+      if (going === mine) outcome.removeAttribute("aria-busy"); // else another run is busy
     }
-    outcome.removeAttribute("aria-busy");
   }
 
   replace(main,
