@@ -117,14 +117,16 @@ class Degradation(nn.Module):
     def has_noise(self) -> bool:
         return self.noise is not None or bool(self.config.jpeg_qualities)
 
-    def forward(self, hr: Tensor, latents: Latents, *, surrounded: bool = False, on_grid: bool = False) -> Degraded:
+    def forward(
+        self, hr: Tensor, latents: Latents, *, surrounded: bool = False, on_grid: bool = False, per_photo: int = 1
+    ) -> Degraded:
         """hr (B, 3, H, W) in [0, 1] → lr (B, 3, H // s, W // s), kernel and noise.
 
         A `surrounded` hr, (B, 3, s·(h−1)+K, s·(w−1)+K) → lr (B, 3, h, w), holds all that its low-resolution pixels are
         sums of, so that nothing is reflected. `on_grid`: kernel and noise are rounded, and noise clipped, as those of
-        triplets are, which no gradient passes.
+        triplets are, which no gradient passes. Each `per_photo` images in a row share a photo's latents.
         """
-        kernel = self.kernel(latents.kernel)
+        kernel = self.kernel(latents.kernel[::per_photo]).repeat_interleave(per_photo, 0)
         kernel = kernels_on_grid(kernel) if on_grid else kernel
         if surrounded:
             blurred = sample_window(hr, kernel, self.config.scale)

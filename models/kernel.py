@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 FAINTEST = 1e-12  # of what a tap lets through, for its logarithm to count
+WIDEST = 1 / 4  # of the window's side, for the standard deviation of an ellipse
 NEWTON_STEPS = 24
 NEWTON_PARTS = (1.0, 0.3, 0.1, 0.01, 0.0001)
 
@@ -28,6 +29,13 @@ class KernelConfig:
     # Standard deviation, in high-resolution pixels, of a Gaussian that the logits are smoothed by. What is finer than a
     # low-resolution pixel hardly shows in photos; unsmoothed, kernels may become a few points far apart.
     smoothing: float = 0.0
+    # Width, elongation and direction have three outputs of their own (`ellipses`), to which the logits of all taps add
+    # what else there is to the shape. Through these alone a narrower kernel takes hundreds of outputs that agree.
+    ellipse: bool = False
+
+    def __post_init__(self) -> None:
+        if self.ellipse and self.initial_sigma is None:
+            raise ValueError("kernels that start from an ellipse need its width, initial_sigma")
 
 
 class ResidualBlock(nn.Module):
@@ -64,32 +72,58 @@ class KernelNetwork(nn.Module):
             *(ResidualBlock(config.width, config.batch_norm) for _ in range(config.blocks)),
         )
         self.head = nn.Conv2d(config.width, config.size**2, 1)
+        self.ellipse = nn.Conv2d(config.width, 3, 1) if config.ellipse else None
         if config.smoothing:
             self.register_buffer("smoothing", _smoothing(config.size, config.smoothing), persistent=False)
         self._start()
 
     def _start(self) -> None:
-        size, middle = self.config.size, self.config.size // 2
         with torch.no_grad():
             self.head.bias.zero_()  # type: ignore[union-attr]
-            logits = self.head.bias.view(size, size)  # type: ignore[union-attr]
-            if self.config.initial_sigma is None:
-                self.head.weight.zero_()
-                logits[middle, middle] = 1
+            if self.ellipse is not None:
+                self.ellipse.bias.zero_()  # type: ignore[union-attr]
+            elif self.config.initial_sigma is not None:
+                self.head.bias.copy_(self._ellipses(torch.zeros(1, 3))[0])  # type: ignore[union-attr]
             else:
-                offset = torch.arange(size) - (middle if self.centre is None else self.centre)
-                radius = offset[:, None] ** 2 + offset[None, :] ** 2
-                logits.copy_(-radius / (2 * self.config.initial_sigma**2))
+                self.head.weight.zero_()
+                self.head.bias[self.config.size**2 // 2] = 1  # type: ignore[index]
 
     def forward(self, z: Tensor) -> Tensor:
         """(B, z, 1, 1) → kernels (B, size, size), non-negative; each sums to 1."""
-        logits: Tensor = self.head(self.body(z)).flatten(1)  # (B, size²)
+        features = self.body(z)
+        logits: Tensor = self.head(features).flatten(1)  # (B, size²)
         if self.config.smoothing:
             across = self.get_buffer("smoothing")
             logits = (across @ logits.view(-1, *across.shape) @ across.T).flatten(1)
+        if self.ellipse is not None:
+            logits = logits + self._ellipses(self.ellipse(features).flatten(1))
         if self.centre is not None:
             logits = centred(logits, self.config.size, self.centre)
         return logits.softmax(1).view(-1, self.config.size, self.config.size)
+
+    def _ellipses(self, shape: Tensor) -> Tensor:
+        size, sigma = self.config.size, self.config.initial_sigma
+        assert sigma is not None
+        return ellipses(shape, size, size // 2 if self.centre is None else self.centre, sigma)
+
+
+def ellipses(shape: Tensor, size: int, centre: float, sigma: float) -> Tensor:
+    """Logits (B, size²) of Gaussians about (centre, centre), in taps, from shape (B, 3).
+
+    Their precision goes from that of the widest that the window holds, a quarter of it, by the matrix exponential of
+    [[n + e, d], [d, n − e]], whose rows are x and y. So 0 is round and sigma wide, n narrows, (e, d) flattens by its
+    length and turns by half of its angle. Whatever the three are, it is an ellipse in the window.
+    """
+    narrow, e, d = shape.unbind(1)
+    flat = (e**2 + d**2 + 1e-6).sqrt()
+    across, along = (narrow + flat).exp(), (narrow - flat).exp()
+    mean, apart = (across + along) / 2, (across - along) / (2 * flat)
+    widest = (WIDEST * size) ** -2
+    start = sigma**-2 - widest
+    xx, yy, xy = widest + start * (mean + e * apart), widest + start * (mean - e * apart), start * d * apart
+    offset = torch.arange(size, device=shape.device, dtype=shape.dtype) - centre
+    y, x = offset.repeat_interleave(size), offset.repeat(size)
+    return -0.5 * (xx[:, None] * x**2 + 2 * xy[:, None] * (x * y) + yy[:, None] * y**2)
 
 
 def _smoothing(size: int, sigma: float) -> Tensor:

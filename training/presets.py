@@ -36,9 +36,9 @@ class Matching:
     elongation_weight: float = 0.2  # of what keeps them round where photos do not tell
     correlation_weight: float = 0.5  # of what keeps noise independent between pixels, likewise
     diversity_weight: float = 0.1  # of what keeps it of one kind in all photos, whatever its level, likewise
-    learning_on_rate: float = 2e-4  # of the estimators while they judge
+    learning_on_rate: float = 5e-5  # of the estimators while they judge
     aim_rate: float = 2e-3
-    kernel_rate: float = 5e-4
+    kernel_rate: float = 3e-4
     noise_rate: float = 3e-3
 
 
@@ -120,7 +120,13 @@ def _default(scale: int, device: str) -> Recipe:
             scale,
             # Like the scale even or odd, so that the window lies centred on the sampled point.
             KernelConfig(
-                z=4, blocks=3, size=20 + scale, batch_norm=False, initial_sigma=scale / 2, smoothing=scale / 3
+                z=4,
+                blocks=3,
+                size=20 + scale,
+                batch_norm=False,
+                initial_sigma=scale / 2,
+                smoothing=scale / 3,
+                ellipse=True,
             ),
             NoiseConfig(mix=True, z=4, width=16, blocks=1, dim=3, batch_norm=False, fields=4),
             centred=True,

@@ -49,12 +49,17 @@ class RealLooks(NamedTuple):
     folds: Tensor  # (looks,), on the CPU
     places: Tensor  # (looks,), on the CPU: looks of one number, one after the other, are at one place of one view
 
-    def pairs(self) -> Tensor:
-        """(pairs, 2): looks at one place of two photos."""
-        count = len(self.places)
-        pairs = [torch.stack([torch.arange(count - apart), torch.arange(apart, count)], 1) for apart in (1, 2, 3)]
-        together = torch.cat(pairs)
-        return together[self.places[together[:, 0]] == self.places[together[:, 1]]]
+    def some_of(self, fold: int, most: int, generator: torch.Generator) -> Tensor:
+        """Indices of a fold's looks, `most` at most: those at some of the places, in their order."""
+        rank = torch.randperm(int(self.places.max()) + 1, generator=generator)[self.places]
+        of_fold = (self.folds == fold).nonzero()[:, 0]
+        return of_fold[rank[of_fold].argsort()[:most]].sort().values
+
+
+def pairs_at(places: Tensor) -> Tensor:
+    """places (N,) of looks in their order → (pairs, 2): two looks at one place, at most three apart."""
+    alike = places[:, None] == places[None]
+    return alike.triu(1).tril(3).nonzero()
 
 
 class State:
@@ -88,6 +93,8 @@ class State:
                 self.estimators.parameters(), weight_decay=1e-3, fused=True
             )
         self.real: RealLooks | None = None
+        # What estimators say of them before they learn on; not kept, for it can be asked again.
+        self.told: Tensor | None = None
         # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
         self.generators = {
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.kernel import KernelConfig, KernelNetwork, convexity, elongation
+from models.kernel import KernelConfig, KernelNetwork, convexity, ellipses, elongation
 
 
 def drawn(across: float, down: float, power: float = 2.0, turn: float = 0.0, at: float = 0.0) -> Tensor:
@@ -37,6 +37,39 @@ def test_elongation_of_a_gaussian_is_that_of_its_widths() -> None:
     for turn in (0.0, 0.7, 2.0):
         assert elongation(drawn(3, 1.5, turn=turn)).item() == pytest.approx(((9 - 2.25) / (9 + 2.25)) ** 2, rel=0.03)
     assert elongation(drawn(2, 2)) < 1e-9
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.4, 1.9])
+def test_three_numbers_are_a_gaussians_widths_and_direction(turn: float) -> None:
+    across, along = 1.2, 3.0  # standard deviations in taps; `along` lies `turn` from x towards y
+    of_across, of_along = (math.log((width**-2 - 6**-2) / (2**-2 - 6**-2)) for width in (across, along))
+    narrow, flat = (of_across + of_along) / 2, (of_across - of_along) / 2
+    shape = torch.tensor([[narrow, -flat * math.cos(2 * turn), -flat * math.sin(2 * turn)]])
+    kernel = ellipses(shape, 24, 11.5, sigma=2).softmax(1).view(1, 24, 24)
+    assert torch.allclose(kernel, drawn(along, across, turn=turn), atol=1e-6)
+
+
+def test_an_ellipse_starts_round_and_is_never_wider_than_its_window_holds() -> None:
+    start, widest = ellipses(torch.tensor([[0.0, 0, 0], [-30, 0, 0]]), 24, 11.5, sigma=2).softmax(1).view(2, 24, 24)
+    assert torch.allclose(start, drawn(2, 2)[0], atol=1e-6)
+    assert torch.allclose(widest, drawn(6, 6)[0], atol=1e-6)
+
+
+def test_a_network_of_ellipses_finds_a_sharp_gaussian_soon() -> None:
+    torch.manual_seed(0)
+    config = KernelConfig(z=2, blocks=1, size=24, batch_norm=False, initial_sigma=2, smoothing=1, ellipse=True)
+    network, sharp = KernelNetwork(config, 11.5), drawn(0.8, 0.8)
+    optimizer = torch.optim.Adam(network.parameters(), 0.005)
+    for _ in range(100):
+        optimizer.zero_grad()
+        torch.autograd.backward((network(torch.randn(16, 2, 1, 1)) - sharp).square().sum((1, 2)).mean())
+        optimizer.step()
+    assert (network(torch.randn(64, 2, 1, 1)) - sharp).abs().sum((1, 2)).mean() < 0.2
+
+
+def test_an_ellipse_needs_a_width_to_start_from() -> None:
+    with pytest.raises(ValueError, match="initial_sigma"):
+        KernelConfig(ellipse=True)
 
 
 def test_both_lead_a_network_to_plain_kernels() -> None:

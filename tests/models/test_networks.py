@@ -177,6 +177,19 @@ def test_fields_make_noise_of_mean_0_with_a_level_for_each_image() -> None:
     assert torch.equal(mirrored, -noise)
 
 
+def test_parts_of_a_photo_are_degraded_alike() -> None:
+    torch.manual_seed(0)
+    degradation = Degradation(DegradationConfig(kernel=KernelConfig(batch_norm=False), noise=None))
+    nn.init.normal_(degradation.kernel.head.weight)
+    latents = degradation.draw_latents(6, (8, 8), torch.Generator().manual_seed(0), per_photo=3)
+    hr = torch.rand(1, 3, 32, 32).expand(6, -1, -1, -1)
+    alone, together = degradation(hr, latents), degradation(hr, latents, per_photo=3)
+    torch.testing.assert_close(together.kernel, alone.kernel)
+    torch.testing.assert_close(together.lr, alone.lr)
+    assert torch.equal(together.lr[0], together.lr[2])
+    assert not torch.allclose(together.kernel[2], together.kernel[3], atol=1e-3)
+
+
 def test_with_stride_1_every_pixel_is_scored() -> None:
     discriminator = PatchDiscriminator(DiscriminatorConfig(width=8, scores=4, stride=1))
     assert discriminator(torch.rand(1, 3, 16, 12)).shape == (1, 4, 16, 12)

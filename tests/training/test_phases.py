@@ -21,7 +21,7 @@ from training.phases.match import match_step
 from training.photos import Photos
 from training.preparation import fitted_to
 from training.schedule import training_step
-from training.state import RealLooks, State
+from training.state import RealLooks, State, pairs_at
 
 
 def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +157,20 @@ def test_what_photos_of_one_view_show_does_not_count_as_spread() -> None:
     assert torch.equal(without_places(alone, torch.arange(7)), alone)
 
 
+def test_looks_are_taken_place_by_place() -> None:
+    places = torch.arange(40).repeat_interleave(3)
+    looks = RealLooks(torch.zeros(120, 1, 1), places % 2, places)
+    generator = torch.Generator().manual_seed(0)
+    some = [looks.some_of(1, 30, generator).tolist() for _ in range(20)]
+    for taken in some:
+        assert taken == sorted(set(taken))
+        count = torch.bincount(places[taken], minlength=40)
+        assert count.tolist() == [0 if place % 2 == 0 else count[place].item() for place in range(40)]
+        assert sorted(count[1::2].tolist()) == [0] * 10 + [3] * 10  # of each place that is taken, all looks
+    assert {look for taken in some for look in taken} == set((places % 2).nonzero()[:, 0].tolist())
+    assert looks.some_of(0, 1000, generator).tolist() == (places % 2 == 0).nonzero()[:, 0].tolist()
+
+
 def test_photos_of_one_view_are_looked_at_in_the_same_places_and_compared(photos: Both, tmp_path: Path) -> None:
     shots = [photos[0][0], photos[0][0], photos[0][1], photos[0][1]]
     real = Photos.write(tmp_path / "lr", shots)
@@ -164,7 +178,7 @@ def test_photos_of_one_view_are_looked_at_in_the_same_places_and_compared(photos
     training_step(state, real, photos[1], 0.0)
     state.step += 1
     assert state.real is not None
-    pairs = state.real.pairs()
+    pairs = pairs_at(state.real.places)
     assert pairs.tolist() == [[0, 1], [2, 3]]
     for one, other in pairs.tolist():  # the same bytes at the same place
         assert torch.equal(state.real.windows[one], state.real.windows[other])

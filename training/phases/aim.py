@@ -30,9 +30,11 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
     assert state.real is not None
     window, _ = draw_clean(state, hr_photos, matching.aimed, WINDOW)
     with torch.no_grad():
-        told = [estimator(state.real.windows.float()) for estimator in state.judges]
-        real = torch.stack(told).mean(0)
-        real[:, kernels] = without_places(real[:, kernels], state.real.places)
+        if state.told is None:
+            told = [estimator(state.real.windows.float()) for estimator in state.judges]
+            state.told = torch.stack(told).mean(0)
+            state.told[:, kernels] = without_places(state.told[:, kernels], state.real.places)
+        real = state.told
         kernel = degradation.kernel(draw_latents(state, matching.aimed, WINDOW).kernel)
         blurred = sample_window(window, kernel, recipe.scale)  # (32, 3, 32, 32)
     set_rates(state.optimizers["degradation"], matching.aim_rate * (1 - done), matching.noise_rate * (1 - done))

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from models.kernel import elongation
 from models.losses import quantise
 from training.adversary import deception, discriminate
 from training.drawing import draw_clean, draw_latents, draw_real, in_fold
-from training.estimator import Estimator, statistics_of
+from training.estimator import statistics_of
 from training.optimization import set_rates, update
 from training.phases.learn_on import known_of, learn_on
 from training.photos import Photos
 from training.plainness import plainness_of
 from training.presets import Matching
 from training.spectra import energy_distance, energy_distance_in_light, energy_distance_of_differences
-from training.state import State
+from training.state import State, pairs_at
 
-REAL_LOOKS = 128  # at real photos that made ones are compared with in a step, at most
-REAL_PAIRS = 64  # of looks at the same place, likewise
+REAL_LOOKS = 160  # at real photos that made ones are compared with in a step, at most
 
 
 def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: Photos, done: float) -> dict[str, float]:
@@ -34,22 +31,20 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     recipe, degradation, fold = state.recipe, state.degradation, state.step % matching.folds
     assert state.real is not None
     statistics = statistics_of(recipe.scale, state.device)
-    pairs = state.real.pairs()
-    pairs = pairs[state.real.folds[pairs[:, 0]] == fold]
+    some = state.real.some_of(fold, REAL_LOOKS, state.generators["real"])
+    pairs = pairs_at(state.real.places[some])
     shots = 2 if len(pairs) else 1  # made of each place
     places = matching.photos // shots * matching.crops
     among = in_fold(hr_photos, matching, recipe.scale, fold)
     window, _ = draw_clean(state, hr_photos, places, matching.crop, per_photo=matching.crops, turned=False, among=among)
     window = window.view(-1, matching.crops, *window.shape[1:]).repeat_interleave(shots, 0).flatten(0, 1)
     latents = draw_latents(state, len(window), matching.crop, per_photo=matching.crops)
-    made = degradation(window, latents, surrounded=recipe.surrounded)
+    made = degradation(window, latents, surrounded=recipe.surrounded, per_photo=matching.crops)
     lr = quantise(made.lr)  # (96, 3, 48, 48)
 
     judge = state.judges[fold].requires_grad_(False)
     windows = statistics.windows(255 * lr, latents.quality, matching.crops)
     told = judge(windows)  # (12, kernel and noise targets)
-    alike = (state.real.folds == fold).nonzero()[:, 0]
-    some = alike[torch.randperm(len(alike), generator=state.generators["real"])[:REAL_LOOKS]]
     with torch.no_grad():
         real = state.real.windows[some].float()
         told_real, light, light_real = judge(real), statistics.light(windows), statistics.light(real)
@@ -57,13 +52,16 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     distance = energy_distance(told[:, kernels], told_real[:, kernels], shots)
     distance = distance + energy_distance_in_light(told[:, noise], light, told_real[:, noise], light_real, shots)
     if len(pairs):
-        distance = distance + matching.difference_weight * _differing(state, judge, told, pairs)
+        # Of the made photos each two are of one place.
+        two, two_real = told[:, kernels].view(-1, 2, judge.kernel_targets), told_real[pairs][:, :, kernels]
+        apart = energy_distance_of_differences(two[:, 0] - two[:, 1], two_real[:, 0] - two_real[:, 1])
+        distance = distance + matching.difference_weight * apart
     judge.requires_grad_(True)
     patch = slice(0, recipe.lr_patch)
     patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
     adversarial = deception(state, patches)
     kernel = made.kernel[:: matching.crops]
-    plainness = plainness_of(matching, kernel, degradation.noise) + matching.elongation_weight * elongation(kernel)
+    plainness = plainness_of(matching, kernel, degradation.noise)
     loss = distance + recipe.adversarial_weight * adversarial + plainness
     set_rates(state.optimizers["degradation"], matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done))
     update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
@@ -85,13 +83,3 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
         "discriminator": discrimination.item(),
         "noise_levels": 255 * made.noise.detach().square().mean().sqrt().item(),
     }
-
-
-def _differing(state: State, judge: Estimator, told: Tensor, pairs: Tensor) -> Tensor:
-    """How far the made photos, two and two of one place, are from `pairs` of real looks in what two differ by."""
-    assert state.real is not None
-    some = pairs[torch.randint(len(pairs), (REAL_PAIRS,), generator=state.generators["real"])]
-    with torch.no_grad():
-        told_real = judge(state.real.windows[some.flatten()].float())
-    made, real = (of[0::2, : judge.kernel_targets] - of[1::2, : judge.kernel_targets] for of in (told, told_real))
-    return energy_distance_of_differences(made, real)
