@@ -121,9 +121,14 @@ def ellipses(shape: Tensor, size: int, centre: float, sigma: float) -> Tensor:
     widest = (WIDEST * size) ** -2
     start = sigma**-2 - widest
     xx, yy, xy = widest + start * (mean + e * apart), widest + start * (mean - e * apart), start * d * apart
-    offset = torch.arange(size, device=shape.device, dtype=shape.dtype) - centre
-    y, x = offset.repeat_interleave(size), offset.repeat(size)
+    y, x = _from(centre, size, shape)
     return -0.5 * (xx[:, None] * x**2 + 2 * xy[:, None] * (x * y) + yy[:, None] * y**2)
+
+
+def _from(centre: float, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each tap of a window lies below and to the right of (centre, centre), (size²,) each."""
+    offset = torch.arange(size, device=like.device, dtype=like.dtype) - centre
+    return offset.repeat_interleave(size), offset.repeat(size)
 
 
 def _smoothing(size: int, sigma: float) -> Tensor:
@@ -176,8 +181,7 @@ def centred(logits: Tensor, size: int, centre: float) -> Tensor:
     Gradients flow through t as well. At the minimum a Newton step changes nothing, but its derivative by the logits
     is the implicit function theorem's; so the search needs no gradient and one last step of 0 carries it all.
     """
-    offset = torch.arange(size, device=logits.device, dtype=logits.dtype) - centre
-    y, x = offset.repeat_interleave(size), offset.repeat(size)
+    y, x = _from(centre, size, logits)
     plane = torch.stack([y, x])  # (2, size²)
     products = torch.stack([y * y, y * x, x * x])  # (3, size²)
     ridge = 1e-6  # in taps²; keeps the step finite for a kernel that is all but a line or a point

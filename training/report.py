@@ -137,7 +137,7 @@ class Judge:
         with _in_use(degradation):
             for window in windows:
                 drawn = degradation.draw_latents(crops, (side, side), latents, per_photo=crops).to(self.device)
-                made = degradation(window.to(self.device), drawn, surrounded=True)
+                made = degradation(window.to(self.device), drawn, surrounded=True, per_photo=crops)
                 lr, noise, kernel = (tensor.float().cpu() for tensor in (made.lr, made.noise, made.kernel[0]))
                 finite = all(bool(tensor.isfinite().all()) for tensor in (lr, noise, kernel))
                 if not finite:
