@@ -37,9 +37,11 @@ class Matching:
     correlation_weight: float = 0.5  # of what keeps noise independent between pixels, likewise
     diversity_weight: float = 0.1  # of what keeps it of one kind in all photos, whatever its level, likewise
     learning_on_rate: float = 2e-4  # of the estimators while they judge
-    aim_rate: float = 2e-3
-    kernel_rate: float = 1e-4  # low, for aiming has come near, and the rest overfits what few photos show
-    noise_rate: float = 3e-3
+    aim_rate: float = 2e-3  # of kernels
+    aim_noise_rate: float = 3e-3
+    # Both low, for aiming has come near, and the rest overfits what few photos show.
+    kernel_rate: float = 1e-4
+    noise_rate: float = 3e-4
 
 
 @dataclass(frozen=True)
