@@ -37,8 +37,7 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
         real = state.told
         kernel = degradation.kernel(draw_latents(state, matching.aimed, WINDOW).kernel)
         blurred = sample_window(window, kernel, recipe.scale)  # (32, 3, 32, 32)
-    rates = (rate * (1 - done) for rate in (matching.aim_rate, matching.aim_noise_rate))
-    set_rates(state.optimizers["degradation"], *rates)
+    set_rates(state.optimizers["degradation"], matching.aim_rate * (1 - done), matching.aim_noise_rate * (1 - done))
     distance = torch.zeros(())
     for _ in range(UPDATES):
         latents = draw_latents(state, matching.aimed, WINDOW)
