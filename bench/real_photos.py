@@ -4,7 +4,8 @@
 
 Trains the default preset on two folders of photos, prints the report's score and alarms, and draws the contact sheet
 that `patina train --sheet` draws, without any service. `--beside` mixes patches of the real photos with made ones into
-a picture of its own, in an order that it prints: which are real?
+a picture of its own, in an order that it prints: which are real? `--publish` draws a sheet with no photo of either
+folder: it shows what becomes of the demo's photographs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +23,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from patina.client import answers
+from patina.demo.photographs import photographs
 from patina.sheet.learned import Learned, contact_sheet
-from training.gallery import gallery_of, grid_of
+from training.gallery import Gallery, gallery_of, grid_of
 from training.loop import train
 from training.photos import Photos
 from training.presets import preset
@@ -39,6 +43,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sheet", type=Path, required=True)
     parser.add_argument("--beside", type=Path)
+    parser.add_argument("--publish", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,12 +55,21 @@ def main() -> None:
         trained = train(recipe, lr, hr, seed=options.seed, max_minutes=options.minutes)
         report = trained.report()
         gallery = gallery_of(trained.degradation, lr, hr, seed=options.seed)
+        shown = Photos.write(Path(folder) / "shown", list(photographs().values()))
+        published = gallery_of(trained.degradation, lr, shown, seed=options.seed)
     print(f"score {report.score:.2f}, told apart {report.two_sample}")
     for alarm in report.alarms:
         print(f"{alarm.severity}: {alarm.message}")
-    learned = Learned.read(files_of(gallery, step=trained.steps, alarms=report.alarms))
     told = answers.Report.model_validate(dataclasses.asdict(report))
-    contact_sheet(f"{options.real.name}, learned in {options.minutes:g} minutes.", learned, told).save(options.sheet)
+    summary = f"{options.real.name}: {report.photos.real.photos} photos, learned in {options.minutes:g} minutes."
+
+    def draw(gallery: Gallery, path: Path, **changes: Any) -> None:
+        learned = Learned.read(files_of(gallery, step=trained.steps, alarms=report.alarms))
+        contact_sheet(summary, replace(learned, **changes), told).save(path)
+
+    draw(gallery, options.sheet)
+    if options.publish:
+        draw(published, options.publish, real=(), made=())
     if options.beside:
         print(*("real" if real else "made" for real in gallery.real))
         grid = Image.fromarray(grid_of(gallery.patches, COLUMNS).numpy())

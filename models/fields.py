@@ -24,7 +24,7 @@ class FieldNoise:
     def __init__(self, network: NoiseNetwork):
         assert network.filters is not None
         assert network.level is not None
-        self.config, self.level = network.config, network.level
+        self.config, self.level, self.entering = network.config, network.level, network.entering
         blocks = [layer.body for layer in network.body if isinstance(layer, ResidualBlock)]
         with torch.no_grad():
             first = _matrix(network.body[0], network.body[1])  # (width, z + 3 + 1)
@@ -40,6 +40,7 @@ class FieldNoise:
 
         In bands of rows that depend on the image's size alone, for another order of summation may give other last bits.
         """
+        z = self.entering(z)
         height, width = blurred.shape[2:]
         noise = torch.empty_like(blurred)
         most = PIXELS_AT_ONCE_ON_GPU if blurred.is_cuda else PIXELS_AT_ONCE

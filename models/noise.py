@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,9 @@ class NoiseConfig:
     # and a z_n for every image sets its level and kind, beside chance in every pixel.
     fields: int = 0
     field_size: int = 5  # of the learned filters
+    # z_n enters evenly distributed rather than normally. What photos of one camera differ by has ends; what a network
+    # makes of a normal latent has long tails.
+    even: bool = False
 
     def __post_init__(self) -> None:
         if self.dim not in (1, 3):
@@ -114,7 +118,7 @@ class NoiseNetwork(nn.Module):
         white (B, 3, h + 2·margin, w + 2·margin) is looked at where there are fields. The blurred image enters detached,
         so that noise does not shape the kernel.
         """
-        image_z = z
+        z = image_z = self.entering(z)
         if self.config.mix:
             z = torch.cat([z.expand(-1, -1, *blurred.shape[2:]), blurred.detach()], 1)  # (B, z + 3, h, w)
         noise: Tensor = self.head(self.body(z))
@@ -124,6 +128,10 @@ class NoiseNetwork(nn.Module):
         fields: Tensor = self.filters(white) * level_factor(self.level, image_z)  # (B, fields, h, w)
         gains = noise.view(len(noise), 3, self.config.fields, *noise.shape[2:])
         return LEVEL * (gains * fields[:, None]).sum(2)
+
+    def entering(self, z: Tensor) -> Tensor:
+        """z as the layers see it: where it is evened out, of mean 0 and variance 1 still."""
+        return math.sqrt(3) * (z / math.sqrt(2)).erf() if self.config.even else z
 
 
 def correlation(network: NoiseNetwork) -> Tensor:

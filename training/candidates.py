@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from training.presets import Recipe
+from training.presets import Matching
 from training.report import Judge
 from training.state import State
 
 
-def candidates_at(recipe: Recipe, fraction: float) -> int:
-    """How many candidates are to have been judged by then: the first when matching has settled, the last at its end."""
-    if not (matching := recipe.matching):
-        return 0
-    done = (fraction - matching.aim_until) / (matching.match_until - matching.aim_until)
+def candidates_at(matching: Matching, done: float) -> int:
+    """How many candidates are to have been judged when so much of the matching is done: the first when it has settled,
+    the last at its end."""
     settled = (done - matching.judged_from) / (1 - matching.judged_from)
     return min(matching.candidates, int(settled * (matching.candidates - 1)) + 1) if settled >= 0 else 0
 

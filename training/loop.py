@@ -16,7 +16,7 @@ from training.photos import Photos
 from training.preparation import check_photos, fitted_to
 from training.presets import Recipe
 from training.report import Judge, Report, looks_within
-from training.schedule import training_step
+from training.schedule import matching_done, training_step
 from training.state import State
 
 SECONDS_A_STEP = 0.1  # roughly, where a training's length is given in steps
@@ -127,9 +127,11 @@ def train(
         if should_finish and state.step and should_finish():
             break
         metrics = training_step(state, *photos, fraction)
-        if (candidates := candidates_at(recipe, fraction)) > state.judged:
-            state.judged = candidates
-            metrics["score"] = keep_the_best(state, judge())
+        if matching := recipe.matching:
+            candidates = candidates_at(matching, matching_done(state, matching, fraction))
+            if candidates > state.judged:
+                state.judged = candidates
+                metrics["score"] = keep_the_best(state, judge())
         state.step += 1
         state.curve.add(state.step, metrics)
         state.seconds = seconds_before + time.monotonic() - started

@@ -16,9 +16,10 @@ from models.noise import NoiseConfig
 class Matching:
     """How the degradation is led to the real photos by an estimator of degradations, before the EDSR is trained.
 
-    Each phase lasts until a share of the training is done: kernel and noise network aim at what the estimator says of
-    the real photos; then they are matched through what it says of their images, the discriminator beside it; the rest
-    of the time is the EDSR's.
+    Kernel and noise network aim at what the estimator says of the real photos; then they are matched through what it
+    says of their images, the discriminator beside it; the rest of the time is the EDSR's. Both phases have as many
+    steps as help, however long the training: in those beyond, they learn what few photos happen to show. In a short
+    training each ends when a share of it is done.
     """
 
     folds: int = 4  # parts of the clean photos; an estimator for each never sees what is made of it but to judge
@@ -29,7 +30,9 @@ class Matching:
     real_looks: int = 600  # at real photos
     judged_from: float = 0.5  # of the matching; from then on the best of
     candidates: int = 5  # is kept, as the report has it
-    aim_until: float = 0.05
+    aim_steps: int = 30
+    aim_until: float = 0.1
+    match_steps: int = 300
     match_until: float = 0.5
     difference_weight: float = 2.0  # of what photos of one view differ by, beside what photos are
     convexity_weight: float = 10.0  # of what keeps kernels in one piece, without long tails
@@ -130,7 +133,7 @@ def _default(scale: int, device: str) -> Recipe:
                 smoothing=scale / 3,
                 ellipse=True,
             ),
-            NoiseConfig(mix=True, z=4, width=16, blocks=1, dim=3, batch_norm=False, fields=4),
+            NoiseConfig(mix=True, z=4, width=16, blocks=1, dim=3, batch_norm=False, fields=4, even=True),
             centred=True,
         ),
         discriminator=DiscriminatorConfig(width=64 if on_gpu else 16, scores=1, spectral_norm=True),

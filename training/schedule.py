@@ -1,4 +1,4 @@
-"""Which phase a training is in."""
+"""Which phase a training is in, and how much of it is done."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from training.phases.look import look_at_real
 from training.phases.match import match_step
 from training.phases.restore import restore_step
 from training.photos import Photos
+from training.presets import Matching
 from training.state import State
 
 
@@ -18,14 +19,26 @@ def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: 
         return joint_step(state, lr_photos, hr_photos, fraction)
     if state.real is None:
         look_at_real(state, matching, lr_photos, hr_photos)
-    if fraction < matching.aim_until:
-        return aim_step(state, matching, hr_photos, share(fraction, 0.0, matching.aim_until))
-    if fraction < matching.match_until:
-        done = share(fraction, matching.aim_until, matching.match_until)
+    if (done := aiming_done(state, matching, fraction)) < 1:
+        state.aimed += 1
+        return aim_step(state, matching, hr_photos, done)
+    if (done := matching_done(state, matching, fraction)) < 1:
+        state.matched += 1
+        state.restoring_from = fraction
         return match_step(state, matching, lr_photos, hr_photos, done)
-    return restore_step(state, hr_photos, share(fraction, matching.match_until, 1.0))
+    return restore_step(state, hr_photos, share(fraction, state.restoring_from, 1.0))
 
 
-def share(fraction: float, start: float, end: float) -> float:
-    """How much of a phase is done, 0..1."""
-    return min(1.0, max(0.0, (fraction - start) / (end - start)))
+def aiming_done(state: State, matching: Matching, fraction: float) -> float:
+    """How much of the aiming is done, 0..1: by its steps or by the time that it may take."""
+    return max(share(state.aimed, 0, matching.aim_steps), share(fraction, 0.0, matching.aim_until))
+
+
+def matching_done(state: State, matching: Matching, fraction: float) -> float:
+    """How much of the matching is done, likewise."""
+    return max(share(state.matched, 0, matching.match_steps), share(fraction, matching.aim_until, matching.match_until))
+
+
+def share(now: float, start: float, end: float) -> float:
+    """How much of the way from start to end is behind, 0..1."""
+    return min(1.0, max(0.0, (now - start) / (end - start)))

@@ -100,6 +100,9 @@ class State:
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
             for index, name in enumerate(("real", "clean", "latents", "estimator"))
         }
+        # Steps of these phases so far, and how much of the training was done when the last of them began.
+        self.aimed, self.matched = 0, 0
+        self.restoring_from = 0.0
         # How many candidates for the degradation have been judged, the best one's score and its weights.
         self.judged = 0
         self.best_score = math.inf
@@ -141,6 +144,9 @@ class State:
         tensors |= {f"best.{key}": tensor for key, tensor in self.best.items()}
         description = {
             "kind": "training",
+            "aimed": self.aimed,
+            "matched": self.matched,
+            "restoring_from": self.restoring_from,
             "judged": self.judged,
             "best_score": self.best_score if self.best else None,
             "recipe": dataclasses.asdict(self.recipe),
@@ -181,7 +187,9 @@ class State:
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
         state.best = {key: tensor.to(device) for key, tensor in _below(tensors, "best.").items()}
-        state.judged = description["judged"]
+        # A version that did not count steps ended its phases when the shares of time were over.
+        state.aimed, state.matched = description.get("aimed", 0), description.get("matched", 0)
+        state.restoring_from, state.judged = description.get("restoring_from", 0.0), description["judged"]
         state.best_score = math.inf if description["best_score"] is None else description["best_score"]
         state.step, state.seconds = description["step"], description["seconds"]
         state.curve = Curve(**description["curve"])

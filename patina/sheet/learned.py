@@ -63,8 +63,10 @@ class Learned:
 
 
 def contact_sheet(summary: str, learned: Learned, report: Report | None) -> Image.Image:
+    """Without patches to compare, it begins with what is made."""
     page = Page(summary)
-    _beside(page, learned)
+    if learned.real:
+        _beside(page, learned)
     _examples(page, learned.examples)
     _degradation(page, learned)
     if report:

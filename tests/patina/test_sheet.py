@@ -92,6 +92,13 @@ def test_real_patches_stand_on_the_left_and_made_ones_on_the_right(side: int) ->
         assert there.sum() == there[:, left:right].sum()
 
 
+def test_without_patches_to_compare_nothing_is_said_of_real_photos() -> None:
+    whole = learned(32)
+    with_them, without = (np.asarray(model_sheet("a camera", each, None)) for each in (whole, replace(whole, real=())))
+    assert len(without) < len(with_them) - 300
+    assert not (without == (255, 0, 0)).all(axis=2).any()
+
+
 def test_alarms_are_told_in_lines_that_stay_on_the_sheet() -> None:
     words = "A long warning that goes on and on. " * 12
     example = ReportOut.model_config["json_schema_extra"]["example"]  # type: ignore[index]

@@ -25,6 +25,7 @@ def small(name: str, scale: int = 4, candidates: int = 0) -> Recipe:
         crops=2,
         real_looks=6,
         aim_until=0.2,
+        match_steps=8,
         candidates=candidates,
     )
     return replace(recipe, batch=2, edsr=EDSRConfig(scale, width=8, blocks=1), matching=matching)

@@ -58,10 +58,13 @@ def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) 
     assert set(metrics) == {"adversarial", "discriminator", "edsr_l1", "noise_levels"}
 
 
-def test_the_phases_of_the_default_follow_each_other(photos: Both) -> None:
-    history = train(small("default"), *photos, seed=1, max_steps=40).history
+@pytest.mark.parametrize(("total", "aimed", "matched"), [(15, 3, 5), (40, 8, 8), (200, 30, 8)])
+def test_the_phases_follow_each_other_and_are_no_longer_than_helps(
+    photos: Both, total: int, aimed: int, matched: int
+) -> None:
+    history = train(small("default"), *photos, seed=1, max_steps=total).history
     told = [next(name for name in ("match", "aim", "edsr_l1") if name in point) for point in history]
-    assert told == ["aim"] * 8 + ["match"] * 12 + ["edsr_l1"] * 20
+    assert told == ["aim"] * aimed + ["match"] * matched + ["edsr_l1"] * (total - aimed - matched)
 
 
 def test_no_estimator_learns_from_photos_that_it_judges(photos: Both) -> None:
