@@ -24,6 +24,7 @@ from PIL import Image
 
 from patina.client import answers
 from patina.demo.photographs import photographs
+from patina.demo.run import SHOWN
 from patina.sheet.learned import Learned, contact_sheet
 from training.gallery import Gallery, gallery_of, grid_of
 from training.loop import train
@@ -55,7 +56,7 @@ def main() -> None:
         trained = train(recipe, lr, hr, seed=options.seed, max_minutes=options.minutes)
         report = trained.report()
         gallery = gallery_of(trained.degradation, lr, hr, seed=options.seed)
-        shown = Photos.write(Path(folder) / "shown", list(photographs().values()))
+        shown = Photos.write(Path(folder) / "shown", [photographs()[name] for name in SHOWN])
         published = gallery_of(trained.degradation, lr, shown, seed=options.seed)
     print(f"score {report.score:.2f}, told apart {report.two_sample}")
     for alarm in report.alarms:

@@ -9,8 +9,9 @@ from models.fields import FieldNoise
 from models.noise import NoiseConfig, NoiseNetwork
 
 
-def network(batch_norm: bool, blocks: int, fields: int) -> NoiseNetwork:
-    made = NoiseNetwork(NoiseConfig(mix=True, dim=3, width=8, blocks=blocks, batch_norm=batch_norm, fields=fields))
+def network(batch_norm: bool, blocks: int, fields: int, even: bool) -> NoiseNetwork:
+    config = NoiseConfig(mix=True, dim=3, width=8, blocks=blocks, batch_norm=batch_norm, fields=fields, even=even)
+    made = NoiseNetwork(config)
     generator = torch.Generator().manual_seed(0)
     for parameter in made.parameters():
         parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
@@ -21,12 +22,14 @@ def network(batch_norm: bool, blocks: int, fields: int) -> NoiseNetwork:
     return made.eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize(("batch_norm", "blocks", "fields"), [(False, 1, 4), (True, 2, 3), (True, 0, 1)])
+@pytest.mark.parametrize(
+    ("batch_norm", "blocks", "fields", "even"), [(False, 1, 4, True), (True, 2, 3, False), (True, 0, 1, False)]
+)
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 23), (101, 64)])
 def test_it_draws_the_noise_of_its_network(
-    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], batch_norm: bool, blocks: int, fields: int
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], batch_norm: bool, blocks: int, fields: int, even: bool
 ) -> None:
-    model = network(batch_norm, blocks, fields)
+    model = network(batch_norm, blocks, fields, even)
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(1, 3, 1, 1, generator=generator)
     blurred = 255 * torch.rand(1, 3, *size, generator=generator)

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from scipy.stats import kstest, uniform
 from torch import Tensor, nn
 
 from models.degradation import Degradation, DegradationConfig
@@ -243,6 +244,12 @@ def test_noise_led_to_little_correlation_has_independent_pixels() -> None:
         optimizer.step()
     assert correlation(network) < 0.01
     assert abs(neighbours()) < 0.05
+
+
+def test_a_latent_that_is_evened_out_is_uniform() -> None:
+    network = NoiseNetwork(NoiseConfig(mix=True, dim=3, batch_norm=False, fields=4, even=True))
+    entering = network.entering(torch.randn(100_000, generator=torch.Generator().manual_seed(0))).numpy()
+    assert kstest(entering, uniform(-(3**0.5), 2 * 3**0.5).cdf).pvalue > 0.01
 
 
 def test_noise_without_diversity_differs_between_photos_in_its_level_alone() -> None:
