@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -56,21 +54,24 @@ def main() -> None:
         trained = train(recipe, lr, hr, seed=options.seed, max_minutes=options.minutes)
         report = trained.report()
         gallery = gallery_of(trained.degradation, lr, hr, seed=options.seed)
-        shown = Photos.write(Path(folder) / "shown", [photographs()[name] for name in SHOWN])
-        published = gallery_of(trained.degradation, lr, shown, seed=options.seed)
+        published = None
+        if options.publish:
+            of_demo = photographs()
+            shown = Photos.write(Path(folder) / "shown", [of_demo[name] for name in SHOWN])
+            published = gallery_of(trained.degradation, lr, shown, seed=options.seed)
     print(f"score {report.score:.2f}, told apart {report.two_sample}")
     for alarm in report.alarms:
         print(f"{alarm.severity}: {alarm.message}")
     told = answers.Report.model_validate(dataclasses.asdict(report))
     summary = f"{options.real.name}: {report.photos.real.photos} photos, learned in {options.minutes:g} minutes."
 
-    def draw(gallery: Gallery, path: Path, **changes: Any) -> None:
-        learned = Learned.read(files_of(gallery, step=trained.steps, alarms=report.alarms))
-        contact_sheet(summary, replace(learned, **changes), told).save(path)
+    def learned(gallery: Gallery) -> Learned:
+        return Learned.read(files_of(gallery, step=trained.steps, alarms=report.alarms))
 
-    draw(gallery, options.sheet)
-    if options.publish:
-        draw(published, options.publish, real=(), made=())
+    contact_sheet(summary, learned(gallery), told).save(options.sheet)
+    if published:
+        without_photos = dataclasses.replace(learned(published), real=(), made=())
+        contact_sheet(summary, without_photos, told).save(options.publish)
     if options.beside:
         print(*("real" if real else "made" for real in gallery.real))
         grid = Image.fromarray(grid_of(gallery.patches, COLUMNS).numpy())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 FAINTEST = 1e-12  # of what a tap lets through, for its logarithm to count
+SLIGHT = 0.12  # elongation that counts half: one axis an eighth longer than the other
 WIDEST = 1 / 4  # of the window's side, for the standard deviation of an ellipse
 NEWTON_STEPS = 24
 NEWTON_PARTS = (1.0, 0.3, 0.1, 0.01, 0.0001)
@@ -161,14 +162,19 @@ def convexity(kernel: Tensor) -> Tensor:
     return total / 12
 
 
-def elongation(kernel: Tensor) -> Tensor:
-    """The mean square of (a² − b²) / (a² + b²), a and b being the widths of kernels (B, K, K), which are centred."""
+def elongated(kernel: Tensor) -> Tensor:
+    """About the share of kernels (B, K, K), which are centred, that are not round.
+
+    The mean of e² / (e² + SLIGHT²), e being (a² − b²) / (a² + b²) of the widths a and b: it pulls slight elongations to
+    0 and hardly touches long kernels.
+    """
     size = kernel.shape[-1]
     offset = torch.arange(size, device=kernel.device, dtype=kernel.dtype) - (size - 1) / 2
     yy = (kernel.sum(2) * offset**2).sum(1)
     xx = (kernel.sum(1) * offset**2).sum(1)
     yx = torch.einsum("byx,y,x->b", kernel, offset, offset)
-    return (((xx - yy) ** 2 + 4 * yx**2) / (xx + yy) ** 2).mean()
+    square = ((xx - yy) ** 2 + 4 * yx**2) / (xx + yy) ** 2
+    return (square / (square + SLIGHT**2)).mean()
 
 
 def centred(logits: Tensor, size: int, centre: float) -> Tensor:

@@ -97,7 +97,7 @@ def train(
     check_photos(recipe, lr_photos, hr_photos)
     photos = lr_photos, hr_photos
     state = State.load(resume, device) if resume else State(fitted_to(recipe, lr_photos, hr_photos), seed, device)
-    recipe = state.recipe
+    recipe, matching = state.recipe, state.recipe.matching
     if max_steps is None and max_minutes is None:
         max_steps, max_minutes = recipe.default_steps, recipe.default_minutes
     max_seconds = None if max_minutes is None else 60 * max_minutes
@@ -127,11 +127,10 @@ def train(
         if should_finish and state.step and should_finish():
             break
         metrics = training_step(state, *photos, fraction)
-        if matching := recipe.matching:
-            candidates = candidates_at(matching, matching_done(state, matching, fraction))
-            if candidates > state.judged:
-                state.judged = candidates
-                metrics["score"] = keep_the_best(state, judge())
+        due = candidates_at(matching, matching_done(state, matching, fraction)) if matching else 0
+        if due > state.judged:
+            state.judged = due
+            metrics["score"] = keep_the_best(state, judge())
         state.step += 1
         state.curve.add(state.step, metrics)
         state.seconds = seconds_before + time.monotonic() - started

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.kernel import convexity, elongation
+from models.kernel import convexity, elongated
 from models.noise import NoiseNetwork, correlation, diversity
 from training.presets import Matching
 
 
 def plainness_of(matching: Matching, kernel: Tensor, noise: NoiseNetwork | None) -> Tensor:
     """How far kernels (B, K, K) and noise are from the plainest."""
-    of_kernels = matching.convexity_weight * convexity(kernel) + matching.elongation_weight * elongation(kernel)
+    of_kernels = matching.convexity_weight * convexity(kernel) + matching.elongation_weight * elongated(kernel)
     if noise is None:
         return of_kernels
     return of_kernels + matching.correlation_weight * correlation(noise) + matching.diversity_weight * diversity(noise)

@@ -93,7 +93,7 @@ class State:
                 self.estimators.parameters(), weight_decay=1e-3, fused=True
             )
         self.real: RealLooks | None = None
-        # What estimators say of them before they learn on; not kept, for it can be asked again.
+        # What an estimator says of them before it learns on; not kept, for it can be asked again.
         self.told: Tensor | None = None
         # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
         self.generators = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.kernel import KernelConfig, KernelNetwork, convexity, ellipses, elongation
+from models.kernel import SLIGHT, KernelConfig, KernelNetwork, convexity, ellipses, elongated
 
 
 def drawn(across: float, down: float, power: float = 2.0, turn: float = 0.0, at: float = 0.0) -> Tensor:
@@ -33,10 +33,13 @@ def test_lumps_and_tails_are_not() -> None:
     )
 
 
-def test_elongation_of_a_gaussian_is_that_of_its_widths() -> None:
+def test_a_long_kernel_counts_as_elongated_and_one_a_little_off_round_for_little() -> None:
     for turn in (0.0, 0.7, 2.0):
-        assert elongation(drawn(3, 1.5, turn=turn)).item() == pytest.approx(((9 - 2.25) / (9 + 2.25)) ** 2, rel=0.03)
-    assert elongation(drawn(2, 2)) < 1e-9
+        assert elongated(drawn(3, 1.5, turn=turn)).item() == pytest.approx(0.36 / (0.36 + SLIGHT**2), rel=0.01)
+        assert elongated(drawn(2.1, 2, turn=turn)).item() == pytest.approx(0.0024 / (0.0024 + SLIGHT**2), rel=0.05)
+    assert elongated(drawn(2, 2)) < 1e-6
+    of_both = elongated(torch.cat([drawn(3, 1.5), drawn(2, 2)])).item()
+    assert of_both == pytest.approx(elongated(drawn(3, 1.5)).item() / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.4, 1.9])
@@ -78,10 +81,10 @@ def test_both_lead_a_network_to_plain_kernels() -> None:
     torch.nn.init.normal_(network.head.bias, std=4)  # type: ignore[arg-type]
     z = torch.randn(16, 2, 1, 1)
     optimizer = torch.optim.Adam(network.parameters(), 0.02)
-    before = convexity(network(z)).item(), elongation(network(z)).item()
+    before = convexity(network(z)).item(), elongated(network(z)).item()
     for _ in range(60):
         optimizer.zero_grad()
-        torch.autograd.backward(convexity(network(z)) + elongation(network(z)))
+        torch.autograd.backward(convexity(network(z)) + elongated(network(z)))
         optimizer.step()
     assert convexity(network(z)) < 0.3 * before[0]
-    assert elongation(network(z)) < before[1] + 0.01
+    assert elongated(network(z)) < before[1] + 0.01
