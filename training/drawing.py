@@ -7,7 +7,6 @@ from torch import Tensor
 
 from models.degradation import Latents
 from training.photos import Photos, draw_patches
-from training.presets import Matching
 from training.state import State
 
 
@@ -50,8 +49,3 @@ def on_device(state: State, patches: Tensor) -> Tensor:
     if torch.device(state.device).type == "cuda":
         patches = patches.pin_memory()
     return patches.to(state.device, non_blocking=True).float()
-
-
-def in_fold(photos: Photos, matching: Matching, scale: int, fold: int) -> list[int]:
-    """The indices of the clean photos of a fold; a fold's estimator never sees one of them."""
-    return photos.at_least(matching.crop * scale)[fold :: matching.folds]

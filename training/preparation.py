@@ -38,7 +38,5 @@ def fitted_to(recipe: Recipe, lr_photos: Photos, hr_photos: Photos) -> Recipe:
     if any(len(photos.at_least(side)) < len(photos) / 2 for photos, side in sides):
         crops = round(matching.crops * (matching.crop / recipe.lr_patch) ** 2)
         matching = replace(matching, crop=recipe.lr_patch, crops=crops)
-    folds = min(matching.folds, len(hr_photos.at_least(matching.crop * recipe.scale)))
-    recipe = replace(recipe, matching=replace(matching, folds=folds))
     qualities = tuple(sorted(qualities_of(lr_photos, QUALITIES)))
-    return replace(recipe, degradation=replace(recipe.degradation, jpeg_qualities=qualities))
+    return replace(recipe, matching=matching, degradation=replace(recipe.degradation, jpeg_qualities=qualities))

@@ -22,7 +22,6 @@ class Matching:
     training each ends when a share of it is done.
     """
 
-    folds: int = 4  # parts of the clean photos; an estimator for each never sees what is made of it but to judge
     crop: int = 48  # side in low-resolution pixels of what is looked at; patch size where photos are smaller
     crops: int = 8  # of each photo
     aimed: int = 32  # photos in one update while aiming
@@ -39,7 +38,6 @@ class Matching:
     elongation_weight: float = 0.1  # of what keeps them round where photos do not tell
     correlation_weight: float = 0.5  # of what keeps noise independent between pixels, likewise
     diversity_weight: float = 0.1  # of what keeps it of one kind in all photos, whatever its level, likewise
-    learning_on_rate: float = 2e-4  # of the estimators while they judge
     aim_rate: float = 2e-3  # of kernels
     aim_noise_rate: float = 3e-3
     # Both low, for aiming has come near, and the rest overfits what few photos show.

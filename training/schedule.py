@@ -18,7 +18,7 @@ def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: 
     if matching is None:
         return joint_step(state, lr_photos, hr_photos, fraction)
     if state.real is None:
-        look_at_real(state, matching, lr_photos, hr_photos)
+        look_at_real(state, matching, lr_photos)
     if (done := aiming_done(state, matching, fraction)) < 1:
         state.aimed += 1
         return aim_step(state, matching, hr_photos, done)

@@ -21,10 +21,11 @@ from models.degradation import Degradation
 from models.discriminator import PatchDiscriminator
 from models.edsr import EDSR
 from training.capture import Captured
-from training.estimator import Estimator, experienced
+from training.estimator import experienced
 from training.presets import Recipe
 
 CURVE_POINTS = 400
+RETIRED = {"folds", "learning_on_rate"}  # of what Matching had in earlier versions, whose trainings go on without
 
 
 @dataclass
@@ -43,23 +44,17 @@ class Curve:
 
 
 class RealLooks(NamedTuple):
-    """Real photos, as the estimators see them, and the folds whose made photos they are compared with."""
+    """What the estimator says of the real photos, which stays so."""
 
-    windows: Tensor  # (looks, W, F) float16
-    folds: Tensor  # (looks,), on the CPU
-    places: Tensor  # (looks,), on the CPU: looks of one number, one after the other, are at one place of one view
+    told: Tensor  # (looks, kernel and noise targets)
+    light: Tensor  # (looks,), as Statistics has it
+    places: Tensor  # (looks,): looks of one number, one after the other, are at one place of one view
 
-    def some_of(self, fold: int, most: int, generator: torch.Generator) -> Tensor:
-        """Indices of a fold's looks, `most` at most: those at some of the places, in their order."""
-        rank = torch.randperm(int(self.places.max()) + 1, generator=generator)[self.places]
-        of_fold = (self.folds == fold).nonzero()[:, 0]
-        return of_fold[rank[of_fold].argsort()[:most]].sort().values
-
-
-def pairs_at(places: Tensor) -> Tensor:
-    """places (N,) of looks in their order → (pairs, 2): two looks at one place, at most three apart."""
-    alike = places[:, None] == places[None]
-    return alike.triu(1).tril(3).nonzero()
+    @property
+    def pairs(self) -> Tensor:
+        """(pairs, 2): two looks at one place, at most three apart."""
+        alike = self.places[:, None] == self.places[None]
+        return alike.triu(1).tril(3).nonzero()
 
 
 class State:
@@ -74,13 +69,10 @@ class State:
             self.degradation = Degradation(recipe.degradation).to(device)
             self.discriminator = PatchDiscriminator(recipe.discriminator).to(device)
             self.edsr = EDSR(recipe.edsr).to(device)
+            self.estimator = experienced().requires_grad_(False).to(device)  # stands still, so it is not kept
             # In the order that convolutions compute in; else they would bring everything into it and back.
             for network in (self.discriminator, self.edsr):
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self.estimators = nn.ModuleList()
-            if matching := recipe.matching:
-                self.estimators.extend(experienced() for _ in range(matching.folds))
-            self.estimators.to(device)
         of_degradation = [list(network.parameters()) for network in self.degradation.children()]
         of_edsr = [weight for weight in self.edsr.parameters() if weight.requires_grad]
         self.optimizers: dict[str, torch.optim.Optimizer] = {
@@ -88,17 +80,11 @@ class State:
             "discriminator": self._adam(list(self.discriminator.parameters())),
             "edsr": self._adam(of_edsr),
         }
-        if self.estimators:
-            self.optimizers["estimators"] = torch.optim.AdamW(
-                self.estimators.parameters(), weight_decay=1e-3, fused=True
-            )
         self.real: RealLooks | None = None
-        # What an estimator says of them before it learns on; not kept, for it can be asked again.
-        self.told: Tensor | None = None
         # On the CPU whatever the device, and one for each purpose, so that none disturbs another's sequence.
         self.generators = {
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
-            for index, name in enumerate(("real", "clean", "latents", "estimator"))
+            for index, name in enumerate(("real", "clean", "latents"))
         }
         # Steps of these phases so far, and how much of the training was done when the last of them began.
         self.aimed, self.matched = 0, 0
@@ -124,14 +110,9 @@ class State:
         return self._captured.setdefault(work, Captured(partial(work, self)))
 
     @property
-    def judges(self) -> list[Estimator]:
-        """The estimator of each fold."""
-        return [estimator for estimator in self.estimators if isinstance(estimator, Estimator)]
-
-    @property
     def networks(self) -> dict[str, nn.Module]:
-        networks = {"degradation": self.degradation, "discriminator": self.discriminator, "edsr": self.edsr}
-        return networks | ({"estimators": self.estimators} if self.estimators else {})
+        """Those that are trained."""
+        return {"degradation": self.degradation, "discriminator": self.discriminator, "edsr": self.edsr}
 
     def save(self, path: Path) -> None:
         tensors = {f"generator.{name}": generator.get_state() for name, generator in self.generators.items()}
@@ -169,7 +150,10 @@ class State:
             raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
         if description.get("kind") != "training":
             raise CheckpointError(f"{path.name} holds {description.get('kind') or 'nothing of ours'}, not a training")
-        state = cls(config_from(Recipe, description["recipe"]), description["seed"], device)
+        recipe = description["recipe"]
+        if recipe["matching"]:
+            recipe["matching"] = {key: value for key, value in recipe["matching"].items() if key not in RETIRED}
+        state = cls(config_from(Recipe, recipe), description["seed"], device)
         for name, network in state.networks.items():
             network.load_state_dict(_below(tensors, f"{name}."))
             moments: dict[int, dict[str, Tensor]] = {}
@@ -182,8 +166,9 @@ class State:
                 for key, moment in loaded.items():
                     if moment.shape == weight.shape:  # a fused step takes both to lie alike in memory
                         loaded[key] = torch.empty_like(weight).copy_(moment)
-        if real := _below(tensors, "real."):
-            state.real = RealLooks(real["windows"].to(device), real["folds"], real["places"])
+        real = _below(tensors, "real.")
+        if real.keys() == set(RealLooks._fields):  # an earlier version kept others; they are looked at again
+            state.real = RealLooks(**{key: tensor.to(device) for key, tensor in real.items()})
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
         state.best = {key: tensor.to(device) for key, tensor in _below(tensors, "best.").items()}

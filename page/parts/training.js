@@ -11,7 +11,6 @@ import { duration, isFinal, whole } from "/page/words.js";
 const CURVES = {
   aim: ["Aiming", "kernels' distance from the first estimates"],
   match: ["Matching", "how far made photos are from real ones"],
-  estimator: ["Estimator", "how far it is off on made photos; lower is better"],
   score: ["Score", "the report's; 0 is perfect"],
   adversarial: ["Adversarial loss", "0.25 or less: made photos pass for real"],
   discriminator: ["Discriminator", "0.25 is a draw"],

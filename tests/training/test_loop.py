@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from models.checkpoint import CheckpointError
 from tests.training.networks import Both, same, small, weights
@@ -69,6 +72,27 @@ def test_the_best_degradation_by_the_report_is_kept(photos: Both) -> None:
     assert len(set(scores)) > 1
     assert trained.judge().score(trained.degradation) == min(scores)
     assert trained.report().score == min(scores)
+
+
+def test_a_training_begun_by_an_earlier_version_goes_on(photos: Both, tmp_path: Path) -> None:
+    """Which had several estimators, kept what they had seen, and did not count the steps of a phase."""
+    path = tmp_path / "checkpoint"
+    begun = train(
+        small("default"), *photos, seed=1, max_steps=6, on_checkpoint=lambda checkpoint: checkpoint.save(path)
+    )
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        description = json.loads(file.metadata()["patina"])
+    for name in ("aimed", "matched", "restoring_from"):
+        del description[name]
+    description["recipe"]["matching"] |= {"folds": 3, "learning_on_rate": 2e-4}
+    for name in ("told", "light"):
+        del tensors[f"real.{name}"]
+    tensors |= {"real.windows": torch.zeros(6, 4, 4), "real.folds": torch.zeros(6), "estimators.0.mean": torch.zeros(4)}
+    save_file(tensors, path, metadata={"patina": json.dumps(description)})
+    trained = train(small("default"), *photos, seed=1, max_steps=20, resume=path)
+    assert trained.steps == 20
+    assert trained.history[: len(begun.history)] == begun.history
 
 
 def test_minutes_are_kept_across_a_resume(photos: Both, tmp_path: Path) -> None:

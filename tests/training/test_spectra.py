@@ -63,11 +63,11 @@ def test_energy_distance_by_direct_summation() -> None:
 
 def test_energy_distance_in_light_by_direct_summation() -> None:
     generator = torch.Generator().manual_seed(0)
-    made, real = torch.randn(6, 2, generator=generator), torch.randn(20, 2, generator=generator)
-    light, light_real = torch.randn(6, generator=generator), torch.randn(20, generator=generator)
+    made, real = torch.randn(6, 2, generator=generator), torch.randn(80, 2, generator=generator)
+    light, light_real = torch.randn(6, generator=generator), torch.randn(80, generator=generator)
     total, pairs = 0.0, [(i, j) for i in range(6) for j in range(6) if i // 2 != j // 2]
     for i, j in pairs:
-        nearest = sorted(range(20), key=lambda one: abs(light_real[one] - light[j]))[:NEAREST]
+        nearest = sorted(range(80), key=lambda one: abs(light_real[one] - light[j]))[:NEAREST]
         here, there = ([*made[one].tolist(), light[one].item()] for one in (i, j))
         between = [math.dist(here, [*real[one].tolist(), light[j].item()]) for one in nearest]
         total += 2 * sum(between) / NEAREST - math.dist(here, there)

@@ -1,4 +1,4 @@
-"""First phase: kernel and noise network aim at what the estimators say of the real photos."""
+"""First phase: kernel and noise network aim at what the estimator says of the real photos."""
 
 from __future__ import annotations
 
@@ -20,20 +20,18 @@ UPDATES = 16  # of small networks in one step, which so takes about as long as a
 
 
 def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -> dict[str, float]:
-    """Leads both networks to the estimates themselves: near enough to match from, and quick without an estimator.
+    """Leads both networks to the estimates themselves: near enough to match from, and quick without its gradient.
 
     Noise is aimed on one small patch of each photo, too small to tell how noise depends on brightness.
     """
     recipe, degradation = state.recipe, state.degradation
-    statistics, first = statistics_of(recipe.scale, state.device), state.judges[0]
-    kernels, levels = slice(None, first.kernel_targets), slice(first.kernel_targets, -1)
+    statistics, estimator = statistics_of(recipe.scale, state.device), state.estimator
+    kernels, levels = slice(None, estimator.kernel_targets), slice(estimator.kernel_targets, -1)
     assert state.real is not None
     window, _ = draw_clean(state, hr_photos, matching.aimed, WINDOW)
+    real = state.real.told.clone()
+    real[:, kernels] = without_places(real[:, kernels], state.real.places)
     with torch.no_grad():
-        if state.told is None:
-            state.told = first(state.real.windows.float())  # all of them are still alike
-            state.told[:, kernels] = without_places(state.told[:, kernels], state.real.places)
-        real = state.told
         kernel = degradation.kernel(draw_latents(state, matching.aimed, WINDOW).kernel)
         blurred = sample_window(window, kernel, recipe.scale)  # (32, 3, 32, 32)
     set_rates(state.optimizers["degradation"], matching.aim_rate * (1 - done), matching.aim_noise_rate * (1 - done))
@@ -43,7 +41,7 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
         kernel = degradation.kernel(latents.kernel)
         noise = degradation.compressed(latents, blurred, degradation.draw_noise(latents, blurred))
         noise = 255 * (quantise(blurred + noise) - blurred)
-        made: Tensor = first.scaled(statistics.of_kernels(kernel), statistics.of_noise(noise, 255 * blurred, 1))
+        made: Tensor = estimator.scaled(statistics.of_kernels(kernel), statistics.of_noise(noise, 255 * blurred, 1))
         distance = torch.stack([energy_distance(made[:, part], real[:, part]) for part in (kernels, levels)]).sum()
         loss = distance + plainness_of(matching, kernel, degradation.noise)
         update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
@@ -55,7 +53,6 @@ def without_places(told: Tensor, places: Tensor) -> Tensor:
 
     What photos of one view show alike misleads an estimator alike. A look that is alone at its place stays as it is.
     """
-    places = places.to(told.device)
     count = torch.bincount(places)[:, None]
     mean = told.new_zeros(len(count), told.shape[1]).index_add_(0, places, told) / count
     # The mean of n lies nearer to each of them than the mean of all.
