@@ -28,17 +28,13 @@ def draw_clean(
     *,
     per_photo: int = 1,
     turned: bool = True,
-    among: list[int] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Windows to be degraded, and the part of each that its low-resolution image, `lr_side` wide, shows.
-
-    Of all photos that are large enough, or `among` those at these indices.
-    """
+    """Windows to be degraded, and the part of each that its low-resolution image, `lr_side` wide, shows."""
     recipe = state.recipe
     side, before = lr_side * recipe.scale, -state.degradation.kernel_origin[0]
     margin = (before, recipe.degradation.kernel.size - recipe.scale - before) if recipe.surrounded else (0, 0)
     patches = draw_patches(
-        photos, batch, side, state.generators["clean"], per_photo=per_photo, turned=turned, margin=margin, among=among
+        photos, batch, side, state.generators["clean"], per_photo=per_photo, turned=turned, margin=margin
     )
     window = on_device(state, patches).div_(255)
     return window, window[:, :, margin[0] : margin[0] + side, margin[0] : margin[0] + side]

@@ -15,7 +15,7 @@ from training.presets import Matching
 
 def plainness_of(matching: Matching, kernel: Tensor, noise: NoiseNetwork | None) -> Tensor:
     """How far kernels (B, K, K) and noise are from the plainest."""
-    of_kernels = matching.convexity_weight * convexity(kernel) + matching.elongation_weight * elongated(kernel)
+    of_kernels = matching.convexity_weight * convexity(kernel) + matching.roundness_weight * elongated(kernel)
     if noise is None:
         return of_kernels
     return of_kernels + matching.correlation_weight * correlation(noise) + matching.diversity_weight * diversity(noise)

@@ -35,7 +35,7 @@ class Matching:
     match_until: float = 0.5
     difference_weight: float = 2.0  # of what photos of one view differ by, beside what photos are
     convexity_weight: float = 10.0  # of what keeps kernels in one piece, without long tails
-    elongation_weight: float = 0.1  # of what keeps them round where photos do not tell
+    roundness_weight: float = 0.1  # of what keeps them round where photos do not tell
     correlation_weight: float = 0.5  # of what keeps noise independent between pixels, likewise
     diversity_weight: float = 0.1  # of what keeps it of one kind in all photos, whatever its level, likewise
     aim_rate: float = 2e-3  # of kernels

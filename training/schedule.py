@@ -17,7 +17,7 @@ def training_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: 
     matching = state.recipe.matching
     if matching is None:
         return joint_step(state, lr_photos, hr_photos, fraction)
-    if state.real is None:
+    if state.real is None and matching_done(state, matching, fraction) < 1:
         look_at_real(state, matching, lr_photos)
     if (done := aiming_done(state, matching, fraction)) < 1:
         state.aimed += 1

@@ -16,7 +16,7 @@ RINGS, SECTORS = 8, 6  # of the frequency plane
 # Luma and two differences of colours, each of length 1: noise stands out in the differences, where photos have little.
 OPPONENT = ((0.577, 0.577, 0.577), (0.707, 0.0, -0.707), (0.408, -0.816, 0.408))
 FLOOR = 0.1  # in squared 8-bit levels, about the noise of rounding; nothing below it can be told apart
-NEAREST = 32  # real photos in about the light of a made one
+NEAREST = 32  # looks at real photos, of 600, in about the light of a made one
 
 
 def windows_of(images: Tensor, step: int) -> Tensor:

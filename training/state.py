@@ -25,7 +25,8 @@ from training.estimator import experienced
 from training.presets import Recipe
 
 CURVE_POINTS = 400
-RETIRED = {"folds", "learning_on_rate"}  # of what Matching had in earlier versions, whose trainings go on without
+# What Matching had in the version before; its trainings go on without.
+RETIRED = {"folds", "learning_on_rate", "elongation_weight"}
 
 
 @dataclass
@@ -44,9 +45,9 @@ class Curve:
 
 
 class RealLooks(NamedTuple):
-    """What the estimator says of the real photos, which stays so."""
+    """What the estimator says of the real photos, and their light; both stay so."""
 
-    told: Tensor  # (looks, kernel and noise targets)
+    told: Tensor  # (looks, kernel and noise targets), scaled
     light: Tensor  # (looks,), as Statistics has it
     places: Tensor  # (looks,): looks of one number, one after the other, are at one place of one view
 
@@ -151,7 +152,7 @@ class State:
         if description.get("kind") != "training":
             raise CheckpointError(f"{path.name} holds {description.get('kind') or 'nothing of ours'}, not a training")
         recipe = description["recipe"]
-        if recipe["matching"]:
+        if isinstance(recipe, dict) and recipe.get("matching"):
             recipe["matching"] = {key: value for key, value in recipe["matching"].items() if key not in RETIRED}
         state = cls(config_from(Recipe, recipe), description["seed"], device)
         for name, network in state.networks.items():

@@ -9,7 +9,7 @@ import { duration, isFinal, whole } from "/page/words.js";
 
 // What a training's figures are, in the order of its phases.
 const CURVES = {
-  aim: ["Aiming", "kernels' distance from the first estimates"],
+  aim: ["Aiming", "distance from what the estimator says of the real photos"],
   match: ["Matching", "how far made photos are from real ones"],
   score: ["Score", "the report's; 0 is perfect"],
   adversarial: ["Adversarial loss", "0.25 or less: made photos pass for real"],

@@ -87,4 +87,4 @@ def test_both_lead_a_network_to_plain_kernels() -> None:
         torch.autograd.backward(convexity(network(z)) + elongated(network(z)))
         optimizer.step()
     assert convexity(network(z)) < 0.3 * before[0]
-    assert elongated(network(z)) < before[1] + 0.01
+    assert elongated(network(z)) < 0.05 * before[1]  # without lumps alone it would be 0.07

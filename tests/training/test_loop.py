@@ -85,7 +85,7 @@ def test_a_training_begun_by_an_earlier_version_goes_on(photos: Both, tmp_path: 
         description = json.loads(file.metadata()["patina"])
     for name in ("aimed", "matched", "restoring_from"):
         del description[name]
-    description["recipe"]["matching"] |= {"folds": 3, "learning_on_rate": 2e-4}
+    description["recipe"]["matching"] |= {"folds": 3, "learning_on_rate": 2e-4, "elongation_weight": 0.2}
     for name in ("told", "light"):
         del tensors[f"real.{name}"]
     tensors |= {"real.windows": torch.zeros(6, 4, 4), "real.folds": torch.zeros(6), "estimators.0.mean": torch.zeros(4)}
@@ -93,6 +93,7 @@ def test_a_training_begun_by_an_earlier_version_goes_on(photos: Both, tmp_path: 
     trained = train(small("default"), *photos, seed=1, max_steps=20, resume=path)
     assert trained.steps == 20
     assert trained.history[: len(begun.history)] == begun.history
+    assert any("match" in point for point in trained.history[len(begun.history) :])
 
 
 def test_minutes_are_kept_across_a_resume(photos: Both, tmp_path: Path) -> None:

@@ -82,9 +82,9 @@ def test_energy_distance_in_light_is_least_for_what_is_told_in_that_light(offset
     def mean_distance(slope: float, level: float, spread: float) -> float:
         total, draws = 0.0, torch.Generator().manual_seed(1)
         for _ in range(500):
-            light, light_real = 4 * torch.rand(6, generator=draws) - offset, 4 * torch.rand(200, generator=draws)
+            light, light_real = 4 * torch.rand(6, generator=draws) - offset, 4 * torch.rand(600, generator=draws)
             made = level + slope * light[:, None] + spread * torch.randn(6, 1, generator=draws)
-            real = light_real[:, None] + torch.randn(200, 1, generator=draws)
+            real = light_real[:, None] + torch.randn(600, 1, generator=draws)
             total += energy_distance_in_light(made, light, real, light_real).item()
         return total
 

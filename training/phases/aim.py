@@ -20,7 +20,7 @@ UPDATES = 16  # of small networks in one step, which so takes about as long as a
 
 
 def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -> dict[str, float]:
-    """Leads both networks to the estimates themselves: near enough to match from, and quick without its gradient.
+    """Leads both networks to the estimates themselves: near enough to match from, and soon done.
 
     Noise is aimed on one small patch of each photo, too small to tell how noise depends on brightness.
     """
