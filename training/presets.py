@@ -37,6 +37,7 @@ class Matching:
     convexity_weight: float = 10.0  # of what keeps kernels in one piece, without long tails
     roundness_weight: float = 0.1  # of what keeps them round where photos do not tell
     correlation_weight: float = 0.5  # of what keeps noise independent between pixels, likewise
+    colour_weight: float = 0.5  # of what keeps noise of brightness and of colours apart, likewise
     diversity_weight: float = 0.1  # of what keeps it of one kind in all photos, whatever its level, likewise
     aim_rate: float = 2e-3  # of kernels
     aim_noise_rate: float = 3e-3

@@ -43,7 +43,7 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
         noise = 255 * (quantise(blurred + noise) - blurred)
         made: Tensor = estimator.scaled(statistics.of_kernels(kernel), statistics.of_noise(noise, 255 * blurred, 1))
         distance = torch.stack([energy_distance(made[:, part], real[:, part]) for part in (kernels, levels)]).sum()
-        loss = distance + plainness_of(matching, kernel, degradation.noise)
+        loss = distance + plainness_of(matching, kernel, degradation.noise, noise / 255)
         update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
     return {"aim": distance.item()}
 
