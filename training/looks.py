@@ -129,7 +129,7 @@ class LookStatistics:
 
         Hardly changed by blur, noise or compression: it tells what a photo shows.
         """
-        blocks = torch.nn.functional.avg_pool2d(torch.einsum("oc,bchw->bohw", self.spectra.opponent, crops), COARSE)
+        blocks = torch.nn.functional.avg_pool2d(self.spectra.opponents_of(crops), COARSE)
         flat = blocks.transpose(0, 1).flatten(1)  # (3, blocks)
         steps = (blocks[..., 1:] - blocks[..., :-1]).abs().transpose(0, 1).flatten(1)
         return torch.cat([flat.mean(1), (flat.std(1) + 1).log(), (steps.mean(1) + 1).log()])

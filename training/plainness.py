@@ -12,26 +12,28 @@ from torch import Tensor
 from models.kernel import convexity, elongated
 from models.noise import NoiseNetwork, correlation, diversity
 from training.presets import Matching
-from training.spectra import OPPONENT
+from training.spectra import Spectra
 
 
-def plainness_of(matching: Matching, kernel: Tensor, network: NoiseNetwork | None, noise: Tensor) -> Tensor:
+def plainness_of(
+    matching: Matching, kernel: Tensor, network: NoiseNetwork | None, noise: Tensor, spectra: Spectra
+) -> Tensor:
     """How far kernels (B, K, K), and noise (N, 3, h, w) that the network made, are from the plainest."""
     of_kernels = matching.convexity_weight * convexity(kernel) + matching.roundness_weight * elongated(kernel)
     if network is None:
         return of_kernels
     of_filters = matching.correlation_weight * correlation(network) + matching.diversity_weight * diversity(network)
-    return of_kernels + of_filters + matching.colour_weight * colours_in_common(noise)
+    return of_kernels + of_filters + matching.colour_weight * colours_in_common(spectra.opponents_of(noise))
 
 
-def colours_in_common(noise: Tensor) -> Tensor:
-    """How much noise (N, 3, h, w) in brightness and in two differences of colour has in common, 0 for nothing.
+def colours_in_common(opponent: Tensor) -> Tensor:
+    """How much the three of noise as Spectra.opponents_of has it, (N, 3, h, w), have in common, 0 for nothing.
 
     The sum of the squares of their covariances, over that of their mean variance. The estimator tells how strong each
     of the three is, and not this: noise that is white in all channels and noise of which red and green are opposed look
     the same to it.
     """
-    opponent = torch.einsum("oc,nchw->nohw", noise.new_tensor(OPPONENT), noise).flatten(2)
+    opponent = opponent.flatten(2)
     covariance = opponent @ opponent.mT / opponent.shape[2]
     variance = covariance.diagonal(dim1=1, dim2=2)
     in_common = (covariance - torch.diag_embed(variance)).square().sum((1, 2))

@@ -52,9 +52,13 @@ class Spectra:
 
     def power(self, windows: Tensor) -> Tensor:
         """windows (B, 3, 32, 32) in 8-bit levels → (B, 3, 32, 17), powers in luma and colour differences."""
-        opponent = torch.einsum("oc,bchw->bohw", self.opponent, windows)
+        opponent = self.opponents_of(windows)
         centred = opponent - opponent.mean((2, 3), keepdim=True)
         return torch.view_as_real(torch.fft.rfft2(centred * self.window)).square().sum(-1)
+
+    def opponents_of(self, images: Tensor) -> Tensor:
+        """images (B, 3, h, w) → (B, 3, h, w): luma and two differences of colours."""
+        return torch.einsum("oc,bchw->bohw", self.opponent, images)
 
     def log_power(self, windows: Tensor) -> Tensor:
         """windows (B, 3, 32, 32) in 8-bit levels → (B, 3, bins), natural logarithms of pooled powers."""

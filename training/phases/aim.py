@@ -40,10 +40,11 @@ def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -
         latents = draw_latents(state, matching.aimed, WINDOW)
         kernel = degradation.kernel(latents.kernel)
         noise = degradation.compressed(latents, blurred, degradation.draw_noise(latents, blurred))
-        noise = 255 * (quantise(blurred + noise) - blurred)
-        made: Tensor = estimator.scaled(statistics.of_kernels(kernel), statistics.of_noise(noise, 255 * blurred, 1))
+        noise = quantise(blurred + noise) - blurred
+        of_noise = statistics.of_noise(255 * noise, 255 * blurred, 1)
+        made: Tensor = estimator.scaled(statistics.of_kernels(kernel), of_noise)
         distance = torch.stack([energy_distance(made[:, part], real[:, part]) for part in (kernels, levels)]).sum()
-        loss = distance + plainness_of(matching, kernel, degradation.noise, noise / 255)
+        loss = distance + plainness_of(matching, kernel, degradation.noise, noise, statistics.spectra)
         update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
     return {"aim": distance.item()}
 

@@ -46,7 +46,7 @@ def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: P
     patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
     adversarial = deception(state, patches)
     kernel = made.kernel[:: matching.crops]
-    plainness = plainness_of(matching, kernel, degradation.noise, made.noise)
+    plainness = plainness_of(matching, kernel, degradation.noise, made.noise, statistics.spectra)
     loss = distance + recipe.adversarial_weight * adversarial + plainness
     set_rates(state.optimizers["degradation"], matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done))
     update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
