@@ -81,9 +81,7 @@ class NoiseNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.body = nn.Sequential(
-            nn.Conv2d(
-                config.z + 3 * config.mix, config.width, config.head_size, padding=config.head_size // 2
-            ),  # as published: no noise yet, and every image the same
+            nn.Conv2d(config.z + 3 * config.mix, config.width, config.head_size, padding=config.head_size // 2),
             nn.BatchNorm2d(config.width) if config.batch_norm else nn.Identity(),
             nn.ReLU(inplace=True),
             *(ResidualBlock(config.width, config.body_size, config.batch_norm) for _ in range(config.blocks)),
@@ -102,7 +100,7 @@ class NoiseNetwork(nn.Module):
         with torch.no_grad():
             self.head.bias.zero_()  # type: ignore[union-attr]
             if self.filters is None:
-                self.head.weight.zero_()
+                self.head.weight.zero_()  # as published: no noise yet, and every image the same
                 return
             # All but white noise of LEVEL in every channel; what is random lets filters and gains become different.
             self.head.weight.mul_(0.3)

@@ -62,7 +62,7 @@ class _SampleWindow(torch.autograd.Function):
     """One strided convolution, each channel of each image a group of its own, so that kernels may differ.
 
     The kernel's gradient is a convolution of the window with the output's gradient, spread out by the stride. Written
-    so, it takes a twentieth of the time of the library's own on a CPU. The window itself is data and gets none.
+    so, it takes a fourteenth of the time of the library's own on a CPU. The window itself is data and gets none.
     """
 
     @staticmethod

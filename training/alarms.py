@@ -50,8 +50,8 @@ def alarms_of_model(kernels: Kernels, colours: Colours, *, finite: bool) -> Iter
         yield Alarm(
             "kernels_collapsed",
             "alarm",
-            "All kernels are the same: of the different blurs of the real photos one is left. Train longer, or with "
-            "the preset `default`.",
+            "All kernels are the same: of the different blurs of the real photos one is left. Train with the preset "
+            "`default` for ten minutes or more; if it stays, with another seed or more photos.",
         )
     if (off := kernels.off_centre.mean) > OFF_CENTRE[0]:
         yield Alarm(
@@ -87,7 +87,8 @@ def _of_noise(found: Findings) -> Iterator[Alarm]:
             "noise_vanished",
             "alarm",
             f"The model makes noise of {found.noise.level.mean:.1f} levels, but the real photos show about "
-            f"{fine.real_mean:.1f}. Train longer, or with the preset `default`.",
+            f"{fine.real_mean:.1f}. Train with the preset `default` for ten minutes or more; if it stays, with another "
+            "seed or more photos.",
         )
 
 
@@ -98,8 +99,8 @@ def _of_training(found: Findings) -> Iterator[Alarm]:
             "told_apart",
             "alarm" if sure > APART[1] else "warning",
             f"Made photos are told from real ones in {test.accuracy:.0%} of the cases, where 50% would be perfect: "
-            f"{_what_differs(found)}. Train longer; if that does not help, clean photos that show the same kind of "
-            "things as the real ones may.",
+            f"{_what_differs(found)}. Clean photos that show the same kind of things as the real ones may help, and "
+            "ten minutes or more of training where it had less.",
         )
     if found.discriminator_loss is not None and found.discriminator_loss < WON:
         yield Alarm(

@@ -3,7 +3,8 @@
 Matching *what a photo looks like* compares contents as much as cameras. So an estimator tells a photo's kernel and
 noise from its windows, whatever it shows; it has learned that on photos of its own (pretraining.py), and comes with
 Patina. Kernel and noise network are led until what it says of their images is distributed as what it says of the real
-ones. That it errs does no harm so long as it errs alike on both; nothing takes its word for the truth.
+ones. What it errs by does no harm there so long as it errs alike on both; only the first phase, which aims at what it
+says, takes its word.
 """
 
 from __future__ import annotations

@@ -65,11 +65,13 @@ class Recipe:
     adversarial_weight: float = 1.0
     clip_gradient: float = 50.0
 
-    degradation_rate: float = 2e-4
+    degradation_rate: float = 2e-4  # without matching
     discriminator_rate: float = 2e-4
     edsr_rate: float = 2e-4
     betas: tuple[float, float] = (0.9, 0.999)  # Adam's, for the degradation
-    cosine: bool = False  # learning rates fall to 0 along a cosine; otherwise halved after each quarter
+    # Learning rates (with matching, which has its own for the degradation, the EDSR's) fall to 0 along a cosine;
+    # otherwise they are halved after each quarter.
+    cosine: bool = False
     bfloat16: bool = True  # EDSR and discriminator compute in it where that is faster
 
     matching: Matching | None = None  # None: as published, adversarially alone and all networks in every step

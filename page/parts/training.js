@@ -15,7 +15,7 @@ const CURVES = {
   adversarial: ["Adversarial loss", "0.25 or less: made photos pass for real"],
   discriminator: ["Discriminator", "0.25 is a draw"],
   noise_levels: ["Noise", "8-bit levels"],
-  plainness: ["Plainness", "what kernels pay for odd shapes"],
+  plainness: ["Plainness", "what odd kernels and odd noise cost"],
   edsr_l1: ["Super-resolution", "mean error of the EDSR, 1 = full scale"],
 };
 const DRAW_EVERY_MS = 500;
