@@ -21,7 +21,7 @@ BICUBIC_REACH = 2
 
 
 class BandedEDSR:
-    """An EDSR's weights, arranged for this; it does not see later changes of them.
+    """An EDSR's weights, arranged for this. Some are taken over here: when they change, make another.
 
     The body's convolutions compute in `dtype`, all else in the weights' own type: what the skip connections carry, too.
     """

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.byte_blur import byte_blur, fits, multiplies_bytes
+from models.exact import plain_sums
 from models.sampling import reflected
 
 # A convolution with one input channel is done for so many output channels at once: they fill a CPU's vector registers.
@@ -29,7 +30,7 @@ def blur(hr: NDArray[np.uint8], kernels: Tensor, scale: int, origin: tuple[int, 
         return blurred
     first = 0
     # Exact sums do not depend on how they are come by, so that each pass may be the fastest for what is left.
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.inference_mode(), plain_sums():
         while first < len(kernels):
             side = _pixels_a_side(len(kernels) - first)
             some = slice(first, min(first + KERNELS_AT_ONCE // side**2, len(kernels)))

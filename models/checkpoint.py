@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -48,27 +47,6 @@ def load_edsr(path: Path, device: str = "cpu") -> EDSR:
     """Bit for bit what was saved, ready for use. Raises CheckpointError, and OSError where the file cannot be read."""
     state, config = _load(path, "edsr")
     return _built(EDSR, config_from(EDSRConfig, config), state, path).to(device).eval()
-
-
-def load_public_edsr(path: Path, device: str = "cpu") -> EDSR:
-    """A checkpoint (`.pt`) of the EDSR authors' PyTorch code; width, blocks and scale are read off its shapes.
-
-    Raises CheckpointError for another file. The residual scale is not in such a file: 1 as in the baseline models,
-    and 0.1 for those of width 256, the only ones that were trained with it.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise CheckpointError(f"{path.name} is not a PyTorch state dict: {error}") from error
-    if not isinstance(state, Mapping) or not {"head.0.weight", "tail.0.0.weight"} <= state.keys():
-        raise CheckpointError(f"{path.name} has none of the names of an EDSR")
-    width = state["head.0.weight"].shape[0]
-    blocks = sum(name.endswith(".body.0.weight") for name in state)
-    scale = 4 if "tail.0.2.weight" in state else round((state["tail.0.0.weight"].shape[0] / width) ** 0.5)
-    if scale not in (2, 3, 4):
-        raise CheckpointError(f"{path.name} is of scale {scale}; Patina knows 2, 3 and 4")
-    config = EDSRConfig(scale, width, blocks, residual_scale=0.1 if width == 256 else 1.0)
-    return _filled(EDSR(config), state, path).to(device).eval()
 
 
 def config_from(kind: type[Config], values: Any) -> Config:
@@ -124,7 +102,12 @@ def _built(
         raise CheckpointError(f"{path.name} has a configuration that nothing can be built by: {error}") from error
     if shapes != {name: tensor.shape for name, tensor in state.items()}:
         raise CheckpointError(f"{path.name} does not fit its own configuration")
-    return _filled(network(config), state, path)
+    model = network(config)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path.name} does not fit its own configuration: {error}") from error
+    return model
 
 
 def _require_modest(value: Any) -> None:
@@ -134,11 +117,3 @@ def _require_modest(value: Any) -> None:
             _require_modest(part)
     elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
         raise ValueError(f"{value} is not a number for a network")
-
-
-def _filled(model: Network, state: Mapping[str, Tensor], path: Path) -> Network:
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path.name} does not fit its own configuration: {error}") from error
-    return model

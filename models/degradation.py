@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -99,14 +101,18 @@ class Degradation(nn.Module):
         return Latents(kernel, z, white, quality)
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
-        """Noise for a blurred image (B, 3, h, w), broadcastable to it; zeros without a noise network."""
+        """Noise for a blurred image (B, 3, h, w) in [0, 1], broadcastable to it, 1 = full scale; zeros without a noise
+        network."""
         if self.noise is None:
             return blurred.new_zeros(len(blurred), 1, 1, 1)
         noise: Tensor = self.noise(latents.noise, blurred, latents.white)
         return noise
 
     def compressed(self, latents: Latents, blurred: Tensor, noise: Tensor) -> Tensor:
-        """The noise together with what compression does to the blurred image (B, 3, h, w) that it was added to."""
+        """The noise together with what compression does to the blurred image (B, 3, h, w) that it was added to.
+
+        The image is in [0, 1]; noise, broadcastable to it, has 1 = full scale, before and after.
+        """
         if not self.config.jpeg_qualities:
             return noise
         noisy = quantise(blurred + noise)
@@ -136,6 +142,19 @@ class Degradation(nn.Module):
         noise = noise_on_grid(noise) if on_grid and self.has_noise else noise
         noise = within_range(noise, blurred) if on_grid and noise.shape == blurred.shape else noise
         return Degraded(blurred + noise, kernel, noise)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Inside, BatchNorm uses what it has learned rather than the batch."""
+    if not module.training:
+        yield
+        return
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train()
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -43,5 +43,7 @@ def free_memory(device: torch.device) -> int:
     free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     limit, used = CGROUP / "memory.max", CGROUP / "memory.current"
     if limit.exists() and (most := limit.read_text().strip()) != "max":
-        free = min(free, max(0, int(most) - int(used.read_text())))
+        # What it has read and written of files counts as its own, but gives way.
+        kinds = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        free = min(free, max(0, int(most) - int(used.read_text()) + int(kinds.get("inactive_file", 0))))
     return free

@@ -14,7 +14,7 @@ PIXELS_AT_ONCE_ON_GPU = 2**20
 
 
 class FieldNoise:
-    """A noise network that has fields; it does not see later changes of its weights.
+    """A noise network that has fields. Its weights are taken over here: when they change, make another.
 
     Its layers are 1×1 convolutions, so products of a matrix and the pixels in a row. Each matrix has its bias as one
     more column, beside pixels' values of 1, and BatchNorm, which uses what it has learned, is in it. What all pixels of

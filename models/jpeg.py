@@ -32,6 +32,7 @@ CHROMA = (
 )
 TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
 TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
+BLOCK = 16  # pixels a side that are compressed together, for chroma is halved and then cut into blocks of 8
 UNCOMPRESSED = 100  # the quality of a photo that shows no compression; nothing is done to it
 
 
@@ -42,8 +43,7 @@ def compress(lr: Tensor, quality: Tensor) -> Tensor:
     from. Images of quality 100 come back as they are.
     """
     height, width = lr.shape[2:]
-    # Blocks of the half-sized chroma are 16 pixels wide; encoders repeat the border.
-    padded = functional.pad(lr, (0, -width % 16, 0, -height % 16), mode="replicate")
+    padded = functional.pad(lr, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")  # as encoders do
     # Codecs round after every step: where there is hardly any colour, that is most of the fine noise in it.
     ycc = _round(
         torch.einsum("oc,bchw->bohw", lr.new_tensor(TO_YCC), padded) - lr.new_tensor([128, 0, 0])[:, None, None]

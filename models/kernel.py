@@ -162,17 +162,25 @@ def convexity(kernel: Tensor) -> Tensor:
     return total / 12
 
 
+def moments(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Kernels (B, K, K) → their centre of mass (B, 2), (y, x) in taps from the window's first; their variance down and
+    across, and covariance, in taps², (B,) each."""
+    offset = torch.arange(kernel.shape[-1], device=kernel.device, dtype=kernel.dtype)
+    rows, cols = kernel.sum(2), kernel.sum(1)
+    y, x = rows @ offset, cols @ offset
+    off_y, off_x = offset - y[:, None], offset - x[:, None]
+    yy, xx = (rows * off_y**2).sum(1), (cols * off_x**2).sum(1)
+    yx = torch.einsum("buv,bu,bv->b", kernel, off_y, off_x)
+    return torch.stack([y, x], 1), yy, xx, yx
+
+
 def elongated(kernel: Tensor) -> Tensor:
-    """About the share of kernels (B, K, K), which are centred, that are not round.
+    """About the share of kernels (B, K, K) that are not round.
 
     The mean of e² / (e² + SLIGHT²), e being (a² − b²) / (a² + b²) of the widths a and b: it pulls slight elongations to
     0 and hardly touches long kernels.
     """
-    size = kernel.shape[-1]
-    offset = torch.arange(size, device=kernel.device, dtype=kernel.dtype) - (size - 1) / 2
-    yy = (kernel.sum(2) * offset**2).sum(1)
-    xx = (kernel.sum(1) * offset**2).sum(1)
-    yx = torch.einsum("byx,y,x->b", kernel, offset, offset)
+    _, yy, xx, yx = moments(kernel)
     square = ((xx - yy) ** 2 + 4 * yx**2) / (xx + yy) ** 2
     return (square / (square + SLIGHT**2)).mean()
 
@@ -192,7 +200,7 @@ def centred(logits: Tensor, size: int, centre: float) -> Tensor:
     products = torch.stack([y * y, y * x, x * x])  # (3, size²)
     ridge = 1e-6  # in taps²; keeps the step finite for a kernel that is all but a line or a point
 
-    def moments(weight: Tensor) -> tuple[Tensor, Tensor]:
+    def mean_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
         mean, second = weight @ plane.T, weight @ products.T  # (B, 2), (B, 3)
         yy = second[:, 0] - mean[:, 0] ** 2 + ridge
         yx = second[:, 1] - mean[:, 0] * mean[:, 1]
@@ -203,13 +211,13 @@ def centred(logits: Tensor, size: int, centre: float) -> Tensor:
     with torch.no_grad():
         tilt = torch.zeros(len(logits), 2, device=logits.device, dtype=logits.dtype)
         for _ in range(NEWTON_STEPS):
-            mean, inverse = moments((logits + tilt @ plane).softmax(1))
+            mean, inverse = mean_and_inverse((logits + tilt @ plane).softmax(1))
             step = (inverse @ mean[:, :, None])[:, :, 0]
             # A whole step overshoots where a kernel is far off or has several lumps: the part of it that leads lowest.
             tries = torch.stack([tilt - part * step for part in NEWTON_PARTS])  # (parts, B, 2)
             lowest = (logits + tries @ plane).logsumexp(2).argmin(0)
             tilt = tries[lowest, torch.arange(len(tilt), device=tilt.device)]
-        _, inverse = moments((logits + tilt @ plane).softmax(1))
+        _, inverse = mean_and_inverse((logits + tilt @ plane).softmax(1))
     mean = (logits + tilt @ plane).softmax(1) @ plane.T
     tilt = tilt - (inverse @ (mean - mean.detach())[:, :, None])[:, :, 0]
     return logits + tilt @ plane

@@ -16,6 +16,11 @@ from torch.nn import functional
 IMAGES_AT_ONCE = 4
 
 
+def centred_size(scale: int) -> int:
+    """Taps a side of a window that lies centred on the sampled point: even or odd, as the scale is."""
+    return 20 + scale
+
+
 def centred_origin(size: int, scale: int) -> int:
     """First tap's offset for which a window of `size` taps lies centred on the sampled point, s·i + (s−1)/2.
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.blur import KERNELS_AT_ONCE, blur
-from models.degradation import Degradation, Latents
+from models.degradation import Degradation, Latents, evaluating
+from models.exact import plain_sums
 from models.fields import FieldNoise
 from models.grid import kernels_on_grid, noise_on_grid
+from models.jpeg import BLOCK
 from models.noise import within_range
 
 # Low-resolution pixels that noise is drawn for at a time: on a CPU, what the layers of its network hold then fits into
@@ -51,7 +52,8 @@ def degrade_samples(
 
 
 class TripletMaker:
-    """A degradation arranged for making triplets; it does not see later changes of its weights."""
+    """A degradation arranged for making triplets. Some of its weights are taken over here: when they change, make
+    another."""
 
     def __init__(self, degradation: Degradation):
         self.degradation = degradation
@@ -100,14 +102,13 @@ class TripletMaker:
     def _with_noise(self, latents: Latents, blurred: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The low-resolution image (h, w, 3) and the noise in it, for a blurred image (1, 3, h, w) in 0..255."""
         degradation, config = self.degradation, self.degradation.config
-        # On a GPU, convolutions are otherwise rounded to ten bits.
-        with torch.inference_mode(), evaluating(degradation), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), evaluating(degradation), plain_sums():
             if self.fields is not None:
                 noise = self.fields.draw(latents.noise, blurred, latents.white)
             else:
-                noise = draw_noise(degradation, latents, blurred)
+                noise = _noise_in_bands(degradation, latents, blurred)
             if config.jpeg_qualities:
-                noise = degradation.compressed(latents, blurred / 255, noise)
+                noise = _compressed_in_bands(degradation, latents, blurred, noise)
             of_each_pixel = noise.shape == blurred.shape
             kept = noise.new_empty(*noise.shape[2:], noise.shape[1])
             for rows in _bands(noise):
@@ -130,20 +131,7 @@ def sample_generator(seed: int, source_sha256: str, sample: int) -> torch.Genera
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Inside, BatchNorm uses what it has learned rather than the batch."""
-    if not module.training:
-        yield
-        return
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train()
-
-
-def draw_noise(degradation: Degradation, latents: Latents, blurred: Tensor) -> Tensor:
+def _noise_in_bands(degradation: Degradation, latents: Latents, blurred: Tensor) -> Tensor:
     """Noise (1, 3 or 1, h or 1, w or 1), 1 being full scale, for one blurred image (1, 3, h, w) in 0..255.
 
     Not for noise that is made of fields. In bands of rows, each cut with the network's halo around it, so that they
@@ -161,10 +149,25 @@ def draw_noise(degradation: Degradation, latents: Latents, blurred: Tensor) -> T
     return noise
 
 
-def _bands(image: Tensor, least: int = 1) -> Iterator[slice]:
+def _compressed_in_bands(degradation: Degradation, latents: Latents, blurred: Tensor, noise: Tensor) -> Tensor:
+    """`Degradation.compressed` for one blurred image (1, 3, h, w) in 0..255, in bands of whole blocks of JPEG.
+
+    Each is cut with a block above and below, for across their borders colour is smoothed; so they join as if
+    compressed at once.
+    """
+    noise, height = noise.expand_as(blurred), blurred.shape[2]
+    compressed = torch.empty_like(blurred)
+    for rows in _bands(blurred, BLOCK, multiple_of=BLOCK):
+        cut = slice(max(0, rows.start - BLOCK), min(height, rows.stop + BLOCK))
+        part = degradation.compressed(latents, blurred[:, :, cut] / 255, noise[:, :, cut])
+        compressed[:, :, rows] = part[:, :, rows.start - cut.start : rows.stop - cut.start]
+    return compressed
+
+
+def _bands(image: Tensor, least: int = 1, multiple_of: int = 1) -> Iterator[slice]:
     """The rows of an image (1, C, h, w) that are worked on at a time, so many at least."""
     height, width = image.shape[2:]
-    step = max(1, least, (BAND_PIXELS_ON_GPU if image.is_cuda else BAND_PIXELS) // width)
+    step = max(least, (BAND_PIXELS_ON_GPU if image.is_cuda else BAND_PIXELS) // width // multiple_of * multiple_of)
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.checkpoint import load_degradation
 from models.degradation import Degradation, Degraded
+from models.exact import plain_sums
 from models.losses import quantise
 from models.triplet import Triplet, degrade_image, sample_generator
 
@@ -65,12 +66,8 @@ class Degrader(nn.Module):
             raise ValueError(f"an image of {hr.shape[3]}x{hr.shape[2]} pixels is too small for scale {self.scale}")
         images = hr.float() / 255 if hr.dtype == torch.uint8 else hr.float()
         latents = self.degradation.draw_latents(len(hr), (height, width), generator or torch.default_generator)
-        # Neither half precision nor a GPU's ten-bit convolutions: a kernel's taps and faint noise would be lost.
-        with (
-            torch.no_grad(),
-            torch.autocast(hr.device.type, enabled=False),
-            torch.backends.cudnn.flags(allow_tf32=False),
-        ):
+        # In half precision a kernel's taps and faint noise would be lost.
+        with torch.no_grad(), torch.autocast(hr.device.type, enabled=False), plain_sums():
             lr, kernel, noise = self.degradation(images, latents.to(hr.device), on_grid=True)
             return Degraded(quantise(lr), kernel, noise)
 

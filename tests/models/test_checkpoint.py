@@ -12,7 +12,6 @@ from models.checkpoint import (
     CheckpointError,
     load_degradation,
     load_edsr,
-    load_public_edsr,
     save_degradation,
     save_edsr,
 )
@@ -86,22 +85,3 @@ def test_a_wrong_configuration_is_an_error(tmp_path: Path, config: object, words
     save_file(state, tmp_path / "model", metadata={"patina": json.dumps({"kind": "degradation", "config": config})})
     with pytest.raises(CheckpointError, match=words):
         load_degradation(tmp_path / "model")
-
-
-@pytest.mark.parametrize("config", [EDSRConfig(4, 16, 3), EDSRConfig(3, 8, 1), EDSRConfig(2, 8, 2)])
-def test_public_checkpoints_load_by_their_names(tmp_path: Path, config: EDSRConfig) -> None:
-    model = EDSR(config)
-    torch.save(model.state_dict(), tmp_path / "edsr.pt")
-    loaded = load_public_edsr(tmp_path / "edsr.pt")
-    assert loaded.config == config
-    assert same(model, loaded)
-
-
-def test_other_pytorch_files_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.pt"
-    torch.save({"weight": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match="names of an EDSR"):
-        load_public_edsr(path)
-    path.write_bytes(b"no")
-    with pytest.raises(CheckpointError, match="state dict"):
-        load_public_edsr(path)

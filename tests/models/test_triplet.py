@@ -136,9 +136,12 @@ def test_a_sample_is_the_same_to_the_last_bit_in_any_company(noise: NoiseConfig 
             assert one.tobytes() == other.tobytes()
 
 
-@pytest.mark.parametrize("noise", [SPATIAL, FIELDS])
-def test_bands_join_as_if_there_were_none(monkeypatch: pytest.MonkeyPatch, noise: NoiseConfig) -> None:
-    model = degradation(4, noise)
+@pytest.mark.parametrize("qualities", [(), (40,)])
+@pytest.mark.parametrize("noise", [NoiseConfig(), SPATIAL, FIELDS])
+def test_bands_join_as_if_there_were_none(
+    monkeypatch: pytest.MonkeyPatch, noise: NoiseConfig, qualities: tuple[int, ...]
+) -> None:
+    model = degradation(4, noise, qualities=qualities)
     hr = np.random.default_rng(0).integers(0, 256, (301, 120, 3), dtype=np.uint8)
     whole = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     monkeypatch.setattr(models.triplet, "BAND_PIXELS", 200)
@@ -178,7 +181,8 @@ degrade_image(model, hr[:64, :64], seed=0, source_sha256="", sample=0)
 before = peak()
 degrade_image(model, hr, seed=0, source_sha256="", sample=0)
 print((peak() - before) / 1024)
-model = Degradation(DegradationConfig(4, KernelConfig(), NoiseConfig(mix=True, dim=3, width=16, blocks=1, fields=4)))
+noise = NoiseConfig(mix=True, dim=3, width=16, blocks=1, fields=4)
+model = Degradation(DegradationConfig(4, KernelConfig(), noise, jpeg_qualities=(60,)))
 hr = np.zeros((4000, 6000, 3), np.uint8)
 before = peak()
 degrade_image(model, hr, seed=0, source_sha256="", sample=0)
