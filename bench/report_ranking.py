@@ -29,8 +29,8 @@ from models.degradation import Degradation, DegradationConfig, Latents
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
 from tests.training.stubs import Drawn
+from training.figures import axes_of
 from training.photos import Photos
-from training.reader import second_moments
 from training.report import Judge
 
 DRAWS = 300  # kernels in a stub
@@ -113,7 +113,7 @@ def figures_of(judge: Judge, degradation: Degradation) -> np.ndarray[Any, Any]:
     """(looks, 4): widths in pixels, levels of noise after rounding, in shade and light."""
     rows = []
     for made in judge.made(degradation):
-        major, minor, _, _ = second_moments(made.kernel[None])
+        major, minor, _, _ = axes_of(made.kernel[None])
         square = (made.lr - made.blurred).square().mean(1).flatten()
         light = made.blurred.mean(1).flatten()
         bright = light > light.median()

@@ -11,7 +11,7 @@ from training.state import State
 
 
 def deception(state: State, lr: Tensor) -> Tensor:
-    """How far made images are from looking real, to a discriminator that stands still."""
+    """How far made images (B, 3, h, w) in [0, 1] are from looking real, to a discriminator that stands still."""
     state.discriminator.requires_grad_(False)
     with autocast(state.recipe, state.device):
         loss = lsgan_loss(state.discriminator(lr).float(), real=True)
@@ -20,7 +20,7 @@ def deception(state: State, lr: Tensor) -> Tensor:
 
 
 def discriminate(state: State, real: Tensor, made: Tensor) -> Tensor:
-    """How far real images are from being told as real and made ones as made."""
+    """How far real images are from being told as real and made ones as made, both (B, 3, h, w) in [0, 1]."""
     # In one pass: either normalisation treats an image as if it were alone.
     with autocast(state.recipe, state.device):
         scores = state.discriminator(torch.cat([real, made])).float()

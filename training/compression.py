@@ -20,5 +20,5 @@ def quality_of(photo: NDArray[np.uint8]) -> int:
 
 def qualities_of(photos: Photos, most: int) -> list[int]:
     """The qualities of at most so many photos of a set, evenly taken; empty where none shows any."""
-    qualities = [quality_of(photos[index]) for index in range(0, len(photos), 1 + len(photos) // most)]
+    qualities = [quality_of(photos[index]) for index in range(0, len(photos), 1 + (len(photos) - 1) // most)]
     return qualities if min(qualities) < UNCOMPRESSED else []

@@ -11,11 +11,13 @@ from training.state import State
 
 
 def draw_latents(state: State, batch: int, side: int, per_photo: int = 1) -> Latents:
+    """For images of `side`² low-resolution pixels, each `per_photo` in a row parts of one photo."""
     generator = state.generators["latents"]
     return state.degradation.draw_latents(batch, (side, side), generator, per_photo=per_photo).to(state.device)
 
 
 def draw_real(state: State, photos: Photos, batch: int, *, turned: bool = True) -> Tensor:
+    """Patches of real photos, (batch, 3, lr_patch, lr_patch) in [0, 1]."""
     patches = draw_patches(photos, batch, state.recipe.lr_patch, state.generators["real"], turned=turned)
     return on_device(state, patches) / 255
 
@@ -29,7 +31,7 @@ def draw_clean(
     per_photo: int = 1,
     turned: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Windows to be degraded, and the part of each that its low-resolution image, `lr_side` wide, shows."""
+    """Windows (batch, 3, …) in [0, 1] to be degraded, and the part of each that its image, `lr_side` wide, shows."""
     recipe = state.recipe
     side, before = lr_side * recipe.scale, -state.degradation.kernel_origin[0]
     margin = (before, recipe.degradation.kernel.size - recipe.scale - before) if recipe.surrounded else (0, 0)
@@ -41,7 +43,7 @@ def draw_clean(
 
 
 def on_device(state: State, patches: Tensor) -> Tensor:
-    """uint8 → float32, without waiting for what a GPU still has to do."""
+    """uint8 → float32, still in 0..255, without waiting for what a GPU still has to do."""
     if torch.device(state.device).type == "cuda":
         patches = patches.pin_memory()
     return patches.to(state.device, non_blocking=True).float()

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from training.spectra import FLOOR, WINDOW, Spectra, windows_of
 
 FAINTEST = 3e-4  # of a kernel's power response; below it nothing is left to see
-
-
+NOISE_RINGS = ((0.05, 0.15), (0.15, 0.28), (0.28, 0.4), (0.4, 0.71))  # in cycles a pixel
 WIDTH = 192
 WEIGHTS = Path(__file__).with_suffix(".safetensors")  # in half precision
 
@@ -77,9 +76,6 @@ def _pooled(seen: Tensor) -> Tensor:
     mean = seen.mean(1)
     spread = ((seen - mean[:, None]).square().mean(1) + 1e-12).sqrt()  # a seventh of the time of torch's own std
     return torch.cat([mean, spread, sharpest], 1)
-
-
-NOISE_RINGS = ((0.05, 0.15), (0.15, 0.28), (0.28, 0.4), (0.4, 0.71))  # in cycles a pixel
 
 
 class Statistics:

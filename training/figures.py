@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.reader import second_moments
+from models.kernel import moments
 
 BRIGHTNESS_STEP = 32  # in 8-bit levels
 FEW_PIXELS = 500  # of a brightness, below which nothing is said of it
 MID_TONES = 32, 223  # levels
 TRANSFER_AT = (0.25, 0.5, 0.75, 1.0)  # of half a cycle a low-resolution pixel
-DIRECTIONS = 8
+DIRECTIONS = 12
 MOST_COMPARED = 128  # kernels
 
 
@@ -90,7 +90,7 @@ def spread_of(values: Tensor) -> Spread:
 
 def kernels_of(kernel: Tensor, origin: tuple[int, int], scale: int) -> Kernels:
     """Figures of kernels (N, K, K), whose first tap lies `origin`, (top, left), from pixel (s·i, s·j)."""
-    major, minor, angle, centre = second_moments(kernel)
+    major, minor, angle, centre = axes_of(kernel)
     sampled = (scale - 1) / 2 - kernel.new_tensor(origin)
     elongated = (major - minor) / (major + minor + 1e-6)
     doubled = 2 * angle  # an axis has no sense: turned by half a circle it is the same
@@ -104,20 +104,32 @@ def kernels_of(kernel: Tensor, origin: tuple[int, int], scale: int) -> Kernels:
         (major / minor.clamp_min(0.05)).mean().item(),
         (towards / (elongated.mean() + 1e-6)).item(),
         spread_of((centre - sampled).norm(dim=1)),
-        tuple(_transfer(kernel, part * 0.5 / scale) for part in TRANSFER_AT),
+        tuple(
+            Transfer(at, responses_of(kernel, at).mean().item()) for at in (part * 0.5 / scale for part in TRANSFER_AT)
+        ),
         (torch.cdist(some, some, p=1).sum() / pairs / 2).item(),
         border.mean().item(),
     )
 
 
-def _transfer(kernel: Tensor, frequency: float) -> Transfer:
+def axes_of(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Kernels (N, K, K) → major and minor standard deviation in taps, direction of the major axis in radians, (N,)
+    each, and the centre of mass (N, 2), (y, x), in taps from the window's first."""
+    centre, yy, xx, yx = moments(kernel)
+    middle, half = (yy + xx) / 2, (((yy - xx) / 2) ** 2 + yx**2).sqrt()
+    angle = torch.atan2(2 * yx, xx - yy) / 2
+    return (middle + half).sqrt(), (middle - half).clamp_min(0).sqrt(), angle, centre
+
+
+def responses_of(kernel: Tensor, frequency: float) -> Tensor:
+    """What each of kernels (N, K, K) leaves of a frequency, in cycles a tap: (N,) in 0..1, mean over directions."""
     offset = torch.arange(kernel.shape[-1], device=kernel.device)
-    responses = []
+    responses = kernel.new_zeros(len(kernel))
     for direction in range(DIRECTIONS):
         angle = math.pi * direction / DIRECTIONS
         rows, cols = ((-2j * math.pi * frequency * part * offset).exp() for part in (math.sin(angle), math.cos(angle)))
-        responses.append(torch.einsum("u,buv,v->b", rows, kernel.to(rows.dtype), cols).abs().mean())
-    return Transfer(frequency, torch.stack(responses).mean().item())
+        responses += torch.einsum("u,buv,v->b", rows, kernel.to(rows.dtype), cols).abs() / DIRECTIONS
+    return responses
 
 
 class NoiseSums:

@@ -5,26 +5,21 @@ It costs a tenth of a second, so that a training can show itself every few secon
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from models.degradation import Degradation
-from models.triplet import evaluating
+from models.degradation import Degradation, evaluating
 from training.alarms import Alarm, alarms_of_model
-from training.figures import Brightness, Colours, Kernels, Noise, NoiseSums, kernels_of
-from training.looks import Geometry, clean_windows, real_crops, spread_over
+from training.figures import Kernels, Noise, NoiseSums, axes_of, kernels_of, responses_of
+from training.looks import Geometry, clean_windows, generator_for, real_crops, spread_over
 from training.photos import Photos
-from training.reader import second_moments
 
 PATCHES = 12  # real ones, and as many made ones
-LARGEST_PATCH = 64  # low-resolution pixels
 EXAMPLES, NOISE_GAIN = 3, 6  # of the made ones, shown whole; their noise so many times stronger, around grey
 KERNELS, SHOWN = 128, 24  # drawn; of which so many are shown
-FREQUENCIES, DIRECTIONS = 24, 12
+FREQUENCIES = 24
 HISTOGRAM_BINS = 41  # over four standard deviations on either side
 REACH = 3  # pixels to every side that the noise's correlation is measured over
 
@@ -58,10 +53,8 @@ class Gallery:
     noise_step: float  # width of its bins
     noise_shares: tuple[float, ...]  # of the noise in each bin
     noise_correlation: tuple[tuple[float, ...], ...]  # (2 · REACH + 1)²; rows are offsets down, the middle is 1
-    by_brightness: tuple[Brightness, ...]
     figures: Kernels
     noise: Noise
-    colours: Colours
     patches: Tensor  # (24, 3, side, side) uint8, real and made ones shuffled
     real: tuple[bool, ...]  # which of them are
     examples: Tensor  # (3, 3, 3, s · side, s · side) uint8: of each the clean patch, what is made of it, and its noise
@@ -78,24 +71,24 @@ def gallery_of(
     Raises PhotosError where a set has no photo of 32 low-resolution pixels.
     """
     scale, size = degradation.config.scale, degradation.config.kernel.size
-    fitting = Geometry.fitting(lr_photos, hr_photos, scale)
-    geometry = Geometry(min(fitting.side, LARGEST_PATCH), crops=1)
-    photos = [spread_over(of, side, PATCHES) for of, side in _with_sides(lr_photos, hr_photos, geometry.side, scale)]
-    real = torch.cat(list(real_crops(lr_photos, geometry, photos[0], _generator(seed, 0))))
+    geometry = replace(Geometry.fitting(lr_photos, hr_photos, scale), crops=1)
+    real_photos = spread_over(lr_photos, geometry.side, PATCHES)
+    clean_photos = spread_over(hr_photos, geometry.side * scale, PATCHES)
+    real = torch.cat(list(real_crops(lr_photos, geometry, real_photos, generator_for(seed, 0))))
     windows = torch.cat(
         list(
             clean_windows(
                 hr_photos,
                 geometry,
-                photos[1],
-                _generator(seed, 1),
+                clean_photos,
+                generator_for(seed, 1),
                 scale=scale,
                 size=size,
                 top=degradation.kernel_origin[0],
             )
         )
     )
-    latents = _generator(seed, 2)
+    latents = generator_for(seed, 2)
     with evaluating(degradation):
         z = torch.randn(KERNELS, degradation.config.kernel.z, 1, 1, generator=latents)
         kernels = degradation.kernel(z.to(device)).float().cpu()
@@ -112,9 +105,8 @@ def gallery_of(
         sums.add(one[None], blurred[None])
     figures = kernels_of(kernels, degradation.kernel_origin, scale)
     step, shares = _histogram(255 * noise)
-    order = torch.randperm(2 * PATCHES, generator=_generator(seed, 3))
+    order = torch.randperm(2 * PATCHES, generator=generator_for(seed, 3))
     patches = torch.cat([real, (255 * lr).clamp(0, 255).round().byte()])[order]
-    noise_figures, colours = sums.noise(), sums.colours()
     return Gallery(
         scale=scale,
         kernels=kernels[:SHOWN],
@@ -124,15 +116,13 @@ def gallery_of(
         noise_step=step,
         noise_shares=shares,
         noise_correlation=_correlation(noise),
-        by_brightness=noise_figures.by_brightness,
         figures=figures,
-        noise=noise_figures,
-        colours=colours,
+        noise=sums.noise(),
         patches=patches,
         real=tuple(bool(index < PATCHES) for index in order),
         examples=_side_by_side(clean, lr[shown], noise[shown], scale),
         example_kernels=used,
-        alarms=tuple(alarms_of_model(figures, colours, finite=finite)),
+        alarms=tuple(alarms_of_model(figures, sums.colours(), finite=finite)),
     )
 
 
@@ -150,27 +140,14 @@ def grid_of(patches: Tensor, columns: int) -> Tensor:
     return rows.permute(0, 3, 1, 4, 2).reshape(count // columns * side, columns * side, channels).contiguous()
 
 
-def _with_sides(lr: Photos, hr: Photos, side: int, scale: int) -> Sequence[tuple[Photos, int]]:
-    return (lr, side), (hr, side * scale)
-
-
-def _generator(seed: int, purpose: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 4 + purpose) & 0x7FFF_FFFF_FFFF_FFFF)
-
-
 def _widths(kernels: Tensor) -> tuple[Width, ...]:
-    major, minor, angle, _ = second_moments(kernels)
+    major, minor, angle, _ = axes_of(kernels)
     degrees = torch.rad2deg(angle) % 180
     return tuple(Width(*each) for each in torch.stack([major, minor, degrees], 1).tolist())
 
 
 def _response(kernels: Tensor, frequency: float) -> Response:
-    offset = torch.arange(kernels.shape[-1])
-    responses = torch.zeros(len(kernels))
-    for direction in range(DIRECTIONS):
-        angle = math.pi * direction / DIRECTIONS
-        rows, cols = ((-2j * math.pi * frequency * part * offset).exp() for part in (math.sin(angle), math.cos(angle)))
-        responses += torch.einsum("u,buv,v->b", rows, kernels.to(rows.dtype), cols).abs() / DIRECTIONS
+    responses = responses_of(kernels, frequency)
     p5, p95 = torch.quantile(responses, responses.new_tensor([0.05, 0.95])).tolist()
     return Response(frequency, responses.mean().item(), p5, p95)
 

@@ -7,7 +7,6 @@ their mean and these two ends, in any order: figures that vary less with what a 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,10 +14,9 @@ import torch
 from torch import Tensor
 
 from training.photos import Photos, PhotosError, draw_patches
-from training.spectra import FLOOR, WINDOW, Spectra, windows_of
+from training.spectra import FLOOR, SECTORS, WINDOW, Spectra, windows_of
 
 RINGS = (0.05, 0.12, 0.19, 0.26, 0.33, 0.41, 0.5)  # their borders, in cycles a low-resolution pixel
-SECTORS = 6  # of directions
 FLATTEST, SHARPEST = 0.2, 0.25  # shares of a look's windows
 COARSE = 8  # side of the blocks that content is judged by, which neither blur nor noise changes much
 # (side of crops, crops of a photo, side that half of the photos must have)
@@ -85,6 +83,11 @@ def clean_windows(
         yield patches.float() / 255
 
 
+def generator_for(seed: int, purpose: int) -> torch.Generator:
+    """Random numbers for one of the four things that a report or a gallery draws: none disturbs another's."""
+    return torch.Generator().manual_seed((seed * 4 + purpose) & 0x7FFF_FFFF_FFFF_FFFF)
+
+
 def spread_over(photos: Photos, side: int, count: int) -> list[int]:
     """`count` indices of photos that hold `side`, ascending, each photo as often as the others. Raises PhotosError."""
     usable = photos.at_least(side)
@@ -98,8 +101,7 @@ class LookStatistics:
 
     def __init__(self) -> None:
         self.spectra = Spectra()
-        radius, angle = self.spectra.radius, self.spectra.angle
-        sector = (angle / math.pi * SECTORS + 0.5).long() % SECTORS
+        radius, sector = self.spectra.radius, self.spectra.sector
         rings = torch.stack([(radius >= low) & (radius < high) for low, high in itertools.pairwise(RINGS)])
         sectors = rings[:, None] & torch.stack([sector == number for number in range(SECTORS)])
         self.rings = _means(rings.flatten(1))  # (frequencies, R)

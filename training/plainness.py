@@ -18,7 +18,7 @@ from training.spectra import Spectra
 def plainness_of(
     matching: Matching, kernel: Tensor, network: NoiseNetwork | None, noise: Tensor, spectra: Spectra
 ) -> Tensor:
-    """How far kernels (B, K, K), and noise (N, 3, h, w) that the network made, are from the plainest."""
+    """How far kernels (B, K, K) and noise (N, 3, h, w), as compression has left it, are from the plainest."""
     of_kernels = matching.convexity_weight * convexity(kernel) + matching.roundness_weight * elongated(kernel)
     if network is None:
         return of_kernels

@@ -10,6 +10,7 @@ from models.discriminator import DiscriminatorConfig
 from models.edsr import EDSRConfig
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
+from models.sampling import centred_size
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ class Recipe:
 
     lr_patch: int = 32  # side in low-resolution pixels
     batch: int = 32  # patches a step
-    turned: bool = True  # patches are flipped and turned
     # Made patches are cut with what lies around them in the photo, rather than reflected at their own border.
     surrounded: bool = False
 
@@ -124,11 +124,10 @@ def _default(scale: int, device: str) -> Recipe:
         "default",
         degradation=DegradationConfig(
             scale,
-            # Like the scale even or odd, so that the window lies centred on the sampled point.
             KernelConfig(
                 z=4,
                 blocks=3,
-                size=20 + scale,
+                size=centred_size(scale),
                 batch_norm=False,
                 initial_sigma=scale / 2,
                 smoothing=scale / 3,

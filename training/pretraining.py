@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.jpeg import UNCOMPRESSED, compress
-from models.sampling import sample_window
+from models.sampling import centred_size, sample_window
 from training.estimator import WEIGHTS, Estimator, statistics_of
 from training.photos import Photos, draw_patches
 from training.simulation import in_other_light, random_kernels, random_noise
@@ -56,7 +56,7 @@ def simulate(folder: Path, among: list[int], photos_wanted: int, seed: int) -> E
 
     for _ in range(max(1, photos_wanted // TOGETHER)):
         scale = SCALES[int(torch.randint(len(SCALES), (), generator=generator))]
-        statistics, size = statistics_of(scale), 20 + scale
+        statistics, size = statistics_of(scale), centred_size(scale)
         large = [index for index in among if min(photos.shapes[index]) >= CROP * scale]
         margin = ((size - scale) // 2,) * 2
         patches = draw_patches(

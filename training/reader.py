@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from models.jpeg import compress
-from models.sampling import centred_origin, sample_window
+from models.sampling import centred_origin, centred_size, sample_window
+from training.figures import axes_of
 from training.looks import Geometry, LookStatistics, clean_windows, spread_over
 from training.photos import Photos
 from training.simulation import random_kernels, random_noise
@@ -23,20 +24,6 @@ from training.spectra import FLOOR, WINDOW, windows_of
 WIDTH, MEMBERS, UPDATES, EXAMPLES, RATE = 64, 3, 400, 128, 1e-2
 COARSE_NOISE, FINE_NOISE = (0.05, 0.2), (0.3, 0.5)  # in cycles a low-resolution pixel
 READINGS = ("major", "minor", "luma_coarse", "luma_fine", "colour_coarse", "colour_fine", "in_shade", "in_light")
-
-
-def second_moments(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """kernel (B, K, K) → major and minor standard deviation, direction of the major axis (radians), each (B,), and
-    the centre of mass (B, 2), (y, x), in taps from the window's first."""
-    offset = torch.arange(kernel.shape[-1], device=kernel.device, dtype=kernel.dtype)
-    rows, cols = kernel.sum(2), kernel.sum(1)
-    y, x = rows @ offset, cols @ offset
-    off_y, off_x = offset - y[:, None], offset - x[:, None]
-    yy, xx = (rows * off_y**2).sum(1), (cols * off_x**2).sum(1)
-    yx = torch.einsum("buv,bu,bv->b", kernel, off_y, off_x)
-    middle, half = (yy + xx) / 2, (((yy - xx) / 2) ** 2 + yx**2).sqrt()
-    angle = torch.atan2(2 * yx, xx - yy) / 2
-    return (middle + half).sqrt(), (middle - half).clamp_min(0).sqrt(), angle, torch.stack([y, x], 1)
 
 
 class Reader:
@@ -76,7 +63,7 @@ class Reader:
         generator: torch.Generator,
     ) -> Reader:
         """From `count` looks at clean photos that were degraded at random, and compressed as the real ones were."""
-        size = 20 + scale  # like the scale even or odd, so that the window lies centred on the sampled point
+        size = centred_size(scale)
         indices = spread_over(photos, geometry.side * scale, count)
         top = centred_origin(size, scale)
         windows = clean_windows(photos, geometry, indices, generator, scale=scale, size=size, top=top)
@@ -116,7 +103,7 @@ class Reader:
 
 def truth_of(statistics: LookStatistics, kernel: Tensor, noise: Tensor, blurred: Tensor, scale: int) -> Tensor:
     """What is to be read off a look: kernel (K, K), noise and blurred (B, 3, side, side) in 8-bit levels → (8,)."""
-    major, minor, _, _ = second_moments(kernel[None])
+    major, minor, _, _ = axes_of(kernel[None])
     power = statistics.spectra.power(windows_of(noise, WINDOW // 2)).mean(0).flatten(1)  # (3, frequencies)
     radius = statistics.spectra.radius.flatten()
     bands = [power[:, (radius >= low) & (radius < high)].mean(1) for low, high in (COARSE_NOISE, FINE_NOISE)]

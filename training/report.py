@@ -9,20 +9,19 @@ where they differ in kind the report says so, and then its other figures are wor
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from models.degradation import Degradation
+from models.degradation import Degradation, evaluating
 from models.losses import quantise
 from training.alarms import Alarm, alarms_of
 from training.compression import qualities_of
 from training.figures import NoiseSums, kernels_of
 from training.findings import Findings, PhotoSet, PhotoSets, Readings, Seen
-from training.looks import Geometry, LookStatistics, clean_windows, real_crops, spread_over
+from training.looks import Geometry, LookStatistics, clean_windows, generator_for, real_crops, spread_over
 from training.photos import Photos
 from training.reader import READINGS, Reader
 from training.spectra import FLOOR
@@ -70,7 +69,9 @@ class Judge:
         self.statistics = LookStatistics()
         self.real_photos = spread_over(lr_photos, self.geometry.side, looks)
         self.clean_photos = spread_over(hr_photos, self.geometry.side * scale, looks)
-        crops = [crop.float() for crop in real_crops(lr_photos, self.geometry, self.real_photos, self._generator(0))]
+        crops = [
+            crop.float() for crop in real_crops(lr_photos, self.geometry, self.real_photos, generator_for(self.seed, 0))
+        ]
         self.real_content = torch.stack([self.statistics.of_content(crop) for crop in crops])
         self.reader = Reader.learned(
             hr_photos,
@@ -79,7 +80,7 @@ class Judge:
             scale=scale,
             count=max(SIMULATED * looks, FEWEST_SIMULATED),
             qualities=qualities_of(lr_photos, QUALITIES),
-            generator=self._generator(1),
+            generator=generator_for(self.seed, 1),
         )
         self.real = self.reader(torch.stack([self.statistics.of_look(crop) for crop in crops]))
 
@@ -118,23 +119,20 @@ class Judge:
         )
         return Report(**vars(findings), alarms=alarms_of(findings))
 
-    def _generator(self, purpose: int) -> torch.Generator:
-        return torch.Generator().manual_seed((self.seed * 4 + purpose) & 0x7FFF_FFFF_FFFF_FFFF)
-
     def made(self, degradation: Degradation) -> Iterator[Made]:
         """Looks at photos that this degradation makes; at the same places of the same photos whatever it is."""
-        config, latents = degradation.config, self._generator(2)
+        config, latents = degradation.config, generator_for(self.seed, 2)
         windows = clean_windows(
             self.hr_photos,
             self.geometry,
             self.clean_photos,
-            self._generator(3),
+            generator_for(self.seed, 3),
             scale=self.scale,
             size=config.kernel.size,
             top=degradation.kernel_origin[0],
         )
         side, crops = self.geometry.side, self.geometry.crops
-        with _in_use(degradation):
+        with evaluating(degradation), torch.no_grad():
             for window in windows:
                 drawn = degradation.draw_latents(crops, (side, side), latents, per_photo=crops).to(self.device)
                 made = degradation(window.to(self.device), drawn, surrounded=True, per_photo=crops)
@@ -169,17 +167,6 @@ class Made(NamedTuple):
     noise: Tensor  # likewise
     lr: Tensor  # likewise, rounded
     finite: bool
-
-
-@contextmanager
-def _in_use(degradation: Degradation) -> Iterator[None]:
-    training = degradation.training
-    degradation.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        degradation.train(training)
 
 
 def _score(readings: Readings) -> float:

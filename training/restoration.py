@@ -11,7 +11,7 @@ from training.state import State
 
 
 def learn_to_restore(state: State, lr: Tensor, hr: Tensor) -> Tensor:
-    """One step of the EDSR. Returns how far it was off before."""
+    """One step of the EDSR, which is given lr (B, 3, h, w) in [0, 1]. Returns how far it was from hr before."""
     restoration = restoration_of(state, lr, hr)
     update(state.optimizers["edsr"], restoration)
     return restoration.detach()

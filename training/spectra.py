@@ -37,8 +37,8 @@ class Spectra:
         y, x = self.frequencies[:, None], self.frequencies[: WINDOW // 2 + 1].abs()[None]
         self.radius, self.angle = torch.hypot(y, x), torch.atan2(y, x) % math.pi  # of each frequency, (32, 17)
         ring = (self.radius / 0.5 * RINGS).long()
-        sector = ((self.angle / math.pi * SECTORS + 0.5).long()) % SECTORS
-        sector[ring == 0] = 0
+        self.sector = (self.angle / math.pi * SECTORS + 0.5).long() % SECTORS  # likewise
+        sector = self.sector.where(ring > 0, 0)
         # The window smears the mean over the lowest frequencies; the corners beyond hold a direction or two only.
         used = (self.radius > 1.5 / WINDOW) & (self.radius < 0.56)
         pools = torch.nn.functional.one_hot(ring * SECTORS + sector) * used[:, :, None]

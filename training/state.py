@@ -25,23 +25,26 @@ from training.estimator import experienced
 from training.presets import Recipe
 
 CURVE_POINTS = 400
-# What Matching had in the version before; its trainings go on without.
-RETIRED = {"folds", "learning_on_rate", "elongation_weight"}
+# What Recipe and Matching had in earlier versions, whose trainings go on without.
+RETIRED = {"turned", "folds", "learning_on_rate", "elongation_weight"}
 
 
 @dataclass
 class Curve:
-    """The metrics of a training, a few hundred points of them: every second is dropped when there are too many."""
+    """The metrics of a training, a few hundred points of them: every second is dropped when there are too many.
+
+    Scores are few, and all are kept.
+    """
 
     points: list[dict[str, float]] = field(default_factory=list)
     every: int = 1
 
     def add(self, step: int, metrics: dict[str, float]) -> None:
-        if step % self.every == 0:
+        if step % self.every == 0 or "score" in metrics:
             self.points.append({"step": step, **metrics})
         if len(self.points) > CURVE_POINTS:
-            self.points = self.points[1::2]
             self.every *= 2
+            self.points = [point for point in self.points if point["step"] % self.every == 0 or "score" in point]
 
 
 class RealLooks(NamedTuple):
@@ -151,10 +154,8 @@ class State:
             raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
         if description.get("kind") != "training":
             raise CheckpointError(f"{path.name} holds {description.get('kind') or 'nothing of ours'}, not a training")
-        recipe = description["recipe"]
-        if isinstance(recipe, dict) and recipe.get("matching"):
-            recipe["matching"] = {key: value for key, value in recipe["matching"].items() if key not in RETIRED}
-        state = cls(config_from(Recipe, recipe), description["seed"], device)
+        recipe = config_from(Recipe, _without_retired(description["recipe"]))
+        state = cls(recipe, description["seed"], device)
         for name, network in state.networks.items():
             network.load_state_dict(_below(tensors, f"{name}."))
             moments: dict[int, dict[str, Tensor]] = {}
@@ -180,6 +181,12 @@ class State:
         state.step, state.seconds = description["step"], description["seconds"]
         state.curve = Curve(**description["curve"])
         return state
+
+
+def _without_retired(recipe: Any) -> Any:
+    if not isinstance(recipe, dict):
+        return recipe
+    return {key: _without_retired(value) for key, value in recipe.items() if key not in RETIRED}
 
 
 def _below(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -75,11 +75,9 @@ def waiting_items(store: Store, job_id: str, samples: int) -> list[WaitingItem]:
         return [WaitingItem(item, missing[item.position]) for item in jobs.items(job_id) if item.position in missing]
 
 
-def waiting_images(
-    store: Store, job_id: str, samples: int, recorder: ProgressRecorder, lease: Lease
-) -> Iterator[WaitingImage]:
-    """Each image with work left, in order. What cannot be read is recorded as failed and left out."""
-    for waiting in waiting_items(store, job_id, samples):
+def waiting_images(store: Store, job_id: str, recorder: ProgressRecorder, lease: Lease) -> Iterator[WaitingImage]:
+    """Each image with work left, of one sample, in order. What cannot be read is recorded as failed and left out."""
+    for waiting in waiting_items(store, job_id, samples=1):
         lease.check()
         require_room(store)
         try:

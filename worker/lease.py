@@ -12,6 +12,7 @@ import structlog
 from config.settings import Settings
 from store.jobs import JobRepository, LeaseLostError
 from store.store import Store
+from worker.journal import WRITE_EVERY_SECONDS
 
 LONGEST_PAUSE_SECONDS = 0.5  # between two looks at whether the job shall be canceled
 ENFORCED_EXIT = 70  # exit status of a worker that a canceled job would not let go
@@ -85,4 +86,5 @@ class Lease:
         log.warning("canceled job does not stop, ending the worker")
         with self.store.database.write() as session:
             JobRepository(session).finish(self.job_id, self.attempt, "canceled")
+        time.sleep(2 * WRITE_EVERY_SECONDS)  # until the job's journal has it, too
         os._exit(ENFORCED_EXIT)

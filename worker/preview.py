@@ -17,7 +17,7 @@ from training.gallery import Gallery, grid_of
 
 COLUMNS = 6  # of patches in their image
 MEASURED = ("scale", "noise_from", "noise_step", "noise_shares", "noise_correlation", "real")
-FIGURES = ("widths", "transfer", "by_brightness")
+FIGURES = ("widths", "transfer")
 
 
 def write_gallery(gallery: Gallery, blobs: Blobs, *, step: int, alarms: tuple[Alarm, ...]) -> dict[str, str]:

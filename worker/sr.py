@@ -22,7 +22,7 @@ def super_resolve_images(context: WorkerContext, job: Job, lease: Lease) -> None
     with context.store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
     edsr = edsr_of(context, model)
-    recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.ok + job.failed, total=job.total)
+    recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.done, total=job.total)
 
     def after_band(done: float) -> None:
         lease.check()
@@ -40,7 +40,7 @@ def super_resolve_images(context: WorkerContext, job: Job, lease: Lease) -> None
             return context.store.blobs.put_file(path)
 
     try:
-        for image in waiting_images(context.store, job.id, 1, recorder, lease):
+        for image in waiting_images(context.store, job.id, recorder, lease):
             recorder.add(NewSample(image.item.position, 0, {"sr": enlarged(image.pixels)}))
     finally:
         recorder.record()

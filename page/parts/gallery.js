@@ -48,7 +48,8 @@ export function widthCharts({ widths, transfer, scale, figures }) {
 }
 
 export function noiseCharts(gallery) {
-  const { noise_from: from, noise_step: step, noise_shares: shares, noise, by_brightness: bright } = gallery;
+  const { noise_from: from, noise_step: step, noise_shares: shares, noise } = gallery;
+  const bright = noise.by_brightness;
   const spread = Math.sqrt(shares.reduce((sum, share, index) => sum + share * (from + step * (index + 0.5)) ** 2, 0));
   const normal = shares.map((_, index) => from + step * (index + 0.5)).map((x) => [x, (step / (spread * Math.sqrt(2 * Math.PI))) * Math.exp(-0.5 * (x / spread) ** 2)]);
   return [

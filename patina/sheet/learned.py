@@ -58,7 +58,7 @@ class Learned:
             kernels=[_kernel(kernel, form["kernel_size"]) for kernel in form["kernels"]],
             major=np.array([width["major"] for width in form["widths"]]),
             minor=np.array([width["minor"] for width in form["widths"]]),
-            noise=[(each["brightness"], each["level"]) for each in form["by_brightness"]],
+            noise=[(each["brightness"], each["level"]) for each in form["noise"]["by_brightness"]],
         )
 
 

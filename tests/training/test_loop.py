@@ -14,6 +14,7 @@ from models.checkpoint import CheckpointError
 from tests.training.networks import Both, same, small, weights
 from training.loop import Checkpoint, Progress, Stopped, train
 from training.presets import PRESET_NAMES
+from training.state import Curve
 
 
 @pytest.mark.parametrize(("name", "scale"), list(itertools.product(PRESET_NAMES, [2, 3, 4])))
@@ -85,6 +86,7 @@ def test_a_training_begun_by_an_earlier_version_goes_on(photos: Both, tmp_path: 
         description = json.loads(file.metadata()["patina"])
     for name in ("aimed", "matched", "restoring_from"):
         del description[name]
+    description["recipe"]["turned"] = True
     description["recipe"]["matching"] |= {"folds": 3, "learning_on_rate": 2e-4, "elongation_weight": 0.2}
     for name in ("told", "light"):
         del tensors[f"real.{name}"]
@@ -140,6 +142,16 @@ def test_the_curve_is_thinned(photos: Both, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("training.state.CURVE_POINTS", 6)
     history = train(small("default"), *photos, seed=1, max_steps=17).history
     assert [point["step"] for point in history] == [4, 8, 12, 16]
+
+
+def test_all_scores_stay_in_the_curve() -> None:
+    curve = Curve()
+    for step in range(1, 10_001):
+        curve.add(step, {"loss": 1.0} | ({"score": 0.2} if step in (181, 333) else {}))
+    assert [point["step"] for point in curve.points if "score" in point] == [181, 333]
+    others = [int(point["step"]) for point in curve.points if "score" not in point]
+    assert 100 < len(others) <= 400
+    assert others == list(range(others[0], 10_001, others[0]))
 
 
 def test_a_bad_checkpoint_is_told(photos: Both, tmp_path: Path) -> None:
