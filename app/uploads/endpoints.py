@@ -21,7 +21,6 @@ router = APIRouter(tags=["uploads"])
 tus = APIRouter(route_class=TusRoute)
 OTHER_VERSION = problem_responses(HTTPStatus.PRECONDITION_FAILED)
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
-REFUSED_AT_ONCE = problem_responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
 @tus.options(
@@ -108,7 +107,8 @@ async def receive_part(
     """
     require_part(request)
     upload = await service.receive(request, store, settings, upload_id, start)
-    headers = {"Upload-Offset": str(service.offset(store, upload)), **expiry(upload)}
+    offset = await to_thread.run_sync(service.offset, store, upload)
+    headers = {"Upload-Offset": str(offset), **expiry(upload)}
     return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
 
 

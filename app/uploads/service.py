@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
+from threading import RLock
 from typing import Any, BinaryIO
 
 from anyio import CancelScope, move_on_after, sleep, to_thread
 from fastapi import Request
+from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy.orm import Session
 
 from app.bodies import allow_upload, storage_full
@@ -110,7 +112,7 @@ async def receive(request: Request, store: Store, settings: Settings, upload_id:
     if upload.concluded is None:
         await to_thread.run_sync(allow_upload, request, store.room, settings)
         await _free(store, upload_id)
-        with _held(store, upload_id) as file:
+        async with contextmanager_in_threadpool(_held(store, upload_id)) as file:
             upload = await _receive(request, store, settings, upload_id, start, file)
     else:
         _require_offset(store, upload, start)
@@ -132,15 +134,15 @@ async def _receive(
     request: Request, store: Store, settings: Settings, upload_id: str, start: int, file: BinaryIO
 ) -> Upload:
     upload = await to_thread.run_sync(get, store, upload_id)  # as it is now that nobody else changes it
-    _require_offset(store, upload, start)
-    if _received(store, upload) < upload.length:
+    await to_thread.run_sync(_require_offset, store, upload, start)
+    if await to_thread.run_sync(_received, store, upload) < upload.length:
         try:
-            await _write(request, _Part(store, settings, upload, file))
+            await _write(request, await to_thread.run_sync(_Part, store, settings, upload, file))
         except _FileTooLargeError as error:
             await to_thread.run_sync(_refused, store, settings, upload, error)
             raise
         upload = await to_thread.run_sync(get, store, upload_id)
-    if upload.concluded is None and _received(store, upload) == upload.length:
+    if upload.concluded is None and await to_thread.run_sync(_received, store, upload) == upload.length:
         upload = await to_thread.run_sync(_concluded, store, settings, upload)
     return upload
 
@@ -161,8 +163,9 @@ async def _write(request: Request, part: _Part) -> None:
         async for chunk in request.stream():
             waiting += chunk
             if len(waiting) >= BATCH:
-                await to_thread.run_sync(part.write, bytes(waiting))
-                waiting.clear()
+                # No longer waiting while it is written: what breaks off in between must not have it written again.
+                batch, waiting = bytes(waiting), bytearray()
+                await to_thread.run_sync(part.write, batch)
     finally:
         with CancelScope(shield=True):  # what has come has come, whether the client hung up or we are to leave
             await to_thread.run_sync(part.finish, bytes(waiting))
@@ -178,13 +181,17 @@ class _FileTooLargeError(ProblemError):
 
 
 class _Part:
-    """Bytes on their way into a file that is held."""
+    """Bytes on their way into a file that is held.
+
+    Where the process is told to leave, `finish` can be called while a `write` goes on in its thread: it waits for that.
+    """
 
     def __init__(self, store: Store, settings: Settings, upload: Upload, file: BinaryIO):
         self.store = store
         self.settings = settings
         self.upload = upload
         self.file = file
+        self.lock = RLock()
         self.began = self.at = self.counted = _received(store, upload)
         file.truncate(self.at)
         file.seek(0)
@@ -193,28 +200,35 @@ class _Part:
 
     def write(self, data: bytes) -> None:
         """Raises `ProblemError` for more than the file was said to have, and when its beginning shows it too large."""
-        if self.at + len(data) > self.upload.length:
-            raise ProblemError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                "beyond_length",
-                f"The file was said to have {self.upload.length:,} bytes, and this is more.",
-            )
-        self.head += data[: HEAD - len(self.head)]
-        limit = self.settings.max_file_bytes
-        if self.upload.length > limit and len(self.head) == HEAD and not archive_opener(self.head, self.upload.name):
-            raise _FileTooLargeError(self.upload, limit)
-        self.file.write(data)
-        self.at += len(data)
-        if self.at - self.counted >= COUNT_EVERY:
-            self._count()
+        with self.lock:
+            if self.at + len(data) > self.upload.length:
+                raise ProblemError(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    "beyond_length",
+                    f"The file was said to have {self.upload.length:,} bytes, and this is more. Begin a new upload "
+                    "with the length that it has.",
+                )
+            self.head += data[: HEAD - len(self.head)]
+            limit = self.settings.max_file_bytes
+            if (
+                self.upload.length > limit
+                and len(self.head) == HEAD
+                and not archive_opener(self.head, self.upload.name)
+            ):
+                raise _FileTooLargeError(self.upload, limit)
+            self.file.write(data)
+            self.at += len(data)
+            if self.at - self.counted >= COUNT_EVERY:
+                self._count()
 
     def finish(self, data: bytes) -> None:
-        try:
-            self.write(data)
-        finally:
-            if self.at > self.counted:
-                self._count()
-            self.store.room.keep(self.at - self.began)
+        with self.lock:
+            try:
+                self.write(data)
+            finally:
+                if self.at > self.counted:
+                    self._count()
+                self.store.room.keep(self.at - self.began)
 
     def _count(self) -> None:
         self.store.unfinished.flush(self.file)
@@ -309,7 +323,7 @@ def _held(store: Store, upload_id: str) -> Iterator[BinaryIO]:
 async def _free(store: Store, upload_id: str) -> None:
     """Waits a little while another request has the file: one that broke off may still be writing what had come."""
     with move_on_after(BUSY_SECONDS):
-        while store.unfinished.is_busy(upload_id):
+        while await to_thread.run_sync(store.unfinished.is_busy, upload_id):
             await sleep(LOOK_EVERY_SECONDS)
 
 

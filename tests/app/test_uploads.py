@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import os
@@ -10,18 +11,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import anyio
 import httpx
 import pytest
+from fastapi import Request
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 
+from app.datasets.schemas import Role
+from app.uploads import service
+from app.uploads.multipart import BATCH
 from config.settings import Settings
 from patina import AsyncClient, Client
 from patina.client.answers import Upload as Taken
@@ -204,6 +209,39 @@ def test_an_api_that_is_killed_in_the_midst_goes_on_where_it_was(running: ApiPro
     upload.upload()
     assert len(httpx.get(at).json()["result"]["accepted"]) == 2
     assert not file.exists()
+
+
+class SlowFile(io.FileIO):
+    """A disk that takes its time."""
+
+    def write(self, data: Any) -> int:
+        time.sleep(0.5)
+        return super().write(data)
+
+
+def test_what_was_being_written_when_the_service_leaves_is_there_once(api: Api, tmp_path: Path) -> None:
+    data = os.urandom(BATCH)
+    upload = service.begin(api.store, api.settings, api.dataset(), Role.lr, 2 * BATCH, "")
+
+    class Sending:
+        async def stream(self) -> AsyncIterator[bytes]:
+            yield data
+            await asyncio.sleep(60)
+
+    async def leave_over_a_write(file: SlowFile) -> None:
+        part = service._Part(api.store, api.settings, upload, cast(BinaryIO, file))
+        sending = asyncio.create_task(service._write(cast(Request, Sending()), part))
+        await asyncio.sleep(0.2)
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
+
+    path = api.store.unfinished.path(upload.id)
+    path.touch()
+    with SlowFile(path, "r+") as file:
+        asyncio.run(leave_over_a_write(file))
+    assert path.read_bytes() == data
+    assert service.offset(api.store, service.get(api.store, upload.id)) == BATCH
 
 
 def test_images_that_a_process_died_over_are_taken_when_the_client_comes_back(running: ApiProcess) -> None:
