@@ -110,7 +110,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise error
         return problem_answer(
-            HTTPStatus.INSUFFICIENT_STORAGE, "disk_full", "The service's disk is full; nothing of this was kept."
+            HTTPStatus.INSUFFICIENT_STORAGE, "disk_full", "The service's disk is full. Make room, then send this again."
         )
 
     @app.exception_handler(ClientDisconnect)

@@ -11,8 +11,6 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 Item = TypeVar("Item")
 
-PATCH = 32  # side of a low-resolution training patch, in pixels; an image for training must hold one
-
 
 def _from_seconds(value: Any) -> Any:
     return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value

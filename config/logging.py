@@ -13,7 +13,7 @@ from config.settings import Settings
 def configure_logging(settings: Settings, process: str, journal: structlog.types.Processor | None = None) -> None:
     """Sends structlog's and the standard library's records to standard error in one form.
 
-    `process` names the process in every line: api, worker, trainer, reaper, up. `journal` is shown every line of
+    `process` names the process in every line, such as api or reaper. `journal` is shown every line of
     structlog's that is logged.
     """
     as_json = settings.log_json if settings.log_json is not None else not sys.stderr.isatty()

@@ -177,7 +177,7 @@ class _Decoder:
 
 def _shared_array(height: int, width: int, descriptor: int) -> NDArray[np.uint8]:
     """Pixels in a file that another process made and still has."""
-    import numpy as np  # noqa: PLC0415 - the API needs none
+    import numpy as np  # noqa: PLC0415 - the API, which seldom needs it, starts faster without it
 
     size = height * width * 3
     try:

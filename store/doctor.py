@@ -15,7 +15,7 @@ from store.blobs import BlobDamagedError, BlobLostError, Blobs
 from store.jobs import JobRepository
 from store.references import referenced
 from store.store import Store
-from store.tables import Checkpoint, Dataset, Image, Item, Job, Model, Sample, now
+from store.tables import Checkpoint, Dataset, Image, Item, Job, Model, Preview, Sample, now
 from store.trained import CheckpointRepository
 
 Mend = Callable[[Session], None]
@@ -49,6 +49,7 @@ def examine(store: Store, *, deep: bool) -> Iterator[Finding]:
         yield from _lost_inputs(session, missing)
         yield from _lost_models(session, missing)
         yield from _lost_checkpoints(session, missing)
+        yield from _lost_previews(session, missing)
         yield from _wrong_counts(session)
         yield from _wrong_photo_counts(session)
         yield from _forgotten_jobs(session)
@@ -77,7 +78,7 @@ def _is_damaged(blobs: Blobs, sha256: str) -> bool:
 
 
 def _lost_photos(session: Session, missing: set[str]) -> Iterator[Finding]:
-    for image in session.scalars(select(Image)):
+    for image in session.scalars(select(Image).execution_options(yield_per=1000)):
         if image.sha256 in missing:
             yield Finding(
                 f"The photo {image.name!r} ({image.role}) of dataset {image.dataset_id} is lost.",
@@ -115,13 +116,13 @@ def _make_again(job_id: str, samples: list[tuple[int, int]], session: Session) -
 
 
 def _lost_inputs(session: Session, missing: set[str]) -> Iterator[Finding]:
-    query = select(Item, Job).join(Job, Job.id == Item.job_id).where(Job.status != "succeeded")
+    query = select(Item, Job).join(Job, Job.id == Item.job_id).execution_options(yield_per=1000)
     for item, job in session.execute(query):
         if item.sha256 in missing:
-            yield Finding(
-                f"The image {item.name!r} that job {job.id} ({job.status}) was sent is lost.",
-                "It fails alone, with the code image_lost; the job's others go on. Send it again in a new request.",
-            )
+            remedy = "It fails alone, with the code image_lost; the job's others go on. Send it again in a new request."
+            if job.status == "succeeded":
+                remedy = "What was made of it stays, but `hr=true` cannot add it to the job's archive any more."
+            yield Finding(f"The image {item.name!r} that job {job.id} ({job.status}) was sent is lost.", remedy)
 
 
 def _lost_models(session: Session, missing: set[str]) -> Iterator[Finding]:
@@ -145,6 +146,20 @@ def _lost_checkpoints(session: Session, missing: set[str]) -> Iterator[Finding]:
 
 def _forget_checkpoint(job_id: str, step: int, session: Session) -> None:
     CheckpointRepository(session).forget(job_id, step)
+
+
+def _lost_previews(session: Session, missing: set[str]) -> Iterator[Finding]:
+    for preview in session.scalars(select(Preview)):
+        if missing.intersection(preview.files.values()):
+            yield Finding(
+                f"What training {preview.job_id} showed on its way is lost.",
+                "It is forgotten; while the training runs it shows itself anew.",
+                partial(_forget_preview, preview.job_id),
+            )
+
+
+def _forget_preview(job_id: str, session: Session) -> None:
+    session.execute(delete(Preview).where(Preview.job_id == job_id))
 
 
 def _wrong_counts(session: Session) -> Iterator[Finding]:

@@ -95,7 +95,7 @@ def read_rgb(source: Path | BinaryIO) -> NDArray[np.uint8]:
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
     """In strips, so that what is copied on the way stays in the cache and takes no memory of the image's size."""
-    import numpy as np  # noqa: PLC0415 - the API only checks images, and starts faster without it
+    import numpy as np  # noqa: PLC0415 - the API, which seldom needs it, starts faster without it
 
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     image.load()

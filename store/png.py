@@ -47,7 +47,7 @@ class PngWriter:
 
     def write(self, rows: NDArray[np.uint8]) -> None:
         """Rows (n, width, 3). Raises ValueError for rows of another shape or type, and for too many."""
-        import numpy as np  # noqa: PLC0415 - the API only checks images, and starts faster without it
+        import numpy as np  # noqa: PLC0415 - the API, which seldom needs it, starts faster without it
 
         if rows.shape[1:] != (self.width, 3) or rows.dtype != np.uint8 or len(rows) > self.missing:
             raise ValueError(f"at most {self.missing} rows of {self.width} 8-bit pixels, not {rows.shape} {rows.dtype}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from store.blobs import Blobs
 from store.degrading import DegradeOptions, sample_key
 from store.jobs import JobRepository, SampleFilter
 from store.store import Store
-from store.tables import Item, Job, Model, Sample
+from store.tables import Item, Job, Sample
 
 ROWS = 500  # samples read at a time: a million of them must not be in memory at once
 SUFFIX = {"lr": "png", "hr": "png", "sr": "png", "kernel": "npy", "noise": "npy"}
@@ -59,7 +59,8 @@ class Contents:
 
     store: Store
     job: Job
-    model: Model | None
+    scale: int | None  # None: of a job from before it was kept, whose model is gone
+    kernel_origin: Sequence[int] | None  # likewise, and of super-resolution
     hr: bool = False
     leave_out: frozenset[str] = frozenset()
     validation: float | None = None
@@ -71,7 +72,7 @@ class Contents:
         Raises `SamplesGoneError` where they are deleted meanwhile, or the job is retried, so that another pass would
         tell of others: what is sent must break off, not end early.
         """
-        clean = CleanImages(self.store, self.model.scale) if self.hr and self.model else None
+        clean = CleanImages(self.store, self.scale) if self.hr and self.scale else None
         after: tuple[int, int] | None = None
         wanted = self._filter(only_ok)
         while take is None or take > 0:
@@ -127,10 +128,10 @@ class Contents:
         if self.validation is not None:
             apart = (item.sha256 or "") < _border(self.validation)
             line["split"] = Split.validation if apart else Split.train
-        if self.model is not None:
-            line["scale"] = self.model.scale
-            if self.job.kind == "degrade":
-                line |= {"kernel_origin": self.model.kernel_origin, "padding": "reflect"}
+        if self.scale is not None:
+            line["scale"] = self.scale
+        if self.kernel_origin is not None:
+            line |= {"kernel_origin": self.kernel_origin, "padding": "reflect"}
         if item.crop:
             line["crop"] = item.crop
         if quality := self._jpeg_quality(sample, item):

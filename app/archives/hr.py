@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from store.png import write_png
 from store.store import Store
 from store.tables import Item
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PNG_RGB = b"\x08\x02"  # in the head of a PNG: 8 bits, three channels
 # Chunks that would have the image turned, or taken from several: then it has to be read to know what it shows.
@@ -15,11 +20,13 @@ TELLING = (b"eXIf", b"Raw profile type", b"acTL")
 
 @dataclass
 class CleanImages:
-    """Keeps the last one that it made, for an image's samples follow each other."""
+    """Keeps the last one that it made, for an image's samples follow each other, and the last that it read, for so do
+    its squares."""
 
     store: Store
     scale: int
     _last: tuple[str, bytes] = field(default=("", b""), init=False)
+    _read: tuple[str, NDArray[np.uint8]] | None = field(default=None, init=False)
 
     def png(self, item: Item) -> bytes:
         """A PNG of s·h × s·w pixels, where the low-resolution image has h × w."""
@@ -29,15 +36,20 @@ class CleanImages:
 
     def _make(self, sha256: str, crop: list[int] | None) -> bytes:
         """Raises `BlobDamagedError` where it is no longer what the low-resolution one was made of."""
-        data = self.store.blobs.read(sha256)
-        if not crop and self._fits(data):
-            return data
-        pixels = self.store.decoders.read_rgb(self.store.blobs.path(sha256))
         if crop:
             top, left, height, width = crop
-            pixels = pixels[top : top + height, left : left + width]
+            pixels = self._pixels(sha256)[top : top + height, left : left + width]
+        elif self._fits(data := self.store.blobs.read(sha256)):
+            return data
+        else:
+            pixels = self._pixels(sha256)
         height, width = (side // self.scale * self.scale for side in pixels.shape[:2])
         return write_png(pixels[:height, :width])
+
+    def _pixels(self, sha256: str) -> NDArray[np.uint8]:
+        if self._read is None or self._read[0] != sha256:
+            self._read = sha256, self.store.decoders.read_rgb(self.store.blobs.verified(sha256))
+        return self._read[1]
 
     def _fits(self, data: bytes) -> bool:
         """Whether the file is such a PNG already, which saves decoding and encoding it."""

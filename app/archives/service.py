@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+
+from sqlalchemy.orm import Session
 
 from app.archives.contents import Contents
 from app.archives.schemas import ArchiveFormat, ArchiveIn
@@ -14,6 +16,7 @@ from app.jobs.service import found_job, require_kept
 from app.problems import ProblemError
 from store.jobs import JobRepository
 from store.store import Store
+from store.tables import Job
 from store.trained import ModelRepository
 
 
@@ -48,7 +51,7 @@ def archive(store: Store, job_id: str, wanted: ArchiveIn) -> Archive:
 def _contents(store: Store, job_id: str, wanted: ArchiveIn) -> Contents:
     with store.database.read() as session:
         job = found_job(JobRepository(session), job_id)
-        model = ModelRepository(session).get(job.model_id or "")
+        scale, origin = _geometry(session, job)
     if job.kind == Kind.train:
         raise ProblemError(
             HTTPStatus.CONFLICT,
@@ -66,6 +69,12 @@ def _contents(store: Store, job_id: str, wanted: ArchiveIn) -> Contents:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "no_hr", "Only what was degraded has clean images; leave out `hr`."
         )
+    if wanted.hr and scale is None:
+        raise ProblemError(
+            HTTPStatus.GONE,
+            "model_gone",
+            "The job's model is gone, and with it how large the clean images have to be; leave out `hr`.",
+        )
     validation = job.parameters.get("validation") if wanted.validation is None else wanted.validation
     if wanted.split and validation is None:
         raise ProblemError(
@@ -73,4 +82,12 @@ def _contents(store: Store, job_id: str, wanted: ArchiveIn) -> Contents:
             "no_split",
             "The job has no split. Say what fraction is for validation, such as validation=0.05.",
         )
-    return Contents(store, job, model, wanted.hr, frozenset(wanted.leave_out), validation, wanted.split)
+    return Contents(store, job, scale, origin, wanted.hr, frozenset(wanted.leave_out), validation, wanted.split)
+
+
+def _geometry(session: Session, job: Job) -> tuple[int | None, Sequence[int] | None]:
+    """Scale and, of a degrade job, kernel origin of its model. Jobs keep them, for models may be deleted or hidden."""
+    model = ModelRepository(session).get(job.model_id or "") if "scale" not in job.parameters else None
+    scale = model.scale if model else job.parameters.get("scale")
+    origin = model.kernel_origin if model else job.parameters.get("kernel_origin")
+    return scale, origin if job.kind == Kind.degrade else None

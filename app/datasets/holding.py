@@ -1,4 +1,4 @@
-"""Keeps a dataset from being deleted while something is made for it."""
+"""Finds a dataset, and keeps it from being deleted while something is made for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from sqlalchemy.orm import Session
 from app.problems import not_found
 from store.datasets import DatasetRepository
 from store.tables import Dataset
+
+
+def found_dataset(session: Session, dataset_id: str) -> Dataset:
+    """Raises `ProblemError` where there is none."""
+    dataset = DatasetRepository(session).get(dataset_id)
+    if dataset is None:
+        raise not_found("dataset", dataset_id)
+    return dataset
 
 
 def held(session: Session, dataset_id: str) -> Dataset:

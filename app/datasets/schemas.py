@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from app.jobs.schemas import JobOut
 from app.schemas import RejectedFile, Timestamp
 
+TRAINING_PATCH = 32  # side in low-resolution pixels; an image for training must hold one
+
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]

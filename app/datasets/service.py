@@ -9,13 +9,22 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.datasets.holding import held
-from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
+from app.datasets.holding import found_dataset, held
+from app.datasets.schemas import (
+    TRAINING_PATCH,
+    DatasetChange,
+    DatasetIn,
+    DatasetOut,
+    ImageOut,
+    Role,
+    TrainIn,
+    UploadOut,
+)
 from app.idempotency import Once
 from app.jobs.schemas import JobOut
-from app.jobs.service import job_out, require_place, submit
+from app.jobs.service import accept, job_out, require_place
 from app.problems import ProblemError, not_found
-from app.schemas import PATCH, Page, cursor_after
+from app.schemas import Page, cursor_after
 from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
 from config.settings import Settings
@@ -38,7 +47,7 @@ def create(store: Store, wanted: DatasetIn, once: Once) -> DatasetOut:
 def get(store: Store, dataset_id: str) -> DatasetOut:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
-        return _out(datasets, ModelRepository(session), [_found(datasets, dataset_id)])[0]
+        return _out(datasets, ModelRepository(session), [found_dataset(session, dataset_id)])[0]
 
 
 def page(store: Store, cursor: str | None, limit: int) -> Page[DatasetOut]:
@@ -52,10 +61,10 @@ def page(store: Store, cursor: str | None, limit: int) -> Page[DatasetOut]:
 def change(store: Store, dataset_id: str, wanted: DatasetChange) -> DatasetOut:
     with store.database.write() as session:
         datasets = DatasetRepository(session)
-        _found(datasets, dataset_id)
+        found_dataset(session, dataset_id)
         datasets.share(dataset_id, wanted.shared)
         session.expire_all()
-        return _out(datasets, ModelRepository(session), [_found(datasets, dataset_id)])[0]
+        return _out(datasets, ModelRepository(session), [found_dataset(session, dataset_id)])[0]
 
 
 def delete(store: Store, dataset_id: str) -> None:
@@ -93,7 +102,7 @@ def _not_busy(session: Session, dataset_id: str) -> DatasetRepository:
 def require(store: Store, dataset_id: str) -> None:
     """Raises `ProblemError` where there is no such dataset."""
     with store.database.read() as session:
-        _found(DatasetRepository(session), dataset_id)
+        found_dataset(session, dataset_id)
 
 
 def add_images(
@@ -107,7 +116,7 @@ def add_images(
 ) -> UploadOut:
     """`record` is called in the transaction that adds them."""
     with store.database.read() as session:
-        scale = _found(DatasetRepository(session), dataset_id).scale
+        scale = found_dataset(session, dataset_id).scale
     taken, rejected = take_images(files, folder, store, settings, _minimum_side(role, scale))
     with store.database.write() as session:
         held(session, dataset_id)
@@ -120,7 +129,7 @@ def add_images(
 def images(store: Store, dataset_id: str, role: Role | None, cursor: str | None, limit: int) -> Page[ImageOut]:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
-        _found(datasets, dataset_id)
+        found_dataset(session, dataset_id)
         rows = datasets.images(dataset_id, role=role, after=cursor, limit=limit)
     return Page(items=[_image_out(row) for row in rows], next=cursor_after(rows, limit))
 
@@ -134,31 +143,27 @@ def thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
     try:
         return store.decoders.thumbnail(store.blobs.verified(image.sha256))
     except (ImageRefusedError, BlobLostError, BlobDamagedError) as error:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "no_thumbnail", f"{error}") from error
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, "no_thumbnail", "The photo is lost or damaged: `patina doctor` says how to mend it."
+        ) from error
 
 
 def train(store: Store, settings: Settings, dataset_id: str, wanted: TrainIn, once: Once) -> JobOut:
-    with store.database.write() as session:
+    def make(session: Session) -> Job:
         dataset = held(session, dataset_id)
+        _require_images(dataset)
+        require_place(session, settings)
+        return JobRepository(session).create(
+            "train",
+            dataset_id=dataset_id,
+            model_id=None,
+            parameters=wanted.model_dump(mode="json") | {"scale": dataset.scale},
+            unit="steps",
+            total=wanted.max_steps or 0,
+            keep_seconds=settings.result_seconds,
+        )
 
-        def make() -> Job:
-            _require_images(dataset)
-            require_place(session, settings)
-            return JobRepository(session).create(
-                "train",
-                dataset_id=dataset_id,
-                model_id=None,
-                parameters=wanted.model_dump(mode="json") | {"scale": dataset.scale},
-                unit="steps",
-                total=wanted.max_steps or 0,
-                keep_seconds=settings.result_seconds,
-            )
-
-        job, is_new = once.make(session, Job, make)
-        answer = job_out(job)
-    if is_new:
-        submit(store, answer)
-    return answer
+    return accept(store, once, make)
 
 
 def _require_images(dataset: Dataset) -> None:
@@ -176,16 +181,9 @@ def _require_images(dataset: Dataset) -> None:
 
 def _minimum_side(role: Role, scale: int) -> MinimumSide:
     if role is Role.lr:
-        return MinimumSide(PATCH, f"a training patch of {PATCH}×{PATCH}")
-    side = PATCH * scale
-    return MinimumSide(side, f"a training patch of {side}×{side} (×{scale} of {PATCH}×{PATCH})")
-
-
-def _found(datasets: DatasetRepository, dataset_id: str) -> Dataset:
-    dataset = datasets.get(dataset_id)
-    if dataset is None:
-        raise not_found("dataset", dataset_id)
-    return dataset
+        return MinimumSide(TRAINING_PATCH, f"a training patch of {TRAINING_PATCH}×{TRAINING_PATCH}")
+    side = TRAINING_PATCH * scale
+    return MinimumSide(side, f"a training patch of {side}×{side} (×{scale} of {TRAINING_PATCH}×{TRAINING_PATCH})")
 
 
 def _out(datasets: DatasetRepository, models: ModelRepository, rows: Sequence[Dataset]) -> list[DatasetOut]:

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
-from app.datasets.holding import held
+from sqlalchemy.orm import Session
+
+from app.datasets.holding import found_dataset, held
 from app.datasets.schemas import Role
 from app.degrade.schemas import DegradeIn
 from app.degrade.sub_images import count_squares, cut
 from app.idempotency import Once
 from app.jobs.items import with_stems
 from app.jobs.schemas import JobOut
-from app.jobs.service import expect_place, job_out, require_place, submit
+from app.jobs.service import accept, expect_place, job_out, require_place
 from app.models.service import found_model, model_of_dataset
 from app.problems import ProblemError, not_found
 from app.schemas import RejectedFile
@@ -29,8 +31,7 @@ from store.tables import Image, Job
 def require(store: Store, settings: Settings, dataset_id: str, once_key: str | None) -> None:
     """Raises `ProblemError` where a request need not be received: there is no such dataset, or no place for a job."""
     with store.database.read() as session:
-        if DatasetRepository(session).get(dataset_id) is None:
-            raise not_found("dataset", dataset_id)
+        found_dataset(session, dataset_id)
         expect_place(session, settings, once_key)
 
 
@@ -72,7 +73,7 @@ def degrade(
             raise _too_many_items(squares, settings.max_items)
 
     if wanted.source is not None:
-        images: Sequence[NewImage] | Sequence[Image] = _images_of_source(store, wanted.source)
+        images: Sequence[NewImage] | Sequence[Image] = _images_of_source(store, settings, wanted.source)
         require_not_too_many([(image.height, image.width) for image in images])
         rejected: list[RejectedFile] = []
     else:
@@ -82,33 +83,29 @@ def degrade(
     if wanted.crop:
         sizes = {image.sha256: (image.height, image.width) for image in images}
         items = cut(items, sizes, wanted.crop, wanted.crop_step or wanted.crop)
-    with store.database.write() as session:
 
-        def make() -> Job:
-            held(session, dataset_id)
-            found_model(session, model.id)  # it may have been deleted while the files came in
-            # The images' blobs stay with it; of one that is being deleted some may be gone already.
-            if wanted.source is not None and held(session, wanted.source).hr_images < len(images):
-                raise not_found("dataset", wanted.source)
-            require_place(session, settings)
-            jobs = JobRepository(session)
-            job = jobs.create(
-                "degrade",
-                dataset_id=dataset_id,
-                model_id=model.id,
-                parameters=wanted.model_dump(mode="json", exclude={"model"}, exclude_none=True),
-                unit="samples",
-                total=len(items) * wanted.samples,
-                keep_seconds=settings.result_seconds,
-            )
-            jobs.add_items(job.id, items)
-            return job
+    def make(session: Session) -> Job:
+        held(session, dataset_id)
+        found_model(session, model.id)  # it may have been deleted while the files came in
+        # The images' blobs stay with it; of one that is being deleted some may be gone already.
+        if wanted.source is not None and held(session, wanted.source).hr_images < len(images):
+            raise not_found("dataset", wanted.source)
+        require_place(session, settings)
+        jobs = JobRepository(session)
+        job = jobs.create(
+            "degrade",
+            dataset_id=dataset_id,
+            model_id=model.id,
+            parameters=wanted.model_dump(mode="json", exclude={"model"}, exclude_none=True)
+            | {"scale": model.scale, "kernel_origin": model.kernel_origin},
+            unit="samples",
+            total=len(items) * wanted.samples,
+            keep_seconds=settings.result_seconds,
+        )
+        jobs.add_items(job.id, items)
+        return job
 
-        job, is_new = once.make(session, Job, make)
-        answer = job_out(job)
-    if is_new:
-        submit(store, answer)
-    return answer
+    return accept(store, once, make)
 
 
 def _too_many_items(items: int, most: int) -> ProblemError:
@@ -120,11 +117,12 @@ def _too_many_items(items: int, most: int) -> ProblemError:
     )
 
 
-def _images_of_source(store: Store, source_id: str) -> Sequence[Image]:
+def _images_of_source(store: Store, settings: Settings, source_id: str) -> Sequence[Image]:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
-        if datasets.get(source_id) is None:
-            raise not_found("dataset", source_id)
+        source = found_dataset(session, source_id)
+        if source.hr_images > settings.max_items:  # before they are read
+            raise _too_many_items(source.hr_images, settings.max_items)
         images = datasets.images(source_id, role=Role.hr)
     if not images:
         raise ProblemError(

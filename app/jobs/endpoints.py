@@ -103,7 +103,7 @@ def list_events(job_id: Id, store: StoreOfApp, cursor: Cursor = None, limit: Lim
     "/{job_id}/preview/{name}",
     summary="What a training makes by now",
     response_class=FileResponse,
-    responses=NOT_FOUND,
+    responses=NOT_FOUND_OR_GONE,
 )
 def get_preview(job_id: Id, name: str, store: StoreOfApp) -> FileResponse:
     """`gallery.json`: kernels, noise and alarms; `patches.png`: made patches among real ones.
@@ -127,16 +127,18 @@ def cancel_job(job_id: Id, store: StoreOfApp) -> JobOut:
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
     dependencies=[OWN_JOB],
 )
-def finish_job(job_id: Id, store: StoreOfApp) -> JobOut:
+def finish_job(job_id: Id, store: StoreOfApp, response: Response) -> JobOut:
     """Its model comes within a minute. `POST /jobs/{id}/continue` trains on from there."""
-    return service.finish(store, job_id)
+    job = service.finish(store, job_id)
+    response.headers.update(accept_headers(job))
+    return job
 
 
 @router.post(
     "/{job_id}/continue",
     status_code=HTTPStatus.ACCEPTED,
     summary="Train on where a training was ended early",
-    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE),
     dependencies=[OWN_JOB],
 )
 def continue_job(

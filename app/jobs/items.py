@@ -11,7 +11,7 @@ from typing import Protocol
 from app.schemas import RejectedFile
 from store.jobs import NewItem
 
-LONGEST_STEM = 100
+LONGEST_STEM = 100  # bytes in UTF-8, by which file systems count
 
 
 class NamedImage(Protocol):
@@ -42,7 +42,8 @@ class _Stems:
         self._tried: Counter[str] = Counter()  # so that a hundred thousand files of one name need not try each number
 
     def of(self, name: str) -> str:
-        base = re.sub(r"[^\w-]", "_", PurePosixPath(name.replace("\\", "/")).stem)[:LONGEST_STEM] or "image"
+        safe = re.sub(r"[^\w-]", "_", PurePosixPath(name.replace("\\", "/")).stem)
+        base = safe.encode()[:LONGEST_STEM].decode(errors="ignore") or "image"
         key = base.lower()  # file systems that ignore case must hold both
         while True:
             self._tried[key] += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import structlog
@@ -52,7 +52,20 @@ def _require_place(session: Session, settings: Settings) -> None:
         )
 
 
-def submit(store: Store, job: JobOut) -> None:
+def accept(store: Store, once: Once, make: Callable[[Session], Job]) -> JobOut:
+    """The job that `make` makes, or that the same request made before; a new one is put on the queue.
+
+    Raises `ProblemError` as `Once.make` does, and whatever `make` raises, which is called in a `write`.
+    """
+    with store.database.write() as session:
+        job, is_new = once.make(session, Job, lambda: make(session))
+        answer = job_out(job)
+    if is_new:
+        _submit(store, answer)
+    return answer
+
+
+def _submit(store: Store, job: JobOut) -> None:
     """Puts a job that is recorded on the queue. A queue that is away delays it, no more: the reaper brings it."""
     log.info("job accepted", job=job.id, kind=job.kind)
     try:
@@ -102,7 +115,7 @@ def retry(store: Store, settings: Settings, job_id: str) -> JobOut:
         session.expire_all()
         answer = job_out(found_job(jobs, job_id))
     log.info("job retried", job=job_id)
-    submit(store, answer)
+    _submit(store, answer)
     return answer
 
 
@@ -120,40 +133,42 @@ def finish(store: Store, job_id: str) -> JobOut:
 
 def go_on(store: Store, settings: Settings, job_id: str, once: Once) -> JobOut:
     """Raises `ProblemError` unless the job is a training that was ended early and has its model."""
-    with store.database.write() as session:
+
+    def make(session: Session) -> Job:
         jobs, checkpoints = JobRepository(session), CheckpointRepository(session)
         ended = found_job(jobs, job_id)
-
-        def make() -> Job:
-            _hold_its_dataset(session, ended)
-            jobs.hold(job_id)  # or what it has kept could expire before the new job names it
-            kept = checkpoints.of_job(job_id)
-            if not (ended.status == Status.succeeded and ended.finish_requested and kept):
-                raise ProblemError(
-                    HTTPStatus.CONFLICT,
-                    "not_ended_early",
-                    "Only a training that was ended early, and has its model, can be continued. A failed or canceled "
-                    f"one is taken up with POST /jobs/{job_id}/retry.",
-                )
-            require_place(session, settings)
-            job = jobs.create(
-                "train",
-                dataset_id=ended.dataset_id,
-                model_id=None,
-                parameters=ended.parameters,
-                unit=ended.unit,
-                total=ended.parameters.get("max_steps") or 0,
-                keep_seconds=settings.result_seconds,
+        _hold_its_dataset(session, ended)
+        jobs.hold(job_id)  # or what it has kept could expire before the new job names it
+        kept = checkpoints.of_job(job_id)
+        was_ended = ended.status == Status.succeeded and ended.finish_requested
+        if was_ended and ended.expired is not None:
+            raise ProblemError(
+                HTTPStatus.GONE,
+                "checkpoint_expired",
+                "What this training could be continued from was deleted, as its `expires` said. Train again.",
             )
-            for checkpoint in kept:
-                checkpoints.put(job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=checkpoint.sha256)
-            return job
+        if not (was_ended and kept):
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                "not_ended_early",
+                "Only a training that was ended early, and has its model, can be continued. A failed or canceled one "
+                f"is taken up with POST /jobs/{job_id}/retry.",
+            )
+        require_place(session, settings)
+        job = jobs.create(
+            "train",
+            dataset_id=ended.dataset_id,
+            model_id=None,
+            parameters=ended.parameters,
+            unit=ended.unit,
+            total=ended.parameters.get("max_steps") or 0,
+            keep_seconds=settings.result_seconds,
+        )
+        for checkpoint in kept:
+            checkpoints.put(job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=checkpoint.sha256)
+        return job
 
-        job, is_new = once.make(session, Job, make)
-        answer = job_out(job)
-    if is_new:
-        submit(store, answer)
-    return answer
+    return accept(store, once, make)
 
 
 def _hold_its_dataset(session: Session, job: Job) -> None:
@@ -191,8 +206,14 @@ def news_of_all(store: Store, changed: Sequence[str]) -> dict[str, JobOut]:
 def preview_file(store: Store, job_id: str, name: str) -> str:
     """The SHA-256 of a file of a training's preview. Raises `ProblemError` where there is none."""
     with store.database.read() as session:
-        found_job(JobRepository(session), job_id)
+        job = found_job(JobRepository(session), job_id)
         preview = PreviewRepository(session).get(job_id)
+    if job.expired is not None:
+        raise ProblemError(
+            HTTPStatus.GONE,
+            "preview_expired",
+            "What the training showed on its way was deleted; its model, if it has one, has a gallery.json of its own.",
+        )
     if preview is None or name not in preview.files:
         raise ProblemError(
             HTTPStatus.NOT_FOUND,
@@ -281,7 +302,9 @@ def _counts(job: Job) -> dict[str, int]:
 
 
 def _expires(job: Job) -> float | None:
-    if job.finished is None or job.keep_seconds is None or (job.kind == Kind.train and job.status == Status.succeeded):
+    """Of a training that has succeeded all stays; but, if it was ended early, what it could be continued from."""
+    stays = job.kind == Kind.train and job.status == Status.succeeded and not job.finish_requested
+    if job.finished is None or job.keep_seconds is None or stays:
         return None
     return job.expired or job.finished + job.keep_seconds
 
@@ -326,5 +349,7 @@ def number_of(text: str) -> int | None:
 
 def _bad_cursor() -> ProblemError:
     return ProblemError(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "bad_cursor", "The cursor is not one that this list has given out."
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "bad_cursor",
+        "The cursor is not one that this list has given out. Begin without one.",
     )

@@ -54,7 +54,7 @@ class JobWatcher:
 
     async def any_changed(self, since: int, seconds: float) -> list[str]:
         """The ids of all jobs that have changed after round `since`, as soon as there are any."""
-        await self._until(lambda: any(seen > since for seen in self._changed_in.values()), seconds)
+        await self._until(lambda: self.round > since, seconds)
         return [job_id for job_id, seen in self._changed_in.items() if seen > since]
 
     async def _until(self, enough: Callable[[], bool], seconds: float) -> None:
@@ -75,9 +75,11 @@ class JobWatcher:
         self._looked, self._seen = started, updates
         if changed:
             self.round += 1
-            if len(self._changed_in) > MOST_REMEMBERED:
-                self._changed_in.clear()
-            self._changed_in |= dict.fromkeys(changed, self.round)
+            for job_id in changed:  # last those that changed last
+                self._changed_in.pop(job_id, None)
+                self._changed_in[job_id] = self.round
+            while len(self._changed_in) > MOST_REMEMBERED:
+                del self._changed_in[next(iter(self._changed_in))]
             self._wake()
 
     def _updates(self, seconds: float) -> tuple[float, dict[str, float]]:

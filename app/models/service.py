@@ -6,11 +6,11 @@ from http import HTTPStatus
 
 from sqlalchemy.orm import Session
 
+from app.datasets.holding import found_dataset
 from app.models.report import ReportOut
 from app.models.schemas import ModelDetailOut, ModelOut
 from app.problems import ProblemError, not_found
 from app.schemas import Page, cursor_after
-from store.datasets import DatasetRepository
 from store.store import Store
 from store.tables import Model
 from store.trained import REPORT, ModelRepository
@@ -61,8 +61,7 @@ def found_model(session: Session, model_id: str) -> Model:
 
 def model_of_dataset(session: Session, dataset_id: str, model_id: str | None) -> Model:
     """The model that is named, or the dataset's latest. Raises `ProblemError` where there is none."""
-    if DatasetRepository(session).get(dataset_id) is None:
-        raise not_found("dataset", dataset_id)
+    found_dataset(session, dataset_id)
     if model_id is not None:
         return found_model(session, model_id)
     model = ModelRepository(session).latest(dataset_id)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from app.datasets.holding import held
 from app.idempotency import Once
 from app.jobs.items import with_stems
 from app.jobs.schemas import JobOut
-from app.jobs.service import expect_place, job_out, require_place, submit
+from app.jobs.service import accept, expect_place, job_out, require_place
 from app.models.service import found_model, model_of_dataset
 from app.problems import ProblemError
 from app.sr.schemas import SrIn
@@ -47,27 +49,22 @@ def super_resolve(
             model = found_model(session, wanted.model or "")
     taken, rejected = take_images(files, folder, store, settings, MinimumSide(1, "super-resolution"))
     items = with_stems(taken, rejected)
-    with store.database.write() as session:
 
-        def make() -> Job:
-            held(session, model.dataset_id)
-            found_model(session, model.id)  # it may have been deleted while the files came in
-            require_place(session, settings)
-            jobs = JobRepository(session)
-            job = jobs.create(
-                "sr",
-                dataset_id=model.dataset_id,
-                model_id=model.id,
-                parameters=wanted.model_dump(mode="json", include={"tile", "format"}),
-                unit="images",
-                total=len(items),
-                keep_seconds=settings.result_seconds,
-            )
-            jobs.add_items(job.id, items)
-            return job
+    def make(session: Session) -> Job:
+        held(session, model.dataset_id)
+        found_model(session, model.id)  # it may have been deleted while the files came in
+        require_place(session, settings)
+        jobs = JobRepository(session)
+        job = jobs.create(
+            "sr",
+            dataset_id=model.dataset_id,
+            model_id=model.id,
+            parameters=wanted.model_dump(mode="json", include={"tile", "format"}) | {"scale": model.scale},
+            unit="images",
+            total=len(items),
+            keep_seconds=settings.result_seconds,
+        )
+        jobs.add_items(job.id, items)
+        return job
 
-        job, is_new = once.make(session, Job, make)
-        answer = job_out(job)
-    if is_new:
-        submit(store, answer)
-    return answer
+    return accept(store, once, make)

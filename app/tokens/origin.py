@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 
@@ -36,7 +36,7 @@ def refuse_other_sites(request: Request, settings: Settings) -> None:
     origin = request.headers.get("origin")
     if request.method not in CHANGING or origin is None:
         return
-    if urlsplit(origin).netloc != request.headers.get("host") and _name(origin) not in _allowed(settings):
+    if _parts(origin).netloc != request.headers.get("host") and _name(origin) not in _allowed(settings):
         raise ProblemError(
             HTTPStatus.FORBIDDEN,
             "other_site",
@@ -45,10 +45,15 @@ def refuse_other_sites(request: Request, settings: Settings) -> None:
 
 
 def _name(url: str) -> str:
+    return _parts(url).hostname or ""
+
+
+def _parts(url: str) -> SplitResult:
+    """All of them empty where it is no URL."""
     try:
-        return urlsplit(url).hostname or ""
+        return urlsplit(url)
     except ValueError:
-        return ""
+        return urlsplit("")
 
 
 def _is_here(name: str) -> bool:

@@ -15,4 +15,6 @@ def require_valid(session: Session) -> None:
     """Raises `ProblemError` (401) where the session's caller has a token that was revoked."""
     token = caller_of(session).token
     if token is not None and not TokenRepository(session).is_valid(token):
-        raise ProblemError(HTTPStatus.UNAUTHORIZED, "invalid_token", "The token was revoked.")
+        raise ProblemError(
+            HTTPStatus.UNAUTHORIZED, "invalid_token", "The token was revoked. `patina token create NAME` makes another."
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 from app.problems import ProblemError
 
 LONGEST_NAME = 255
-NOT_TO_SHOW = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+NOT_TO_SHOW = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, and what ends a line
 
 
 @dataclass(frozen=True)

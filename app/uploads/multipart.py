@@ -59,7 +59,7 @@ async def receive_form(request: Request, folder: Path, room: Room, settings: Set
         return form.finish()
     except MultipartParseError as error:
         raise ProblemError(
-            HTTPStatus.BAD_REQUEST, "broken_form", f"The multipart body cannot be read ({error})."
+            HTTPStatus.BAD_REQUEST, "broken_form", f"The multipart body cannot be read ({error}). Send it again."
         ) from error
     finally:
         form.close()

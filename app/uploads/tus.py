@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Header, Request, Response
 from fastapi.routing import APIRoute
+from starlette.datastructures import MutableHeaders
+from starlette.types import Message, Receive, Scope, Send
 
 from app.problems import ProblemError
 from config.settings import Settings
@@ -47,15 +49,18 @@ class TusRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def answer_tus(request: Request) -> Response:
-            try:
-                _require_version(request)
-                response = await answer(request)
-            except ProblemError as error:
-                response = error.answer()
-            response.headers["Tus-Resumable"] = VERSION
-            return response
+            _require_version(request)
+            return await answer(request)
 
         return answer_tus
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_tus(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)["Tus-Resumable"] = VERSION
+            await send(message)
+
+        await super().handle(scope, receive, send_tus)
 
 
 def _require_version(request: Request) -> None:

@@ -54,6 +54,11 @@ def test_it_waits_and_outlives_what_it_was_continued_from(api: Api, ended: str) 
     time.sleep(0.05)
     with api.store.database.write() as session:
         assert JobRepository(session).expire() == [ended]
+    assert api.http.get(f"/jobs/{ended}").json()["expires"] is not None
+    late = api.http.post(f"/jobs/{ended}/continue")
+    assert (late.status_code, late.json()["code"]) == (410, "checkpoint_expired")
+    shown = api.http.get(f"/jobs/{ended}/preview/gallery.json")
+    assert (shown.status_code, shown.json()["code"]) == (410, "preview_expired")
     for sha256 in api.store.blobs.older_than(-60):
         os.utime(api.store.blobs.path(sha256), (0, 0))
     collect_garbage(api.store.database, api.store.blobs, older_than_seconds=50)

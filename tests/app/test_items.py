@@ -25,6 +25,11 @@ def test_a_hundred_thousand_files_of_one_name() -> None:
     assert len(set(stems)) == MANY
 
 
+def test_file_systems_count_bytes() -> None:
+    (stem,) = stems_of([200 * "\N{CJK UNIFIED IDEOGRAPH-6587}" + ".png"])
+    assert stem == 33 * "\N{CJK UNIFIED IDEOGRAPH-6587}"
+
+
 @given(st.lists(names, max_size=12))
 def test_no_two_are_the_same_and_none_leaves_its_folder(names: list[str]) -> None:
     stems = stems_of(names)

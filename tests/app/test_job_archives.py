@@ -128,6 +128,20 @@ def test_clean_images_come_cut_to_fit_and_once_each(api: Api, job: str) -> None:
     assert set(members(fetched(api, job))) == {name for name in held if not name.startswith("hr/")}
 
 
+def test_an_archive_is_whole_when_its_model_is_gone(api: Api) -> None:
+    """Another dataset's model, which went with that."""
+    dataset, other = api.dataset(), api.dataset()
+    model = api.model(other)
+    job = degrade(api, dataset, {"a_png": png(50, 40)}, model=model)
+    finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(png(12, 10))}))
+    assert api.http.delete(f"/datasets/{other}").status_code == 204
+    assert api.http.get(f"/models/{model}").status_code == 404
+    held = members(fetched(api, job, hr=True))
+    line = json.loads(held["manifest.jsonl"])
+    assert (line["scale"], line["kernel_origin"], line["padding"]) == (4, [-8, -8], "reflect")
+    assert Image.open(io.BytesIO(held[line["hr"]])).size == (40, 48), "of 50×40 pixels, rows first"
+
+
 def test_a_split_keeps_every_image_on_one_side(api: Api, job: str) -> None:
     sides = {side: members(fetched(api, job, validation=0.5, split=side)) for side in ("train", "validation")}
     lines = {side: [json.loads(line) for line in held["manifest.jsonl"].splitlines()] for side, held in sides.items()}

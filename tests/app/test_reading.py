@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import event
 
-from app.jobs import service
+from app.jobs import service, watching
 from app.jobs.reading import JobReader, JobReaders
 from app.problems import ProblemError
 from store.jobs import JobRepository
@@ -87,3 +87,20 @@ def test_each_caller_reads_what_it_may_see(store: Store) -> None:
         return mine.id, theirs.code
 
     assert asyncio.run(ask()) == (job, "job_not_found")
+
+
+def test_of_more_changes_than_are_remembered_the_last_ones_are_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "MOST_REMEMBERED", 2)
+
+    async def listen() -> None:
+        watcher, made = watching.JobWatcher(store), []
+        for _ in range(4):
+            made.append(new_job(store))
+            await watcher._look()
+            await asyncio.sleep(0.2)  # older than what counts as changed in any case
+        assert await watcher.any_changed(4, seconds=0.01) == []
+        assert await watcher.any_changed(0, seconds=1) == made[2:]
+
+    asyncio.run(listen())

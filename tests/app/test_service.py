@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from app.datasets.schemas import Preset
-from app.schemas import PATCH
+from app.datasets.schemas import TRAINING_PATCH, Preset
 from tests.app.conftest import Api
 from training.presets import PRESET_NAMES, preset
 
@@ -102,4 +101,4 @@ def test_the_api_knows_the_presets_and_the_patch_of_the_training() -> None:
     assert [name.value for name in Preset] == list(PRESET_NAMES)
     for name in PRESET_NAMES:
         recipe = preset(name, 4, device="cpu")
-        assert (recipe.minimum_lr_side, recipe.minimum_hr_side) == (PATCH, 4 * PATCH)
+        assert (recipe.minimum_lr_side, recipe.minimum_hr_side) == (TRAINING_PATCH, 4 * TRAINING_PATCH)

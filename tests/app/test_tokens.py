@@ -307,7 +307,7 @@ def test_on_loopback_pages_of_other_sites_are_turned_away(api: Api) -> None:
     for host in ("localhost:8000", "127.0.0.1", "[::1]:8000"):
         assert api.http.get("/datasets", headers={"Host": host}).status_code == 200, host
     body = {"name": "a", "scale": 4}
-    for origin in ("http://evil.example", "null", "http://127.0.0.1:3000"):
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:3000", "http://["):
         answer = api.http.post("/datasets", headers={"Origin": origin}, json=body)
         assert (answer.status_code, answer.json()["code"]) == (403, "other_site"), origin
     assert api.http.post("/datasets", headers={"Origin": "http://127.0.0.1:8000"}, json=body).status_code == 201

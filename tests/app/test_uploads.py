@@ -369,6 +369,8 @@ def test_the_protocol_is_held_to(api: Api) -> None:
         assert answer.headers["tus-resumable"] == "1.0.0"
         return answer.status_code, answer.json()["code"]
 
+    unsaid = api.http.post(f"/datasets/{dataset}/uploads?role=lr", headers=TUS)
+    assert (unsaid.status_code, unsaid.headers["tus-resumable"]) == (422, "1.0.0")
     other = api.http.patch(at, headers={"Tus-Resumable": "0.2.2"})
     assert refused(other) == (412, "other_tus_version")
     assert other.headers["tus-version"] == "1.0.0"

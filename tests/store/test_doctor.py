@@ -12,7 +12,7 @@ from store.doctor import Finding, examine, unreferenced
 from store.jobs import JobRepository, LeaseLostError, NewSample, Progress
 from store.store import Store
 from store.tables import Dataset, Job
-from store.trained import CheckpointRepository
+from store.trained import CheckpointRepository, PreviewRepository
 from tests.store.test_backup import fill
 
 
@@ -63,6 +63,22 @@ def test_what_is_lost_is_named_and_mended_where_it_can_be(store: Store) -> None:
         dataset = DatasetRepository(session).get(job.dataset_id or "")
         assert dataset is not None
         assert dataset.hr_images == 0
+
+
+def test_what_only_answers_name_is_looked_at_too(store: Store) -> None:
+    """The preview of a training, and the image of a job that has succeeded."""
+    job_id = ended(store)
+    with store.database.write() as session:
+        PreviewRepository(session).put(job_id, step=1, files={"patches.png": store.blobs.put(b"patches")})
+    for content in (b"patches", b"an input"):
+        store.blobs.path(store.blobs.put(content)).unlink()
+    findings = list(examine(store, deep=False))
+    assert [finding.mend is None for finding in findings] == [True, False]
+    assert "hr=true" in findings[0].remedy
+    mend(store, findings)
+    assert len(list(examine(store, deep=False))) == 1
+    with store.database.read() as session:
+        assert PreviewRepository(session).get(job_id) is None
 
 
 def test_a_flipped_bit_is_found_when_all_is_read_and_the_result_made_anew(store: Store) -> None:
