@@ -70,6 +70,7 @@ class DegradeIn(BaseModel):
 
 DEGRADE_BODY = form_body(
     [],
+    DegradeIn,
     samples={"type": "integer", "minimum": 1, "default": 1, "example": 4},
     seed={"type": "integer", "minimum": 0, "default": 0, "example": 7},
     model={"type": "string"},
@@ -83,6 +84,3 @@ DEGRADE_BODY = form_body(
     jpeg={"type": "string", "pattern": QUALITIES, "example": "60-95"},
     validation={"type": "number", "minimum": 0, "maximum": 1, "example": 0.05},
 )
-for _name, _schema in DEGRADE_BODY["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"].items():
-    if _name in DegradeIn.model_fields:
-        _schema["description"] = DegradeIn.model_fields[_name].description

@@ -15,7 +15,7 @@ class SrIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dataset: Id | None = Field(None, description="Id of a dataset; its latest model is used.")
-    model: Id | None = Field(None, description="Id of a model.")
+    model: Id | None = Field(None, description="Id of a model, instead of a dataset.")
     tile: int | None = Field(
         None, ge=16, le=4096, description="Side of a tile in low-resolution pixels. Unset: what memory allows."
     )
@@ -24,8 +24,9 @@ class SrIn(BaseModel):
 
 SR_BODY = form_body(
     ["files"],
-    dataset={"type": "string", "description": "Id of a dataset; its latest model is used."},
-    model={"type": "string", "description": "Id of a model, instead of a dataset."},
-    tile={"type": "integer", "minimum": 16, "maximum": 4096, "description": "Side of a tile. Unset: chosen."},
+    SrIn,
+    dataset={"type": "string"},
+    model={"type": "string"},
+    tile={"type": "integer", "minimum": 16, "maximum": 4096},
     format={"type": "string", "enum": [form.value for form in ArchiveFormat], "default": "zip", "example": "zip"},
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from app.uploads.tus import PART
 
 FILES = {
@@ -13,10 +15,11 @@ FILES = {
 }
 
 
-def form_body(required: list[str], **properties: dict[str, Any]) -> dict[str, Any]:
-    """A multipart form of `files` and other fields, for `openapi_extra`."""
-    schema = {"type": "object", "properties": {"files": FILES, **properties}, "required": required}
-    example = {name: field["example"] for name, field in properties.items() if "example" in field}
+def form_body(required: list[str], form: type[BaseModel] = BaseModel, **properties: dict[str, Any]) -> dict[str, Any]:
+    """A multipart form of `files` and other fields, which `form` describes in words, for `openapi_extra`."""
+    fields = {name: {**field, "description": form.model_fields[name].description} for name, field in properties.items()}
+    schema = {"type": "object", "properties": {"files": FILES, **fields}, "required": required}
+    example = {name: field["example"] for name, field in fields.items() if "example" in field}
     content = {"schema": schema, "example": {"files": ["0001.png"], **example}}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
 
