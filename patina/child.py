@@ -49,10 +49,6 @@ class Child:
         )
 
     @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
-    @property
     def status(self) -> int | None:
         """Exit status as `Popen` gives it (minus the signal's number when one ended it); None while it runs."""
         return self._process.poll() if self._process else None

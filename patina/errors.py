@@ -18,7 +18,10 @@ class AlreadyRunningError(StartError):
 
 
 class LostServiceError(PatinaError):
-    """Nobody answers, or the connection broke; `reached` tells whether the request may have come through."""
+    """Nobody answers, the connection broke, or the service's database is away; all of it may pass.
+
+    `reached` tells whether the request may have come through.
+    """
 
     def __init__(self, message: str, *, reached: bool = True) -> None:
         super().__init__(message)

@@ -123,7 +123,7 @@ class _Supervisor:
             )
 
     def _refuse_strangers(self) -> None:
-        """As the API will; but before anything else starts."""
+        """As the API does itself; here it is said at once, and not after the API has ended itself several times."""
         if self._settings.on_loopback:
             return
         # Most starts need no database here.

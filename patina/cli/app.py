@@ -46,3 +46,10 @@ def picture(file: Path | None) -> Path | None:
     if file and file.suffix.lower() not in PICTURES:
         raise typer.BadParameter(f"a picture's name ends in one of {', '.join(PICTURES)}")
     return file
+
+
+def above_zero(value: float | None) -> float | None:
+    """Refuses 0, which a `min` would let pass, before photos are sent for nothing."""
+    if value is not None and not value > 0:
+        raise typer.BadParameter("it must be more than 0")
+    return value

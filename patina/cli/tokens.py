@@ -9,12 +9,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
-from config.logging import configure_logging
 from config.settings import settings
 from patina.cli.app import example
+from patina.cli.output import Output, errors
 from patina.errors import PatinaError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ tokens = typer.Typer(
     epilog=example("patina token create anna"),
     no_args_is_help=True,
 )
-console = Console()
-errors = Console(stderr=True)
 
 
 class Scope(StrEnum):
@@ -48,18 +46,21 @@ def create(
         made = repository.create(name, scope)
     print(made.text)
     errors.print(
-        f"Keep it safe. Used as PATINA_TOKEN by this command line; revoked by: patina token revoke {made.token.id}"
+        f"Keep it safe. Used as PATINA_TOKEN by this command line; revoked by: patina token revoke {made.token.id}",
+        soft_wrap=True,
+        highlight=False,
     )
 
 
 @tokens.command("list")
 def list_tokens() -> None:
     """List all tokens, revoked ones too; their secrets are not known here."""
-    table = Table("ID", "Name", "Scope", "Made", "Revoked", box=None, pad_edge=False)
+    id_column = Column("ID", no_wrap=True, min_width=26)
+    table = Table(id_column, "Name", "Scope", "Made", "Revoked", box=None, pad_edge=False)
     with _repository() as repository:
         for token in repository.all():
-            table.add_row(token.id, token.name, token.scope, _day(token.created), _day(token.revoked))
-    console.print(table)
+            table.add_row(token.id, Text(token.name), token.scope, _day(token.created), _day(token.revoked))
+    Output().table(table)
 
 
 @tokens.command()
@@ -68,22 +69,18 @@ def revoke(token_id: Annotated[str, typer.Argument(metavar="ID", help="As `patin
     with _repository() as repository:
         if not repository.revoke(token_id):
             raise PatinaError(f"There is no token {token_id!r}. All are listed by: patina token list")
-    errors.print(f"Token {token_id} is revoked.")
+    errors.print(f"Token {token_id} is revoked.", highlight=False)
 
 
 @contextmanager
 def _repository() -> Iterator[TokenRepository]:
     # Imported here: the other commands speak HTTP and need no database.
-    from store.database import Database  # noqa: PLC0415
-    from store.migrate import migrate  # noqa: PLC0415
+    from patina.records import records  # noqa: PLC0415
     from store.tokens import TokenRepository  # noqa: PLC0415
 
-    configure_logging(settings(), "token")
-    database = Database(settings().database)
-    migrate(database)  # tokens may be made before the service's first start
-    with database.write() as session:
+    # Tokens may be made before the service's first start.
+    with records(settings(), "token") as store, store.database.write() as session:
         yield TokenRepository(session)
-    database.close()
 
 
 def _day(seconds: float | None) -> str:

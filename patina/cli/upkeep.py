@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from config.logging import configure_logging
 from config.settings import settings
 from patina.cli.app import FAILED, cli, example
 from patina.errors import PatinaError
@@ -90,15 +88,7 @@ def restore(
     console.print(f"{copied.records} records and {copied.blobs} stored files are restored.")
 
 
-@contextmanager
-def _store() -> Iterator[Store]:
-    from store.migrate import migrate  # noqa: PLC0415
-    from store.store import Store  # noqa: PLC0415
+def _store() -> AbstractContextManager[Store]:
+    from patina.records import records  # noqa: PLC0415
 
-    configure_logging(settings(), "upkeep")
-    store = Store.open(settings())
-    try:
-        migrate(store.database)
-        yield store
-    finally:
-        store.close()
+    return records(settings(), "upkeep")

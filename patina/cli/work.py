@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from patina.cli.app import Api, AsJson, FromDataset, FromModel, Photos, cli, example, picture
+from patina.cli.app import Api, AsJson, FromDataset, FromModel, Photos, above_zero, cli, example, picture
 from patina.cli.output import complain_of
 from patina.cli.session import Session, session
 from patina.client.answers import Alarm
@@ -30,9 +30,11 @@ def train(
     scale: Annotated[int, typer.Option(min=2, max=4, help="How many times smaller the real photos are.")] = 4,
     name: Annotated[str | None, typer.Option(help="What to call the dataset. Unset: the folder's name.")] = None,
     preset: Annotated[str | None, typer.Option(help="Recipe of the training. Unset: the best known.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many steps.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same training.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, max=60 * 24 * 365, callback=above_zero, help="Stop after so long.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="Stop after so many steps.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same training.")] = None,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", callback=picture, help="Draw the model's contact sheet: a .png or .jpg.")
     ] = None,
@@ -70,12 +72,21 @@ def degrade(
     dataset: FromDataset = None,
     model: FromModel = None,
     samples: Annotated[int, typer.Option(min=1, help="Degradations drawn for each photo.")] = 1,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same photos, same triplets.")] = None,
-    crop: Annotated[int | None, typer.Option(min=32, help="Cut photos into squares of so many pixels first.")] = None,
-    crop_step: Annotated[int | None, typer.Option(min=1, help="Pixels from square to square. Unset: --crop.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same photos, same triplets.")] = None,
+    crop: Annotated[
+        int | None, typer.Option(min=32, max=8192, help="Cut photos into squares of so many pixels first.")
+    ] = None,
+    crop_step: Annotated[
+        int | None, typer.Option(min=1, max=8192, help="Pixels from square to square. Unset: --crop.")
+    ] = None,
     min_detail: Annotated[
         float | None,
-        typer.Option(min=0, help="Leave out what is flatter: mean difference of neighbouring pixels, of 255."),
+        typer.Option(
+            min=0,
+            max=255,
+            callback=above_zero,
+            help="Leave out what is flatter: mean difference of neighbouring pixels, of 255.",
+        ),
     ] = None,
     leave_out: Annotated[
         list[LeftOut] | None, typer.Option(help="Do not keep kernels, or noise. May be given twice.")

@@ -87,11 +87,11 @@ def listed(
     return [bound(by, item) for item in items]
 
 
-def paged(kind: type[Form], path: str, limit: int | None, /, **filters: Any) -> Flow[list[Form]]:
+def paged(kind: type[Form], path: str, limit: int | None, page_size: int = PAGE, /, **filters: Any) -> Flow[list[Form]]:
     found: list[Form] = []
     cursor: str | None = None
     while limit is None or len(found) < limit:
-        size = PAGE if limit is None else min(PAGE, limit - len(found))
+        size = page_size if limit is None else min(page_size, limit - len(found))
         answer = yield Ask("GET", path, {"params": given({**filters, "limit": size, "cursor": cursor})})
         page = answer.json()
         found += [kind.model_validate(item) for item in page["items"]]

@@ -10,6 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# What a training shows of its model: its preview, and later files of the model.
+SHOWN = ("gallery.json", "patches.png", "examples.png")
+
 
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)

@@ -32,7 +32,8 @@ def unpack(pieces: Iterator[bytes], folder: Path, on_file: Callable[[str], None]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(iter(partial(content.read, CHUNK), b""), target)
                 if member.name == MANIFEST:
-                    lines = [json.loads(line) for line in target.read_text().splitlines()]
+                    with target.open("rb") as file:  # `splitlines` would cut at U+2028 and its like, within names
+                        lines = [json.loads(line) for line in file]
                 elif on_file:
                     on_file(member.name)
     except tarfile.TarError as error:

@@ -16,6 +16,7 @@ from patina.client.flow import Ask, Flow, Following, Incoming, Pause, Receive, R
 from patina.errors import LostServiceError, ServiceError
 
 AGAIN_SECONDS = 1.0  # before a stream that broke is asked for again
+DATABASE_AWAY = "database_away"
 
 
 class SyncDriver:
@@ -43,9 +44,11 @@ class SyncDriver:
                 with _translated(self.http.base_url), self._stream(following.ask()) as answer:
                     if not answer.is_success:
                         answer.read()
-                    for line in _accepted(answer).iter_lines():
-                        if (item := following.take(line)) is not None:
-                            yield item
+                    lines = _Lines()
+                    for piece in _accepted(answer).iter_bytes():
+                        for line in lines.ended_by(piece):
+                            if (item := following.take(line)) is not None:
+                                yield item
                 broken = None
             except LostServiceError as error:
                 broken = error
@@ -107,9 +110,11 @@ class AsyncDriver:
                     async with self._stream(following.ask()) as answer:
                         if not answer.is_success:
                             await answer.aread()
-                        async for line in _accepted(answer).aiter_lines():
-                            if (item := following.take(line)) is not None:
-                                yield item
+                        lines = _Lines()
+                        async for piece in _accepted(answer).aiter_bytes():
+                            for line in lines.ended_by(piece):
+                                if (item := following.take(line)) is not None:
+                                    yield item
                 broken = None
             except LostServiceError as error:
                 broken = error
@@ -159,6 +164,21 @@ class AsyncDriver:
             raise failures[0]
 
 
+class _Lines:
+    """Lines of an answer that comes in pieces.
+
+    httpx's own end at U+2028 and its like, too, which names of files may hold.
+    """
+
+    def __init__(self) -> None:
+        self._begun = b""
+
+    def ended_by(self, piece: bytes) -> list[str]:
+        """One that is never ended was cut off, and is not told."""
+        *ended, self._begun = (self._begun + piece).split(b"\n")
+        return [line.removesuffix(b"\r").decode(errors="replace") for line in ended]
+
+
 def _pulled(pieces: AsyncIterator[bytes]) -> Iterator[bytes]:
     """In a thread of the event loop's, what the loop receives."""
 
@@ -184,11 +204,16 @@ def _translated(url: httpx.URL) -> Iterator[None]:
 
 
 def _accepted(answer: httpx.Response) -> httpx.Response:
-    """The answer, if it is a good one; else `ServiceError` with the service's own words, if it has any."""
+    """The answer, if it is a good one; else `ServiceError` with the service's own words, if it has any.
+
+    A service whose database is away is as good as none for that while, and whoever waits for one waits for the other.
+    """
     if answer.is_success:
         return answer
     try:
         problem = answer.json()
+        if problem["code"] == DATABASE_AWAY:
+            raise LostServiceError(problem["detail"])
         raise ServiceError(answer.status_code, problem["code"], problem["detail"], problem)
     except (ValueError, KeyError, TypeError):
         words = f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.reason_phrase}"

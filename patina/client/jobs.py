@@ -14,7 +14,7 @@ from pydantic import Field
 from rich.console import Console
 
 from patina.client.answer import Answer, Noun, asked, bound, given, listed, made, paged
-from patina.client.answers import Event, JobFailure, Progress, Result
+from patina.client.answers import SHOWN, Event, JobFailure, Progress, Result
 from patina.client.archive import Manifest, unpack, write_answer
 from patina.client.events import PATIENCE_SECONDS, Events, event_of
 from patina.client.flow import Ask, Bound, Flavour, Flow, Pause, Receive, flow, stream
@@ -28,7 +28,6 @@ OnFile = Callable[[str], None]
 
 UNFINISHED = ("queued", "running")
 WAIT_SECONDS = 20  # one long poll
-PREVIEW = ("gallery.json", "patches.png", "examples.png")
 
 
 class Job(Answer[Flavour]):
@@ -100,7 +99,7 @@ class Job(Answer[Flavour]):
     @flow
     def preview(self, folder: str | Path) -> Flow[list[Path]]:
         """Writes what a training makes by now into `folder`: gallery.json, patches.png and examples.png."""
-        targets = [Path(folder) / name for name in PREVIEW]
+        targets = [Path(folder) / name for name in SHOWN]
         for target in targets:
             yield Receive(Ask("GET", f"/jobs/{self.id}/preview/{target.name}"), partial(write_answer, target))
         return targets

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from patina.client.answer import Answer, Noun, asked, listed
-from patina.client.answers import Report
+from patina.client.answers import SHOWN, Report
 from patina.client.archive import write_answer
 from patina.client.flow import Ask, Flavour, Flow, Receive, Work, flow
 from patina.client.jobs import Job, super_resolve
@@ -55,12 +55,12 @@ class Model(Answer[Flavour]):
     @flow
     def sheet(self, file: str | Path) -> Flow[Path]:
         """Draws its contact sheet: real photos beside made ones, kernels, noise and what the report says."""
-        from patina.sheet.learned import FILES, Learned, contact_sheet  # noqa: PLC0415 - most programs draw nothing
+        from patina.sheet.learned import Learned, contact_sheet  # noqa: PLC0415 - most programs draw nothing
 
-        if not set(self.files).issuperset(FILES):
+        if not set(self.files).issuperset(SHOWN):
             raise PatinaError(f"Model {self.id} has no pictures to draw a sheet of. Train again to get some.")
         contents: dict[str, bytes] = {}
-        for name in FILES:
+        for name in SHOWN:
             contents[name] = (yield Ask("GET", f"/models/{self.id}/files/{name}")).content
         dataset = (yield Ask("GET", f"/datasets/{self.dataset}")).json()
         report = (yield from self._report()) if "report" in self.links else None

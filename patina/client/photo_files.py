@@ -22,6 +22,7 @@ def photo_files(paths: Iterable[Path]) -> list[NamedFile]:
     A file that is named outright is sent whatever its name ends with: the service says if it cannot read it.
     """
     found: list[NamedFile] = []
+    paths = list(paths)  # an iterator would be used up when they are named below
     for path in paths:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_photo(file.relative_to(path)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from patina.client.answer import asked_again
+from patina.client.answer import asked_again, paged
 from patina.client.answers import AcceptedFile, RejectedFile, Upload
 from patina.client.flow import Ask, Flow, Together, Work
 from patina.client.parts import send_in_parts
@@ -21,12 +21,13 @@ from patina.errors import ServiceError
 OnUpload = Callable[[int, int], None]  # (files sent, files in all)
 
 AT_ONCE = 4
-PAGE = 1000
+PAGE = 1000  # as many as the service gives at once
 
 
 def upload(dataset: str, role: str, files: Sequence[NamedFile], tell: OnUpload) -> Flow[Upload]:
     """Sends what the dataset does not hold yet. Raises the service's refusal if it can use none of all."""
-    held = yield from _held(dataset, role)
+    images = f"/datasets/{dataset}/images"
+    held = {image.sha256 for image in (yield from paged(AcceptedFile, images, None, PAGE, role=role))}
     new: Sequence[NamedFile] = files
     if held:
         new = yield Work(lambda: [file for file in files if _sha256(file) not in held])
@@ -67,19 +68,6 @@ def _send(dataset: str, role: str, batch: list[NamedFile]) -> Flow[tuple[int, Up
         if "rejected" not in error.problem:
             raise
         return len(batch), error
-
-
-def _held(dataset: str, role: str) -> Flow[set[str]]:
-    """SHA-256 of all images of this role."""
-    found: set[str] = set()
-    cursor: str | None = None
-    while True:
-        parameters = {"role": role, "limit": PAGE} | ({"cursor": cursor} if cursor else {})
-        page = (yield Ask("GET", f"/datasets/{dataset}/images", {"params": parameters})).json()
-        found.update(image["sha256"] for image in page["items"])
-        cursor = page["next"]
-        if cursor is None:
-            return found
 
 
 def _sha256(file: NamedFile) -> str:

@@ -12,7 +12,11 @@ import shutil
 from pathlib import Path
 from typing import Self
 
+from patina.errors import PatinaError
 from patina.export.pairs import Pair, size_of
+
+FOLDERS = ("hr", "lr")
+SINGLE, PAIRED = "meta_info.txt", "meta_info_pairs.txt"
 
 
 class BasicsrFolders:
@@ -21,10 +25,12 @@ class BasicsrFolders:
         self._last: tuple[bytes, Path] | None = None
 
     def __enter__(self) -> Self:
-        for name in ("hr", "lr"):
+        self._clear()
+        for name in FOLDERS:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
-        self._single = (self._folder / "meta_info.txt").open("w")
-        self._paired = (self._folder / "meta_info_pairs.txt").open("w")
+        # By line, and each before its images: an export that is killed has named all that it wrote.
+        self._single = (self._folder / SINGLE).open("w", buffering=1)
+        self._paired = (self._folder / PAIRED).open("w", buffering=1)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -33,11 +39,24 @@ class BasicsrFolders:
 
     def add(self, pair: Pair) -> None:
         name = f"{pair.key}.png"
-        self._write_hr(pair.hr, self._folder / "hr" / name)
-        (self._folder / "lr" / name).write_bytes(pair.lr)
         height, width = size_of(pair.hr)
         print(f"{name} ({height},{width},3)", file=self._single)
         print(f"{name}, {name}", file=self._paired)
+        self._write_hr(pair.hr, self._folder / "hr" / name)
+        (self._folder / "lr" / name).write_bytes(pair.lr)
+
+    def _clear(self) -> None:
+        """Takes away the images of an export before this one, which trainers would read among the new ones."""
+        before = [file for name in FOLDERS for file in (self._folder / name).glob("[!.]*")]
+        single = {line.rpartition(" ")[0] for line in _lines(self._folder / SINGLE)}
+        paired = set(_lines(self._folder / PAIRED))
+        for file in before:  # only an export of ours names a file in both lists
+            if file.name not in single or f"{file.name}, {file.name}" not in paired:
+                raise PatinaError(
+                    f"No export of Patina's wrote {file}, and trainers would read it as a pair's. Name another folder."
+                )
+        for file in before:
+            file.unlink()
 
     def _write_hr(self, png: bytes, target: Path) -> None:
         """The samples of an image follow each other and share their clean one, which need not lie there again."""
@@ -50,3 +69,7 @@ class BasicsrFolders:
         else:
             target.write_bytes(png)
             self._last = png, target
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(errors="replace").split("\n") if file.exists() else []

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
 
+from patina.client.archive import write_whole
 from patina.export.basicsr import BasicsrFolders
 from patina.export.lmdb import BasicsrLmdb
 from patina.export.pairs import Pair, pairs
@@ -37,15 +38,18 @@ def write_pairs(
     folder.mkdir(parents=True, exist_ok=True)
     counts: dict[str | None, int] = {}
     writers: dict[str | None, Writer] = {}
-    with ExitStack() as open_ones:
-        manifest = open_ones.enter_context((folder / "manifest.jsonl").open("w"))
-        for done, pair in enumerate(pairs(pieces), start=1):
-            if pair.split not in writers:
-                writers[pair.split] = open_ones.enter_context(_writer(form, folder, pair.split, shard_size))
-            writers[pair.split].add(pair)
-            counts[pair.split] = counts.get(pair.split, 0) + 1
-            manifest.write(json.dumps(pair.line, ensure_ascii=False) + "\n")
-            tell(done)
+
+    def lines() -> Iterator[bytes]:
+        with ExitStack() as open_ones:
+            for done, pair in enumerate(pairs(pieces), start=1):
+                if pair.split not in writers:
+                    writers[pair.split] = open_ones.enter_context(_writer(form, folder, pair.split, shard_size))
+                writers[pair.split].add(pair)
+                counts[pair.split] = counts.get(pair.split, 0) + 1
+                tell(done)
+                yield json.dumps(pair.line, ensure_ascii=False).encode() + b"\n"
+
+    write_whole(lines(), folder / "manifest.jsonl")  # whole at the end: a folder may turn out to be somebody else's
     return counts
 
 

@@ -53,12 +53,17 @@ def export(
 
 def _shards(job: dict[str, Any], folder: Path, query: dict[str, Any], side: str | None, size: int) -> Flow[int]:
     """`SIDE-000000.tar` and so on; the number of samples in them."""
+    name = side or "train"
     shard, shards, total = 0, 1, 0
     while shard < shards:
         parameters = query | {"format": Form.webdataset, "shard_size": size, "shard": shard}
         if side:
             parameters["split"] = side
-        headers = yield _receive(job, parameters, folder / f"{side or 'train'}-{shard:06}.tar")
+        target = folder / f"{name}-{shard:06}.tar"
+        headers = yield _receive(job, parameters, target)
+        if shard == 0:  # the job has shards to give, and those of an earlier export would be read among them
+            for before in set(folder.glob(f"{name}-{'[0-9]' * 6}.tar")) - {target}:
+                before.unlink()
         shards, total, shard = int(headers["Patina-Shards"]), int(headers["Patina-Samples"]), shard + 1
     return total
 

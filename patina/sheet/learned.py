@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from patina.client.answers import Report
+from patina.client.answers import SHOWN, Report
 from patina.sheet.page import ALARM, GAP, INK, INNER, LEARNED, MARGIN, PIXELS, TRUTH, Array, Page, Picture, heat
 
-FILES = ("gallery.json", "patches.png", "examples.png")
 BESIDE, COLUMNS = 6, 3  # patches on either side, in rows of so many
 KERNEL_ROWS = 2
 NOISE_GAIN = 6  # as `training.gallery` draws it
@@ -46,8 +45,9 @@ class Learned:
 
     @classmethod
     def read(cls, files: Mapping[str, bytes]) -> Learned:
-        """From the contents of `FILES`, by name."""
-        form, patches, examples = json.loads(files[FILES[0]]), files[FILES[1]], files[FILES[2]]
+        """From the contents of `SHOWN`, by name."""
+        gallery, patches, examples = (files[name] for name in SHOWN)
+        form = json.loads(gallery)
         tiles = _tiles(patches, form["side"])
         shown = _tiles(examples, form["side"] * form["scale"])
         kernels = [_kernel(kernel, form["kernel_size"]) for kernel in form["example_kernels"]]

@@ -45,6 +45,12 @@ def test_unpacks_what_comes_in_pieces_and_reads_the_manifest(tmp_path: Path) -> 
     assert files_below(tmp_path) == {"out/lr/a.png", "out/manifest.jsonl"}
 
 
+def test_a_manifest_s_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    manifest = [{"source": "a\u2028b\u2029c\x85d\x0ce.png", "status": "ok"}, {"source": "f.png", "status": "ok"}]
+    lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in manifest).encode()
+    assert unpack(in_pieces(archive_of((tarfile.TarInfo("manifest.jsonl"), lines))), tmp_path) == manifest
+
+
 @pytest.mark.parametrize("name", ["../evil", "/evil", "lr/../../evil", "..\\evil"])
 def test_refuses_names_that_lead_outside(tmp_path: Path, name: str) -> None:
     with pytest.raises(PatinaError, match="outside its folder"):

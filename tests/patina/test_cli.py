@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from typer.core import TyperGroup
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from patina.child import PYTHON
 from patina.cli.app import cli
@@ -169,6 +170,29 @@ def test_mistakes_are_said_before_anything_is_made(service: Up, lr: Path, hr: Pa
     assert service.command("datasets", "--delete").returncode == 2
     assert service.command("degrade", str(hr), "--samples", "0").returncode == 2
     assert service.command("train", str(lr), "--hr", str(hr), "--sheet", "sheet.pgn").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("train --hr nowhere", "--minutes", "0"),
+        ("train --hr nowhere", "--minutes", "nan"),
+        ("train --hr nowhere", "--minutes", "inf"),
+        ("train --hr nowhere", "--seed", "-1"),
+        ("train --hr nowhere", "--steps", "10000001"),
+        ("degrade", "--seed", "-1"),
+        ("degrade", "--min-detail", "0"),
+        ("degrade", "--min-detail", "256"),
+        ("degrade", "--crop", "8193"),
+        ("degrade", "--crop-step", "8193"),
+    ],
+)
+def test_what_the_service_would_refuse_after_all_was_sent_is_refused_at_once(
+    command: str, option: str, value: str
+) -> None:
+    refused = CliRunner().invoke(cli, [*command.split(), "nowhere", option, value])
+    assert refused.exit_code == 2, refused.exception  # that there is no photo is found out later
+    assert f"Invalid value for '{option}'" in refused.output
 
 
 def test_with_json_standard_output_is_one_document(service: Up, hr: Path, tmp_path: Path) -> None:

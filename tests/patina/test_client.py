@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from threading import Thread
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -22,10 +24,12 @@ from app.models.report import ReportOut
 from app.models.schemas import ModelDetailOut
 from app.webhooks.schemas import DeliveryOut, NewWebhookOut
 from patina import AsyncClient, Client
-from patina.client.answers import Delivery, Report, Upload
+from patina.client.answers import Delivery, Event, Report, Upload
 from patina.client.datasets import Dataset
+from patina.client.drivers import SyncDriver
 from patina.client.jobs import Job
 from patina.client.models import Model
+from patina.client.parts import send_in_parts
 from patina.client.webhooks import Webhook
 from patina.errors import JobError, LostServiceError, ServiceError
 
@@ -33,6 +37,7 @@ JOB: dict[str, Any] = JobOut.model_config["json_schema_extra"]["example"]  # typ
 DATASET: dict[str, Any] = DatasetOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
 EXAMPLE_IMAGE: dict[str, Any] = UploadOut.model_config["json_schema_extra"]["example"]["accepted"][0]  # type: ignore[index,call-overload,assignment]
 NOTHING_HELD: dict[str, Any] = {"items": [], "next": None}
+DATABASE_AWAY: dict[str, Any] = {"status": 503, "code": "database_away", "detail": "The database is away. Wait."}
 
 
 class Answering(ThreadingHTTPServer):
@@ -188,6 +193,77 @@ def test_events_go_on_where_the_connection_broke(server: Answering) -> None:
         assert [event.data["message"] for event in job.events()] == ["line 1", "line 2"]
         assert job.status == "succeeded"
     assert server.resumed == [None, None, "1"]
+
+
+EVENT: dict[str, Any] = {"number": 1, "time": JOB["created"], "data": {"message": "“a\u2028b\x85c.png”"}}
+# Raw, as JSON may have them; and lines may end with a carriage return, too.
+STREAM = (
+    f"event: log\r\nid: 1\r\ndata: {json.dumps(EVENT, ensure_ascii=False)}\r\n\r\nevent: end\ndata: {{}}\n\n".encode()
+)
+
+
+def test_events_lines_end_at_line_feeds_alone(server: Answering) -> None:
+    async def awaited() -> list[Event]:
+        async with AsyncClient(server.url) as patina:
+            return [event async for event in (await patina.jobs.get(JOB["id"])).events()]
+
+    server.says((200, JOB), (200, STREAM))
+    with Client(server.url) as patina:
+        (event,) = patina.jobs.get(JOB["id"]).events()
+    assert event.data == EVENT["data"]
+    server.says((200, JOB), (200, STREAM))
+    assert anyio.run(awaited) == [event]
+
+
+def test_events_come_whole_however_the_connection_cuts_them() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/events"):
+            return httpx.Response(200, content=(STREAM[at : at + 1] for at in range(len(STREAM))))
+        return httpx.Response(200, json=JOB)
+
+    with Client() as patina:
+        patina._http._transport = httpx.MockTransport(answer)
+        assert [event.data for event in patina.jobs.get(JOB["id"]).events()] == [EVENT["data"]]
+
+
+def test_waiting_outlives_a_database_that_is_started_again(server: Answering) -> None:
+    stream = f"event: job\ndata: {json.dumps(JOB | {'status': 'succeeded'})}\n\nevent: end\ndata: {{}}\n\n".encode()
+    done = JOB | {"status": "succeeded"}
+    with Client(server.url) as patina:
+        server.says((200, JOB), (503, DATABASE_AWAY), (200, done))
+        assert patina.jobs.get(JOB["id"]).wait().status == "succeeded"
+        server.says((200, JOB), (503, DATABASE_AWAY), (200, stream))
+        assert list(patina.jobs.get(JOB["id"]).events()) == []
+        server.says((200, DATASET), (503, DATABASE_AWAY), (202, JOB))
+        assert patina.datasets.get("d").train().id == JOB["id"]
+        assert server.keys[-1] == server.keys[-2] is not None
+        server.says((503, DATABASE_AWAY))
+        with pytest.raises(LostServiceError, match=re.escape(DATABASE_AWAY["detail"])):
+            patina.jobs.get(JOB["id"])
+
+
+def test_an_upload_in_parts_outlives_a_database_that_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patina.client.parts.PART_BYTES", 3)
+    (tmp_path / "large.zip").write_bytes(b"abcdefgh")
+    came, restarts = bytearray(), ["POST", "PATCH", "HEAD", "GET"]  # each is answered so once
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method in restarts and (request.method != "PATCH" or came):
+            restarts.remove(request.method)
+            return httpx.Response(503, json=DATABASE_AWAY)
+        if request.method == "PATCH":
+            assert int(request.headers["Upload-Offset"]) == len(came)
+            came.extend(request.content)
+        told: dict[str, Any] = {"problem": None, "result": {"accepted": [], "rejected": []}}
+        headers = {"Location": "/uploads/u", "Upload-Offset": str(len(came))}
+        return httpx.Response(200, headers=headers, json=told)
+
+    monkeypatch.setattr("patina.client.answer.PAUSES", (0, 0, 0))
+    with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://patina") as http:
+        SyncDriver(http).run(send_in_parts("d", "lr", ("large.zip", tmp_path / "large.zip")))
+    assert (bytes(came), restarts) == (b"abcdefgh", [])
 
 
 def test_leaves_to_the_service_what_is_not_given(server: Answering) -> None:

@@ -34,6 +34,8 @@ def test_takes_a_file_that_is_named_outright(tmp_path: Path) -> None:
 def test_says_what_it_looked_for_when_there_is_nothing(tmp_path: Path) -> None:
     with pytest.raises(PatinaError, match=r"No photos in .*\.png"):
         photo_files([tmp_path])
+    with pytest.raises(PatinaError, match=f"No photos in {tmp_path}"):
+        photo_files(iter([tmp_path]))
     with pytest.raises(PatinaError, match="no file or folder"):
         photo_files([tmp_path / "missing"])
 

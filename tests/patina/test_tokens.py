@@ -11,6 +11,16 @@ from tests.patina.conftest import Up
 from tests.patina.test_cli import said
 
 
+def test_names_are_shown_as_they_are_and_ids_whole(up: Up) -> None:
+    names = ["[/x]", "[red]anna", "a name that is longer than most, of somebody whose computer has a long name, too"]
+    ids = [up.command("token", "create", name).stdout.split("_")[1] for name in names]
+    listed = up.command("token", "list")
+    assert listed.returncode == 0, said(listed)
+    lines = listed.stdout.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ids
+    assert all(f" {name} " in line for name, line in zip(names, lines, strict=True))
+
+
 def test_beyond_this_computer_it_starts_with_a_token_only_and_the_command_line_uses_it(up: Up) -> None:
     up.environment["PATINA_HOST"] = "0.0.0.0"
     refused = up.command("up", "--port", "0")
