@@ -164,7 +164,7 @@ def test_a_training_whose_checkpoints_expire_in_this_moment_is_not_continued(
         assert JobRepository(session).expire() == [ended]
         meanwhile.start()
         time.sleep(WAITING_SECONDS)
-    assert meanwhile.outcome() == "not_ended_early"
+    assert meanwhile.outcome() == "checkpoint_expired"
 
 
 def test_photos_of_a_dataset_that_is_half_deleted_are_not_degraded(
@@ -200,9 +200,7 @@ def test_a_dataset_is_not_deleted_under_work_that_is_accepted_in_this_moment(
         accepting.set()
         decided.wait(WAITING_SECONDS)
 
-    monkeypatch.setattr(
-        jobs if what == "retry" else datasets, "job_out", _then(jobs.job_out, last_thing_before_the_end)
-    )
+    monkeypatch.setattr(jobs, "job_out", _then(jobs.job_out, last_thing_before_the_end))
     accepted = Meanwhile(
         lambda: (
             jobs.retry(store, settings, stopped).id
