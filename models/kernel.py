@@ -181,7 +181,7 @@ def elongated(kernel: Tensor) -> Tensor:
     0 and hardly touches long kernels.
     """
     _, yy, xx, yx = moments(kernel)
-    square = ((xx - yy) ** 2 + 4 * yx**2) / (xx + yy) ** 2
+    square = ((xx - yy) ** 2 + 4 * yx**2) / ((xx + yy) ** 2).clamp_min(1e-6)  # of a single tap it is 0
     return (square / (square + SLIGHT**2)).mean()
 
 

@@ -88,3 +88,14 @@ def test_both_lead_a_network_to_plain_kernels() -> None:
         optimizer.step()
     assert convexity(network(z)) < 0.3 * before[0]
     assert elongated(network(z)) < 0.05 * before[1]  # without lumps alone it would be 0.07
+
+
+def test_a_single_tap_is_not_elongated_and_gives_a_gradient() -> None:
+    kernel = torch.zeros(1, 24, 24)
+    kernel[0, 11, 11] = 1
+    kernel.requires_grad_(True)
+    elongation = elongated(kernel)
+    torch.autograd.backward(elongation)
+    assert elongation == 0
+    assert kernel.grad is not None
+    assert kernel.grad.isfinite().all()
