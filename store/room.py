@@ -39,7 +39,7 @@ class Room:
     def claim(self, size: int) -> bool:
         """Sets so many bytes aside, to be given back by `release`. False, and none are, where there are not so many.
 
-        Takes no time: it goes by the last measurement.
+        What the folders hold is not measured for it: it goes by the last measurement.
         """
         with self._lock:
             if size > self._left():
