@@ -157,7 +157,7 @@ def _compressed_in_bands(degradation: Degradation, latents: Latents, blurred: Te
     """
     noise, height = noise.expand_as(blurred), blurred.shape[2]
     compressed = torch.empty_like(blurred)
-    for rows in _bands(blurred, BLOCK, multiple_of=BLOCK):
+    for rows in _bands(blurred, multiple_of=BLOCK):
         cut = slice(max(0, rows.start - BLOCK), min(height, rows.stop + BLOCK))
         part = degradation.compressed(latents, blurred[:, :, cut] / 255, noise[:, :, cut])
         compressed[:, :, rows] = part[:, :, rows.start - cut.start : rows.stop - cut.start]
@@ -165,9 +165,10 @@ def _compressed_in_bands(degradation: Degradation, latents: Latents, blurred: Te
 
 
 def _bands(image: Tensor, least: int = 1, multiple_of: int = 1) -> Iterator[slice]:
-    """The rows of an image (1, C, h, w) that are worked on at a time, so many at least."""
+    """The rows of an image (1, C, h, w) that are worked on at a time: so many at least, but for the last a multiple."""
     height, width = image.shape[2:]
-    step = max(least, (BAND_PIXELS_ON_GPU if image.is_cuda else BAND_PIXELS) // width // multiple_of * multiple_of)
+    pixels = BAND_PIXELS_ON_GPU if image.is_cuda else BAND_PIXELS
+    step = max(least, multiple_of, pixels // width // multiple_of * multiple_of)
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))
 

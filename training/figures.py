@@ -97,6 +97,7 @@ def kernels_of(kernel: Tensor, origin: tuple[int, int], scale: int) -> Kernels:
     towards = torch.stack([(elongated * doubled.cos()).mean(), (elongated * doubled.sin()).mean()]).norm()
     border = kernel.sum((1, 2)) - kernel[:, 1:-1, 1:-1].sum((1, 2))
     some = kernel[:MOST_COMPARED].flatten(1)
+    frequencies = [part * 0.5 / scale for part in TRANSFER_AT]
     pairs = max(1, len(some) * (len(some) - 1))
     return Kernels(
         spread_of(major),
@@ -104,9 +105,7 @@ def kernels_of(kernel: Tensor, origin: tuple[int, int], scale: int) -> Kernels:
         (major / minor.clamp_min(0.05)).mean().item(),
         (towards / (elongated.mean() + 1e-6)).item(),
         spread_of((centre - sampled).norm(dim=1)),
-        tuple(
-            Transfer(at, responses_of(kernel, at).mean().item()) for at in (part * 0.5 / scale for part in TRANSFER_AT)
-        ),
+        tuple(Transfer(at, responses_of(kernel, at).mean().item()) for at in frequencies),
         (torch.cdist(some, some, p=1).sum() / pairs / 2).item(),
         border.mean().item(),
     )

@@ -35,9 +35,9 @@ class Spectra:
         self.opponent = torch.tensor(OPPONENT, device=device)
         self.frequencies = torch.fft.fftfreq(WINDOW, device=device)  # in cycles a low-resolution pixel
         y, x = self.frequencies[:, None], self.frequencies[: WINDOW // 2 + 1].abs()[None]
-        self.radius, self.angle = torch.hypot(y, x), torch.atan2(y, x) % math.pi  # of each frequency, (32, 17)
+        self.radius, angle = torch.hypot(y, x), torch.atan2(y, x) % math.pi  # of each frequency, (32, 17)
         ring = (self.radius / 0.5 * RINGS).long()
-        self.sector = (self.angle / math.pi * SECTORS + 0.5).long() % SECTORS  # likewise
+        self.sector = (angle / math.pi * SECTORS + 0.5).long() % SECTORS  # likewise
         sector = self.sector.where(ring > 0, 0)
         # The window smears the mean over the lowest frequencies; the corners beyond hold a direction or two only.
         used = (self.radius > 1.5 / WINDOW) & (self.radius < 0.56)

@@ -20,13 +20,13 @@ TELLING = (b"eXIf", b"Raw profile type", b"acTL")
 
 @dataclass
 class CleanImages:
-    """Keeps the last one that it made, for an image's samples follow each other, and the last that it read, for so do
-    its squares."""
+    """Keeps the last one that it made, for an image's samples follow each other, and the last image that it cut, for so
+    do its squares."""
 
     store: Store
     scale: int
     _last: tuple[str, bytes] = field(default=("", b""), init=False)
-    _read: tuple[str, NDArray[np.uint8]] | None = field(default=None, init=False)
+    _whole: tuple[str, NDArray[np.uint8]] | None = field(default=None, init=False)
 
     def png(self, item: Item) -> bytes:
         """A PNG of s·h × s·w pixels, where the low-resolution image has h × w."""
@@ -38,18 +38,18 @@ class CleanImages:
         """Raises `BlobDamagedError` where it is no longer what the low-resolution one was made of."""
         if crop:
             top, left, height, width = crop
-            pixels = self._pixels(sha256)[top : top + height, left : left + width]
+            pixels = self._cut_from(sha256)[top : top + height, left : left + width]
         elif self._fits(data := self.store.blobs.read(sha256)):
             return data
         else:
-            pixels = self._pixels(sha256)
+            pixels = self.store.decoders.read_rgb(self.store.blobs.path(sha256))
         height, width = (side // self.scale * self.scale for side in pixels.shape[:2])
         return write_png(pixels[:height, :width])
 
-    def _pixels(self, sha256: str) -> NDArray[np.uint8]:
-        if self._read is None or self._read[0] != sha256:
-            self._read = sha256, self.store.decoders.read_rgb(self.store.blobs.verified(sha256))
-        return self._read[1]
+    def _cut_from(self, sha256: str) -> NDArray[np.uint8]:
+        if self._whole is None or self._whole[0] != sha256:
+            self._whole = sha256, self.store.decoders.read_rgb(self.store.blobs.verified(sha256))
+        return self._whole[1]
 
     def _fits(self, data: bytes) -> bool:
         """Whether the file is such a PNG already, which saves decoding and encoding it."""

@@ -133,17 +133,28 @@ def delete(store: Store, upload_id: str) -> None:
 async def _receive(
     request: Request, store: Store, settings: Settings, upload_id: str, start: int, file: BinaryIO
 ) -> Upload:
-    upload = await to_thread.run_sync(get, store, upload_id)  # as it is now that nobody else changes it
-    await to_thread.run_sync(_require_offset, store, upload, start)
-    if await to_thread.run_sync(_received, store, upload) < upload.length:
+    upload, part = await to_thread.run_sync(_begun, store, settings, upload_id, start, file)
+    if part:
         try:
-            await _write(request, await to_thread.run_sync(_Part, store, settings, upload, file))
+            await _write(request, part)
         except _FileTooLargeError as error:
             await to_thread.run_sync(_refused, store, settings, upload, error)
             raise
-        upload = await to_thread.run_sync(get, store, upload_id)
-    if upload.concluded is None and await to_thread.run_sync(_received, store, upload) == upload.length:
-        upload = await to_thread.run_sync(_concluded, store, settings, upload)
+    return await to_thread.run_sync(_ended, store, settings, upload_id)
+
+
+def _begun(store: Store, settings: Settings, upload_id: str, start: int, file: BinaryIO) -> tuple[Upload, _Part | None]:
+    """The upload, as it is now that nobody else changes it, and what is to be written of it; None where it is whole."""
+    upload = get(store, upload_id)
+    _require_offset(store, upload, start)
+    return upload, _Part(store, settings, upload, file) if _received(store, upload) < upload.length else None
+
+
+def _ended(store: Store, settings: Settings, upload_id: str) -> Upload:
+    """The upload after a part, its images taken if it is whole."""
+    upload = get(store, upload_id)
+    if upload.concluded is None and _received(store, upload) == upload.length:
+        return _concluded(store, settings, upload)
     return upload
 
 
