@@ -18,7 +18,8 @@ def draw_latents(state: State, batch: int, side: int, per_photo: int = 1) -> Lat
 
 def draw_real(state: State, photos: Photos, batch: int, *, turned: bool = True) -> Tensor:
     """Patches of real photos, (batch, 3, lr_patch, lr_patch) in [0, 1]."""
-    patches = draw_patches(photos, batch, state.recipe.lr_patch, state.generators["real"], turned=turned)
+    recipe, generator = state.recipe, state.generators["real"]
+    patches = draw_patches(photos, batch, recipe.lr_patch, generator, turned=turned, grid=recipe.lr_grid)
     return on_device(state, patches) / 255
 
 

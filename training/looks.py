@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.jpeg import BLOCK
 from training.photos import Photos, PhotosError, draw_patches
 from training.spectra import FLOOR, SECTORS, WINDOW, Spectra, windows_of
 
@@ -54,7 +55,7 @@ def real_crops(photos: Photos, geometry: Geometry, indices: list[int], generator
             per_photo=geometry.crops,
             turned=False,
             among=[index],
-            grid=8,
+            grid=BLOCK,
         )
 
 

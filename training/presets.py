@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from models.degradation import DegradationConfig
 from models.discriminator import DiscriminatorConfig
 from models.edsr import EDSRConfig
+from models.jpeg import BLOCK
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
 from models.sampling import centred_size
@@ -96,6 +97,11 @@ class Recipe:
     def minimum_hr_side(self) -> int:
         """Pixels that a clean photo must have in both directions."""
         return self.lr_patch * self.scale
+
+    @property
+    def lr_grid(self) -> int:
+        """Patches of real photos begin at multiples of it: with one of JPEG's blocks, as those made with JPEG do."""
+        return BLOCK if self.degradation.jpeg_qualities else 1
 
     def rate_at(self, fraction: float) -> float:
         """What the learning rates are multiplied by when `fraction` of the training is done."""

@@ -51,6 +51,12 @@ def test_turned_patches_face_all_ways(tmp_path: Path) -> None:
     assert len({(*one, *other) for one, other in zip(down.tolist(), right.tolist(), strict=True)}) == 8
 
 
+def test_patches_begin_on_the_grid(tmp_path: Path) -> None:
+    patches = draw_patches(ramps(tmp_path), 100, 24, torch.Generator().manual_seed(0), turned=False, grid=8)
+    assert set(patches[:, 1, 0, 0].tolist()) == {0, 8, 16, 24, 32, 40}
+    assert set(patches[:, 2, 0, 0].tolist()) == {0, 8, 16, 24}
+
+
 def test_margins_reflect_the_photo_beyond_its_border(tmp_path: Path) -> None:
     photos = Photos.write(tmp_path, [np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)])
     patch = draw_patches(photos, 1, 32, torch.Generator().manual_seed(0), margin=(5, 7), turned=False)[0]

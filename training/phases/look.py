@@ -39,7 +39,7 @@ def look_at_real(state: State, matching: Matching, photos: Photos) -> None:
                     per_photo=matching.crops,
                     turned=False,
                     among=[index],
-                    grid=8 if compressed else 1,  # made photos are cut so, too
+                    grid=state.recipe.lr_grid,
                 )
                 crops = crops.to(state.device).float()
                 all_alike = torch.full((len(crops),), quality, device=state.device)
