@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from store.database import Database
 
-REVISION = "0010"  # of the newest file in migrations/versions
+REVISION = "0011"  # of the newest file in migrations/versions
 LOOK_EVERY_SECONDS = 0.02
 COMPLAIN_AFTER_SECONDS = 10.0
 

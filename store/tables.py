@@ -91,7 +91,7 @@ class Image(Table):
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
     role: Mapped[str] = mapped_column(String(2))
     name: Mapped[str] = mapped_column(Text)
-    sha256: Mapped[str] = mapped_column(SHA256, index=True)
+    sha256: Mapped[str] = mapped_column(SHA256)
     width: Mapped[int]
     height: Mapped[int]
     created: Mapped[float] = mapped_column(insert_default=now())
@@ -122,7 +122,7 @@ class Job(Table):
     kind: Mapped[str] = mapped_column(String(16))
     status: Mapped[str] = mapped_column(String(16), default="queued")
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"))
-    model_id: Mapped[str | None] = mapped_column(ID, index=True)
+    model_id: Mapped[str | None] = mapped_column(ID)
     owner: Mapped[str | None] = mapped_column(ID)
     parameters: Mapped[dict[str, Any]]
     form: Mapped[int] = mapped_column(default=1, server_default="1")
@@ -187,7 +187,7 @@ class Item(Table):
     position: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text)
     stem: Mapped[str] = mapped_column(Text)  # unique within the job: the start of its results' file names
-    sha256: Mapped[str | None] = mapped_column(SHA256, index=True)
+    sha256: Mapped[str | None] = mapped_column(SHA256)
     crop: Mapped[list[Any] | None]
     code: Mapped[str | None] = mapped_column(String(64))
     message: Mapped[str | None] = mapped_column(Text)
