@@ -16,21 +16,10 @@ from models.losses import lsgan_loss, noise_regularisation, quantise
 from models.noise import NoiseConfig, NoiseNetwork, correlation, diversity
 
 
-def count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def centre_of_mass(kernel: Tensor) -> Tensor:
     offset = torch.arange(kernel.shape[-1], dtype=torch.float64)
     weight = kernel.double()
     return torch.stack([(weight.sum(2) * offset).sum(1), (weight.sum(1) * offset).sum(1)], 1)
-
-
-def test_the_seeds_run_to_the_parameter() -> None:
-    degradation = Degradation(DegradationConfig())
-    assert count(degradation) == 114_266
-    assert count(PatchDiscriminator(DiscriminatorConfig())) == 1_845_952
-    assert count(EDSR(EDSRConfig())) == 1_517_595
 
 
 def test_the_seeds_run_to_the_shape() -> None:

@@ -13,7 +13,7 @@ from models.sampling import apply_kernel, centred_origin, published_origin, refl
 def direct_sum(
     hr: NDArray[np.float64], kernel: NDArray[np.float64], scale: int, origin: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """house.md's formula, a tap at a time, padded by numpy."""
+    """The README's formula, a tap at a time, padded by numpy."""
     (top, left), taps = origin, len(kernel)
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     reach = taps + scale

@@ -144,7 +144,11 @@ def test_what_was_put_is_made_to_outlive_a_power_cut_before_it_is_named(
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
-    paths = [blobs.path(blobs.put(data)) for data in (b"one", b"another")]
+    sha256s = [blobs.put(b"one")]
+    with blobs.scratch() as folder:
+        (folder / "another").write_bytes(b"another")
+        sha256s.append(blobs.put_file(folder / "another"))
+    paths = [blobs.path(sha256) for sha256 in sha256s]
     assert flushed == [path.stat().st_ino for path in paths], "their bytes, at once"
     flushed.clear()
     blobs.settle()

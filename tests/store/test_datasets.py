@@ -91,17 +91,6 @@ def test_deleting_takes_everything_of_the_dataset_along(store: Store) -> None:
         assert [job.dataset_id for job in jobs] == [kept.id]
 
 
-def test_pages_are_newest_first_and_complete(store: Store) -> None:
-    with store.database.write() as session:
-        made = [DatasetRepository(session).create(f"{number}", 4).id for number in range(5)]
-    seen: list[str] = []
-    with store.database.read() as session:
-        while page := DatasetRepository(session).page(before=seen[-1] if seen else None, limit=2):
-            seen += [dataset.id for dataset in page]
-    assert sorted(seen) == sorted(made)
-    assert seen == sorted(seen, reverse=True)
-
-
 def test_a_dataset_is_emptied_bit_by_bit_and_is_in_order_between(store: Store) -> None:
     with store.database.write() as session:
         datasets, jobs = DatasetRepository(session), JobRepository(session)

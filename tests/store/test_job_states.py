@@ -37,6 +37,7 @@ class JobStates(RuleBasedStateMachine):
         self.deaths = 0
         self.cancel = False
         self.samples: dict[int, str] = {}
+        self.model: str | None = None
 
     def holds(self, attempt: int) -> bool:
         return self.status == "running" and attempt == self.attempt
@@ -91,6 +92,32 @@ class JobStates(RuleBasedStateMachine):
             assert self.holds(attempt)
             self.samples[position] = "failed" if fails else "ok"
             self.deaths = 0  # it gets on
+
+    @precondition(lambda self: self.attempt)
+    @rule(data=st.data(), what=st.sampled_from(["progress", "checkpoint", "preview", "model"]))
+    def train(self, data: st.DataObject, what: str) -> None:
+        """What a training writes: of these a checkpoint alone shows that a death has not thrown it back."""
+        attempt = data.draw(st.integers(1, self.attempt))
+        try:
+            with self.store.database.write() as session:
+                jobs = JobRepository(session)
+                match what:
+                    case "progress":
+                        jobs.record(self.job, attempt, Progress(len(self.samples), ITEMS, None, None))
+                    case "checkpoint":
+                        jobs.gets_on(self.job, attempt)
+                    case "preview":
+                        jobs.require(self.job, attempt)
+                    case "model":
+                        jobs.set_model(self.job, attempt, f"model {attempt}")
+        except LeaseLostError:
+            assert not self.holds(attempt)
+        else:
+            assert self.holds(attempt)
+            if what == "checkpoint":
+                self.deaths = 0
+            if what == "model":
+                self.model = f"model {attempt}"
 
     @precondition(lambda self: self.attempt)
     @rule(data=st.data(), status=st.sampled_from(["succeeded", "failed", "canceled"]))
@@ -156,6 +183,7 @@ class JobStates(RuleBasedStateMachine):
             assert job is not None
             found = {sample.position: sample.status for sample, _ in jobs.samples(self.job)}
         assert (job.status, job.attempt, job.deaths) == (self.status, self.attempt, self.deaths)
+        assert job.model_id == self.model
         assert found == self.samples
         counted = list(self.samples.values())
         assert (job.ok, job.failed, job.done) == (counted.count("ok"), counted.count("failed"), len(counted))

@@ -193,19 +193,6 @@ def test_what_is_missing_is_known_without_a_list_of_all_of_it(store: Store) -> N
         assert JobRepository(session).missing_samples(job_id, 3) == {1: [0, 2], 2: range(3), 3: [1, 2]}
 
 
-def test_samples_are_paged_in_order(store: Store) -> None:
-    job_id = make_job(store)
-    attempt = claim(store, job_id)
-    assert attempt is not None
-    wanted = [(position, sample) for position in range(2) for sample in range(3)]
-    record(store, job_id, attempt, *(NewSample(position, sample, {"lr": "a"}) for position, sample in reversed(wanted)))
-    seen: list[tuple[int, int]] = []
-    with store.database.read() as session:
-        while page := JobRepository(session).samples(job_id, after=seen[-1] if seen else None, limit=4):
-            seen += [(sample.position, sample.sample) for sample, _ in page]
-    assert seen == wanted
-
-
 def test_a_job_of_a_newer_version_is_left_to_newer_workers_in_words(store: Store) -> None:
     job_id, readable = make_job(store), make_job(store)
     with store.database.write() as session:

@@ -7,7 +7,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from models.edsr import EDSRConfig
 from training.loop import Trained
 from training.photos import Photos
 from training.presets import Recipe, preset
@@ -28,7 +27,7 @@ def small(name: str, scale: int = 4, candidates: int = 0) -> Recipe:
         match_steps=8,
         candidates=candidates,
     )
-    return replace(recipe, batch=2, edsr=EDSRConfig(scale, width=8, blocks=1), matching=matching)
+    return replace(recipe, batch=2, edsr=replace(recipe.edsr, width=8, blocks=1), matching=matching)
 
 
 def weights(trained: Trained) -> dict[str, Tensor]:

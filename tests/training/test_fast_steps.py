@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -26,9 +25,8 @@ def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:
     return list(torch.autograd.grad(loss, [weight for weight in network.parameters() if weight.requires_grad]))
 
 
-@pytest.mark.parametrize("name", ["seed", "default"])
-def test_the_edsr_learns_the_same(name: str) -> None:
-    state = State(exact(name), 0, "cpu")
+def test_the_edsr_learns_the_same() -> None:
+    state = State(exact("seed"), 0, "cpu")
     lr, hr = torch.rand(2, 3, 8, 9), torch.rand(2, 3, 32, 36)
     fast = restoration_of(state, lr, hr)
     plain = functional.l1_loss(state.edsr(lr), hr)

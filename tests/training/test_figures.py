@@ -71,7 +71,9 @@ def test_noise_that_grows_with_brightness() -> None:
     sums = NoiseSums()
     blurred = torch.linspace(0, 255, 256)[None, None, None].expand(1, 3, 200, 256)
     sums.add(0.04 * blurred * torch.randn(blurred.shape, generator=torch.Generator().manual_seed(0)), blurred)
-    for entry in sums.noise().by_brightness:
+    by_brightness = sums.noise().by_brightness
+    assert [entry.brightness for entry in by_brightness] == list(range(16, 256, 32))
+    for entry in by_brightness:
         assert entry.level == pytest.approx(0.04 * entry.brightness, abs=0.15)
 
 

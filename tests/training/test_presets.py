@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from torch import nn
 
 from models.degradation import Degradation
 from models.discriminator import PatchDiscriminator
 from models.edsr import EDSR
-from tests.models.test_networks import count
 from training.presets import PRESET_NAMES, preset
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def test_the_seeds_run_to_the_parameter() -> None:

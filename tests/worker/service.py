@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -30,6 +30,8 @@ from store.trained import ModelRepository
 READY_SECONDS = 60
 JOB_SECONDS = 120
 LEASE_SECONDS = 3
+
+Found = TypeVar("Found")
 
 
 @dataclass
@@ -92,17 +94,30 @@ class Service:
 
     def until_at_work(self, job_id: str, done: int) -> dict[str, Any]:
         """The job as soon as so much of it is done; it must not be finished yet."""
-        return self._until(job_id, lambda job: job["progress"]["done"] >= done)
+        job = self.until_job(job_id, lambda job: job["progress"]["done"] >= done)
+        assert job["status"] in ("queued", "running"), "it is not disturbed at its work any more"
+        return job
 
     def until_finished(self, job_id: str) -> dict[str, Any]:
-        return self._until(job_id, lambda job: job["status"] not in ("queued", "running"))
+        return self.until_job(job_id, lambda job: job["status"] not in ("queued", "running"))
 
-    def _until(self, job_id: str, enough: Any) -> dict[str, Any]:
+    def until_job(self, job_id: str, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        def found() -> dict[str, Any] | None:
+            job = self.job(job_id)
+            return job if is_so(job) else None
+
+        return self.until(found)
+
+    def until_logged(self, **fields: object) -> list[dict[str, Any]]:
+        return self.until(lambda: self.logged(**fields))
+
+    def until(self, ask: Callable[[], Found | None]) -> Found:
+        """What it answers as soon as that is something."""
         end = time.monotonic() + JOB_SECONDS
-        while not enough(job := self.job(job_id)):
-            assert time.monotonic() < end, f"{job}\n{self.log.read_text()[-5000:]}"
+        while not (found := ask()):
+            assert time.monotonic() < end, self.log.read_text()[-5000:]
             time.sleep(0.05)
-        return job
+        return found
 
     def archive(self, job_id: str) -> dict[str, bytes]:
         answer = self.http.get(f"/jobs/{job_id}/archive", params={"format": "tar"}).raise_for_status()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, takewhile
 
 import httpx
 from PIL import Image
@@ -24,9 +25,11 @@ def follow(service: Service, path: str, last: str | None = None, most: int | Non
 
 
 def until_told_of(service: Service, job_id: str) -> bool:
-    """Whether those who listen to all jobs are told of this one. Ends with it, or never."""
+    """Whether those who listen to all jobs are told of this one, within a minute."""
+    end = time.monotonic() + 60
     with httpx.stream("GET", f"{service.http.base_url}/jobs/events", timeout=60) as answer:
-        return any(told.data.get("id") == job_id for told in parsed(answer.iter_lines()))
+        in_time = takewhile(lambda _: time.monotonic() < end, answer.iter_lines())
+        return any(told.data.get("id") == job_id for told in parsed(in_time))
 
 
 def test_a_training_is_followed_ended_early_and_gone_on_with(service: Service) -> None:

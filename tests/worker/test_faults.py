@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -93,8 +92,7 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_weights(
     service: Service, dataset: str, unbroken_weights: list[bytes], victim: tuple[str, ...]
 ) -> None:
     job_id = start_training(service, dataset)
-    while not service.logged(job=job_id, event="checkpoint kept"):
-        time.sleep(0.05)
+    service.until_logged(job=job_id, event="checkpoint kept")
     child = psutil.Process(service.pid(*TRAIN_CHILD))
     service.kill(*victim)
     resumed = weights(service, job_id)
@@ -126,8 +124,7 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
     service.until_at_work(job_id, 5)
     frozen = service.pid(*WARM_WORKER)
     os.kill(frozen, signal.SIGSTOP)
-    while service.job(job_id)["status"] == "running":
-        time.sleep(0.05)
+    service.until_job(job_id, lambda job: job["status"] != "running")
     os.kill(frozen, signal.SIGCONT)
     job = service.until_finished(job_id)
     assert (job["status"], job["attempt"], job["counts"]) == ("succeeded", 2, {"ok": 300, "failed": 0})
@@ -136,22 +133,29 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
 def test_jobs_outlive_the_loss_of_the_whole_queue(service: Service, dataset: str) -> None:
     blocking = service.degrade(dataset, photos(1, 300), samples=150)
     service.until_at_work(blocking, 1)
+    os.kill(worker := service.pid(*WARM_WORKER), signal.SIGSTOP)
     waiting = [service.degrade(dataset, photos(1, 40), samples=1) for _ in range(3)]
     Redis.from_url(service.settings.redis).flushall()
+    os.kill(worker, signal.SIGCONT)
     for job_id in (blocking, *waiting):
         assert service.until_finished(job_id)["status"] == "succeeded"
+    for job_id in waiting:
+        assert service.until_logged(job=job_id, event="job put on the queue", process="reaper")
 
 
 def test_the_queue_starts_anew_when_its_file_is_lost_or_damaged(service: Service, dataset: str) -> None:
     folder, worker = service.settings.data_dir / "valkey", service.pid(*WARM_WORKER)
     for lost in (True, False):
-        service.degrade(dataset, photos(1, 40), samples=1)
+        before = service.degrade(dataset, photos(1, 40), samples=1)
         next(child for child in psutil.Process(service.process.pid).children() if "valkey" in child.name()).kill()
         if lost:
             shutil.rmtree(folder)
         else:
             damage(next((folder / "appendonlydir").glob("*.base.*")))
-        assert service.until_finished(service.degrade(dataset, photos(1, 40), samples=1))["status"] == "succeeded"
+        after = service.degrade(dataset, photos(1, 40), samples=1)
+        assert [service.until_finished(job_id)["status"] for job_id in (before, after)] == ["succeeded"] * 2
+        told = service.logged(event="the queue's file cannot be read, starting with an empty queue")
+        assert bool(told) == (not lost)
     assert service.pid(*WARM_WORKER) == worker, "and nobody needs to load its networks again"
 
 
@@ -189,8 +193,7 @@ def test_a_training_whose_checkpoint_changed_on_disk_goes_on_from_the_one_before
     service: Service, dataset: str, unbroken_weights: list[bytes], damaged: int
 ) -> None:
     job_id = start_training(service, dataset)
-    while len(service.logged(job=job_id, event="checkpoint kept")) < 2:
-        time.sleep(0.05)
+    service.until(lambda: len(service.logged(job=job_id, event="checkpoint kept")) >= 2)
     child = service.pid(*TRAIN_CHILD)
     os.kill(child, signal.SIGSTOP)
     store = Store.open(service.settings)
@@ -222,4 +225,4 @@ def test_the_next_start_goes_on_with_what_was_unfinished(tmp_path: Path) -> None
         service.until_at_work(job_id, 5)
     with running_service(data_dir) as service:
         job = service.until_finished(job_id)
-        assert (job["status"], job["counts"]) == ("succeeded", {"ok": 300, "failed": 0})
+        assert (job["status"], job["attempt"], job["counts"]) == ("succeeded", 2, {"ok": 300, "failed": 0})

@@ -153,7 +153,9 @@ def test_a_compression_afterwards_is_that_of_the_triplet_without_it(service: Ser
         service.archive(service.until_finished(service.degrade(dataset, files, samples=2, **more))["id"])
         for more in ({}, {"jpeg": "30-40"})
     )
-    for line in [json.loads(line) for line in after["manifest.jsonl"].splitlines()]:
+    lines = [json.loads(line) for line in after["manifest.jsonl"].splitlines()]
+    assert [line["status"] for line in lines] == ["ok", "ok"]
+    for line in lines:
         assert line["adds_up"] is False
         assert 30 <= line["jpeg_quality"] <= 40
         buffer = io.BytesIO()
@@ -171,9 +173,10 @@ def test_a_running_job_is_canceled_within_five_seconds(service: Service, dataset
         "train": lambda: service.train(dataset, max_steps=100_000),
     }
     job_id = start[kind]()
-    while not (progress := service.job(job_id)["progress"])["eta_seconds"]:  # known within the first image, too
-        time.sleep(0.05)
-    assert progress["per_second"] > 0
+    # Known within the first image, too.
+    at_work = service.until_job(job_id, lambda job: job["progress"]["eta_seconds"] is not None)
+    assert at_work["status"] == "running"
+    assert at_work["progress"]["per_second"] > 0
     service.http.post(f"/jobs/{job_id}/cancel")
     began = time.monotonic()
     job = service.until_finished(job_id)
@@ -186,6 +189,13 @@ def test_a_running_job_is_canceled_within_five_seconds(service: Service, dataset
 
 def test_every_line_that_a_job_causes_has_its_id(service: Service, dataset: str) -> None:
     job_id = service.degrade(dataset, {"a.png": png(40, 40)})
-    service.until_finished(job_id)
-    events = {line["event"]: line["process"] for line in service.logged(job=job_id)}
-    assert events == {"job accepted": "api", "job started": "warm worker", "job ended": "warm worker"}
+    service.until_logged(job=job_id, event="job ended")
+    caused = service.logged(job=job_id)
+    assert {line["event"]: line["process"] for line in caused} == {
+        "job accepted": "api",
+        "job started": "warm worker",
+        "job ended": "warm worker",
+    }
+    by_worker = service.logged(process="warm worker")
+    began, ended = (by_worker.index(*service.logged(job=job_id, event=event)) for event in ("job started", "job ended"))
+    assert all(line.get("job") == job_id for line in by_worker[began : ended + 1])
