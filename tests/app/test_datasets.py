@@ -119,7 +119,8 @@ def test_what_cannot_be_used_is_refused_with_words_and_leaves_no_trace(api: Api,
     assert len(answer.json()["detail"]) > 20
     assert api.traces() == before
     assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 0, "hr": 0}
-    assert not (api.settings.data_dir.parent / "x.png").exists()
+    folder = api.settings.data_dir
+    assert not [*folder.rglob("x.png"), *folder.parent.glob("x.png")]
 
 
 def test_an_hr_image_must_hold_a_patch_of_the_dataset_scale(api: Api) -> None:

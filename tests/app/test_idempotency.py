@@ -17,9 +17,7 @@ from store.datasets import DatasetRepository
 from store.jobs import JobRepository
 from store.requests import RequestRepository
 from store.store import Store
-from store.tokens import TokenRepository
 from store.trained import CheckpointRepository
-from store.visibility import Caller
 from tests.app.conftest import Api, as_parts
 from tests.pictures import png
 
@@ -146,16 +144,6 @@ def test_the_same_request_many_times_at_once_makes_one_record(store: Store) -> N
     with store.database.read() as session:
         (made,) = DatasetRepository(session).page(before=None, limit=10)
     assert sorted(answers) == sorted([made.id] * 4 + ["idempotency_key_reused"] * 4)
-
-
-def test_tokens_have_keys_of_their_own(store: Store) -> None:
-    with store.database.write() as session:
-        tokens = [TokenRepository(session).create(name, "submit").token.id for name in ("one", "two")]
-    wanted, once = DatasetIn(name="photos", scale=4), Once.of("k", 1)
-    one, two = (store.seen_by(Caller(token, sees_all=False)) for token in tokens)
-    first = service.create(one, wanted, once).id
-    assert service.create(two, wanted, once).id != first
-    assert service.create(one, wanted, once).id == first
 
 
 def test_old_keys_are_forgotten(store: Store) -> None:

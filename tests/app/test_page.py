@@ -34,6 +34,12 @@ def test_a_token_given_once_is_sent_by_the_browser_but_not_for_other_sites(setti
         assert elsewhere.json()["code"] == "other_site"
 
 
+@pytest.mark.parametrize("path", ["/page/%2e%2e/pyproject.toml", "/page/..%2fpyproject.toml", "/page/__init__.py"])
+def test_nothing_is_served_but_the_page(settings: Settings, path: str) -> None:
+    with TestClient(create_app(settings)) as browser:
+        assert browser.get(path).status_code == 404
+
+
 def test_a_wrong_token_is_no_token(settings: Settings) -> None:
     with TestClient(create_app(settings)) as browser:
         browser.post("/page/session", json={"token": "patina_nonsense"})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import event
 
 from app.jobs import service, watching
 from app.jobs.reading import JobReader, JobReaders
+from app.jobs.schemas import JobOut
 from app.problems import ProblemError
 from store.jobs import JobRepository
 from store.store import Store
@@ -55,21 +58,28 @@ def test_many_who_ask_at_once_cost_few_queries_and_get_their_own_answers(store: 
     assert found == [*made, "job_not_found"] * 50
 
 
-def test_an_answer_is_never_older_than_its_question(store: Store) -> None:
-    jobs = [new_job(store) for _ in range(20)]
+def test_an_answer_is_never_older_than_its_question(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, read, told, get_all = new_job(store), threading.Event(), threading.Event(), service.get_all
+
+    def slowly(*asked: Any) -> dict[str, JobOut]:
+        found = get_all(*asked)
+        read.set()
+        assert told.wait(20)
+        return found
+
+    monkeypatch.setattr(service, "get_all", slowly)
 
     async def ask() -> list[str]:
         reader = JobReader(store)
-        polling = [asyncio.create_task(reader.get(job)) for job in jobs for _ in range(20)]
+        before = asyncio.create_task(reader.get(job))
+        assert await asyncio.to_thread(read.wait, 20)
+        await asyncio.to_thread(service.cancel, store, job)
+        after = asyncio.create_task(reader.get(job))
         await asyncio.sleep(0)
-        seen = list[str]()
-        for job in jobs:
-            await asyncio.to_thread(service.cancel, store, job)
-            seen.append((await reader.get(job)).status)
-        await asyncio.gather(*polling)
-        return seen
+        told.set()
+        return [(await answer).status for answer in (before, after)]
 
-    assert asyncio.run(ask()) == ["canceled"] * 20
+    assert asyncio.run(ask()) == ["queued", "canceled"]
 
 
 def test_each_caller_reads_what_it_may_see(store: Store) -> None:

@@ -196,20 +196,34 @@ def calls_on(dataset: str, made: dict[str, str]) -> list[tuple[str, str]]:
 def test_what_is_anothers_is_as_if_it_were_not_there(door: Door) -> None:
     dataset = door.dataset("anna")
     made = made_in(door, "anna", dataset)
-    for method, path in calls_on(dataset, made):
-        answer = door.call("ben", method, path)
-        assert answer.status_code == 404, (method, path, answer.text)
-    send = door.call("ben", "POST", f"/datasets/{dataset}/images?role=lr", files=as_parts({"a_png": png(64, 64)}))
-    assert send.status_code == 404
-    assert door.call("ben", "POST", f"/datasets/{dataset}/train", json={}).status_code == 404
     parts = as_parts({"a_png": png(64, 64)})
     assert door.call("ben", "POST", "/sr", files=parts, data={"model": made["model"]}).status_code == 404
     assert door.call("ben", "POST", "/sr", files=parts, data={"dataset": dataset}).status_code == 404
     for path in ("/datasets", "/jobs", "/models", f"/jobs?dataset={dataset}", f"/models?dataset={dataset}"):
         assert door.call("ben", "GET", path).json()["items"] == [], path
-    for method, path in calls_on(dataset, made):
-        if method == "GET":
-            assert door.call("anna", method, path).status_code == 200, path
+    assert "patina_jobs{" in door.call("anna", "GET", "/metrics").text
+    assert "patina_jobs{" not in door.call("ben", "GET", "/metrics").text
+
+
+@pytest.mark.parametrize(("who", "hears"), [("anna", True), ("ben", False)])
+def test_changes_are_told_to_those_who_may_see_the_job(
+    door: Door, who: str, hears: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
+    made = made_in(door, "anna", door.dataset("anna"))
+    door.token(who)
+    with door.store.database.write() as session:
+        token = next(token for token in TokenRepository(session).all() if token.name == who)
+        JobRepository(session).retry(made["job"])
+
+    async def listen() -> bytes:
+        watcher = JobWatcher(door.store)
+        stream = events.all_changes(door.store.seen_by(Caller(token.id, sees_all=False)), watcher)
+        await anext(stream)
+        await watcher._look()
+        return await anext(stream)
+
+    assert (b"event: job" in anyio.run(listen)) == hears
 
 
 def test_another_s_clean_photos_cannot_be_degraded(door: Door) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import lmdb
 import pytest
 
 from patina.client.drivers import SyncDriver
@@ -88,6 +89,17 @@ def test_images_of_an_earlier_export_are_not_left_among_the_new_ones(tmp_path: P
     assert pictures(tmp_path) == {"hr": ["b_0.png", "d_0.png"], "lr": ["b_0.png", "d_0.png"]}
     assert (tmp_path / "meta_info_pairs.txt").read_text() == "b_0.png, b_0.png\nd_0.png, d_0.png\n"
     assert len((tmp_path / "manifest.jsonl").read_text().split()) == 2 * 2
+
+
+@pytest.mark.parametrize("form", [Form.lmdb, Form.parquet])
+def test_files_of_an_earlier_export_give_way_to_the_new_ones(tmp_path: Path, form: Form) -> None:
+    for keys in (("a_0", "b_0", "c_0"), ("d_0",)):
+        write_pairs(pairs_of(*keys), tmp_path, form, 1, lambda _: None)
+    if form is Form.parquet:
+        assert [file.name for file in (tmp_path / "data").iterdir()] == ["train-00000.parquet"]
+        return
+    with lmdb.open(str(tmp_path / "lr.lmdb"), readonly=True, lock=False) as environment:
+        assert environment.stat()["entries"] == 1
 
 
 def test_an_export_that_was_killed_is_known_too(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from models.checkpoint import load_degradation, load_edsr
+from models.checkpoint import load_degradation, load_edsr, save_degradation
 from models.degradation import Degradation
+from models.losses import quantise
 from patina.export.banks import BankSize
 from patina.export.model import export_model
 from patina.export.model_forms import ModelForm
-from patina.export.programs import ExplicitDegrader, example
+from patina.export.programs import example
 from tests.patina.conftest import Trained, Up
 
 STEPS = 3
@@ -27,7 +29,8 @@ SIZES = [(32, 48), (64, 32)]  # of the low-resolution image; a model that compre
 
 @pytest.fixture(scope="module")
 def exported(service: Up, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Banks by the command line; programs, whose graphs take long, of kernels that are centred in fewer steps."""
+    """Banks by the command line. Programs, whose graphs take long, of kernels that are centred in fewer steps; the
+    degradation compresses what it makes."""
     folder = tmp_path_factory.mktemp("exported") / "model"
     banks = ("--as", "npz", "--as", "mat", "--kernels", "70", "--noises", "5", "--patch", "24", "--seed", "3")
     done = service.command("export-model", trained.model, "--out", str(folder), *banks, "--json")
@@ -35,10 +38,13 @@ def exported(service: Up, trained: Trained, tmp_path_factory: pytest.TempPathFac
     own = [folder / name for name in ("degrader.safetensors", "sr.safetensors")]
     made = [folder / name for name in ("kernels.npz", "kernels.mat", "noise.npz", "noise.mat")]
     assert json.loads(done.stdout) == {"model": trained.model, "files": [str(file) for file in own + made]}
+    compressing = load_degradation(own[0])
+    compressing.config = replace(compressing.config, jpeg_qualities=(60, 75))
+    save_degradation(compressing, folder / "compressing.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.kernel.NEWTON_STEPS", STEPS)
         forms = [ModelForm.onnx, ModelForm.torch]
-        programs = export_model(own[0], own[1], folder, forms, BankSize(), seed=0)
+        programs = export_model(folder / "compressing.safetensors", own[1], folder, forms, BankSize(), seed=0)
         assert [file.name for file in programs] == ["degrader.pt2", "degrader.onnx", "sr.pt2", "sr.onnx"]
     return folder
 
@@ -46,7 +52,7 @@ def exported(service: Up, trained: Trained, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def degradation(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Degradation:
     monkeypatch.setattr("models.kernel.NEWTON_STEPS", STEPS)
-    return load_degradation(exported / "degrader.safetensors")
+    return load_degradation(exported / "compressing.safetensors")
 
 
 def assert_same_triplet(ours: tuple[torch.Tensor, ...], theirs: Sequence[NDArray[np.float32]]) -> None:
@@ -62,13 +68,16 @@ def assert_same_triplet(ours: tuple[torch.Tensor, ...], theirs: Sequence[NDArray
 def test_degrader_programs(exported: Path, degradation: Degradation) -> None:
     program = torch.export.load(exported / "degrader.pt2").module()
     session = onnxruntime.InferenceSession(exported / "degrader.onnx", providers=["CPUExecutionProvider"])
+    assert [given.name for given in session.get_inputs()] == ["hr", "z_kernel", "z_noise", "white", "quality"]
     assert [output.name for output in session.get_outputs()] == ["lr", "kernel", "noise"]
     for seed, (height, width) in enumerate(SIZES):
         inputs = example(degradation, height, width, seed)
+        latents = degradation.draw_latents(1, (height, width), torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            expected = ExplicitDegrader(degradation)(*inputs.values())
+            lr, kernel, noise = degradation(inputs["hr"], latents)  # which reflects the image by itself
             again = program(*inputs.values())
-        assert expected[0].shape == (1, 3, height, width)
+        expected = quantise(lr), kernel, noise
+        assert lr.shape == (1, 3, height, width)
         assert_same_triplet(expected, [tensor.numpy() for tensor in again])
         assert_same_triplet(expected, session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()}))
 

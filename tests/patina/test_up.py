@@ -46,7 +46,7 @@ def test_killed_it_leaves_no_orphan_and_starts_again(up: Up) -> None:
     family = descendants(running.pid)
     assert len(family) >= 5
     up.signal(signal.SIGKILL)
-    assert soon(lambda: not any(alive(pid) for pid in family), seconds=2)
+    assert soon(lambda: not any(alive(pid) for pid in family))
 
     again = up.start()
     assert httpx.get(f"{again.url}/ready").status_code == 200

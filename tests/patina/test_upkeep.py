@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.patina.conftest import Up
+from tests.patina.conftest import Up, soon
 from tests.patina.sessions import shell
 from tests.patina.test_cli import said
 from tests.pictures import png
@@ -67,11 +67,9 @@ def test_logs_that_are_no_terminal_s_are_json_and_tell_a_job_s_story_by_its_id(u
             files = {"files": ("a.png", png(side, side))}
             assert http.post(f"/datasets/{dataset}/images?role={role}", files=files).is_success
         job = http.post(f"/datasets/{dataset}/train", json={"max_steps": 100_000}).json()["id"]
-        while http.get(f"/jobs/{job}?wait=10").json()["status"] == "queued":
-            pass
+        assert soon(lambda: http.get(f"/jobs/{job}").json()["status"] == "running", seconds=60)
         assert http.post(f"/jobs/{job}/cancel").is_success
-        while http.get(f"/jobs/{job}?wait=10").json()["status"] == "running":
-            pass
+        assert soon(lambda: http.get(f"/jobs/{job}").json()["status"] == "canceled", seconds=60)
     lines = [json.loads(line) for line in (up.temporary.parent / "log").read_text().splitlines()]
     story = [line for line in lines if line.get("job") == job]
     events = [event for line in story if (event := line["event"]).startswith(("job ", "cancel "))]
