@@ -146,6 +146,13 @@ def test_a_full_queue_takes_no_further_job_until_one_is_done(limited: Api) -> No
     assert limited.http.post(f"/jobs/{job.json()['id']}/retry").json()["code"] == "queue_full"
 
 
+@pytest.mark.parametrize("with_files", [True, False])
+def test_a_form_s_field_that_is_too_large(limited: Api, with_files: bool) -> None:
+    parts = as_parts({"a_png": PHOTO}) if with_files else None  # multipart, or else urlencoded
+    answer = limited.http.post("/sr", files=parts, data={"dataset": "d" * (64 * 1024 + 1)})
+    assert (answer.status_code, answer.json()["code"]) == (413, "field_too_large")
+
+
 def test_full_storage_refuses_uploads_until_something_is_deleted(limited: Api) -> None:
     dataset = limited.dataset()
     sent = (limited.upload(dataset, "lr", a_png=png(128, 128, number)) for number in range(50))

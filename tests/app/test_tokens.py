@@ -16,6 +16,8 @@ from sqlalchemy import text
 from app.jobs import events
 from app.jobs.watching import JobWatcher
 from app.main import create_app
+from app.problems import ProblemError
+from app.tokens.rates import Rates
 from config.settings import Settings
 from store.jobs import JobRepository, NewItem, NewSample, Progress
 from store.migrate import migrate
@@ -24,7 +26,7 @@ from store.store import Store
 from store.tokens import TokenRepository
 from store.trained import ModelRepository
 from store.visibility import Caller
-from tests.app.conftest import Api, as_parts
+from tests.app.conftest import Api, as_parts, serving
 from tests.pictures import png
 
 
@@ -280,6 +282,15 @@ def test_too_many_calls_are_put_off(redis_url: str, tmp_path: Path) -> None:
         assert [door.http.get("/datasets").status_code for _ in range(3)] == [401, 401, 429], "by address"
 
 
+def test_all_addresses_of_one_network_of_ipv6_are_counted_together() -> None:
+    rates = Rates(Settings(address_requests_per_minute=1))
+    for address in ("2001:db8::1", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"):
+        rates.count_address(address)
+    for address in ("2001:db8::2", "2001:db8:0:1:ffff::", "192.0.2.2"):
+        with pytest.raises(ProblemError):
+            rates.count_address(address)
+
+
 def test_a_service_that_strangers_could_reach_opens_with_a_token_only(tmp_path: Path) -> None:
     def settings(**more: object) -> Settings:
         return Settings.model_validate({"data_dir": tmp_path, "host": "0.0.0.0", **more})
@@ -325,6 +336,17 @@ def test_on_loopback_pages_of_other_sites_are_turned_away(api: Api) -> None:
         answer = api.http.post("/datasets", headers={"Origin": origin}, json=body)
         assert (answer.status_code, answer.json()["code"]) == (403, "other_site"), origin
     assert api.http.post("/datasets", headers={"Origin": "http://127.0.0.1:8000"}, json=body).status_code == 201
+
+
+def test_on_loopback_names_that_are_allowed_are_let_in_with_their_pages(tmp_path: Path, redis_url: str) -> None:
+    body = {"name": "a", "scale": 4}
+    with serving(Settings(data_dir=tmp_path, redis_url=redis_url, allowed_hosts="gate.example, Other.example")) as api:
+        for name, statuses in (("gate.example", (200, 201)), ("other.example", (200, 201)), ("x.example", (421, 421))):
+            headers = {"Host": name, "Origin": f"https://{name}"}
+            asked = api.http.get("/datasets", headers=headers), api.http.post("/datasets", headers=headers, json=body)
+            assert tuple(answer.status_code for answer in asked) == statuses
+        behind_it = {"Host": "127.0.0.1", "Origin": "https://gate.example"}
+        assert api.http.post("/datasets", headers=behind_it, json=body).status_code == 201
 
 
 def test_the_documentation_names_the_door(door: Door, api: Api) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -34,11 +35,12 @@ from worker.connections import is_public
 from worker.courier import ATTEMPTS, Courier
 
 SECONDS = 30
+SILENT, DRIPPING = 0, 1  # instead of a status: no answer at all, and one that comes byte by byte and never ends
 
 
 @dataclass
 class Receiver:
-    """A server that answers with these statuses in turn, and then with 204; 0 is no answer at all."""
+    """A server that answers with these statuses in turn, and then with 204."""
 
     answers: list[int] = field(default_factory=list)
     received: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
@@ -64,8 +66,11 @@ def receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             status = made.answers.pop(0) if made.answers else 204
             made.received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-            if status == 0:
-                leaving.wait(SECONDS)
+            if status in (SILENT, DRIPPING):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: " if status == DRIPPING else b"")
+                with suppress(OSError):  # who waits for it hangs up
+                    while not leaving.wait(0.1):
+                        self.wfile.write(b"x" if status == DRIPPING else b"")
                 return
             self.send_response(status)
             if status == 302:
@@ -208,9 +213,10 @@ def test_only_addresses_of_the_internet_are_public() -> None:
     assert [address for address in NOT_PUBLIC.split() if is_public(ip_address(address))] == []
 
 
-def test_one_that_does_not_answer_is_left_in_time(api: Api, receiver: Receiver) -> None:
+@pytest.mark.parametrize("answer", [SILENT, DRIPPING])
+def test_one_that_does_not_answer_is_left_in_time(api: Api, receiver: Receiver, answer: int) -> None:
     hook = register(api, receiver.url)
-    receiver.answers = [0]
+    receiver.answers = [answer]
     ended_job(api.store, "succeeded")
     began = time.monotonic()
     Courier(api.store, api.settings).round()
@@ -247,6 +253,14 @@ def test_what_is_wanted_is_sent_and_nothing_else(api: Api, receiver: Receiver) -
 def test_a_webhook_that_cannot_be(api: Api, body: dict[str, object]) -> None:
     assert api.http.post("/webhooks", json=body).json()["code"] == "invalid_request"
     assert api.http.get("/webhooks").json()["items"] == []
+
+
+def test_there_may_be_twenty(api: Api) -> None:
+    hooks = [register(api, f"https://example.com/{number}") for number in range(20)]
+    answer = api.http.post("/webhooks", json={"url": "https://example.com/20"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_webhooks")
+    api.http.delete(f"/webhooks/{hooks[0]['id']}")
+    register(api, "https://example.com/20")
 
 
 def test_nobody_is_called_unless_the_service_may(tmp_path: Path, redis_url: str) -> None:
@@ -340,7 +354,7 @@ def test_a_webhook_is_its_token_s_and_goes_with_it(door: Door) -> None:  # noqa:
 
 def test_a_message_outlives_a_courier_that_is_killed_with_it_in_hand(api: Api, receiver: Receiver) -> None:
     register(api, receiver.url)
-    receiver.answers = [0]
+    receiver.answers = [SILENT]
     job = ended_job(api.store, "succeeded")
     ours = {
         "PATINA_DATA_DIR": str(api.settings.data_dir),

@@ -143,7 +143,7 @@ def test_ten_thousand_photos_are_a_list_of_which_a_screenful_is_made(desk: Desk)
 
 FLUNG_TO_THE_END = """() => new Promise((resolve) => {
     const step = () => {
-        scrollBy(0, 1000);
+        scrollBy(0, 3000);
         if (scrollY + innerHeight < document.body.scrollHeight - 1) requestAnimationFrame(step); else resolve();
     };
     step();
