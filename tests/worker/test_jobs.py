@@ -197,5 +197,5 @@ def test_every_line_that_a_job_causes_has_its_id(service: Service, dataset: str)
         "job ended": "warm worker",
     }
     by_worker = service.logged(process="warm worker")
-    began, ended = (by_worker.index(*service.logged(job=job_id, event=event)) for event in ("job started", "job ended"))
-    assert all(line.get("job") == job_id for line in by_worker[began : ended + 1])
+    of_job = [number for number, line in enumerate(by_worker) if line.get("job") == job_id]
+    assert of_job == list(range(of_job[0], of_job[-1] + 1)), "between these lines, none without it"
