@@ -161,7 +161,7 @@ def test_mistakes_are_said_before_anything_is_made(service: Up, lr: Path, hr: Pa
     assert "preset" in said(preset)
     too_small = service.command("train", str(lr), "--hr", str(lr))
     assert too_small.returncode == 1
-    assert "not taken: 0.png" in said(too_small)
+    assert "0.png: The image has 48×40 pixels" in said(too_small)
     assert len(service.command("jobs").stdout.splitlines()) == before
 
     assert service.command("jobs", "no-such").returncode == 1
