@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,14 +63,6 @@ class Api:
 def as_parts(files: dict[str, bytes]) -> list[tuple[str, tuple[str, bytes]]]:
     """Parts of a multipart form; `a_png=` becomes the file a.png."""
     return [("files", (name.replace("_", "."), data)) for name, data in files.items()]
-
-
-def until_taken(send: Callable[[], Any]) -> None:
-    """Sends again until what is stored has been measured anew, which takes a moment on a busy machine."""
-    give_up = time.monotonic() + 20
-    while not (answer := send()).is_success:
-        assert time.monotonic() < give_up, answer.text
-        time.sleep(0.1)
 
 
 @pytest.fixture

@@ -45,6 +45,13 @@ class Door:
                 self.tokens[name] = TokenRepository(session).create(name, scope).text
         return self.tokens[name]
 
+    def token_id(self, who: str) -> str:
+        text = self.token(who)
+        with self.store.database.read() as session:
+            token = TokenRepository(session).of(text)
+        assert token is not None
+        return token.id
+
     def call(self, who: str, method: str, path: str, **request: Any) -> Any:
         return self.http.request(method, path, headers={"Authorization": f"Bearer {self.token(who)}"}, **request)
 
@@ -72,10 +79,7 @@ def door(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Door]:
 
 def made_in(door: Door, who: str, dataset: str) -> dict[str, str]:
     """A model, and a finished job with one result, as `who` would have made them."""
-    door.token(who)
-    with door.store.database.read() as session:
-        token = next(token for token in TokenRepository(session).all() if token.name == who)
-    store = door.store.seen_by(Caller(token.id, sees_all=True))
+    store = door.store.seen_by(Caller(door.token_id(who), sees_all=True))
     files = {"degrader.safetensors": store.blobs.put(b"a degrader")}
     with store.database.write() as session:
         model = ModelRepository(session).create(
@@ -213,14 +217,13 @@ def test_changes_are_told_to_those_who_may_see_the_job(
 ) -> None:
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
     made = made_in(door, "anna", door.dataset("anna"))
-    door.token(who)
+    store = door.store.seen_by(Caller(door.token_id(who), sees_all=False))
     with door.store.database.write() as session:
-        token = next(token for token in TokenRepository(session).all() if token.name == who)
         JobRepository(session).retry(made["job"])
 
     async def listen() -> bytes:
         watcher = JobWatcher(door.store)
-        stream = events.all_changes(door.store.seen_by(Caller(token.id, sees_all=False)), watcher)
+        stream = events.all_changes(store, watcher)
         await anext(stream)
         await watcher._look()
         return await anext(stream)

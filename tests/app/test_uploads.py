@@ -33,9 +33,10 @@ from patina import AsyncClient, Client
 from patina.client.answers import Upload as Taken
 from store.store import Store
 from store.tables import Upload
-from tests.app.conftest import Api, serving, until_taken
+from tests.app.conftest import Api, serving
 from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
 from tests.pictures import png, tarred, zipped
+from tests.waiting import soon
 from worker.reaper import Reaper
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -408,7 +409,7 @@ def test_limits_hold_and_what_has_come_counts_as_taken(tmp_path: Path, redis_url
         assert begin(api, dataset, bytes(110_000)).json()["code"] == "storage_full"
         assert api.upload(dataset, "lr", a_png=bytes(110_000)).json()["code"] == "storage_full"
         api.http.delete(at, headers=TUS)
-        until_taken(lambda: begin(api, dataset, bytes(110_000)))
+        assert soon(lambda: begin(api, dataset, bytes(110_000)).is_success)
 
 
 def test_what_nobody_goes_on_with_expires_and_a_dataset_takes_its_uploads_along(tmp_path: Path, redis_url: str) -> None:

@@ -175,9 +175,14 @@ def test_wait_holds_the_answer_until_the_job_changes(api: Api) -> None:
     assert api.http.get(f"/jobs/{job}", params={"wait": 0.5}).json()["status"] == "queued"
     assert time.monotonic() - began >= 0.5
     began = time.monotonic()
-    threading.Timer(0.5, finish, (api, job, NewSample(0, 0, {}))).start()
+    finishing = threading.Timer(0.5, finish, (api, job, NewSample(0, 0, {})))
+    finishing.start()
     assert api.http.get(f"/jobs/{job}", params={"wait": 30}).json()["status"] != "queued"
     assert time.monotonic() - began < 15
+    finishing.join()
+    began = time.monotonic()
+    assert api.http.get(f"/jobs/{job}", params={"wait": 30}).json()["status"] == "succeeded"
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from patina.child import PYTHON
 from patina.cli.app import cli
 from patina.cli.main import main  # noqa: F401 - with it come all commands
 from patina.client import Client
-from tests.patina.conftest import Trained, Up, alive, descendants, photos, soon
+from tests.patina.conftest import Trained, Up, alive, descendants, photos
+from tests.waiting import soon
 
 
 @pytest.fixture(scope="module")

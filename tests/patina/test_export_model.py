@@ -55,14 +55,17 @@ def degradation(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Degradation:
     return load_degradation(exported / "compressing.safetensors")
 
 
-def assert_same_triplet(ours: tuple[torch.Tensor, ...], theirs: Sequence[NDArray[np.float32]]) -> None:
+def assert_same_triplet(
+    ours: tuple[torch.Tensor, ...], theirs: Sequence[NDArray[np.float32]], share: float, levels: float
+) -> None:
+    """But for a share of the pixels, and for so many levels on average."""
     lr, kernel, noise = (tensor.numpy() for tensor in ours)
     np.testing.assert_allclose(theirs[1], kernel, atol=1e-5)
     # Sums in another order may round a pixel, or a coefficient of JPEG's and so a whole block, to its other side.
     off = np.abs(255 * (theirs[0] - lr))
-    assert off.mean() < 0.1
-    assert np.mean(off > 0.5) < 0.05
-    assert np.mean(np.abs(255 * (theirs[2] - noise)) > 0.01) < 0.05
+    assert off.mean() < levels
+    assert np.mean(off > 0.5) < share
+    assert np.mean(np.abs(255 * (theirs[2] - noise)) > 0.01) < share
 
 
 def test_degrader_programs(exported: Path, degradation: Degradation) -> None:
@@ -78,8 +81,9 @@ def test_degrader_programs(exported: Path, degradation: Degradation) -> None:
             again = program(*inputs.values())
         expected = quantise(lr), kernel, noise
         assert lr.shape == (1, 3, height, width)
-        assert_same_triplet(expected, [tensor.numpy() for tensor in again])
-        assert_same_triplet(expected, session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()}))
+        elsewhere = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        assert_same_triplet(expected, [tensor.numpy() for tensor in again], share=0.01, levels=0.01)
+        assert_same_triplet(expected, elsewhere, share=0.05, levels=0.1)
 
 
 def test_edsr_programs(exported: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.patina.conftest import Up, alive, descendants, soon
+from tests.patina.conftest import Up, alive, descendants
+from tests.waiting import soon
 
 
 def name_of(pid: int) -> str:

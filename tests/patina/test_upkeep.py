@@ -8,10 +8,11 @@ from pathlib import Path
 
 import httpx
 
-from tests.patina.conftest import Up, soon
+from tests.patina.conftest import Up
 from tests.patina.sessions import shell
 from tests.patina.test_cli import said
 from tests.pictures import png
+from tests.waiting import soon
 
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 

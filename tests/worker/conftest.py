@@ -4,8 +4,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from store.jobs import JobRepository
+from store.store import Store
+from store.tables import Job
 from tests.pictures import photos
 from tests.worker.service import Service, running_service
+
+
+def claimed(store: Store) -> Job:
+    """One that a worker has just taken."""
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
+        running = jobs.claim(job.id, "worker", 10)
+        assert running is not None
+        return running
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,16 +127,15 @@ class Service:
 
     def pid(self, *words: str) -> int:
         """The process of the service whose command line holds all of these words."""
-        end = time.monotonic() + READY_SECONDS
-        while time.monotonic() < end:
+
+        def found() -> int | None:
             for process in psutil.Process(self.process.pid).children(recursive=True):
-                try:
+                with suppress(psutil.NoSuchProcess):
                     if all(word in process.cmdline() for word in words):
                         return int(process.pid)
-                except psutil.NoSuchProcess:
-                    continue
-            time.sleep(0.05)
-        raise AssertionError(f"no process {words}")
+            return None
+
+        return self.until(found)
 
     def kill(self, *words: str) -> int:
         """kill -9; gives the process id that was."""

@@ -18,6 +18,7 @@ from store.jobs import JobRepository
 from store.room import Room
 from store.store import Store
 from store.tables import Job
+from tests.worker.conftest import claimed
 from worker import conclusion
 from worker.conclusion import conclude
 from worker.images import require_room
@@ -29,15 +30,6 @@ FULL = Path("/dev/full")  # Linux: whatever is written to it finds no room
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conclusion, "PAUSE_SECONDS", 0.01)
-
-
-def claimed(store: Store) -> Job:
-    with store.database.write() as session:
-        jobs = JobRepository(session)
-        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
-        running = jobs.claim(job.id, "worker", 10)
-        assert running is not None
-        return running
 
 
 def after(store: Store, job: Job) -> Job:

@@ -8,6 +8,8 @@ import sys
 from config.settings import Settings
 from store.jobs import JobRepository
 from store.store import Store
+from store.tables import Job
+from tests.worker.conftest import claimed
 from worker.lease import ENFORCED_EXIT
 
 STUBBORN = """
@@ -25,19 +27,14 @@ with Lease(Store.open(settings), settings, sys.argv[2], int(sys.argv[3]), thread
 def test_a_canceled_job_that_does_not_stop_ends_with_its_worker(
     store: Store, database_url: str, redis_url: str
 ) -> None:
+    job = claimed(store)
     with store.database.write() as session:
-        jobs = JobRepository(session)
-        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
-        claimed = jobs.claim(job.id, "worker", 60)
-        assert claimed is not None
-        jobs.request_cancel(job.id)
+        JobRepository(session).request_cancel(job.id)
     folder = store.blobs.root.parent
     settings = Settings(
         data_dir=folder, database_url=database_url, redis_url=redis_url, lease_seconds=1, cancel_grace_seconds=0.1
     )
-    command = [sys.executable, "-c", STUBBORN, settings.model_dump_json(), claimed.id, str(claimed.attempt)]
+    command = [sys.executable, "-c", STUBBORN, settings.model_dump_json(), job.id, str(job.attempt)]
     assert subprocess.run(command, check=False, timeout=50).returncode == ENFORCED_EXIT
     with store.database.read() as session:
-        ended = JobRepository(session).get(claimed.id)
-        assert ended is not None
-        assert ended.status == "canceled"
+        assert session.get_one(Job, job.id).status == "canceled"

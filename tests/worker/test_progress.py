@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from store.jobs import JobRepository, NewItem, NewSample
+from store.jobs import NewSample
 from store.store import Store
 from tests.settling import watch_settling
+from tests.worker.conftest import claimed
 from worker.progress import ProgressRecorder
 from worker.train_child import Start
 
@@ -19,14 +20,9 @@ def test_a_training_s_rate_is_that_of_the_present_attempt() -> None:
 
 
 def test_results_are_on_the_disk_before_a_record_names_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    with store.database.write() as session:
-        jobs = JobRepository(session)
-        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=2)
-        jobs.add_items(job.id, [(f"{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(2)])
-        claimed = jobs.claim(job.id, "worker", 10)
-        assert claimed is not None
+    job = claimed(store)
     unsettled = watch_settling(store, monkeypatch)
-    recorder = ProgressRecorder(store, claimed.id, claimed.attempt, done=0, total=2)
+    recorder = ProgressRecorder(store, job.id, job.attempt, done=0, total=2)
     for position in range(2):
         recorder.add(NewSample(position, 0, {"sr": store.blobs.put(f"result {position}".encode())}))
         recorder.record()

@@ -89,14 +89,11 @@ def test_one_that_died_between_its_model_and_its_end_is_only_ended(store: Store,
 
 
 def test_photos_that_cannot_be_read_any_more_are_left_out_and_named(store: Store, job: Job, tmp_path: Path) -> None:
-    with store.database.read() as session:
+    with store.database.write() as session:
         damaged, lost, undecodable, _ = DatasetRepository(session).images(job.dataset_id or "", role="lr")
-        whole = png(48, 48, 3)
+        undecodable.sha256 = store.blobs.put(png(48, 48)[:-100])
     store.blobs.path(damaged.sha256).write_bytes(b"something else")
     store.blobs.path(lost.sha256).unlink()
-    with store.database.write() as session:
-        image = DatasetRepository(session).images(job.dataset_id or "", role="lr")[2]
-        image.sha256 = store.blobs.put(whole[:-100])
     with capture_logs() as logs:
         photos = attempt(store, job)._photos("lr", tmp_path / "decoded")
     assert len(photos) == 1
