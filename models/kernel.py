@@ -199,6 +199,7 @@ def centred(logits: Tensor, size: int, centre: float) -> Tensor:
     plane = torch.stack([y, x])  # (2, size²)
     products = torch.stack([y * y, y * x, x * x])  # (3, size²)
     ridge = 1e-6  # in taps²; keeps the step finite for a kernel that is all but a line or a point
+    watched = logits.device.type == "cpu" and not torch.compiler.is_exporting()  # a GPU would have to be waited for
 
     def mean_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
         mean, second = weight @ plane.T, weight @ products.T  # (B, 2), (B, 3)
@@ -214,9 +215,14 @@ def centred(logits: Tensor, size: int, centre: float) -> Tensor:
             mean, inverse = mean_and_inverse((logits + tilt @ plane).softmax(1))
             step = (inverse @ mean[:, :, None])[:, :, 0]
             # A whole step overshoots where a kernel is far off or has several lumps: the part of it that leads lowest.
+            # Of short ones none does, and rounding hides which part leads lower.
             tries = torch.stack([tilt - part * step for part in NEWTON_PARTS])  # (parts, B, 2)
             lowest = (logits + tries @ plane).logsumexp(2).argmin(0)
-            tilt = tries[lowest, torch.arange(len(tilt), device=tilt.device)]
+            partly = tries[lowest, torch.arange(len(tilt), device=tilt.device)]
+            length, precision = step.norm(dim=1, keepdim=True), torch.finfo(step.dtype).eps
+            tilt = torch.where(length < precision ** (1 / 3), tilt - step, partly)
+            if watched and length.max() < precision**0.5:
+                break  # the length is squared with each: the next is 0
         _, inverse = mean_and_inverse((logits + tilt @ plane).softmax(1))
     mean = (logits + tilt @ plane).softmax(1) @ plane.T
     tilt = tilt - (inverse @ (mean - mean.detach())[:, :, None])[:, :, 0]

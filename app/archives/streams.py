@@ -16,6 +16,20 @@ MANIFEST = "manifest.jsonl"
 READABLE = 0o644
 # Fixed, so that the same job gives the same bytes; 1980 is the earliest that a zip can say.
 DATE = datetime(1980, 1, 1)
+PIECE = 2**18  # bytes that are sent at a time: each piece is a trip to a thread and back
+
+
+def in_pieces(archive: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes; heads and small files are gathered until there are enough of them to be sent."""
+    gathered, size = [], 0
+    for some in archive:
+        gathered.append(some)
+        size += len(some)
+        if size >= PIECE:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield b"".join(gathered)
 
 
 def zipped(contents: Contents) -> Iterator[bytes]:

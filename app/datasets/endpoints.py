@@ -69,7 +69,7 @@ async def add_images(
     """Streams the files to disk. Each one that is refused is named with a code; if all are, the answer is 422."""
     await to_thread.run_sync(service.require, store, dataset_id)
     async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
-        form = await receive_form(request, folder, store.room, settings)
+        form = await receive_form(request, folder, store, settings)
         return await to_thread.run_sync(service.add_images, store, settings, dataset_id, role, form.files, folder)
 
 

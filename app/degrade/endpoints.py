@@ -41,7 +41,7 @@ async def degrade(
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
     await to_thread.run_sync(service.require, store, settings, dataset_id, idempotency_key)
     async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
-        form = await receive_form(request, folder, store.room, settings)
+        form = await receive_form(request, folder, store, settings)
         wanted = read_fields(DegradeIn, form.fields)
         once = Once.of(idempotency_key, "degrade", dataset_id, wanted.model_dump(mode="json"), content(form.files))
         job = await to_thread.run_sync(service.degrade, store, settings, dataset_id, wanted, form.files, folder, once)

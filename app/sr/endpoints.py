@@ -39,7 +39,7 @@ async def super_resolve(
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
     await to_thread.run_sync(service.require, store, settings, idempotency_key)
     async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
-        form = await receive_form(request, folder, store.room, settings)
+        form = await receive_form(request, folder, store, settings)
         wanted = read_fields(SrIn, form.fields)
         once = Once.of(idempotency_key, "sr", wanted.model_dump(mode="json"), content(form.files))
         job = await to_thread.run_sync(service.super_resolve, store, settings, wanted, form.files, folder, once)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
 from app.problems import ProblemError
+from store.image_files import ImageSize
 
 LONGEST_NAME = 255
 NOT_TO_SHOW = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, and what ends a line
@@ -20,6 +22,8 @@ class ReceivedFile:
     name: str
     path: Path
     sha256: str
+    # Of what may be an image, if it is looked at already: its size, or the `ImageRefusedError`.
+    looked_at: Future[ImageSize] | None = None
 
 
 def too_many_files(limit: int) -> ProblemError:

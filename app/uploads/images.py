@@ -88,7 +88,7 @@ def _checked(
     if isinstance(file, RejectedFile):
         return file
     try:
-        return _GoodFile(file, _check(file.path, decoders, settings, minimum))
+        return _GoodFile(file, _check(file, decoders, settings, minimum))
     except ImageRefusedError as error:
         file.path.unlink()
         return RejectedFile(name=file.name, code=error.code, message=error.message)
@@ -115,10 +115,10 @@ def _members(
         file.path.unlink()
 
 
-def _check(file: Path, decoders: Decoders, settings: Settings, minimum: MinimumSide) -> ImageSize:
-    if file.stat().st_size > settings.max_file_bytes:
+def _check(file: ReceivedFile, decoders: Decoders, settings: Settings, minimum: MinimumSide) -> ImageSize:
+    if file.path.stat().st_size > settings.max_file_bytes:
         raise ImageRefusedError("file_too_large", too_large(settings.max_file_bytes))
-    size = decoders.check(file)
+    size = file.looked_at.result() if file.looked_at else decoders.check(file.path)
     if min(size.width, size.height) < minimum.pixels:
         raise ImageRefusedError(
             "image_too_small",

@@ -1,8 +1,12 @@
-"""Receives a form: its files go straight from the wire to disk, hashed on the way, whatever their size."""
+"""Receives a form: its files go straight from the wire to disk, hashed on the way, whatever their size.
+
+What may be an image is looked at while the rest of the form still comes.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -19,7 +23,9 @@ from app.problems import ProblemError
 from app.uploads.archive_readers import HEAD, archive_opener
 from app.uploads.files import ReceivedFile, shown_name, too_many_files
 from config.settings import Settings
-from store.room import Room
+from store.decoders import Decoders
+from store.image_files import ImageSize
+from store.store import Store
 
 BATCH = 2**20  # bytes handed to the disk at a time: a thread's start is nothing beside writing so many
 MAX_FIELDS = 100
@@ -34,9 +40,9 @@ class ReceivedForm:
     fields: dict[str, str] = field(default_factory=dict)
 
 
-async def receive_form(request: Request, folder: Path, room: Room, settings: Settings) -> ReceivedForm:
+async def receive_form(request: Request, folder: Path, store: Store, settings: Settings) -> ReceivedForm:
     """Reads the body of a form, files into `folder`. Raises `ProblemError` for what is no form or too large."""
-    await to_thread.run_sync(allow_upload, request, room, settings)
+    await to_thread.run_sync(allow_upload, request, store.room, settings)
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind not in (MULTIPART, URLENCODED) or (kind == MULTIPART and b"boundary" not in options):
         raise ProblemError(
@@ -47,7 +53,7 @@ async def receive_form(request: Request, folder: Path, room: Room, settings: Set
     if kind == URLENCODED:
         return await _receive_fields(request)
 
-    form = _FormParser(options[b"boundary"], folder, settings)
+    form = _FormParser(options[b"boundary"], folder, settings, store.decoders)
     try:
         waiting = bytearray()
         async for chunk in request.stream():
@@ -88,11 +94,13 @@ def _too_large(code: str, detail: str) -> ProblemError:
 class _FormParser:
     """Turns the parser's events into a `ReceivedForm`."""
 
-    def __init__(self, boundary: bytes, folder: Path, settings: Settings):
+    def __init__(self, boundary: bytes, folder: Path, settings: Settings, decoders: Decoders):
         self.form = ReceivedForm()
         self.folder = folder
         self.settings = settings
         self.ended = False
+        self.decoders = decoders
+        self.looking = ThreadPoolExecutor(decoders.processes, "looking")
         self.header_name, self.header_value, self.header_bytes = b"", b"", 0
         self.disposition = b""
         self.field_name, self.file_name = "", None  # type: str, str | None
@@ -123,6 +131,8 @@ class _FormParser:
         return self.form
 
     def close(self) -> None:
+        """What is being looked at goes on to be, unless the form is not whole."""
+        self.looking.shutdown(wait=False, cancel_futures=not self.ended)
         if self.file:
             self.file.close()
 
@@ -182,9 +192,15 @@ class _FormParser:
             path = Path(self.file.name)
             self.file.close()
             self.file = None
-            self.form.files.append(ReceivedFile(self.file_name or "unnamed", path, self.hash.hexdigest()))
+            name = self.file_name or "unnamed"
+            self.form.files.append(ReceivedFile(name, path, self.hash.hexdigest(), self._look_at(path)))
         else:
             self.form.fields[self.field_name] = self.value.decode("utf-8", "replace")
+
+    def _look_at(self, path: Path) -> Future[ImageSize] | None:
+        if self.file_bytes > self.settings.max_file_bytes or archive_opener(self.head, self.file_name or ""):
+            return None
+        return self.looking.submit(self.decoders.check, path)
 
     def _finished(self) -> None:
         self.ended = True

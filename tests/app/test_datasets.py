@@ -5,10 +5,21 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from threading import Event
 
+import anyio
 import pytest
+from fastapi import Request
 from PIL import Image
+from starlette.types import Message
 
+from app.bodies import IN_SCOPE, Body
+from app.problems import ProblemError
+from app.uploads.multipart import BATCH, receive_form
+from store.image_files import ImageSize
 from tests.app.conftest import Api
 from tests.pictures import encoded, picture, png, tarred, zipped
 
@@ -52,6 +63,33 @@ def test_the_same_bytes_twice_are_one_image(api: Api) -> None:
         "role": "lr",
     }
     assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 1, "hr": 0}
+
+
+def test_images_are_looked_at_while_others_still_come(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at, check = Event(), api.store.decoders.check
+
+    def noticed(file: Path) -> ImageSize:
+        looked_at.set()
+        return check(file)
+
+    monkeypatch.setattr(api.store.decoders, "check", noticed)
+    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%d"\r\n\r\n'
+    first, second = os.urandom(BATCH), png(48, 64)
+    coming = [part % 1 + second + b"\r\n" + part % 2 + first, b"\r\n" + part % 3 + second + b"\r\n--x--\r\n"]
+
+    async def receive() -> Message:
+        if len(coming) == 1:
+            assert await anyio.to_thread.run_sync(looked_at.wait, 20)
+        return {"type": "http.request", "body": coming.pop(0), "more_body": bool(coming)}
+
+    body = Body(0, 2**30, lambda: ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "", ""))
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    request = Request({"type": "http", "headers": headers, IN_SCOPE: body}, receive)
+    form = anyio.run(partial(receive_form, request, tmp_path, api.store, api.settings))
+    sizes = [file.looked_at.result() for file in form.files[::2] if file.looked_at]
+    assert sizes == [ImageSize(64, 48), ImageSize(64, 48)]
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred, lambda members: tarred(members, "w:gz")])
