@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -36,6 +37,15 @@ class Triplet:
     noise: NDArray[np.float32]  # broadcastable to (h, w, 3), 1 = full scale; of a whole image's, what is not clipped
 
 
+@dataclass(frozen=True)
+class Source:
+    """A clean image, and which samples are wanted of it."""
+
+    hr: NDArray[np.uint8]  # (H, W, 3)
+    sha256: str  # what random numbers are drawn by
+    samples: Sequence[int]
+
+
 def degrade_image(
     degradation: Degradation, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, sample: int
 ) -> Triplet:
@@ -47,8 +57,9 @@ def degrade_image(
 def degrade_samples(
     degradation: Degradation, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, samples: Sequence[int]
 ) -> Iterator[Triplet]:
-    """As `TripletMaker.make`."""
-    return TripletMaker(degradation).make(hr, seed=seed, source_sha256=source_sha256, samples=samples)
+    """The triplets of `TripletMaker.make` for one image."""
+    made = TripletMaker(degradation).make([Source(hr, source_sha256, samples)], seed=seed)
+    return (triplet for _, _, triplet in made)
 
 
 class TripletMaker:
@@ -63,16 +74,35 @@ class TripletMaker:
         network = degradation.noise
         self.fields = FieldNoise(network) if network is not None and network.filters is not None else None
 
-    def make(
-        self, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, samples: Sequence[int]
-    ) -> Iterator[Triplet]:
-        """Degrades hr (H, W, 3), to (H // s, W // s, 3), once for each of `samples`.
+    def make(self, sources: Sequence[Source], *, seed: int) -> Iterator[tuple[int, int, Triplet]]:
+        """Degrades each image (H, W, 3), to (H // s, W // s, 3), once for each of its samples.
 
-        A triplet depends on (seed, source_sha256, sample) alone, to the last bit, whichever others are asked for with
-        it. The image is worked through in bands of rows, so that what is held beside it and the answer hardly grows
-        with it. Raises ValueError for an image of another shape or type, and for one smaller than the scale.
+        Gives (index of the source, sample, triplet), in their order. Small images share the drawing of kernels.
+
+        A triplet depends on (seed, sha256, sample) alone, to the last bit, whichever others are asked for with it. An
+        image is worked through in bands of rows, so that what is held beside it and the answer hardly grows with it.
+        Raises ValueError for an image of another shape or type, and for one smaller than the scale.
         """
-        degradation, scale = self.degradation, self.degradation.config.scale
+        sizes = [self._lr_size(source.hr) for source in sources]
+        most = max((height * width for height, width in sizes), default=1)
+        at_once = max(1, min(KERNELS_AT_ONCE, GROUP_BYTES // (24 * most)))
+        wanted = [(number, sample) for number, source in enumerate(sources) for sample in source.samples]
+        for first in range(0, len(wanted), at_once):
+            some = wanted[first : first + at_once]
+            drawn = [
+                self.degradation.draw_latents(1, sizes[number], sample_generator(seed, sources[number].sha256, sample))
+                for number, sample in some
+            ]
+            kernels = self._draw_kernels(drawn)  # (n, K, K)
+            for number, its in groupby(range(len(some)), key=lambda one: some[one][0]):
+                which = list(its)
+                triplets = self._apply(sources[number].hr, kernels[which], [drawn[one] for one in which])
+                for one, triplet in zip(which, triplets, strict=True):
+                    yield number, some[one][1], triplet
+
+    def _lr_size(self, hr: NDArray[np.uint8]) -> tuple[int, int]:
+        """(h, w). Raises ValueError for what cannot be degraded."""
+        scale = self.degradation.config.scale
         if hr.ndim != 3 or hr.shape[2] != 3 or hr.dtype != np.uint8:
             raise ValueError(f"an image is (H, W, 3) uint8, not {hr.shape} {hr.dtype}")
         height, width = hr.shape[0] // scale, hr.shape[1] // scale
@@ -80,19 +110,15 @@ class TripletMaker:
             raise ValueError(
                 f"an image of {hr.shape[1]}x{hr.shape[0]} pixels is smaller than one pixel at scale {scale}"
             )
+        return height, width
 
-        device = next(degradation.parameters()).device
-        at_once = max(1, min(KERNELS_AT_ONCE, GROUP_BYTES // (24 * height * width)))
-        for first in range(0, len(samples), at_once):
-            drawn = [
-                degradation.draw_latents(1, (height, width), sample_generator(seed, source_sha256, sample))
-                for sample in samples[first : first + at_once]
-            ]
-            kernels = self._draw_kernels(drawn)  # (n, K, K)
-            blurred = blur(hr, kernels, scale, degradation.kernel_origin, device)  # (n, 3, h, w) in 0..255
-            for latents, kernel, image in zip(drawn, kernels, blurred, strict=True):
-                lr, noise = self._with_noise(latents.to(device), image[None])
-                yield Triplet(lr, kernel.numpy(), noise)
+    def _apply(self, hr: NDArray[np.uint8], kernels: Tensor, drawn: Sequence[Latents]) -> Iterator[Triplet]:
+        """One triplet of an image for each of the kernels (n, K, K) and latents."""
+        degradation, device = self.degradation, next(self.degradation.parameters()).device
+        blurred = blur(hr, kernels, degradation.config.scale, degradation.kernel_origin, device)  # (n, 3, h, w), 0..255
+        for latents, kernel, image in zip(drawn, kernels, blurred, strict=True):
+            lr, noise = self._with_noise(latents.to(device), image[None])
+            yield Triplet(lr, kernel.numpy(), noise)
 
     def _draw_kernels(self, drawn: Sequence[Latents]) -> Tensor:
         """The kernels (n, K, K) of n samples, on the grid."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.blur import KERNELS_AT_ONCE
-from models.triplet import TripletMaker
-from store.degrading import DegradeOptions, sample_key
+from models.triplet import Source, TripletMaker
+from store.degrading import DegradeOptions
 from store.image_files import ImageRefusedError
 from store.jobs import NewSample
 from store.store import Store
@@ -35,8 +36,8 @@ def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
     recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.done, total=job.total)
     allowance = Allowance(PIXELS_AT_ONCE)
 
-    def work(shard: WaitingItem, lane: int) -> Iterator[NewSample]:
-        return _degraded(context.store, makers[lane % len(makers)], options, shard, allowance)
+    def work(shards: Sequence[WaitingItem], lane: int) -> Iterator[NewSample]:
+        return _degraded(context.store, makers[lane % len(makers)], options, shards, allowance)
 
     lanes = LANES_PER_CORE * context.settings.torch_threads
     shards = [
@@ -46,35 +47,53 @@ def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
     ]
     try:
         with one_thread_each(context.settings):
-            Lanes(lanes, work).run(shards, recorder.add, lease.check)
+            Lanes(lanes, work).run(list(_by_file(shards)), recorder.add, lease.check)
     finally:
         recorder.record()
     require_any_ok(context.store, job.id)
 
 
+def _by_file(shards: Sequence[WaitingItem]) -> Iterator[Sequence[WaitingItem]]:
+    """Shards of one file that follow each other, as the squares of an image do, until there are samples enough."""
+    some: list[WaitingItem] = []
+    samples = 0
+    for shard in shards:
+        same = bool(some) and shard.item.sha256 is not None and shard.item.sha256 == some[0].item.sha256
+        if some and (not same or samples + len(shard.samples) > KERNELS_AT_ONCE):
+            yield some
+            some, samples = [], 0
+        some.append(shard)
+        samples += len(shard.samples)
+    if some:
+        yield some
+
+
 def _degraded(
-    store: Store, maker: TripletMaker, options: DegradeOptions, waiting: WaitingItem, allowance: Allowance
+    store: Store, maker: TripletMaker, options: DegradeOptions, shards: Sequence[WaitingItem], allowance: Allowance
 ) -> Iterator[NewSample]:
+    """The samples of shards of one file, which is read once."""
     require_room(store)
     try:
-        file = waiting.file(store.blobs)
-        pixels = store.decoders.count_pixels(file)
+        file = shards[0].file(store.blobs)
+        with allowance.taken(store.decoders.count_pixels(file)):
+            yield from _made(store, maker, options, shards, store.decoders.read_rgb(file))
     except ImageRefusedError as error:
-        yield from waiting.refused(error)
-        return
-    with allowance.taken(pixels):
-        try:
-            image = store.decoders.read_rgb(file)
-        except ImageRefusedError as error:
-            yield from waiting.refused(error)
-            return
-        if crop := waiting.item.crop:
-            top, left, height, width = crop
-            image = np.ascontiguousarray(image[top : top + height, left : left + width])
-        if options.min_detail and detail(image) < options.min_detail:
-            yield from waiting.too_flat()
-            return
-        key = sample_key(file.name, crop)  # blobs are named by their SHA-256
-        triplets = maker.make(image, seed=options.seed, source_sha256=key, samples=waiting.samples)
-        for sample, triplet in zip(waiting.samples, triplets, strict=True):
-            yield NewSample(waiting.item.position, sample, keep(store.blobs, triplet, options, key, sample))
+        for shard in shards:
+            yield from shard.refused(error)
+
+
+def _made(
+    store: Store, maker: TripletMaker, options: DegradeOptions, shards: Sequence[WaitingItem], image: NDArray[np.uint8]
+) -> Iterator[NewSample]:
+    """The samples of shards of one image (height, width, 3)."""
+    detailed, sources = [], []
+    for shard in shards:
+        part = shard.cut_from(image)
+        if options.min_detail and detail(part) < options.min_detail:
+            yield from shard.too_flat()
+            continue
+        detailed.append(shard)
+        sources.append(Source(part, shard.key, shard.samples))
+    for which, sample, triplet in maker.make(sources, seed=options.seed):
+        files = keep(store.blobs, triplet, options, sources[which].sha256, sample)
+        yield NewSample(detailed[which].item.position, sample, files)

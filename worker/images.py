@@ -12,6 +12,7 @@ import structlog
 from numpy.typing import NDArray
 
 from store.blobs import BlobDamagedError, Blobs
+from store.degrading import sample_key
 from store.image_files import ImageRefusedError
 from store.jobs import JobRepository, NewSample
 from store.store import Store
@@ -34,6 +35,18 @@ class WaitingItem:
         """At most so many parts, to be worked on apart, of at least so many samples each if there are as many."""
         parts = max(1, min(most, len(self.samples) // least_samples))
         return [WaitingItem(self.item, self.samples[part::parts]) for part in range(parts)]
+
+    @property
+    def key(self) -> str:
+        """What the random numbers of its samples are drawn by."""
+        return sample_key(self.item.sha256 or "", self.item.crop)
+
+    def cut_from(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Its square of the image (height, width, 3), or all of it."""
+        if self.item.crop is None:
+            return image
+        top, left, height, width = self.item.crop
+        return image[top : top + height, left : left + width]
 
     def file(self, blobs: Blobs) -> Path:
         """Its file. Raises `ImageRefusedError` where there is none."""

@@ -17,7 +17,7 @@ from models.jpeg import compress
 from models.kernel import KernelConfig
 from models.noise import NoiseConfig
 from models.sampling import reflected
-from models.triplet import Triplet, degrade_image, degrade_samples
+from models.triplet import Source, Triplet, TripletMaker, degrade_image, degrade_samples
 from tests.models.test_sampling import direct_sum
 
 SPATIAL = NoiseConfig(mix=True, spatial=True, dim=3, head_size=3, body_size=3, width=8, blocks=2)
@@ -132,6 +132,20 @@ def test_a_sample_is_the_same_to_the_last_bit_in_any_company(noise: NoiseConfig 
     together = degrade_samples(model, hr, seed=1, source_sha256="ab", samples=many)
     for sample, triplet in zip(many, together, strict=True):
         alone = degrade_image(model, hr, seed=1, source_sha256="ab", sample=sample)
+        for one, other in ((alone.lr, triplet.lr), (alone.kernel, triplet.kernel), (alone.noise, triplet.noise)):
+            assert one.tobytes() == other.tobytes()
+
+
+def test_images_together_give_what_each_gives_alone_in_their_order() -> None:
+    model = degradation(4, FIELDS)
+    hr = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    parts = {"ab": hr[:60, 50:], "cd": hr[40:, :30], "ef": hr}
+    sources = [Source(part, key, list(range(n * 6))) for n, (key, part) in enumerate(parts.items(), start=1)]
+    made = list(TripletMaker(model).make(sources, seed=1))
+    assert [(which, sample) for which, sample, _ in made] == [(n, k) for n in range(3) for k in range(6 * n + 6)]
+    for which, sample, triplet in made:
+        part, key = np.ascontiguousarray(sources[which].hr), sources[which].sha256
+        alone = degrade_image(model, part, seed=1, source_sha256=key, sample=sample)
         for one, other in ((alone.lr, triplet.lr), (alone.kernel, triplet.kernel), (alone.noise, triplet.noise)):
             assert one.tobytes() == other.tobytes()
 
