@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from models.noise import LEVEL, NoiseNetwork, ResidualBlock, level_factor
 
-# Low-resolution pixels that gains are computed for at a time: on a CPU, the layers' outputs then stay in the cache; a
-# GPU wants more at a time.
-PIXELS_AT_ONCE = 16_384
+# Low-resolution pixels that gains are computed for at a time: on a CPU, few enough for the layers' outputs to stay near
+# in the cache, and enough for threads not to wait for Python's lock; a GPU wants more at a time.
+PIXELS_AT_ONCE = 32_768
 PIXELS_AT_ONCE_ON_GPU = 2**20
 
 

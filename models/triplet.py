@@ -25,6 +25,9 @@ from models.noise import within_range
 # the cache, which makes it three times as fast; a GPU wants more at a time.
 BAND_PIXELS = 8_192
 BAND_PIXELS_ON_GPU = 2**20
+# And that are rounded and compressed at a time: more, for there is little to a step, and with each a thread may have to
+# wait for Python's lock.
+STEP_PIXELS = 65_536
 GROUP_BYTES = 128 * 2**20  # of blurred images and white noise at a time; larger images get fewer samples in a pass
 
 
@@ -137,7 +140,7 @@ class TripletMaker:
                 noise = _compressed_in_bands(degradation, latents, blurred, noise)
             of_each_pixel = noise.shape == blurred.shape
             kept = noise.new_empty(*noise.shape[2:], noise.shape[1])
-            for rows in _bands(noise):
+            for rows in _bands(noise, STEP_PIXELS):
                 part = noise[:, :, rows]
                 if degradation.has_noise:
                     part.copy_(noise_on_grid(part))
@@ -145,7 +148,7 @@ class TripletMaker:
                     part.copy_(within_range(part, blurred[:, :, rows] / 255))
                 kept[rows] = _rows_first(part)
             lr = torch.empty(*blurred.shape[2:], 3, dtype=torch.uint8, device=blurred.device)
-            for rows in _bands(blurred):
+            for rows in _bands(blurred, STEP_PIXELS):
                 sum_ = blurred[:, :, rows].add(noise.expand_as(blurred)[:, :, rows], alpha=255)
                 lr[rows] = _rows_first(sum_.clamp_(0, 255).round_().byte())
         return lr.cpu().numpy(), kept.cpu().numpy()
@@ -167,7 +170,7 @@ def _noise_in_bands(degradation: Degradation, latents: Latents, blurred: Tensor)
     if config is None or not (config.spatial or config.mix):
         return degradation.draw_noise(latents, blurred[:, :, :1, :1] / 255)
     noise = blurred.new_empty(1, config.dim, *blurred.shape[2:])
-    for rows in _bands(blurred, 2 * config.halo):  # a halo is computed anew for each band
+    for rows in _bands(blurred, BAND_PIXELS, least=2 * config.halo):  # a halo is computed anew for each band
         cut = slice(max(0, rows.start - config.halo), min(height, rows.stop + config.halo))
         z = latents.noise[:, :, cut] if config.spatial else latents.noise
         part = degradation.draw_noise(latents._replace(noise=z), blurred[:, :, cut] / 255)
@@ -183,17 +186,20 @@ def _compressed_in_bands(degradation: Degradation, latents: Latents, blurred: Te
     """
     noise, height = noise.expand_as(blurred), blurred.shape[2]
     compressed = torch.empty_like(blurred)
-    for rows in _bands(blurred, multiple_of=BLOCK):
+    for rows in _bands(blurred, STEP_PIXELS, multiple_of=BLOCK):
         cut = slice(max(0, rows.start - BLOCK), min(height, rows.stop + BLOCK))
         part = degradation.compressed(latents, blurred[:, :, cut] / 255, noise[:, :, cut])
         compressed[:, :, rows] = part[:, :, rows.start - cut.start : rows.stop - cut.start]
     return compressed
 
 
-def _bands(image: Tensor, least: int = 1, multiple_of: int = 1) -> Iterator[slice]:
-    """The rows of an image (1, C, h, w) that are worked on at a time: so many at least, but for the last a multiple."""
+def _bands(image: Tensor, pixels: int, least: int = 1, multiple_of: int = 1) -> Iterator[slice]:
+    """The rows of an image (1, C, h, w) that are worked on at a time: about so many pixels, on a GPU more.
+
+    They are `least` rows at least, and but for the last a multiple of `multiple_of`.
+    """
     height, width = image.shape[2:]
-    pixels = BAND_PIXELS_ON_GPU if image.is_cuda else BAND_PIXELS
+    pixels = BAND_PIXELS_ON_GPU if image.is_cuda else pixels
     step = max(least, multiple_of, pixels // width // multiple_of * multiple_of)
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))

@@ -159,6 +159,7 @@ def test_bands_join_as_if_there_were_none(
     hr = np.random.default_rng(0).integers(0, 256, (301, 120, 3), dtype=np.uint8)
     whole = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     monkeypatch.setattr(models.triplet, "BAND_PIXELS", 200)
+    monkeypatch.setattr(models.triplet, "STEP_PIXELS", 200)
     monkeypatch.setattr(models.blur, "BAND_PIXELS", 200)
     monkeypatch.setattr(models.fields, "PIXELS_AT_ONCE", 200)
     banded = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
