@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-CHUNK = 2**20
+CHUNK = 2**18
 ASIDE = "delete-"
 UNLOCKED_SECONDS = 60  # that a process may take between making a folder and locking it
 LENGTH = 64  # of a SHA-256 in hexadecimal digits

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from app.archives import service
 from app.archives.schemas import ArchiveIn
-from app.archives.streams import in_pieces
+from app.archives.streams import sent
 from app.dependencies import StoreOfApp
 from app.problems import problem_responses
 from app.schemas import Id
@@ -35,7 +35,7 @@ def get_archive(job_id: Id, store: StoreOfApp, wanted: Annotated[ArchiveIn, Quer
     """
     made = service.archive(store, job_id, wanted)
     return StreamingResponse(
-        in_pieces(made.content),
+        sent(made.content),
         media_type=made.media_type,
         headers={
             "Content-Disposition": f'attachment; filename="{made.name}"',

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tarfile
 import zlib
-from collections.abc import Iterator
+from asyncio import Task, create_task
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from itertools import chain
 
+from anyio import to_thread
 from stream_zip import ZIP_64, Method, stream_zip
 
 from app.archives.contents import ArchivedFile, Contents
@@ -19,7 +21,23 @@ DATE = datetime(1980, 1, 1)
 PIECE = 2**18  # bytes that are sent at a time: each piece is a trip to a thread and back
 
 
-def in_pieces(archive: Iterator[bytes]) -> Iterator[bytes]:
+async def sent(archive: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """An archive in pieces that are worth a trip; while one is sent, the next is read and looked through for damage."""
+    pieces = _in_pieces(archive)
+
+    def following() -> Task[bytes | None]:
+        return create_task(to_thread.run_sync(next, pieces, None))
+
+    coming = following()
+    try:
+        while (piece := await coming) is not None:
+            coming = following()
+            yield piece
+    finally:
+        coming.cancel()
+
+
+def _in_pieces(archive: Iterator[bytes]) -> Iterator[bytes]:
     """The same bytes; heads and small files are gathered until there are enough of them to be sent."""
     gathered, size = [], 0
     for some in archive:
