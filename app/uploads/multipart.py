@@ -28,6 +28,7 @@ from store.image_files import ImageSize
 from store.store import Store
 
 BATCH = 2**20  # bytes handed to the disk at a time: a thread's start is nothing beside writing so many
+MOST_CHUNKS = 2**12  # in a batch: small ones take far more memory than their bytes
 MAX_FIELDS = 100
 MAX_FIELD_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024
@@ -55,13 +56,14 @@ async def receive_form(request: Request, folder: Path, store: Store, settings: S
 
     form = _FormParser(options[b"boundary"], folder, settings, store.decoders)
     try:
-        waiting = bytearray()
+        waiting, size = [], 0
         async for chunk in request.stream():
-            waiting += chunk
-            if len(waiting) >= BATCH:
-                await to_thread.run_sync(form.feed, bytes(waiting))
-                waiting.clear()
-        await to_thread.run_sync(form.feed, bytes(waiting))
+            waiting.append(chunk)
+            size += len(chunk)
+            if size >= BATCH or len(waiting) >= MOST_CHUNKS:
+                await to_thread.run_sync(form.feed, b"".join(waiting))
+                waiting, size = [], 0
+        await to_thread.run_sync(form.feed, b"".join(waiting))
         return form.finish()
     except MultipartParseError as error:
         raise ProblemError(
