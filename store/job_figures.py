@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from store.tables import Job
@@ -35,7 +35,7 @@ class JobFigures:
     def by_state(self) -> dict[tuple[str, str], Together]:
         """By (kind, status)."""
         took = Job.finished - Job.started
-        counts = [func.sum(case((took <= bound, 1), else_=0)) for bound in DURATIONS]
+        counts = [func.count().filter(took <= bound) for bound in DURATIONS]
         query = select(
             Job.kind,
             Job.status,
@@ -47,7 +47,7 @@ class JobFigures:
             func.count(took),
         ).group_by(Job.kind, Job.status)
         return {
-            (kind, status): Together(jobs, int(ok), int(failed), Durations([*map(int, at_most)], seconds or 0.0))
+            (kind, status): Together(jobs, int(ok), int(failed), Durations(at_most, seconds or 0.0))
             for kind, status, jobs, ok, failed, seconds, *at_most in self.session.execute(query)
         }
 
