@@ -47,13 +47,13 @@ def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
     ]
     try:
         with one_thread_each(context.settings):
-            Lanes(lanes, work).run(list(_by_file(shards)), recorder.add, lease.check)
+            Lanes(lanes, work).run(list(by_file(shards)), recorder.add, lease.check)
     finally:
         recorder.record()
     require_any_ok(context.store, job.id)
 
 
-def _by_file(shards: Sequence[WaitingItem]) -> Iterator[Sequence[WaitingItem]]:
+def by_file(shards: Sequence[WaitingItem]) -> Iterator[Sequence[WaitingItem]]:
     """Shards of one file that follow each other, as the squares of an image do, until there are samples enough."""
     some: list[WaitingItem] = []
     samples = 0
