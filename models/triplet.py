@@ -97,11 +97,11 @@ class TripletMaker:
                 for number, sample in some
             ]
             kernels = self._draw_kernels(drawn)  # (n, K, K)
-            for number, its in groupby(range(len(some)), key=lambda one: some[one][0]):
-                which = list(its)
-                triplets = self._apply(sources[number].hr, kernels[which], [drawn[one] for one in which])
-                for one, triplet in zip(which, triplets, strict=True):
-                    yield number, some[one][1], triplet
+            for number, its in groupby(zip(some, drawn, kernels, strict=True), key=lambda one: one[0][0]):
+                names, its_drawn, its_kernels = zip(*its, strict=True)
+                triplets = self._apply(sources[number].hr, torch.stack(its_kernels), its_drawn)
+                for (_, sample), triplet in zip(names, triplets, strict=True):
+                    yield number, sample, triplet
 
     def _lr_size(self, hr: NDArray[np.uint8]) -> tuple[int, int]:
         """(h, w). Raises ValueError for what cannot be degraded."""

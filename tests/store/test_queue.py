@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 
 from store.queue import TRAIN, WARM, JobQueue
+from tests.waiting import soon
 
 
 def test_a_job_that_is_enqueued_twice_waits_once(redis_url: str) -> None:
@@ -55,12 +54,3 @@ def test_a_worker_that_is_killed_is_gone_at_once(redis_url: str) -> None:
     worker.kill()
     worker.communicate()
     assert soon(lambda: queue.workers(WARM) == 0, seconds=1)
-
-
-def soon(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
