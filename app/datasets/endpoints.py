@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import contextmanager_in_threadpool
 
 from app.datasets import service
 from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
@@ -18,7 +17,7 @@ from app.problems import problem_responses
 from app.schemas import Cursor, Id, Limit, Page
 from app.tokens.ownership import OWN_DATASET
 from app.uploads.documentation import FILES_BODY
-from app.uploads.multipart import receive_form
+from app.uploads.multipart import received_form
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
@@ -68,9 +67,8 @@ async def add_images(
 ) -> UploadOut:
     """Streams the files to disk. Each one that is refused is named with a code; if all are, the answer is 422."""
     await to_thread.run_sync(service.require, store, dataset_id)
-    async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
-        form = await receive_form(request, folder, store, settings)
-        return await to_thread.run_sync(service.add_images, store, settings, dataset_id, role, form.files, folder)
+    async with received_form(request, store, settings) as form:
+        return await to_thread.run_sync(service.add_images, store, settings, dataset_id, role, form.files, form.folder)
 
 
 @router.get("/{dataset_id}/images", summary="A dataset's images", responses=NOT_FOUND)

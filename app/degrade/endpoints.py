@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import contextmanager_in_threadpool
 
 from app.degrade import service
 from app.degrade.schemas import DEGRADE_BODY, DegradeIn
@@ -16,7 +15,7 @@ from app.jobs.responses import ANSWERS, Prefer, answer_accepted
 from app.jobs.schemas import JobOut
 from app.schemas import Id
 from app.uploads.fields import read_fields
-from app.uploads.multipart import receive_form
+from app.uploads.multipart import received_form
 
 router = APIRouter(prefix="/datasets", tags=["degrade"])
 
@@ -40,9 +39,10 @@ async def degrade(
 ) -> JobOut:
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
     await to_thread.run_sync(service.require, store, settings, dataset_id, idempotency_key)
-    async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
-        form = await receive_form(request, folder, store, settings)
+    async with received_form(request, store, settings) as form:
         wanted = read_fields(DegradeIn, form.fields)
         once = Once.of(idempotency_key, "degrade", dataset_id, wanted.model_dump(mode="json"), content(form.files))
-        job = await to_thread.run_sync(service.degrade, store, settings, dataset_id, wanted, form.files, folder, once)
+        job = await to_thread.run_sync(
+            service.degrade, store, settings, dataset_id, wanted, form.files, form.folder, once
+        )
     return await answer_accepted(job, prefer, jobs, response)

@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import contextmanager_in_threadpool
 
 from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp
 from app.idempotency import IdempotencyKey, Once, content
@@ -15,7 +14,7 @@ from app.jobs.schemas import JobOut
 from app.sr import service
 from app.sr.schemas import SR_BODY, SrIn
 from app.uploads.fields import read_fields
-from app.uploads.multipart import receive_form
+from app.uploads.multipart import received_form
 
 router = APIRouter(tags=["sr"])
 
@@ -38,9 +37,8 @@ async def super_resolve(
 ) -> JobOut:
     """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
     await to_thread.run_sync(service.require, store, settings, idempotency_key)
-    async with contextmanager_in_threadpool(store.blobs.scratch()) as folder:
-        form = await receive_form(request, folder, store, settings)
+    async with received_form(request, store, settings) as form:
         wanted = read_fields(SrIn, form.fields)
         once = Once.of(idempotency_key, "sr", wanted.model_dump(mode="json"), content(form.files))
-        job = await to_thread.run_sync(service.super_resolve, store, settings, wanted, form.files, folder, once)
+        job = await to_thread.run_sync(service.super_resolve, store, settings, wanted, form.files, form.folder, once)
     return await answer_accepted(job, prefer, jobs, response)

@@ -6,7 +6,9 @@ What may be an image is looked at while the rest of the form still comes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +17,7 @@ from urllib.parse import parse_qsl
 
 from anyio import to_thread
 from fastapi import Request
+from fastapi.concurrency import contextmanager_in_threadpool
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -37,24 +40,45 @@ MULTIPART, URLENCODED = b"multipart/form-data", b"application/x-www-form-urlenco
 
 @dataclass
 class ReceivedForm:
+    folder: Path
     files: list[ReceivedFile] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
 
 
-async def receive_form(request: Request, folder: Path, store: Store, settings: Settings) -> ReceivedForm:
-    """Reads the body of a form, files into `folder`. Raises `ProblemError` for what is no form or too large."""
-    await to_thread.run_sync(allow_upload, request, store.room, settings)
-    kind, options = parse_options_header(request.headers.get("content-type"))
-    if kind not in (MULTIPART, URLENCODED) or (kind == MULTIPART and b"boundary" not in options):
-        raise ProblemError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "not_a_form",
-            "Send a multipart/form-data body, with images or archives as parts named 'files'.",
-        )
-    if kind == URLENCODED:
-        return await _receive_fields(request)
+@asynccontextmanager
+async def received_form(request: Request, store: Store, settings: Settings) -> AsyncIterator[ReceivedForm]:
+    """Reads the body of a form; its folder goes afterwards, with all that was not adopted.
 
-    form = _FormParser(options[b"boundary"], folder, settings, store.decoders)
+    Raises `ProblemError` for what is no form or too large.
+    """
+    async with contextmanager_in_threadpool(_scratch(store)) as (folder, looking):
+        await to_thread.run_sync(allow_upload, request, store.room, settings)
+        kind, options = parse_options_header(request.headers.get("content-type"))
+        if kind == MULTIPART and b"boundary" in options:
+            form = _FormParser(options[b"boundary"], ReceivedForm(folder), settings, store.decoders, looking)
+            yield await _receive_files(request, form)
+        elif kind == URLENCODED:
+            yield ReceivedForm(folder, fields=await _receive_fields(request))
+        else:
+            raise ProblemError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "not_a_form",
+                "Send a multipart/form-data body, with images or archives as parts named 'files'.",
+            )
+
+
+@contextmanager
+def _scratch(store: Store) -> Iterator[tuple[Path, ThreadPoolExecutor]]:
+    """A folder for the files, and threads that look at them, of which none has one open any more when it goes."""
+    with store.blobs.scratch() as folder:
+        looking = ThreadPoolExecutor(store.decoders.processes, "looking")
+        try:
+            yield folder, looking
+        finally:
+            looking.shutdown(cancel_futures=True)
+
+
+async def _receive_files(request: Request, form: _FormParser) -> ReceivedForm:
     try:
         waiting, size = [], 0
         async for chunk in request.stream():
@@ -73,13 +97,13 @@ async def receive_form(request: Request, folder: Path, store: Store, settings: S
         form.close()
 
 
-async def _receive_fields(request: Request) -> ReceivedForm:
+async def _receive_fields(request: Request) -> dict[str, str]:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_FIELD_BYTES:
             raise _field_too_large()
-    return ReceivedForm(fields=dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)))
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def _field_too_large() -> ProblemError:
@@ -96,13 +120,14 @@ def _too_large(code: str, detail: str) -> ProblemError:
 class _FormParser:
     """Turns the parser's events into a `ReceivedForm`."""
 
-    def __init__(self, boundary: bytes, folder: Path, settings: Settings, decoders: Decoders):
-        self.form = ReceivedForm()
-        self.folder = folder
+    def __init__(
+        self, boundary: bytes, form: ReceivedForm, settings: Settings, decoders: Decoders, looking: ThreadPoolExecutor
+    ):
+        self.form = form
         self.settings = settings
         self.ended = False
         self.decoders = decoders
-        self.looking = ThreadPoolExecutor(decoders.processes, "looking")
+        self.looking = looking
         self.header_name, self.header_value, self.header_bytes = b"", b"", 0
         self.disposition = b""
         self.field_name, self.file_name = "", None  # type: str, str | None
@@ -133,8 +158,6 @@ class _FormParser:
         return self.form
 
     def close(self) -> None:
-        """What is being looked at goes on to be, unless the form is not whole."""
-        self.looking.shutdown(wait=False, cancel_futures=not self.ended)
         if self.file:
             self.file.close()
 
@@ -173,7 +196,7 @@ class _FormParser:
             raise too_many_files(self.settings.max_files)
         self.hash = hashlib.sha256()
         self.head, self.file_bytes, self.keep_bytes = b"", 0, self.settings.max_file_bytes + 1
-        self.file = (self.folder / f"part-{len(self.form.files)}").open("wb")
+        self.file = (self.form.folder / f"part-{len(self.form.files)}").open("wb")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self.file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from functools import partial
+import time
 from http import HTTPStatus
 from pathlib import Path
 from threading import Event
@@ -18,7 +18,7 @@ from starlette.types import Message
 
 from app.bodies import IN_SCOPE, Body
 from app.problems import ProblemError
-from app.uploads.multipart import BATCH, receive_form
+from app.uploads.multipart import BATCH, received_form
 from store.image_files import ImageSize
 from tests.app.conftest import Api
 from tests.pictures import encoded, picture, png, tarred, zipped
@@ -65,9 +65,24 @@ def test_the_same_bytes_twice_are_one_image(api: Api) -> None:
     assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 1, "hr": 0}
 
 
-def test_images_are_looked_at_while_others_still_come(
-    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+PART = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%d"\r\n\r\n'
+
+
+def form_in_two_pieces(pieces: tuple[bytes, bytes], between: Event) -> Request:
+    """A request whose second piece comes when `between` is set."""
+    coming = list(pieces)
+
+    async def receive() -> Message:
+        if len(coming) == 1:
+            assert await anyio.to_thread.run_sync(between.wait, 20)
+        return {"type": "http.request", "body": coming.pop(0), "more_body": bool(coming)}
+
+    body = Body(0, 2**30, lambda: ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "", ""))
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
+    return Request({"type": "http", "headers": headers, IN_SCOPE: body}, receive)
+
+
+def test_images_are_looked_at_while_others_still_come(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at, check = Event(), api.store.decoders.check
 
     def noticed(file: Path) -> ImageSize:
@@ -75,21 +90,39 @@ def test_images_are_looked_at_while_others_still_come(
         return check(file)
 
     monkeypatch.setattr(api.store.decoders, "check", noticed)
-    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%d"\r\n\r\n'
     first, second = os.urandom(BATCH), png(48, 64)
-    coming = [part % 1 + second + b"\r\n" + part % 2 + first, b"\r\n" + part % 3 + second + b"\r\n--x--\r\n"]
+    pieces = PART % 1 + second + b"\r\n" + PART % 2 + first, b"\r\n" + PART % 3 + second + b"\r\n--x--\r\n"
 
-    async def receive() -> Message:
-        if len(coming) == 1:
-            assert await anyio.to_thread.run_sync(looked_at.wait, 20)
-        return {"type": "http.request", "body": coming.pop(0), "more_body": bool(coming)}
+    async def sizes() -> list[ImageSize]:
+        async with received_form(form_in_two_pieces(pieces, looked_at), api.store, api.settings) as form:
+            return [file.looked_at.result() for file in form.files[::2] if file.looked_at]
 
-    body = Body(0, 2**30, lambda: ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "", ""))
-    headers = [(b"content-type", b"multipart/form-data; boundary=x")]
-    request = Request({"type": "http", "headers": headers, IN_SCOPE: body}, receive)
-    form = anyio.run(partial(receive_form, request, tmp_path, api.store, api.settings))
-    sizes = [file.looked_at.result() for file in form.files[::2] if file.looked_at]
-    assert sizes == [ImageSize(64, 48), ImageSize(64, 48)]
+    assert anyio.run(sizes) == [ImageSize(64, 48), ImageSize(64, 48)]
+
+
+def test_a_form_that_breaks_off_is_refused_when_none_of_its_files_is_read_any_more(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, ended = Event(), Event()
+
+    def slow(file: Path) -> ImageSize:
+        with file.open("rb"):
+            began.set()
+            time.sleep(0.5)
+        ended.set()
+        return ImageSize(64, 64)
+
+    monkeypatch.setattr(api.store.decoders, "check", slow)
+    pieces = PART % 1 + png(64, 64) + b"\r\n" + PART % 2 + bytes(BATCH), b"cut off"
+
+    async def broken() -> None:
+        with pytest.raises(ProblemError, match="closing boundary"):
+            async with received_form(form_in_two_pieces(pieces, began), api.store, api.settings):
+                pass
+
+    anyio.run(broken)
+    assert ended.is_set()
+    assert list(api.store.blobs.temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred, lambda members: tarred(members, "w:gz")])
