@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,31 +26,18 @@ def blur(hr: NDArray[np.uint8], kernels: Tensor, scale: int, origin: tuple[int, 
     kernels, origin = _trimmed(kernels, origin)
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     blurred = torch.empty(len(kernels), 3, height, width, device=device)
-    if device.type == "cpu" and multiplies_bytes() and fits(kernels):
-        _by_bytes(hr, kernels, scale, origin, blurred)
-        return blurred
-    first = 0
-    # Exact sums do not depend on how they are come by, so that each pass may be the fastest for what is left.
     with torch.inference_mode(), plain_sums():
+        if device.type == "cpu" and multiplies_bytes() and fits(kernels):
+            byte_blur(partial(_window, hr, origin), kernels, scale, blurred)
+            return blurred
+        first = 0
+        # Exact sums do not depend on how they are come by, so that each pass may be the fastest for what is left.
         while first < len(kernels):
             side = _pixels_a_side(len(kernels) - first)
             some = slice(first, min(first + KERNELS_AT_ONCE // side**2, len(kernels)))
             _pass(hr, kernels[some], scale, origin, side, blurred[some])
             first = some.stop
     return blurred
-
-
-def _by_bytes(hr: NDArray[np.uint8], kernels: Tensor, scale: int, origin: tuple[int, int], blurred: Tensor) -> None:
-    """Fills blurred (n, 3, h, w)."""
-    (_, tall, wide), (height, width) = kernels.shape, blurred.shape[2:]
-    rows = reflected(origin[0], scale * (height - 1) + tall, hr.shape[0]).numpy()
-    cols = reflected(origin[1], scale * (width - 1 + -(-wide // scale)), hr.shape[1]).numpy()
-
-    def read(some: slice, pixels: NDArray[np.uint8]) -> None:
-        _copy(hr, rows[some], cols, origin[1], pixels)
-
-    with torch.inference_mode():
-        byte_blur(read, kernels, scale, blurred)
 
 
 def _trimmed(kernels: Tensor, origin: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
@@ -79,34 +67,29 @@ def _pass(
     weight = weight.flatten(0, 2)[:, None].to(blurred.device)  # (n·side², 1, …)
 
     whole_height, whole_width = (side * math.ceil(length / side) for length in (height, width))
-    rows = reflected(origin[0], scale * (whole_height - 1) + tall, hr.shape[0]).numpy()
-    cols = reflected(origin[1], scale * (whole_width - 1) + wide, hr.shape[1]).numpy()
+    cols = scale * (whole_width - 1) + wide
     step = side * max(1, BAND_PIXELS // (side * whole_width))
     for top in range(0, height, step):
         bottom = min(top + step, whole_height)
-        seen = rows[scale * top : scale * (bottom - 1) + tall]
-        window = torch.from_numpy(_planes(hr, seen, cols, origin[1])).to(blurred.device)
+        window = _window(hr, origin, slice(scale * top, scale * (bottom - 1) + tall), cols).to(blurred.device)
         made = functional.conv2d(window[:, None].float(), weight, stride=scale * side)  # (3, n·side², …)
         blurred[:, :, top:bottom] = functional.pixel_shuffle(made, side).transpose(0, 1)[:, :, : height - top, :width]
 
 
-def _planes(hr: NDArray[np.uint8], rows: NDArray[np.int64], cols: NDArray[np.int64], left: int) -> NDArray[np.uint8]:
-    """As `_copy`, but (3, rows, cols)."""
-    planes = np.empty((3, len(rows), len(cols)), np.uint8)
-    _copy(hr, rows, cols, left, planes.transpose(1, 2, 0))
-    return planes
-
-
-def _copy(
-    hr: NDArray[np.uint8], rows: NDArray[np.int64], cols: NDArray[np.int64], left: int, pixels: NDArray[np.uint8]
-) -> None:
-    """Fills pixels (rows, cols, 3) with these of hr (H, W, 3); the first column, before reflection, is `left`.
+def _window(hr: NDArray[np.uint8], origin: tuple[int, int], rows: slice, cols: int) -> Tensor:
+    """These rows and so many columns of an image (H, W, 3), counted from `origin` and reflected: (3, rows, cols) uint8.
 
     Those inside the image are copied in one piece, which is several times as fast as picking them.
     """
-    rising = bool((np.diff(rows) == 1).all())
-    seen = hr[rows[0] : rows[-1] + 1] if rising else hr[rows]
-    first, last = min(max(0, -left), len(cols)), min(len(cols), hr.shape[1] - left)
+    top, left = origin
+    down = reflected(top + rows.start, rows.stop - rows.start, hr.shape[0]).numpy()
+    across = reflected(left, cols, hr.shape[1]).numpy()
+    planes = np.empty((3, len(down), cols), np.uint8)
+    pixels = planes.transpose(1, 2, 0)
+    rising = bool((np.diff(down) == 1).all())
+    seen = hr[down[0] : down[-1] + 1] if rising else hr[down]
+    first, last = min(max(0, -left), cols), min(cols, hr.shape[1] - left)
     pixels[:, first:last] = seen[:, left + first : left + last]
     for outside in (slice(0, first), slice(last, None)):
-        pixels[:, outside] = seen[:, cols[outside]]
+        pixels[:, outside] = seen[:, across[outside]]
+    return torch.from_numpy(planes)

@@ -1,7 +1,7 @@
-"""Blurring on a processor that multiplies matrices of bytes: as exact, and in half of the time.
+"""Blurring on a processor that multiplies bytes: as exact, and in half of the time.
 
 A tap in steps is 256 times one signed byte, and another. Pixels are bytes, so that both are summed in whole numbers;
-each row of an image is read where it lies, colours side by side, `scale` pixels being the channels of one position.
+`scale` pixels of a row are the channels of one position, and rows that lie `scale` apart share a pass.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from models.grid import STEPS
 
+FEWEST_SUMS = 16  # of a pass, for as many fill a vector register; where kernels are few, several rows of each share it
 BAND_SUMS = 2**18  # in a band's answer before its two halves are added up; that and its pixels fit into the cache
 HIGH = 256
 MOST_STEPS = 127 * HIGH + 127  # of a tap whose two parts are signed bytes
 
-Window = Callable[[slice, NDArray[np.uint8]], None]
+Window = Callable[[slice, int], Tensor]
 
 
 @cache
 def multiplies_bytes() -> bool:
-    return bool(torch.cpu.get_capabilities().get("amx_int8", False))
+    """Whether it adds up products of bytes in 32 bits: older ones do in 16, which is too few."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_vnni", False) or capabilities.get("amx_int8", False))
 
 
 def fits(kernels: Tensor) -> bool:
@@ -36,32 +37,40 @@ def fits(kernels: Tensor) -> bool:
 def byte_blur(read: Window, kernels: Tensor, scale: int, blurred: Tensor) -> None:
     """Fills blurred (n, 3, h, w) with what kernels (n, K, L) on the grid give.
 
-    `read(rows, pixels)` fills pixels (rows, cols, 3) with these rows of the window, the first of which is its row 0.
+    `read(rows, cols)` gives (3, rows, cols) uint8: these rows of the image and so many of its columns, both counted
+    from the first tap of pixel (0, 0).
     """
-    (count, tall, _), (height, width) = kernels.shape, blurred.shape[2:]
-    weight, adding = _weights(kernels, scale)
-    sums, positions = len(weight), weight.shape[3]
-    step = min(height, max(1, BAND_SUMS // (sums * width)))
-    pixels = np.empty((scale * (step - 1) + tall, scale * (width - 1 + positions), 3), np.uint8)
-    image = torch.from_numpy(pixels).view(1, len(pixels), -1, 3 * scale).permute(0, 3, 1, 2)
-    ones, zeros, stride = torch.ones(sums), torch.zeros(sums, dtype=torch.int32), [scale, 1]
+    count, (height, width) = len(kernels), blurred.shape[2:]
+    together = max(1, FEWEST_SUMS // (2 * count))  # rows that share a pass
+    weight, adding = _weights(kernels, scale, together)
+    sums, _, tall, positions = weight.shape
+    passes = -(-height // together)
+    step = min(passes, max(1, BAND_SUMS // (3 * sums * width)))
+    ones, zeros, stride = torch.ones(sums), torch.zeros(sums, dtype=torch.int32), [scale * together, 1]
     where = (stride, [0, 0], [1, 1], 1)  # stride, padding, dilation, groups
-    packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *where, list(image.shape))
-    answer = blurred.view(3 * count, -1)
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
-        seen = slice(scale * top, scale * (bottom - 1) + tall)
-        read(seen, pixels[: seen.stop - seen.start])
+    packed = None
+    for first in range(0, passes, step):
+        some = min(step, passes - first)
+        top = first * together
+        seen = slice(scale * top, scale * together * (first + some - 1) + tall)
+        planes = read(seen, scale * (width - 1 + positions))
+        image = planes.view(*planes.shape[:2], -1, scale).permute(
+            0, 3, 1, 2
+        )  # (3, scale, rows, positions), channels last
+        if packed is None:
+            packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *where, list(image.shape))
         made = torch.ops.onednn.qconv2d_pointwise(
-            *(image[:, :, : seen.stop - seen.start], 1.0, 0, packed, ones, zeros, None, *where),
+            *(image, 1.0, 0, packed, ones, zeros, None, *where),
             *(1.0, 0, torch.float32, "none", [], ""),
-        )  # (1, sums, rows, w), channels last
-        rows = made.permute(0, 2, 3, 1).reshape(-1, sums)
-        torch.mm(adding, rows.T, out=answer[:, top * width : bottom * width])
+        )  # (3, sums, passes, w), channels last
+        added = adding @ made.flatten(2)  # (3, n·together, passes·w)
+        rows = added.view(3, count, together, some, width).permute(1, 0, 3, 2, 4).flatten(2, 3)
+        blurred[:, :, top : top + together * some] = rows[:, :, : height - top]
 
 
-def _weights(kernels: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """Of the convolution, (2·n·3, 3·scale, K, positions) int8, and of adding its answers up, (n·3, 2·n·3).
+def _weights(kernels: Tensor, scale: int, together: int) -> tuple[Tensor, Tensor]:
+    """Of the convolution, (2·n·together, scale, rows, positions) int8, and of adding its answers up,
+    (n·together, 2·n·together).
 
     The latter has a step's size in it. Both are exact in float32, as is every sum.
     """
@@ -69,10 +78,11 @@ def _weights(kernels: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     steps = (kernels * STEPS).round().int()
     high = (steps + HIGH // 2) // HIGH
     positions = -(-wide // scale)
-    parts = torch.zeros(2, count, 3, tall, positions * scale, 3, dtype=torch.int8)
-    for colour in range(3):
-        parts[0, :, colour, :, :wide, colour] = high
-        parts[1, :, colour, :, :wide, colour] = steps - HIGH * high
-    weight = parts.view(2 * count * 3, tall, positions, 3 * scale).permute(0, 3, 1, 2).contiguous()
-    identity = torch.eye(3 * count) / STEPS
+    parts = torch.zeros(2, count, together, tall + scale * (together - 1), positions * scale, dtype=torch.int8)
+    for row in range(together):
+        seen = slice(scale * row, scale * row + tall)
+        parts[0, :, row, seen, :wide] = high
+        parts[1, :, row, seen, :wide] = steps - HIGH * high
+    weight = parts.view(-1, parts.shape[3], positions, scale).permute(0, 3, 1, 2).contiguous()
+    identity = torch.eye(count * together) / STEPS
     return weight, torch.cat([HIGH * identity, identity], 1)

@@ -37,7 +37,7 @@ def test_it_is_exact_for_every_number_of_kernels(
     count: int,
 ) -> None:
     if by_bytes and not multiplies_bytes():
-        pytest.skip("the processor does not multiply matrices of bytes")
+        pytest.skip("the processor does not multiply bytes")
     monkeypatch.setattr(models.blur, "multiplies_bytes", lambda: by_bytes)
     monkeypatch.setattr(models.blur, "BAND_PIXELS", band)
     monkeypatch.setattr(models.byte_blur, "BAND_SUMS", 100 * band)
