@@ -15,7 +15,7 @@ from torch import Tensor
 from models.grid import STEPS
 
 FEWEST_SUMS = 16  # of a pass, for as many fill a vector register; where kernels are few, several rows of each share it
-BAND_SUMS = 2**18  # in a band's answer before its two halves are added up; that and its pixels fit into the cache
+BAND_SUMS = 2**19  # in a band's answer before its two halves are added up; more, and it leaves the cache
 HIGH = 256
 MOST_STEPS = 127 * HIGH + 127  # of a tap whose two parts are signed bytes
 

@@ -40,7 +40,7 @@ def test_it_is_exact_for_every_number_of_kernels(
         pytest.skip("the processor does not multiply bytes")
     monkeypatch.setattr(models.blur, "multiplies_bytes", lambda: by_bytes)
     monkeypatch.setattr(models.blur, "BAND_PIXELS", band)
-    monkeypatch.setattr(models.byte_blur, "BAND_SUMS", 100 * band)
+    monkeypatch.setattr(models.byte_blur, "BAND_SUMS", 200 * band)
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     weight = rng.random((count, size, size)) ** 4
