@@ -26,7 +26,7 @@ JPEG_SCAN = b"\xff\xda"
 MOST_SCANS = 200  # of a JPEG; twenty are many, and for each a decoder goes through the whole image
 CHUNK = 2**20
 PNG_BIT_DEPTH_AT = 24  # offset of the bit depth in a PNG file: signature 8, chunk head 8, width 4, height 4
-STRIP_ROWS = 16
+STRIP_ROWS = 64
 DECODED_ON_ARRIVAL = 24_000_000  # pixels; larger images are decoded only where memory is planned for, by the worker
 THUMBNAIL = 256  # longest side in pixels
 
