@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 
 from models.blur import KERNELS_AT_ONCE
 from models.triplet import Source, TripletMaker
@@ -15,85 +16,119 @@ from store.jobs import NewSample
 from store.store import Store
 from store.tables import Job
 from store.trained import ModelRepository
+from worker.batches import batches
 from worker.images import WaitingItem, require_any_ok, require_room, waiting_items
 from worker.lanes import Allowance, Lanes
 from worker.lease import Lease
 from worker.networks import makers_of, one_thread_each, require_model
 from worker.process import WorkerContext
 from worker.progress import ProgressRecorder
-from worker.triplet_files import detail, keep
+from worker.triplet_files import detail, encoded
 
 LANES_PER_CORE = 2  # a lane often waits while the disk makes its files last
 PIXELS_AT_ONCE = 48_000_000  # in the images that are worked on; one that alone has more is worked on alone
+PIXELS_TOGETHER = 2**21  # in the images of a batch, unless one alone has more
+BYTES_TOGETHER = 2**20  # of triplets after which they are written: the disk takes many small files as it takes few
 
 
 def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
-    """Several images at once; each sample is on disk, and soon after in the records, when the next of it is made."""
-    with context.store.database.read() as session:
+    """Several images at once; what is made is on disk, and soon after in the records, while more is being made."""
+    store = context.store
+    with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
     makers = makers_of(context, model)
     options = DegradeOptions.of(job.parameters)
-    recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.done, total=job.total)
+    recorder = ProgressRecorder(store, job.id, job.attempt, done=job.done, total=job.total)
     allowance = Allowance(PIXELS_AT_ONCE)
 
-    def work(shards: Sequence[WaitingItem], lane: int) -> Iterator[NewSample]:
-        return _degraded(context.store, makers[lane % len(makers)], options, shards, allowance)
+    def work(batch: Sequence[WaitingItem], lane: int) -> Iterator[NewSample]:
+        return _Batch(store, makers[lane % len(makers)], options, allowance).degraded(batch)
+
+    def size(shard: WaitingItem) -> float:
+        try:
+            return store.blobs.path(shard.item.sha256 or "").stat().st_size
+        except FileNotFoundError:
+            return math.inf
 
     lanes = LANES_PER_CORE * context.settings.torch_threads
     shards = [
         shard
-        for waiting in waiting_items(context.store, job.id, options.samples)
+        for waiting in waiting_items(store, job.id, options.samples)
         for shard in waiting.shards(lanes, KERNELS_AT_ONCE)
     ]
     try:
         with one_thread_each(context.settings):
-            Lanes(lanes, work).run(list(by_file(shards)), recorder.add, lease.check)
+            Lanes(lanes, work).run(list(batches(shards, size, lanes)), recorder.add, lease.check)
     finally:
         recorder.record()
-    require_any_ok(context.store, job.id)
+    require_any_ok(store, job.id)
 
 
-def by_file(shards: Sequence[WaitingItem]) -> Iterator[Sequence[WaitingItem]]:
-    """Shards of one file that follow each other, as the squares of an image do, until there are samples enough."""
-    some: list[WaitingItem] = []
-    samples = 0
+@dataclass(frozen=True)
+class _Batch:
+    """What the work on a batch needs."""
+
+    store: Store
+    maker: TripletMaker
+    options: DegradeOptions
+    allowance: Allowance
+
+    def degraded(self, shards: Sequence[WaitingItem]) -> Iterator[NewSample]:
+        """The samples of shards, each file of which is read once."""
+        require_room(self.store)
+        readable, pixels = list[tuple[Path, Sequence[WaitingItem]]](), 0
+        for _, of_file in groupby(shards, key=lambda shard: shard.item.sha256 or shard.item.position):
+            some = list(of_file)
+            try:
+                file = some[0].file(self.store.blobs)
+                its_pixels = self.store.decoders.count_pixels(file)
+            except ImageRefusedError as error:
+                yield from _refused(some, error)
+                continue
+            if readable and pixels + its_pixels > PIXELS_TOGETHER:
+                yield from self._of_files(readable, pixels)
+                readable, pixels = [], 0
+            readable.append((file, some))
+            pixels += its_pixels
+        if readable:
+            yield from self._of_files(readable, pixels)
+
+    def _of_files(self, files: Sequence[tuple[Path, Sequence[WaitingItem]]], pixels: int) -> Iterator[NewSample]:
+        with self.allowance.taken(pixels):
+            detailed, sources = [], []
+            for file, shards in files:
+                try:
+                    image = self.store.decoders.read_rgb(file)
+                except ImageRefusedError as error:
+                    yield from _refused(shards, error)
+                    continue
+                for shard in shards:
+                    part = shard.cut_from(image)
+                    if self.options.min_detail and detail(part) < self.options.min_detail:
+                        yield from shard.too_flat()
+                        continue
+                    detailed.append(shard)
+                    sources.append(Source(part, shard.key, shard.samples))
+            yield from self._written(detailed, sources)
+
+    def _written(self, shards: Sequence[WaitingItem], sources: Sequence[Source]) -> Iterator[NewSample]:
+        made, size = list[tuple[int, int, dict[str, bytes]]](), 0
+        for which, sample, triplet in self.maker.make(sources, seed=self.options.seed):
+            files = encoded(triplet, self.options, sources[which].sha256, sample)
+            made.append((shards[which].item.position, sample, files))
+            size += sum(map(len, files.values()))
+            if size >= BYTES_TOGETHER:
+                yield from self._put(made)
+                made, size = [], 0
+        yield from self._put(made)
+
+    def _put(self, made: Sequence[tuple[int, int, dict[str, bytes]]]) -> Iterator[NewSample]:
+        """(position, sample, files) each."""
+        sha256s = iter(self.store.blobs.put_all([data for *_, files in made for data in files.values()]))
+        for position, sample, files in made:
+            yield NewSample(position, sample, {what: next(sha256s) for what in files})
+
+
+def _refused(shards: Sequence[WaitingItem], error: ImageRefusedError) -> Iterator[NewSample]:
     for shard in shards:
-        same = bool(some) and shard.item.sha256 is not None and shard.item.sha256 == some[0].item.sha256
-        if some and (not same or samples + len(shard.samples) > KERNELS_AT_ONCE):
-            yield some
-            some, samples = [], 0
-        some.append(shard)
-        samples += len(shard.samples)
-    if some:
-        yield some
-
-
-def _degraded(
-    store: Store, maker: TripletMaker, options: DegradeOptions, shards: Sequence[WaitingItem], allowance: Allowance
-) -> Iterator[NewSample]:
-    """The samples of shards of one file, which is read once."""
-    require_room(store)
-    try:
-        file = shards[0].file(store.blobs)
-        with allowance.taken(store.decoders.count_pixels(file)):
-            yield from _made(store, maker, options, shards, store.decoders.read_rgb(file))
-    except ImageRefusedError as error:
-        for shard in shards:
-            yield from shard.refused(error)
-
-
-def _made(
-    store: Store, maker: TripletMaker, options: DegradeOptions, shards: Sequence[WaitingItem], image: NDArray[np.uint8]
-) -> Iterator[NewSample]:
-    """The samples of shards of one image (height, width, 3)."""
-    detailed, sources = [], []
-    for shard in shards:
-        part = shard.cut_from(image)
-        if options.min_detail and detail(part) < options.min_detail:
-            yield from shard.too_flat()
-            continue
-        detailed.append(shard)
-        sources.append(Source(part, shard.key, shard.samples))
-    for which, sample, triplet in maker.make(sources, seed=options.seed):
-        files = keep(store.blobs, triplet, options, sources[which].sha256, sample)
-        yield NewSample(detailed[which].item.position, sample, files)
+        yield from shard.refused(error)

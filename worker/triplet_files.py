@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.triplet import Triplet
-from store.blobs import Blobs
 from store.degrading import DegradeOptions, LrFormat
 from store.png import write_png
 
@@ -17,8 +16,8 @@ WEBP_EFFORT = 1  # of 6 and of 100; more takes ten times as long for a file a te
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 
-def keep(blobs: Blobs, triplet: Triplet, options: DegradeOptions, key: str, sample: int) -> dict[str, str]:
-    """The SHA-256 of each file that is kept, by what it is; `key` and `sample` name the sample."""
+def encoded(triplet: Triplet, options: DegradeOptions, key: str, sample: int) -> dict[str, bytes]:
+    """Each file that is kept, by what it is; `key` and `sample` name the sample."""
     lr = triplet.lr
     if quality := options.jpeg_quality(key, sample):
         lr = _through_jpeg(lr, quality)
@@ -26,7 +25,7 @@ def keep(blobs: Blobs, triplet: Triplet, options: DegradeOptions, key: str, samp
     for what, array in (("kernel", triplet.kernel), ("noise", triplet.noise)):
         if what not in options.leave_out:
             files[what] = npy(array)
-    return dict(zip(files, blobs.put_all(list(files.values())), strict=True))
+    return files
 
 
 def detail(pixels: NDArray[np.uint8]) -> float:

@@ -16,7 +16,7 @@ JOBS = 1000
 
 def test_a_job_appears_goes_on_is_canceled_and_taken_up_again(desk: Desk, dataset: str) -> None:
     page = desk.open("jobs")
-    job_id = desk.service.degrade(dataset, photos(1, 600), samples=400)
+    job_id = desk.service.degrade(dataset, photos(1, 900), samples=400)
     row = page.locator(f'a[href="#/jobs/{job_id}"]')
     expect(row).to_contain_text(re.compile("of 400 samples · .* a second · .* left"))
     row.click()

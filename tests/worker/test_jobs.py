@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import time
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from store.blobs import Blobs
 from tests.pictures import encoded, photos, picture, png
 from tests.worker.service import Service
 
@@ -95,6 +98,28 @@ def test_a_job_with_one_bad_image_does_the_others(service: Service, dataset: str
     ] * 2
 
 
+def test_many_small_images_are_each_as_if_alone_and_one_that_is_damaged_fails_alone(
+    service: Service, dataset: str
+) -> None:
+    images = {f"{number}.png": png(130 + number // 10, 140, number) for number in range(40 * (os.cpu_count() or 1))}
+    source = service.dataset(hr=images)
+    damaged = hashlib.sha256(images["7.png"]).hexdigest()
+    Blobs(service.settings.data_dir).path(damaged).write_bytes(b"something else")
+    job = service.until_finished(service.degrade(dataset, {}, source=source, seed=5))
+    assert job["counts"] == {"ok": len(images) - 1, "failed": 1}
+    members = service.archive(job["id"])
+    lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
+    assert [(line["source"], line["code"]) for line in lines if line["status"] == "failed"] == [
+        ("7.png", "image_damaged")
+    ]
+    for name in ("6.png", "8.png", "39.png"):
+        only = service.until_finished(service.degrade(dataset, {name: images[name]}, seed=5))
+        alone = service.archive(only["id"])
+        assert alone.pop("manifest.jsonl")
+        assert len(alone) == 3
+        assert alone.items() <= members.items()
+
+
 def test_training_makes_a_model_that_degrades_and_super_resolves(service: Service) -> None:
     dataset = service.dataset(lr=photos(3, 48), hr=photos(3, 160, seed=10))
     job = service.until_finished(service.train(dataset, max_steps=4))
@@ -168,7 +193,7 @@ def test_a_compression_afterwards_is_that_of_the_triplet_without_it(service: Ser
 @pytest.mark.parametrize("kind", ["degrade", "sr", "train"])
 def test_a_running_job_is_canceled_within_five_seconds(service: Service, dataset: str, kind: str) -> None:
     start = {
-        "degrade": lambda: service.degrade(dataset, photos(1, 700), samples=500),
+        "degrade": lambda: service.degrade(dataset, photos(1, 1200), samples=1000),
         "sr": lambda: service.sr(dataset, {"a.png": png(1500, 1500)}, tile=64),
         "train": lambda: service.train(dataset, max_steps=100_000),
     }
