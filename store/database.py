@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -15,6 +17,7 @@ from store.tables import Job
 from store.visibility import LOCAL, Caller, NarrowedSession
 
 BUSY_SECONDS = 30  # how long a SQLite writer waits for another before it gives up
+BUSY_AGAIN_SECONDS = 0.01
 
 
 class Database:
@@ -71,7 +74,7 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        _keep_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")  # what was answered with 2xx outlives a power cut
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -82,3 +85,17 @@ def _sqlite(url: str) -> Engine:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _keep_wal(connection: sqlite3.Connection) -> None:
+    """SQLite itself waits for nobody here: of several that open a new database at once, one would fail."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(BUSY_AGAIN_SECONDS)
+        else:
+            return

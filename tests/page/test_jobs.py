@@ -16,9 +16,9 @@ JOBS = 1000
 
 def test_a_job_appears_goes_on_is_canceled_and_taken_up_again(desk: Desk, dataset: str) -> None:
     page = desk.open("jobs")
-    job_id = desk.service.degrade(dataset, photos(1, 900), samples=400)
+    job_id = desk.service.degrade(dataset, photos(1, 2400), samples=600)
     row = page.locator(f'a[href="#/jobs/{job_id}"]')
-    expect(row).to_contain_text(re.compile("of 400 samples · .* a second · .* left"))
+    expect(row).to_contain_text(re.compile("of 600 samples · .* a second · .* left"))
     row.click()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("h1 .pill")).to_have_text("canceled")

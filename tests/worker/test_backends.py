@@ -13,7 +13,7 @@ def test_work_and_a_dead_worker_on_postgresql(tmp_path: Path, postgresql_url: st
     with running_service(data_dir, PATINA_DATABASE_URL=postgresql_url, PATINA_REDIS_URL=redis_url) as service:
         dataset = service.dataset(lr=photos(2, 48))
         service.model(dataset)
-        job_id = service.degrade(dataset, photos(2, 600), samples=200)
+        job_id = service.degrade(dataset, photos(2, 1500), samples=200)
         service.until_at_work(job_id, 3)
         service.kill("worker", "warm")
         job = service.until_finished(job_id)

@@ -40,7 +40,7 @@ def without_manifest(members: dict[str, bytes]) -> dict[str, bytes]:
 
 def test_a_degrade_job_outlives_its_worker(service: Service, dataset: str) -> None:
     def work() -> str:
-        return service.degrade(dataset, photos(3, 600), samples=100, seed=1)
+        return service.degrade(dataset, photos(3, 1500), samples=100, seed=1)
 
     undisturbed = service.until_finished(work())["id"]
     job_id = work()
@@ -110,7 +110,7 @@ def test_a_training_process_without_its_parent_ends_before_it_has_loaded_anythin
 
 
 def test_a_worker_that_is_told_to_leave_hands_its_job_back_at_once(service: Service, dataset: str) -> None:
-    job_id = service.degrade(dataset, photos(2, 600), samples=150)
+    job_id = service.degrade(dataset, photos(2, 1500), samples=150)
     service.until_at_work(job_id, 5)
     os.kill(service.pid(*WARM_WORKER), signal.SIGTERM)
     job = service.until_finished(job_id)
@@ -120,7 +120,7 @@ def test_a_worker_that_is_told_to_leave_hands_its_job_back_at_once(service: Serv
 
 
 def test_a_worker_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(service: Service, dataset: str) -> None:
-    job_id = service.degrade(dataset, photos(2, 600), samples=150)
+    job_id = service.degrade(dataset, photos(2, 1500), samples=150)
     service.until_at_work(job_id, 5)
     frozen = service.pid(*WARM_WORKER)
     os.kill(frozen, signal.SIGSTOP)
@@ -131,7 +131,7 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing_when_it_wakes(s
 
 
 def test_jobs_outlive_the_loss_of_the_whole_queue(service: Service, dataset: str) -> None:
-    blocking = service.degrade(dataset, photos(1, 600), samples=150)
+    blocking = service.degrade(dataset, photos(1, 2400), samples=150)
     service.until_at_work(blocking, 1)
     os.kill(worker := service.pid(*WARM_WORKER), signal.SIGSTOP)
     waiting = [service.degrade(dataset, photos(1, 40), samples=1) for _ in range(3)]
@@ -221,7 +221,7 @@ def test_the_next_start_goes_on_with_what_was_unfinished(tmp_path: Path) -> None
     with running_service(data_dir) as service:
         dataset = service.dataset()
         service.model(dataset)
-        job_id = service.degrade(dataset, photos(2, 600), samples=150)
+        job_id = service.degrade(dataset, photos(2, 1500), samples=150)
         service.until_at_work(job_id, 5)
     with running_service(data_dir) as service:
         job = service.until_finished(job_id)

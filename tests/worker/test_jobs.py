@@ -193,7 +193,7 @@ def test_a_compression_afterwards_is_that_of_the_triplet_without_it(service: Ser
 @pytest.mark.parametrize("kind", ["degrade", "sr", "train"])
 def test_a_running_job_is_canceled_within_five_seconds(service: Service, dataset: str, kind: str) -> None:
     start = {
-        "degrade": lambda: service.degrade(dataset, photos(1, 1200), samples=1000),
+        "degrade": lambda: service.degrade(dataset, photos(1, 2400), samples=500),
         "sr": lambda: service.sr(dataset, {"a.png": png(1500, 1500)}, tile=64),
         "train": lambda: service.train(dataset, max_steps=100_000),
     }
