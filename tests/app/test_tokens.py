@@ -134,7 +134,7 @@ def test_without_a_right_token_nothing_but_the_open_calls_answers(door: Door) ->
 
 
 def test_a_secret_is_not_in_the_records_and_a_revoked_token_opens_nothing(door: Door) -> None:
-    secret = door.token("anna").rpartition("_")[2]
+    secret = door.token("anna").split("_", 2)[2]  # there may be more of these in it
     with door.store.database.write() as session:
         assert secret not in str(session.execute(text("SELECT * FROM tokens")).all())
         (token,) = TokenRepository(session).all()

@@ -32,7 +32,7 @@ def test_beyond_this_computer_it_starts_with_a_token_only_and_the_command_line_u
     assert token.startswith("patina_")
     listed = up.command("token", "list")
     assert "anna" in listed.stdout
-    assert token.rpartition("_")[2] not in listed.stdout
+    assert token.split("_", 2)[2] not in listed.stdout
 
     running = up.start()
     port = httpx.URL(running.url).port
