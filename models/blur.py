@@ -28,7 +28,9 @@ def blur(hr: NDArray[np.uint8], kernels: Tensor, scale: int, origin: tuple[int, 
     blurred = torch.empty(len(kernels), 3, height, width, device=device)
     with torch.inference_mode(), plain_sums():
         if device.type == "cpu" and multiplies_bytes() and fits(kernels):
-            byte_blur(partial(_window, hr, origin), kernels, scale, blurred)
+            cols = scale * (width - 1) + scale * math.ceil(kernels.shape[2] / scale)
+            across = reflected(origin[1], cols, hr.shape[1]).numpy()
+            byte_blur(partial(_window, hr, origin, across), kernels, scale, blurred)
             return blurred
         first = 0
         # Exact sums do not depend on how they are come by, so that each pass may be the fastest for what is left.
@@ -67,23 +69,23 @@ def _pass(
     weight = weight.flatten(0, 2)[:, None].to(blurred.device)  # (n·side², 1, …)
 
     whole_height, whole_width = (side * math.ceil(length / side) for length in (height, width))
-    cols = scale * (whole_width - 1) + wide
+    across = reflected(origin[1], scale * (whole_width - 1) + wide, hr.shape[1]).numpy()
     step = side * max(1, BAND_PIXELS // (side * whole_width))
     for top in range(0, height, step):
         bottom = min(top + step, whole_height)
-        window = _window(hr, origin, slice(scale * top, scale * (bottom - 1) + tall), cols).to(blurred.device)
+        window = _window(hr, origin, across, slice(scale * top, scale * (bottom - 1) + tall)).to(blurred.device)
         made = functional.conv2d(window[:, None].float(), weight, stride=scale * side)  # (3, n·side², …)
         blurred[:, :, top:bottom] = functional.pixel_shuffle(made, side).transpose(0, 1)[:, :, : height - top, :width]
 
 
-def _window(hr: NDArray[np.uint8], origin: tuple[int, int], rows: slice, cols: int) -> Tensor:
-    """These rows and so many columns of an image (H, W, 3), counted from `origin` and reflected: (3, rows, cols) uint8.
+def _window(hr: NDArray[np.uint8], origin: tuple[int, int], across: NDArray[np.int64], rows: slice) -> Tensor:
+    """These rows of an image (H, W, 3), counted from `origin` and reflected: (3, rows, cols) uint8.
 
-    Those inside the image are copied in one piece, which is several times as fast as picking them.
+    `across` tells its columns, from that of `origin` on and reflected, too. Those inside the image are copied in one
+    piece, which is several times as fast as picking them.
     """
-    top, left = origin
+    (top, left), cols = origin, len(across)
     down = reflected(top + rows.start, rows.stop - rows.start, hr.shape[0]).numpy()
-    across = reflected(left, cols, hr.shape[1]).numpy()
     planes = np.empty((3, len(down), cols), np.uint8)
     pixels = planes.transpose(1, 2, 0)
     rising = bool((np.diff(down) == 1).all())

@@ -19,7 +19,7 @@ BAND_SUMS = 2**19  # in a band's answer before its two halves are added up; more
 HIGH = 256
 MOST_STEPS = 127 * HIGH + 127  # of a tap whose two parts are signed bytes
 
-Window = Callable[[slice, int], Tensor]
+Window = Callable[[slice], Tensor]
 
 
 @cache
@@ -37,8 +37,8 @@ def fits(kernels: Tensor) -> bool:
 def byte_blur(read: Window, kernels: Tensor, scale: int, blurred: Tensor) -> None:
     """Fills blurred (n, 3, h, w) with what kernels (n, K, L) on the grid give.
 
-    `read(rows, cols)` gives (3, rows, cols) uint8: these rows of the image and so many of its columns, both counted
-    from the first tap of pixel (0, 0).
+    `read(rows)` gives (3, rows, cols) uint8: these rows of the image, counted from the first tap of pixel (0, 0), and
+    the columns of w − 1 + ⌈L / scale⌉ positions from there on.
     """
     count, (height, width) = len(kernels), blurred.shape[2:]
     together = max(1, FEWEST_SUMS // (2 * count))  # rows that share a pass
@@ -48,17 +48,14 @@ def byte_blur(read: Window, kernels: Tensor, scale: int, blurred: Tensor) -> Non
     step = min(passes, max(1, BAND_SUMS // (3 * sums * width)))
     ones, zeros, stride = torch.ones(sums), torch.zeros(sums, dtype=torch.int32), [scale * together, 1]
     where = (stride, [0, 0], [1, 1], 1)  # stride, padding, dilation, groups
-    packed = None
+    shape = [3, scale, scale * together * (step - 1) + tall, width - 1 + positions]
+    packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *where, shape)
     for first in range(0, passes, step):
         some = min(step, passes - first)
         top = first * together
-        seen = slice(scale * top, scale * together * (first + some - 1) + tall)
-        planes = read(seen, scale * (width - 1 + positions))
-        image = planes.view(*planes.shape[:2], -1, scale).permute(
-            0, 3, 1, 2
-        )  # (3, scale, rows, positions), channels last
-        if packed is None:
-            packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *where, list(image.shape))
+        planes = read(slice(scale * top, scale * together * (first + some - 1) + tall))
+        # (3, scale, rows, positions), channels last
+        image = planes.view(*planes.shape[:2], -1, scale).permute(0, 3, 1, 2)
         made = torch.ops.onednn.qconv2d_pointwise(
             *(image, 1.0, 0, packed, ones, zeros, None, *where),
             *(1.0, 0, torch.float32, "none", [], ""),

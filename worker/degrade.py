@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.blur import KERNELS_AT_ONCE
 from models.triplet import Source, TripletMaker
+from store.blobs import BlobLostError
 from store.degrading import DegradeOptions
 from store.image_files import ImageRefusedError
 from store.jobs import NewSample
@@ -44,10 +45,10 @@ def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
     def work(batch: Sequence[WaitingItem], lane: int) -> Iterator[NewSample]:
         return _Batch(store, makers[lane % len(makers)], options, allowance).degraded(batch)
 
-    def size(shard: WaitingItem) -> float:
+    def size(sha256: str) -> float:
         try:
-            return store.blobs.path(shard.item.sha256 or "").stat().st_size
-        except FileNotFoundError:
+            return store.blobs.size(sha256)
+        except BlobLostError:
             return math.inf
 
     lanes = LANES_PER_CORE * context.settings.torch_threads

@@ -20,7 +20,7 @@ def positions(
         WaitingItem(Item(position=number, sha256=file), range(count))
         for number, (file, count) in enumerate(zip(files, samples, strict=True))
     ]
-    together = batches(shards, lambda shard: sizes[shard.item.sha256 or ""], lanes)
+    together = batches(shards, sizes.__getitem__, lanes)
     return [[shard.item.position for shard in batch] for batch in together]
 
 
