@@ -10,22 +10,22 @@ from anyio import create_task_group
 from fastapi import FastAPI
 
 from app.archives.endpoints import router as archives
-from app.bodies import BodyLimit
+from app.auth.middleware import Admission
 from app.datasets.endpoints import router as datasets
 from app.degrade.endpoints import router as degrade
 from app.documentation.endpoints import router as documentation
 from app.documentation.endpoints import swagger_ui
-from app.headers import SecurityHeaders
 from app.health.endpoints import router as health
+from app.http.body_limit import BodyLimit
+from app.http.headers import SecurityHeaders
+from app.http.openapi import extend_document
+from app.http.problems import install_problem_handlers
+from app.jobs.batching import JobReaders
 from app.jobs.endpoints import router as jobs
-from app.jobs.reading import JobReaders
-from app.jobs.watching import JobWatcher
+from app.jobs.watcher import JobWatcher
 from app.models.endpoints import router as models
-from app.openapi import extend_document
 from app.page.endpoints import router as page
-from app.problems import install_problem_handlers
 from app.sr.endpoints import router as sr
-from app.tokens.admission import Admission
 from app.uploads.endpoints import router as uploads
 from app.webhooks.endpoints import router as webhooks
 from config.settings import Settings

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from app.main import create_app
 from config.logging import configure_logging
 from config.settings import settings
-from store.migrate import NewerSchemaError
-from store.opening import NoTokenError, open_database
+from store.db.bootstrap import NoTokenError, open_database
+from store.db.migrate import NewerSchemaError
 
 MISCONFIGURED = 78  # EX_CONFIG of sysexits.h: starting again would not help
 

@@ -19,8 +19,8 @@ import psutil
 from bench.files import multipart, noise, photo, picture, png
 from bench.measure import Figure, Spread, forget_peak, peak_memory, resident_memory, run
 from bench.polling import poll_as_fast_as_can_be, poll_at
-from patina.running import read_note
-from patina.service import started
+from patina.local.pidfile import read_note
+from patina.local.session import started
 
 RATE = 500  # questions a second
 MEGABYTE = 1_000_000

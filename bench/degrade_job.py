@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.measure import Figure, Spread, ratio, run, seconds_in_turn
+from imaging.image_files import read_rgb
+from imaging.png import write_png
 from patina.demo.photographs import photographs
-from patina.service import started
-from store.image_files import read_rgb
-from store.png import write_png
-from worker.triplet_files import npy
+from patina.local.session import started
+from worker.jobs.triplet_files import npy
 
 SIZE = (1632, 1224)
 SCALE, SAMPLES = 4, 4

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.measure import Figure, Spread, added_memory, ratio, run, seconds_in_turn
-from models.blur import blur
-from models.grid import kernels_on_grid
-from models.sampling import apply_kernel, published_origin, reflected
+from models.fixed_point import kernels_on_grid
+from models.geometry import apply_kernel, published_origin, reflected
+from models.inference.blur import blur
 
 SCALE, TAPS = 4, 21
 ORIGIN = (published_origin(TAPS), published_origin(TAPS))

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from bench import degrade_operator, sr, train_step
 from bench.measure import Figure, Spread, Work, ratio, run, seconds_in_turn
 from models.degradation import Degradation
-from models.edsr import EDSR
-from models.sampling import apply_kernel
-from models.tiles import super_resolve
-from models.triplet import degrade_samples
+from models.geometry import apply_kernel
+from models.inference.tiling import super_resolve
+from models.inference.triplet import degrade_samples
+from models.networks.edsr import EDSR
+from training.config import preset
+from training.data.photos import Photos
 from training.phases.joint import joint_step
-from training.photos import Photos
-from training.presets import preset
 from training.state import State
 
 GPU = torch.device("cuda")

@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from bench.measure import Figure, Spread, ratio, run, seconds_in_turn
 from bench.records import SAMPLES_AN_ITEM, Size, fill, name
-from patina.up import usable_port
+from patina.local.up import usable_port
 
 START_SECONDS = 60
 

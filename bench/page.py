@@ -23,8 +23,8 @@ from bench.files import png
 from bench.measure import Figure, Spread, run
 from config.settings import Settings
 from patina import Client
-from patina.service import started
-from store.jobs import JobRepository
+from patina.local.session import started
+from store.repositories.jobs import JobRepository
 from store.store import Store
 from tests.page import chromium
 

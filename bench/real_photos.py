@@ -20,15 +20,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from patina.client import answers
+from patina.client import schemas as answers
 from patina.demo.photographs import photographs
 from patina.demo.run import SHOWN
 from patina.sheet.learned import Learned, contact_sheet
-from training.gallery import Gallery, gallery_of, grid_of
+from training.config import preset
+from training.data.photos import Photos
 from training.loop import train
-from training.photos import Photos
-from training.presets import preset
-from worker.preview import COLUMNS, files_of
+from training.report.gallery import Gallery, gallery_of, grid_of
+from worker.jobs.preview import COLUMNS, files_of
 
 SCALE, ENLARGED = 4, 3
 

@@ -4,7 +4,7 @@
 
 Prints what recovery.py prints, from the same split of the photos and the same shots, and the score of the model's
 report. `--camera` also takes those of strange_cameras.py. For the speed that a training has in the service, set in the
-environment what worker/train.py sets, and OMP_WAIT_POLICY=PASSIVE.
+environment what worker/jobs/train.py sets, and OMP_WAIT_POLICY=PASSIVE.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.tiles import super_resolve
-from models.triplet import degrade_image
+from models.inference.tiling import super_resolve
+from models.inference.triplet import degrade_image
+from training.config import PRESET_NAMES, preset
+from training.data.photos import Photos
 from training.loop import Progress, Trained, train
-from training.photos import Photos
-from training.presets import PRESET_NAMES, preset
 
 Images = dict[str, NDArray[np.uint8]]
 

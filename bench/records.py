@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import JSON, ColumnElement, Integer, String, case, cast, insert, literal, select, text, type_coerce
 from sqlalchemy.orm import Session
 
-from store.database import Database
-from store.migrate import migrate
-from store.tables import Dataset, Image, Item, Job, Sample
+from store.db.database import Database
+from store.db.migrate import migrate
+from store.db.tables import Dataset, Image, Item, Job, Sample
 
 DATASETS = 100
 SAMPLES_AN_ITEM = 100

@@ -26,12 +26,12 @@ from torch import Tensor
 
 from models.checkpoint import load_degradation
 from models.degradation import Degradation, DegradationConfig, Latents
-from models.kernel import KernelConfig
-from models.noise import NoiseConfig
+from models.networks.kernel import KernelConfig
+from models.networks.noise import NoiseConfig
 from tests.training.stubs import Drawn
-from training.figures import axes_of
-from training.photos import Photos
-from training.report import Judge
+from training.data.photos import Photos
+from training.report.evaluator import Judge
+from training.report.metrics import axes_of
 
 DRAWS = 300  # kernels in a stub
 LEVELS_A_PIXEL = 4  # of the truth: so many levels of noise count as much as a pixel of width

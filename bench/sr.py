@@ -21,11 +21,11 @@ from skimage import data
 from torch.nn import functional
 
 from bench.measure import Figure, Spread, Work, added_memory, ratio, run, seconds_in_turn
+from imaging.png import PngWriter
 from models.checkpoint import load_edsr
 from models.device import fast_dtype
-from models.edsr import EDSR, EDSRConfig
-from models.tiles import super_resolve, super_resolved_rows
-from store.png import PngWriter
+from models.inference.tiling import super_resolve, super_resolved_rows
+from models.networks.edsr import EDSR, EDSRConfig
 
 MEGA = 1e6
 PLAIN_TILE = 540  # the largest whose maps at full size leave room on a computer of 16 GB

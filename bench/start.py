@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from bench.measure import Figure, Spread, ratio, run
-from patina.service import started
+from patina.local.session import started
 
 API = "import app.__main__"
 FRAMEWORKS = "import alembic, fastapi, PIL.Image, prometheus_client, redis, rq, sqlalchemy.orm, structlog, uvicorn"

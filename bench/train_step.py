@@ -29,12 +29,12 @@ from torch.nn import functional
 
 from bench.measure import Figure, Spread, forget_peak, peak_memory, ratio, resident_memory, run, seconds_in_turn
 from models.losses import quantise
-from training.drawing import draw_clean, draw_latents, draw_real
+from training.config import preset
+from training.data.patches import draw_clean, draw_latents, draw_real
+from training.data.photos import Photos
 from training.phases.joint import joint_step
-from training.photos import Photos
-from training.presets import preset
 from training.state import State
-from worker.train import KEEP_MEMORY
+from worker.jobs.train import KEEP_MEMORY
 
 PIECES = 10
 LOSSES = ("adversarial", "discriminator", "edsr_l1", "noise_levels")

@@ -20,7 +20,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from patina import Client
 from patina.demo.camera import Camera
 from patina.demo.run import SEED, take_photos, write
-from patina.service import started
+from patina.local.session import started
 from tests.page import chromium
 
 SIZE = {"width": 1100, "height": 760}

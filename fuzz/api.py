@@ -37,15 +37,15 @@ from app.main import create_app
 from app.models.report import ReportOut
 from app.uploads.tus import PART
 from config.settings import Settings
-from store.database import Database
-from store.datasets import DatasetRepository, NewImage
-from store.jobs import JobRepository, NewItem, NewSample, Progress
-from store.migrate import migrate
-from store.png import write_png
+from imaging.png import write_png
+from store.db.database import Database
+from store.db.migrate import migrate
+from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.models import REPORT, ModelRepository
+from store.repositories.uploads import UploadRepository
+from store.repositories.webhooks import EVENTS, WebhookRepository
 from store.store import Store
-from store.trained import REPORT, ModelRepository
-from store.uploads import UploadRepository
-from store.webhooks import EVENTS, WebhookRepository
 
 CHECKS = [
     status_code_conformance,

@@ -19,7 +19,7 @@ LONGEST_FILE = 16_384
 LONGEST_SECONDS = 10
 MOST_MEBIBYTES = 2048
 # What is written in Python is watched for what a file makes it do; what is not is only seen to go on living.
-WATCHED = ["app.uploads", "models.checkpoint", "store.image_files", "PIL", "tarfile", "zipfile"]
+WATCHED = ["app.uploads", "models.checkpoint", "imaging.image_files", "PIL", "tarfile", "zipfile"]
 
 
 def main() -> None:

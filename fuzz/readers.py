@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from app.problems import ProblemError
+from app.http.problems import ProblemError
 from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
 from app.uploads.files import ReceivedFile
 from config.settings import Settings
+from imaging.image_files import ImageRefusedError, check_image, read_rgb
 from models.checkpoint import CheckpointError, load_degradation, load_edsr
-from store.image_files import ImageRefusedError, check_image, read_rgb
-from store.room import Room
+from store.files.capacity import Room
 
 MEBIBYTE = 2**20
 # Small, so that what goes beyond them is seen: the fuzzer is given little memory and time.

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.degradation import Degradation, DegradationConfig
-from models.edsr import EDSR, EDSRConfig
+from models.networks.edsr import EDSR, EDSRConfig
 
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)

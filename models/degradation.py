@@ -10,12 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.grid import kernels_on_grid, noise_on_grid
+from models.fixed_point import kernels_on_grid, noise_on_grid
+from models.geometry import apply_kernel, centred_origin, published_origin, sample_window
 from models.jpeg import UNCOMPRESSED, compress
-from models.kernel import KernelConfig, KernelNetwork
 from models.losses import quantise
-from models.noise import NoiseConfig, NoiseNetwork, within_range
-from models.sampling import apply_kernel, centred_origin, published_origin, sample_window
+from models.networks.kernel import KernelConfig, KernelNetwork
+from models.networks.noise import NoiseConfig, NoiseNetwork, within_range
 
 
 @dataclass(frozen=True)

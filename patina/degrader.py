@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from models.checkpoint import load_degradation
 from models.degradation import Degradation, Degraded
-from models.exact import plain_sums
+from models.inference.deterministic import plain_sums
+from models.inference.triplet import Triplet, degrade_image, sample_generator
 from models.losses import quantise
-from models.triplet import Triplet, degrade_image, sample_generator
 
 
 class Degrader(nn.Module):

@@ -53,7 +53,7 @@ class JobQueue:
         """Raises redis.RedisError where the queue cannot be reached."""
         self._forget(job_id)
         self.queue(QUEUE_OF_KIND[kind]).enqueue(
-            "worker.run.run", args=(job_id,), job_id=job_id, job_timeout=-1, result_ttl=0, failure_ttl=0
+            "worker.runtime.execute.run", args=(job_id,), job_id=job_id, job_timeout=-1, result_ttl=0, failure_ttl=0
         )
 
     def waiting(self) -> set[str]:

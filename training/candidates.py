@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from training.presets import Matching
-from training.report import Judge
+from training.config import Matching
+from training.report.evaluator import Judge
 from training.state import State
 
 

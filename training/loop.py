@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 
 from models.degradation import Degradation
-from models.edsr import EDSR
+from models.networks.edsr import EDSR
 from training.candidates import candidates_at, keep_the_best
-from training.photos import Photos
-from training.preparation import check_photos, fitted_to
-from training.presets import Recipe
-from training.report import Judge, Report, looks_within
+from training.config import Recipe
+from training.data.photos import Photos
+from training.data.preparation import check_photos, fitted_to
+from training.report.evaluator import Judge, Report, looks_within
 from training.schedule import matching_done, training_step
 from training.state import State
 
@@ -60,7 +60,7 @@ class Trained:
     judge: Callable[[], Judge]  # made when first asked for, if it was not in training
 
     def report(self) -> Report:
-        """As in training/report.py; deterministic."""
+        """As in training/report/evaluator.py; deterministic."""
         return self.judge().report(self.degradation, self.history)
 
 

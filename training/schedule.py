@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from training.phases.aim import aim_step
+from training.config import Matching
+from training.data.photos import Photos
+from training.phases.encode import look_at_real
+from training.phases.fit import aim_step
 from training.phases.joint import joint_step
-from training.phases.look import look_at_real
 from training.phases.match import match_step
-from training.phases.restore import restore_step
-from training.photos import Photos
-from training.presets import Matching
+from training.phases.sr import restore_step
 from training.state import State
 
 

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from models.checkpoint import CheckpointError, config_from
 from models.degradation import Degradation
-from models.discriminator import PatchDiscriminator
-from models.edsr import EDSR
-from training.capture import Captured
-from training.estimator import experienced
-from training.presets import Recipe
+from models.networks.discriminator import PatchDiscriminator
+from models.networks.edsr import EDSR
+from training.config import Recipe
+from training.cuda_graph import Captured
+from training.estimator.network import experienced
 
 CURVE_POINTS = 400
 # What Recipe and Matching had in earlier versions, whose trainings go on without.

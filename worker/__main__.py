@@ -7,8 +7,8 @@ import argparse
 from config.logging import configure_logging
 from config.settings import settings
 from store.queue import TRAIN, WARM
-from worker.journal import Journal
-from worker.process import work
+from worker.runtime.job_log import Journal
+from worker.runtime.worker import work
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)

@@ -11,9 +11,9 @@ from fastapi.responses import StreamingResponse
 from app.archives import service
 from app.archives.schemas import ArchiveIn
 from app.archives.streams import sent
-from app.dependencies import StoreOfApp
-from app.problems import problem_responses
-from app.schemas import Id
+from app.http.dependencies import StoreOfApp
+from app.http.problems import problem_responses
+from app.http.schemas import Id
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from store.png import write_png
+from imaging.png import write_png
+from store.db.tables import Item
 from store.store import Store
-from store.tables import Item
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,16 +8,16 @@ from http import HTTPStatus
 
 from sqlalchemy.orm import Session
 
-from app.archives.contents import Contents
+from app.archives.manifest import Contents
 from app.archives.schemas import ArchiveFormat, ArchiveIn
 from app.archives.streams import tarred, webdataset, zipped
+from app.http.problems import ProblemError
 from app.jobs.schemas import Kind, Status
 from app.jobs.service import found_job, require_kept
-from app.problems import ProblemError
-from store.jobs import JobRepository
+from store.db.tables import Job
+from store.repositories.jobs import JobRepository
+from store.repositories.models import ModelRepository
 from store.store import Store
-from store.tables import Job
-from store.trained import ModelRepository
 
 
 @dataclass(frozen=True)

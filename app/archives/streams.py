@@ -12,7 +12,7 @@ from itertools import chain
 from anyio import to_thread
 from stream_zip import ZIP_64, Method, stream_zip
 
-from app.archives.contents import ArchivedFile, Contents
+from app.archives.manifest import ArchivedFile, Contents
 
 MANIFEST = "manifest.jsonl"
 READABLE = 0o644

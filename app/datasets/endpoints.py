@@ -7,15 +7,15 @@ from http import HTTPStatus
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
+from app.auth.ownership import OWN_DATASET
 from app.datasets import service
 from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
-from app.dependencies import SettingsOfApp, StoreOfApp
-from app.idempotency import IdempotencyKey, Once
+from app.http.dependencies import SettingsOfApp, StoreOfApp
+from app.http.idempotency import IdempotencyKey, Once
+from app.http.problems import problem_responses
+from app.http.schemas import Cursor, Id, Limit, Page
 from app.jobs.responses import accept_headers
 from app.jobs.schemas import JobOut
-from app.problems import problem_responses
-from app.schemas import Cursor, Id, Limit, Page
-from app.tokens.ownership import OWN_DATASET
 from app.uploads.documentation import FILES_BODY
 from app.uploads.multipart import received_form
 

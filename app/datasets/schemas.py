@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from app.http.schemas import RejectedFile, Timestamp
 from app.jobs.schemas import JobOut
-from app.schemas import RejectedFile, Timestamp
 
 TRAINING_PATCH = 32  # side in low-resolution pixels; an image for training must hold one
 
@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class Preset(StrEnum):
-    """How a degradation is learned; the same names as `training.presets`, which the API must not import."""
+    """How a degradation is learned; the same names as `training.config`, which the API must not import."""
 
     default = "default"
     seed = "seed"

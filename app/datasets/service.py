@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.datasets.holding import found_dataset, held
+from app.datasets.locking import found_dataset, held
 from app.datasets.schemas import (
     TRAINING_PATCH,
     DatasetChange,
@@ -20,21 +20,21 @@ from app.datasets.schemas import (
     TrainIn,
     UploadOut,
 )
-from app.idempotency import Once
+from app.http.idempotency import Once
+from app.http.problems import ProblemError, not_found
+from app.http.schemas import Page, cursor_after
 from app.jobs.schemas import JobOut
 from app.jobs.service import accept, job_out, require_place
-from app.problems import ProblemError, not_found
-from app.schemas import Page, cursor_after
 from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
 from config.settings import Settings
-from store.blobs import BlobDamagedError, BlobLostError
-from store.datasets import DatasetRepository
-from store.image_files import ImageRefusedError
-from store.jobs import JobRepository
+from imaging.image_files import ImageRefusedError
+from store.db.tables import Dataset, Image, Job
+from store.files.blobs import BlobDamagedError, BlobLostError
+from store.repositories.datasets import DatasetRepository
+from store.repositories.jobs import JobRepository
+from store.repositories.models import ModelRepository
 from store.store import Store
-from store.tables import Dataset, Image, Job
-from store.trained import ModelRepository
 
 
 def create(store: Store, wanted: DatasetIn, once: Once) -> DatasetOut:

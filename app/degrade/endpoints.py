@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request, Response
 
 from app.degrade import service
 from app.degrade.schemas import DEGRADE_BODY, DegradeIn
-from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp
-from app.idempotency import IdempotencyKey, Once, content
+from app.http.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp
+from app.http.idempotency import IdempotencyKey, Once, content
+from app.http.schemas import Id
 from app.jobs.responses import ANSWERS, Prefer, answer_accepted
 from app.jobs.schemas import JobOut
-from app.schemas import Id
 from app.uploads.fields import read_fields
 from app.uploads.multipart import received_form
 

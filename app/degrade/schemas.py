@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.archives.schemas import ArchiveFormat, Extra
-from app.schemas import Id
+from app.http.schemas import Id
 from app.uploads.documentation import form_body
-from store.degrading import LrFormat
+from store.degrade_options import LrFormat
 
 QUALITIES = r"^\d{1,3}(-\d{1,3})?$"
 

@@ -8,24 +8,24 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.datasets.holding import found_dataset, held
+from app.datasets.locking import found_dataset, held
 from app.datasets.schemas import Role
+from app.degrade.crops import count_squares, cut
 from app.degrade.schemas import DegradeIn
-from app.degrade.sub_images import count_squares, cut
-from app.idempotency import Once
-from app.jobs.items import with_stems
+from app.http.idempotency import Once
+from app.http.problems import ProblemError, not_found
+from app.http.schemas import RejectedFile
+from app.jobs.output_names import with_stems
 from app.jobs.schemas import JobOut
 from app.jobs.service import accept, expect_place, job_out, require_place
 from app.models.service import found_model, model_of_dataset
-from app.problems import ProblemError, not_found
-from app.schemas import RejectedFile
 from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
 from config.settings import Settings
-from store.datasets import DatasetRepository, NewImage
-from store.jobs import JobRepository
+from store.db.tables import Image, Job
+from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.jobs import JobRepository
 from store.store import Store
-from store.tables import Image, Job
 
 
 def require(store: Store, settings: Settings, dataset_id: str, once_key: str | None) -> None:

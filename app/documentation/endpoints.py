@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from app.headers import CONTENT_SECURITY_POLICY
+from app.http.headers import CONTENT_SECURITY_POLICY
 
 PAGE = """\
 <!DOCTYPE html>

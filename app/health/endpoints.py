@@ -8,11 +8,11 @@ from fastapi import APIRouter, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from app.dependencies import SettingsOfApp, StoreOfApp
 from app.health import service
 from app.health.metrics import StoreCollector
 from app.health.schemas import HealthOut, ReadyOut
-from app.problems import problem_responses
+from app.http.dependencies import SettingsOfApp, StoreOfApp
+from app.http.problems import problem_responses
 
 router = APIRouter(tags=["service"])
 

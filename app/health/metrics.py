@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from store.job_figures import DURATIONS, JobFigures
 from store.queue import TRAIN, WARM
+from store.repositories.job_stats import DURATIONS, JobFigures
 from store.store import Store
 
 log = structlog.get_logger()

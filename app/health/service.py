@@ -8,7 +8,7 @@ from http import HTTPStatus
 import structlog
 
 from app.health.schemas import ReadyOut
-from app.problems import ProblemError
+from app.http.problems import ProblemError
 from store.queue import TRAIN, WARM
 from store.store import Store
 

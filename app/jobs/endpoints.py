@@ -9,16 +9,16 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
 
-from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp, WatcherOfApp
-from app.idempotency import IdempotencyKey, Once
+from app.auth.ownership import OWN_JOB
+from app.http.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp, WatcherOfApp
+from app.http.idempotency import IdempotencyKey, Once
+from app.http.problems import problem_responses
+from app.http.schemas import Count, Cursor, Id, Limit, Page
 from app.jobs import service
 from app.jobs.events import END, all_changes, events_of
 from app.jobs.responses import LONGEST_WAIT_SECONDS, accept_headers
 from app.jobs.schemas import EventOut, JobOut, Kind, ResultOut, Status
 from app.jobs.waiting import until_changed
-from app.problems import problem_responses
-from app.schemas import Count, Cursor, Id, Limit, Page
-from app.tokens.ownership import OWN_JOB
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from anyio import sleep, to_thread
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
+from app.http.problems import ProblemError
 from app.jobs import service
 from app.jobs.schemas import JobOut
-from app.jobs.watching import JobWatcher
-from app.problems import ProblemError
+from app.jobs.watcher import JobWatcher
 from store.store import Store
 
 HEARTBEAT_SECONDS = 10.0

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from fastapi import Header, Response
 
-from app.jobs.reading import JobReader
+from app.http.problems import problem_responses
+from app.jobs.batching import JobReader
 from app.jobs.schemas import JobOut
 from app.jobs.waiting import until_finished
-from app.problems import problem_responses
 
 RETRY_AFTER_SECONDS = 1
 LONGEST_WAIT_SECONDS = 60

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas import Timestamp
+from app.http.schemas import Timestamp
 
 
 class Kind(StrEnum):

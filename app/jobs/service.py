@@ -9,19 +9,19 @@ import structlog
 from redis import RedisError
 from sqlalchemy.orm import Session
 
-from app.archives.contents import suffix
-from app.datasets.holding import held
-from app.idempotency import Once, came_before
+from app.archives.manifest import suffix
+from app.auth.revocation import require_valid
+from app.datasets.locking import held
+from app.http.idempotency import Once, came_before
+from app.http.problems import ProblemError, not_found
+from app.http.schemas import Page, cursor_after
 from app.jobs.schemas import EventOut, JobError, JobOut, Kind, ProgressOut, ResultOut, Status
-from app.problems import ProblemError, not_found
-from app.schemas import Page, cursor_after
-from app.tokens.validity import require_valid
 from config.settings import Settings
-from store.events import EventRepository
-from store.jobs import JobRepository
+from store.db.tables import Event, Job, Sample
+from store.repositories.events import EventRepository
+from store.repositories.jobs import JobRepository
+from store.repositories.models import CheckpointRepository, PreviewRepository
 from store.store import Store
-from store.tables import Event, Job, Sample
-from store.trained import CheckpointRepository, PreviewRepository
 
 QUEUE_FULL_SECONDS = 30  # after which a client may ask again
 MOST_DIGITS = 9  # of numbers in cursors; the databases' own end at 2**31

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from anyio import current_time, sleep
 
-from app.jobs.reading import JobReader
+from app.jobs.batching import JobReader
 from app.jobs.schemas import JobOut
 
 # A short job is seen to end soon after it has, a long one is not asked after too often.

@@ -7,12 +7,12 @@ from http import HTTPStatus
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from app.dependencies import StoreOfApp
+from app.http.dependencies import StoreOfApp
+from app.http.problems import problem_responses
+from app.http.schemas import Cursor, Id, Limit, Page
 from app.models import service
 from app.models.report import ReportOut
 from app.models.schemas import ModelDetailOut, ModelOut
-from app.problems import problem_responses
-from app.schemas import Cursor, Id, Limit, Page
 
 router = APIRouter(prefix="/models", tags=["models"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)

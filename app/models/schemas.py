@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.schemas import Timestamp
+from app.http.schemas import Timestamp
 
 
 class ModelOut(BaseModel):

@@ -6,14 +6,14 @@ from http import HTTPStatus
 
 from sqlalchemy.orm import Session
 
-from app.datasets.holding import found_dataset
+from app.datasets.locking import found_dataset
+from app.http.problems import ProblemError, not_found
+from app.http.schemas import Page, cursor_after
 from app.models.report import ReportOut
 from app.models.schemas import ModelDetailOut, ModelOut
-from app.problems import ProblemError, not_found
-from app.schemas import Page, cursor_after
+from store.db.tables import Model
+from store.repositories.models import REPORT, ModelRepository
 from store.store import Store
-from store.tables import Model
-from store.trained import REPORT, ModelRepository
 
 
 def get(store: Store, model_id: str) -> ModelDetailOut:

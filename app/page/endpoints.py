@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from app.problems import not_found
-from app.tokens.admission import COOKIE
+from app.auth.middleware import COOKIE
+from app.http.problems import not_found
 from page import FOLDER
 
 router = APIRouter(include_in_schema=False)

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
-from app.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp
-from app.idempotency import IdempotencyKey, Once, content
+from app.http.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp
+from app.http.idempotency import IdempotencyKey, Once, content
 from app.jobs.responses import ANSWERS, Prefer, answer_accepted
 from app.jobs.schemas import JobOut
 from app.sr import service

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.archives.schemas import ArchiveFormat
-from app.schemas import Id
+from app.http.schemas import Id
 from app.uploads.documentation import form_body
 
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.datasets.holding import held
-from app.idempotency import Once
-from app.jobs.items import with_stems
+from app.datasets.locking import held
+from app.http.idempotency import Once
+from app.http.problems import ProblemError
+from app.jobs.output_names import with_stems
 from app.jobs.schemas import JobOut
 from app.jobs.service import accept, expect_place, job_out, require_place
 from app.models.service import found_model, model_of_dataset
-from app.problems import ProblemError
 from app.sr.schemas import SrIn
 from app.uploads.files import ReceivedFile
 from app.uploads.images import MinimumSide, take_images
 from config.settings import Settings
-from store.jobs import JobRepository
+from store.db.tables import Job
+from store.repositories.jobs import JobRepository
 from store.store import Store
-from store.tables import Job
 
 
 def require(store: Store, settings: Settings, once_key: str | None) -> None:

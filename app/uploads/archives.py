@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from app.bodies import storage_full
-from app.problems import ProblemError
-from app.schemas import RejectedFile
+from app.http.body_limit import storage_full
+from app.http.problems import ProblemError
+from app.http.schemas import RejectedFile
 from app.uploads.archive_readers import (
     HEAD,
     DamagedError,
@@ -23,8 +23,8 @@ from app.uploads.archive_readers import (
 )
 from app.uploads.files import ReceivedFile, shown_name, too_large, too_many_files
 from config.settings import Settings
-from store.image_files import ImageRefusedError, require_known_start
-from store.room import Room
+from imaging.image_files import ImageRefusedError, require_known_start
+from store.files.capacity import Room
 
 CHUNK = 2**20
 # What operating systems leave in archives without being asked; no user means to send it.

@@ -7,11 +7,11 @@ from http import HTTPStatus
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
+from app.auth.ownership import OWN_DATASET
 from app.datasets.schemas import Role
-from app.dependencies import SettingsOfApp, StoreOfApp
-from app.problems import problem_responses
-from app.schemas import Id
-from app.tokens.ownership import OWN_DATASET
+from app.http.dependencies import SettingsOfApp, StoreOfApp
+from app.http.problems import problem_responses
+from app.http.schemas import Id
 from app.uploads import service
 from app.uploads.documentation import PART_BODY
 from app.uploads.schemas import ResumableUploadOut

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
-from app.problems import ProblemError
-from store.image_files import ImageSize
+from app.http.problems import ProblemError
+from imaging.image_files import ImageSize
 
 LONGEST_NAME = 255
 NOT_TO_SHOW = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, and what ends a line

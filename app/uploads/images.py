@@ -9,14 +9,14 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from app.problems import ProblemError
-from app.schemas import RejectedFile
+from app.http.problems import ProblemError
+from app.http.schemas import RejectedFile
 from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
 from app.uploads.files import ReceivedFile, too_large
 from config.settings import Settings
-from store.datasets import NewImage
-from store.decoders import Decoders
-from store.image_files import ImageRefusedError, ImageSize
+from imaging.decoder_pool import Decoders
+from imaging.image_files import ImageRefusedError, ImageSize
+from store.repositories.datasets import NewImage
 from store.store import Store
 
 FLUSHED_AT_ONCE = 8  # a disk takes several in the time that it takes one

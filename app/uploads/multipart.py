@@ -21,13 +21,13 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.bodies import allow_upload
-from app.problems import ProblemError
+from app.http.body_limit import allow_upload
+from app.http.problems import ProblemError
 from app.uploads.archive_readers import HEAD, archive_opener
 from app.uploads.files import ReceivedFile, shown_name, too_many_files
 from config.settings import Settings
-from store.decoders import Decoders
-from store.image_files import ImageSize
+from imaging.decoder_pool import Decoders
+from imaging.image_files import ImageSize
 from store.store import Store
 
 BATCH = 2**20  # bytes handed to the disk at a time: a thread's start is nothing beside writing so many

@@ -7,8 +7,8 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.datasets.schemas import Role, UploadOut
-from app.problems import ProblemDetails
-from app.schemas import Timestamp
+from app.http.problems import ProblemDetails
+from app.http.schemas import Timestamp
 
 
 class UploadStatus(StrEnum):

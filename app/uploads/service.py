@@ -19,22 +19,22 @@ from fastapi import Request
 from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy.orm import Session
 
-from app.bodies import allow_upload, storage_full
 from app.datasets import service as datasets
-from app.datasets.holding import held
+from app.datasets.locking import held
 from app.datasets.schemas import Role, UploadOut
-from app.problems import ProblemDetails, ProblemError, not_found
-from app.schemas import RejectedFile
+from app.http.body_limit import allow_upload, storage_full
+from app.http.problems import ProblemDetails, ProblemError, not_found
+from app.http.schemas import RejectedFile
 from app.uploads.archive_readers import HEAD, archive_opener
 from app.uploads.files import ReceivedFile, shown_name, too_large
 from app.uploads.multipart import BATCH
 from app.uploads.schemas import ResumableUploadOut, UploadStatus
 from app.uploads.tus import file_name
 from config.settings import Settings
+from store.db.tables import Upload
+from store.files.partial_uploads import FileBusyError
+from store.repositories.uploads import UploadRepository
 from store.store import Store
-from store.tables import Upload
-from store.unfinished import FileBusyError
-from store.uploads import UploadRepository
 
 COUNT_EVERY = 8 * 2**20  # bytes after which what has come is flushed and counted
 BUSY_SECONDS = 2  # after which a client may try again

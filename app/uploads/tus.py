@@ -15,9 +15,9 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
-from app.problems import ProblemError
+from app.http.problems import ProblemError
 from config.settings import Settings
-from store.tables import Upload
+from store.db.tables import Upload
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,expiration,termination"

@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 
-from app.dependencies import SettingsOfApp, StoreOfApp
-from app.problems import problem_responses
-from app.schemas import Cursor, Id, Limit, Page
+from app.http.dependencies import SettingsOfApp, StoreOfApp
+from app.http.problems import problem_responses
+from app.http.schemas import Cursor, Id, Limit, Page
 from app.webhooks import service
 from app.webhooks.schemas import DeliveryOut, NewWebhookOut, WebhookIn, WebhookOut
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, JsonValue, UrlConstraints
 
-from app.schemas import Timestamp
+from app.http.schemas import Timestamp
 
 EXAMPLE: dict[str, JsonValue] = {
     "id": "01jd3vw1x2y3z4a5b6c7d8e9f0",
@@ -21,7 +21,7 @@ EXAMPLE: dict[str, JsonValue] = {
 
 
 class Event(StrEnum):
-    """The same as `store.webhooks.EVENTS`."""
+    """The same as `store.repositories.webhooks.EVENTS`."""
 
     succeeded = "job.succeeded"
     failed = "job.failed"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from app.problems import ProblemError, not_found
-from app.schemas import Page, cursor_after
-from app.tokens.validity import require_valid
+from app.auth.revocation import require_valid
+from app.http.problems import ProblemError, not_found
+from app.http.schemas import Page, cursor_after
 from app.webhooks.schemas import DeliveryOut, DeliveryStatus, Event, NewWebhookOut, WebhookIn, WebhookOut
 from config.settings import Settings
+from store.db.tables import Delivery, Webhook
+from store.repositories.webhooks import Counts, Outbox, WebhookRepository
 from store.store import Store
-from store.tables import Delivery, Webhook
-from store.webhooks import Counts, Outbox, WebhookRepository
 
 MOST = 20  # of one token
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from bench.chaos.service import Service
-from store.tables import Checkpoint, Image, Item, Job, Sample
+from store.db.tables import Checkpoint, Image, Item, Job, Sample
 
 RECENT = 6  # jobs that are looked at: what was long finished is seldom read again
 

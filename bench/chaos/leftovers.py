@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from bench.chaos.service import GRACE_SECONDS, Service
-from store.blobs import BlobDamagedError
-from store.references import referenced
+from store.db.tables import Dataset, Image, Job, Model, Sample
+from store.files.blobs import BlobDamagedError
+from store.files.gc import referenced
 from store.store import Store
-from store.tables import Dataset, Image, Job, Model, Sample
 
 COLLECTED_SECONDS = 3 * GRACE_SECONDS + 30
 # What is said first of a training that was interrupted; the next attempt's start, where its worker died too.

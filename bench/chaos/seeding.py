@@ -7,9 +7,9 @@ import torch
 from bench.chaos.service import Service
 from models.checkpoint import save_degradation, save_edsr
 from models.degradation import Degradation, DegradationConfig
-from models.edsr import EDSR, EDSRConfig
-from store.datasets import DatasetRepository
-from store.trained import ModelRepository
+from models.networks.edsr import EDSR, EDSRConfig
+from store.repositories.datasets import DatasetRepository
+from store.repositories.models import ModelRepository
 
 SCALE = 4
 

@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import psutil
 
-from config.parent import die_with_parent
+from config.process import die_with_parent
 from config.settings import Settings
-from patina.up import usable_port
+from patina.local.up import usable_port
 from store.store import Store
 
 READY_SECONDS = 120
@@ -31,10 +31,10 @@ GRACE_SECONDS = 30  # of blobs that no record names
 Victim = tuple[str, ...]  # words of a process's command line
 WORKER: Victim = ("worker", "warm")
 TRAINER: Victim = ("worker", "train")
-TRAIN_CHILD: Victim = ("worker.train_start",)
+TRAIN_CHILD: Victim = ("worker.jobs.train_main",)
 API: Victim = ("app",)
-REAPER: Victim = ("worker.reaper",)
-DECODER: Victim = ("store.decoder_process",)
+REAPER: Victim = ("worker.maintenance.reaper",)
+DECODER: Victim = ("imaging.decoder_process",)
 
 
 class Service:

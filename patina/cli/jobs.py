@@ -12,12 +12,12 @@ from config.settings import settings
 from patina.cli.app import FAILED, Api, AsJson, cli, example
 from patina.cli.output import Output, complain, errors
 from patina.cli.session import Session, session
-from patina.client.answers import Event
 from patina.client.flow import Sync
 from patina.client.jobs import Job
 from patina.client.progress import tracking
-from patina.export.forms import Form
-from patina.service import find
+from patina.client.schemas import Event
+from patina.export.formats import Form
+from patina.local.session import find
 
 LISTED = 20
 
@@ -115,7 +115,7 @@ def export(
 
 def _list(api: str | None, out: Output) -> None:
     if api is None and find(settings().data_dir) is None:
-        from patina.records import newest_jobs  # noqa: PLC0415 - only where no service runs
+        from patina.local.local_store import newest_jobs  # noqa: PLC0415 - only where no service runs
 
         found = newest_jobs(settings(), LISTED)
         errors.print("No service runs, so none of these goes on. To start one: patina up", highlight=False)

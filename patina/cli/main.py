@@ -8,7 +8,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from config.settings import settings
-from patina.cli import datasets, jobs, models, service, upkeep, work  # noqa: F401 - each adds its commands
+from patina.cli import datasets, jobs, maintenance, models, service, submit  # noqa: F401 - each adds its commands
 from patina.cli.app import FAILED, LOST, cli
 from patina.cli.output import complain, error_json, print_json
 from patina.cli.tokens import tokens

@@ -12,11 +12,11 @@ from rich.table import Column, Table
 
 from patina.cli.app import Api, AsJson, cli, example, picture
 from patina.cli.session import session
-from patina.client.answers import Report
 from patina.client.flow import Sync
 from patina.client.models import Model
+from patina.client.schemas import Report
 from patina.errors import PatinaError
-from patina.export.model_forms import ModelForm
+from patina.export.model_formats import ModelForm
 
 LISTED = 20
 
@@ -139,8 +139,8 @@ def export_model(
     """Write a model in forms that others run or read, beside its own (safetensors). Needs torch."""
     if find_spec("torch") is None:
         raise PatinaError("This needs torch: pip install 'patina[worker]'")
-    from patina.export.banks import BankSize  # noqa: PLC0415 - torch takes seconds that other commands do not need
     from patina.export.model import export_model as export  # noqa: PLC0415
+    from patina.export.samples import BankSize  # noqa: PLC0415 - torch takes seconds that other commands do not need
 
     with session(api, as_json) as here:
         chosen = here.model(model)

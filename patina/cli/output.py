@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from patina.client.answers import Alarm, RejectedFile
+from patina.client.schemas import Alarm, RejectedFile
 from patina.errors import JobError, PatinaError, ServiceError
 
 IN_A_PIPE = 1000  # columns: there a line stays a line, and a table takes what it needs

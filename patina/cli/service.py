@@ -21,7 +21,7 @@ def up(
     """Run the service here until Ctrl-C: API, workers, queue and all."""
     # What the supervisor needs would be a third of every other command's start.
     from config.logging import configure_logging  # noqa: PLC0415
-    from patina.up import up as run_service  # noqa: PLC0415
+    from patina.local.up import up as run_service  # noqa: PLC0415
 
     configure_logging(settings(), "up")
     run_service(settings(), port)

@@ -21,7 +21,7 @@ from patina.client.jobs import Job
 from patina.client.models import Model
 from patina.client.progress import tracking
 from patina.errors import LostServiceError, PatinaError
-from patina.service import Service, service
+from patina.local.session import Service, service
 
 NOTHING_TRAINED = "Nothing has been trained yet. Train first: patina train REAL_PHOTOS --hr CLEAN_PHOTOS"
 

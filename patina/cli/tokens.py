@@ -18,7 +18,7 @@ from patina.cli.output import Output, errors
 from patina.errors import PatinaError
 
 if TYPE_CHECKING:
-    from store.tokens import TokenRepository
+    from store.repositories.tokens import TokenRepository
 
 tokens = typer.Typer(
     help="Make, list and revoke the tokens that calls from other computers need.",
@@ -75,8 +75,8 @@ def revoke(token_id: Annotated[str, typer.Argument(metavar="ID", help="As `patin
 @contextmanager
 def _repository() -> Iterator[TokenRepository]:
     # Imported here: the other commands speak HTTP and need no database.
-    from patina.records import records  # noqa: PLC0415
-    from store.tokens import TokenRepository  # noqa: PLC0415
+    from patina.local.local_store import records  # noqa: PLC0415
+    from store.repositories.tokens import TokenRepository  # noqa: PLC0415
 
     # Tokens may be made before the service's first start.
     with records(settings(), "token") as store, store.database.write() as session:

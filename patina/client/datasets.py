@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from patina.client.answer import Answer, Noun, asked, given, listed, made, paged
-from patina.client.answers import Image, Upload
 from patina.client.flow import Ask, Flavour, Flow, flow
+from patina.client.http import Answer, Noun, asked, given, listed, made, paged
 from patina.client.jobs import Job, super_resolve
 from patina.client.photo_files import photo_files
+from patina.client.schemas import Image, Upload
 from patina.client.uploads import OnUpload, as_parts, told_to, upload
 
 

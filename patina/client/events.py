@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from patina.client.answers import Event
 from patina.client.flow import Ask
+from patina.client.schemas import Event
 from patina.errors import LostServiceError
 
 PATIENCE_SECONDS = 60.0  # for a service that is being started again meanwhile

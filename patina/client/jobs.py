@@ -13,13 +13,13 @@ from typing import Any
 from pydantic import Field
 from rich.console import Console
 
-from patina.client.answer import Answer, Noun, asked, bound, given, listed, made, paged
-from patina.client.answers import SHOWN, Event, JobFailure, Progress, Result
 from patina.client.archive import Manifest, unpack, write_answer
 from patina.client.events import PATIENCE_SECONDS, Events, event_of
 from patina.client.flow import Ask, Bound, Flavour, Flow, Pause, Receive, flow, stream
+from patina.client.http import Answer, Noun, asked, bound, given, listed, made, paged
 from patina.client.photo_files import photo_files
 from patina.client.progress import tracking
+from patina.client.schemas import SHOWN, Event, JobFailure, Progress, Result
 from patina.client.uploads import OnUpload, as_parts, told_to
 from patina.errors import JobError, LostServiceError
 

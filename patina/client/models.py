@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from patina.client.answer import Answer, Noun, asked, listed
-from patina.client.answers import SHOWN, Report
 from patina.client.archive import write_answer
 from patina.client.flow import Ask, Flavour, Flow, Receive, Work, flow
+from patina.client.http import Answer, Noun, asked, listed
 from patina.client.jobs import Job, super_resolve
+from patina.client.schemas import SHOWN, Report
 from patina.client.uploads import OnUpload
 from patina.errors import PatinaError
 

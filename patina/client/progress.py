@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
-from patina.client.answers import Progress
+from patina.client.schemas import Progress
 
 PLAIN_SECONDS = 10.0
 

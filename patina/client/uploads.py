@@ -10,12 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
-from patina.client.answer import asked_again, paged
-from patina.client.answers import AcceptedFile, RejectedFile, Upload
 from patina.client.flow import Ask, Flow, Together, Work
-from patina.client.parts import send_in_parts
+from patina.client.http import asked_again, paged
 from patina.client.photo_files import BATCH_BYTES, LazyFile, NamedFile, batches
 from patina.client.progress import tracking
+from patina.client.schemas import AcceptedFile, RejectedFile, Upload
+from patina.client.tus import send_in_parts
 from patina.errors import ServiceError
 
 OnUpload = Callable[[int, int], None]  # (files sent, files in all)

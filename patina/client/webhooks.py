@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from patina.client.answer import Answer, Noun, asked, given, listed, paged
-from patina.client.answers import Delivery
 from patina.client.flow import Ask, Flavour, Flow, flow
+from patina.client.http import Answer, Noun, asked, given, listed, paged
+from patina.client.schemas import Delivery
 
 
 class Webhook(Answer[Flavour]):

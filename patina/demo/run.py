@@ -22,9 +22,9 @@ from patina.client.progress import tracking
 from patina.demo.camera import Camera, Shot
 from patina.demo.measure import psnr
 from patina.demo.photographs import halves, load, photographs
+from patina.demo.scorecard import Comparison, compare, verdict
 from patina.demo.sheet import Restoration, Spread, Story, Triplet, contact_sheet
-from patina.demo.verdict import Comparison, compare, verdict
-from patina.service import started
+from patina.local.session import started
 from patina.sheet.page import Picture
 
 SHOTS = 8  # of each photograph, each with a blur and noise of its own

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from patina.client.answers import Report
 from patina.client.archive import write_whole
 from patina.client.flow import Ask, Flow, Incoming, Receive
+from patina.client.schemas import Report
 from patina.errors import PatinaError, ServiceError
-from patina.export.card import card
-from patina.export.forms import Form, write_pairs
+from patina.export.dataset_card import card
+from patina.export.formats import Form, write_pairs
 
 SIDES = ("train", "validation")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from models.checkpoint import load_degradation, load_edsr
 from models.degradation import Degradation
-from patina.export.banks import BankSize, kernel_bank, noise_bank, save_mat, save_npz
-from patina.export.model_forms import ModelForm
-from patina.export.programs import degrader_program, edsr_program, latent_names, save_onnx, save_program
+from patina.export.compiled import degrader_program, edsr_program, latent_names, save_onnx, save_program
+from patina.export.model_formats import ModelForm
+from patina.export.samples import BankSize, kernel_bank, noise_bank, save_mat, save_npz
 
 
 def export_model(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from patina.client.answers import SHOWN, Report
+from patina.client.schemas import SHOWN, Report
 from patina.sheet.page import ALARM, GAP, INK, INNER, LEARNED, MARGIN, PIXELS, TRUTH, Array, Page, Picture, heat
 
 BESIDE, COLUMNS = 6, 3  # patches on either side, in rows of so many
 KERNEL_ROWS = 2
-NOISE_GAIN = 6  # as `training.gallery` draws it
+NOISE_GAIN = 6  # as `training.report.gallery` draws it
 PLOT = 130
 
 

@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from config.settings import Settings
-from store.database import Database
-from store.migrate import migrate
+from store.db.database import Database
+from store.db.migrate import migrate
+from store.repositories.models import ModelRepository
 from store.store import Store
-from store.trained import ModelRepository
 
 
 @dataclass

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from app.problems import ProblemError
-from app.schemas import RejectedFile
+from app.http.problems import ProblemError
+from app.http.schemas import RejectedFile
 from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
 from app.uploads.files import ReceivedFile
 from config.settings import Settings
-from store.room import Room
+from store.files.capacity import Room
 from tests.pictures import png, tarred, zipped
 
 MEBIBYTE = 2**20

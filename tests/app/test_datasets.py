@@ -16,10 +16,10 @@ from fastapi import Request
 from PIL import Image
 from starlette.types import Message
 
-from app.bodies import IN_SCOPE, Body
-from app.problems import ProblemError
+from app.http.body_limit import IN_SCOPE, Body
+from app.http.problems import ProblemError
 from app.uploads.multipart import BATCH, received_form
-from store.image_files import ImageSize
+from imaging.image_files import ImageSize
 from tests.app.conftest import Api
 from tests.pictures import encoded, picture, png, tarred, zipped
 

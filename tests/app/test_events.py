@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from store.events import EventRepository, NewEvent
-from store.jobs import JobRepository
-from store.trained import GALLERY, PreviewRepository
+from store.repositories.events import EventRepository, NewEvent
+from store.repositories.jobs import JobRepository
+from store.repositories.models import GALLERY, PreviewRepository
 from tests.app.conftest import Api
 from tests.sse import Told, parsed
 

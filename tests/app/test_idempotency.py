@@ -11,13 +11,13 @@ import pytest
 
 from app.datasets import service
 from app.datasets.schemas import DatasetIn
-from app.idempotency import Once
-from app.problems import ProblemError
-from store.datasets import DatasetRepository
-from store.jobs import JobRepository
-from store.requests import RequestRepository
+from app.http.idempotency import Once
+from app.http.problems import ProblemError
+from store.repositories.datasets import DatasetRepository
+from store.repositories.idempotency import RequestRepository
+from store.repositories.jobs import JobRepository
+from store.repositories.models import CheckpointRepository
 from store.store import Store
-from store.trained import CheckpointRepository
 from tests.app.conftest import Api, as_parts
 from tests.pictures import png
 

@@ -17,9 +17,9 @@ import webdataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from store.jobs import JobRepository, NewSample
+from store.repositories.jobs import JobRepository, NewSample
 from tests.app.conftest import Api
-from tests.app.test_work import archived_job, degrade, finish
+from tests.app.test_degrade_and_sr import archived_job, degrade, finish
 from tests.pictures import encoded, picture, png, zipped
 
 

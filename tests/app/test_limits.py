@@ -15,13 +15,13 @@ import pytest
 from anyio import sleep
 from starlette.types import ASGIApp, Message
 
-from app import bodies
+from app.http import body_limit as bodies
 from config.settings import Settings
-from store.jobs import JobRepository
+from store.repositories.jobs import JobRepository
 from store.store import Store
 from tests.app.conftest import Api, as_parts, serving
 from tests.pictures import png, zipped
-from tests.waiting import soon
+from tests.wait_until import soon
 
 PHOTO = png(40, 40)
 AT_ONCE = 8

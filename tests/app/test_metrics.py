@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from store.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
 from store.store import Store
 from tests.app.conftest import Api
 

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.models.report import ReportOut
-from store.trained import REPORT, ModelRepository
+from store.repositories.models import REPORT, ModelRepository
 from tests.app.conftest import Api
-from training.report import Report
+from training.report.evaluator import Report
 
 EXAMPLE: dict[str, Any] = ReportOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
 

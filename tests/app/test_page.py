@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from config.settings import Settings
-from store.opening import FIRST_TOKEN_FILE, open_database
+from store.db.bootstrap import FIRST_TOKEN_FILE, open_database
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from redis import Redis
 
 from app.datasets.schemas import TRAINING_PATCH, Preset
 from tests.app.conftest import Api
-from training.presets import PRESET_NAMES, preset
+from training.config import PRESET_NAMES, preset
 
 
 def test_health_and_readiness(api: Api) -> None:

@@ -13,19 +13,19 @@ from anyio import fail_after
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from app.auth.rate_limit import Rates
+from app.http.problems import ProblemError
 from app.jobs import events
-from app.jobs.watching import JobWatcher
+from app.jobs.watcher import JobWatcher
 from app.main import create_app
-from app.problems import ProblemError
-from app.tokens.rates import Rates
 from config.settings import Settings
-from store.jobs import JobRepository, NewItem, NewSample, Progress
-from store.migrate import migrate
-from store.opening import NoTokenError, open_database
+from store.db.access import Caller
+from store.db.bootstrap import NoTokenError, open_database
+from store.db.migrate import migrate
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.models import ModelRepository
+from store.repositories.tokens import TokenRepository
 from store.store import Store
-from store.tokens import TokenRepository
-from store.trained import ModelRepository
-from store.visibility import Caller
 from tests.app.conftest import Api, as_parts, serving
 from tests.pictures import png
 

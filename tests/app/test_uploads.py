@@ -30,14 +30,14 @@ from app.uploads import service
 from app.uploads.multipart import BATCH
 from config.settings import Settings
 from patina import AsyncClient, Client
-from patina.client.answers import Upload as Taken
+from patina.client.schemas import Upload as Taken
+from store.db.tables import Upload
 from store.store import Store
-from store.tables import Upload
 from tests.app.conftest import Api, serving
 from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
 from tests.pictures import png, tarred, zipped
-from tests.waiting import soon
-from worker.reaper import Reaper
+from tests.wait_until import soon
+from worker.maintenance.reaper import Reaper
 
 TUS = {"Tus-Resumable": "1.0.0"}
 START_SECONDS = 60
@@ -159,7 +159,7 @@ def test_our_own_client_goes_on_where_the_connection_broke(
     running: ApiProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awaited: bool
 ) -> None:
     monkeypatch.setattr("patina.client.uploads.BATCH_BYTES", 10_000_000)
-    monkeypatch.setattr("patina.client.parts.PAUSES", (0, 0, 0))
+    monkeypatch.setattr("patina.client.tus.PAUSES", (0, 0, 0))
     (tmp_path / "photos.zip").write_bytes(large_archive())
     (tmp_path / "nothing.zip").write_bytes(large_archive(count=0))
     dataset = running.dataset()

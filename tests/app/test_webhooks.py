@@ -23,16 +23,16 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from config.settings import Settings
-from store.jobs import JobRepository
+from store.db.access import Caller
+from store.db.tables import Delivery
+from store.repositories.jobs import JobRepository
+from store.repositories.tokens import TokenRepository
+from store.repositories.webhooks import EVENTS, Outbox, WebhookRepository
 from store.store import Store
-from store.tables import Delivery
-from store.tokens import TokenRepository
-from store.visibility import Caller
-from store.webhooks import EVENTS, Outbox, WebhookRepository
 from tests.app.conftest import Api, serving
 from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
-from worker.connections import is_public
-from worker.courier import ATTEMPTS, Courier
+from worker.maintenance.ssrf_guard import is_public
+from worker.maintenance.webhook_delivery import ATTEMPTS, Courier
 
 SECONDS = 30
 SILENT, DRIPPING = 0, 1  # instead of a status: no answer at all, and one that comes byte by byte and never ends
@@ -364,7 +364,7 @@ def test_a_message_outlives_a_courier_that_is_killed_with_it_in_hand(api: Api, r
         "PATINA_WEBHOOK_TIMEOUT_SECONDS": "2",
         "PATINA_REAP_EVERY_SECONDS": "0.1",
     }
-    command = [sys.executable, "-P", "-m", "worker.reaper"]
+    command = [sys.executable, "-P", "-m", "worker.maintenance.reaper"]
     for count in (1, 2):
         process = subprocess.Popen(command, env=os.environ | ours)
         try:

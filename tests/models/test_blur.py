@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-import models.blur
-import models.byte_blur
-from models.blur import blur
-from models.byte_blur import multiplies_bytes
-from models.grid import kernels_on_grid
-from tests.models.test_sampling import direct_sum
+import models.inference.blur
+import models.inference.int8_blur
+from models.fixed_point import kernels_on_grid
+from models.inference.blur import blur
+from models.inference.int8_blur import multiplies_bytes
+from tests.models.test_geometry import direct_sum
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
         ((50, 64), 3, 23, (2, -20)),
     ],
 )
-@pytest.mark.parametrize("band", [1, models.blur.BAND_PIXELS])
+@pytest.mark.parametrize("band", [1, models.inference.blur.BAND_PIXELS])
 @pytest.mark.parametrize("by_bytes", [False, True])
 def test_it_is_exact_for_every_number_of_kernels(
     monkeypatch: pytest.MonkeyPatch,
@@ -38,9 +38,9 @@ def test_it_is_exact_for_every_number_of_kernels(
 ) -> None:
     if by_bytes and not multiplies_bytes():
         pytest.skip("the processor does not multiply bytes")
-    monkeypatch.setattr(models.blur, "multiplies_bytes", lambda: by_bytes)
-    monkeypatch.setattr(models.blur, "BAND_PIXELS", band)
-    monkeypatch.setattr(models.byte_blur, "BAND_SUMS", 200 * band)
+    monkeypatch.setattr(models.inference.blur, "multiplies_bytes", lambda: by_bytes)
+    monkeypatch.setattr(models.inference.blur, "BAND_PIXELS", band)
+    monkeypatch.setattr(models.inference.int8_blur, "BAND_SUMS", 200 * band)
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
     weight = rng.random((count, size, size)) ** 4

@@ -16,9 +16,9 @@ from models.checkpoint import (
     save_edsr,
 )
 from models.degradation import Degradation, DegradationConfig
-from models.edsr import EDSR, EDSRConfig
-from models.kernel import KernelConfig
-from models.noise import NoiseConfig
+from models.networks.edsr import EDSR, EDSRConfig
+from models.networks.kernel import KernelConfig
+from models.networks.noise import NoiseConfig
 
 CONFIGS = [
     DegradationConfig(),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.kernel import SLIGHT, KernelConfig, KernelNetwork, convexity, ellipses, elongated
+from models.networks.kernel import SLIGHT, KernelConfig, KernelNetwork, convexity, ellipses, elongated
 
 
 def drawn(across: float, down: float, power: float = 2.0, turn: float = 0.0, at: float = 0.0) -> Tensor:

@@ -9,11 +9,11 @@ from scipy.stats import kstest, uniform
 from torch import Tensor, nn
 
 from models.degradation import Degradation, DegradationConfig
-from models.discriminator import DiscriminatorConfig, PatchDiscriminator
-from models.edsr import EDSR, EDSRConfig
-from models.kernel import KernelConfig, KernelNetwork, centred
 from models.losses import lsgan_loss, noise_regularisation, quantise
-from models.noise import NoiseConfig, NoiseNetwork, correlation, diversity
+from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
+from models.networks.edsr import EDSR, EDSRConfig
+from models.networks.kernel import KernelConfig, KernelNetwork, centred
+from models.networks.noise import NoiseConfig, NoiseNetwork, correlation, diversity
 
 
 def centre_of_mass(kernel: Tensor) -> Tensor:

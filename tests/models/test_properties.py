@@ -7,12 +7,12 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from models.noise import NoiseConfig
-from models.tiles import super_resolve
-from models.triplet import degrade_image, degrade_samples
-from tests.models.test_bands import in_bands
-from tests.models.test_bands import network as banded_network
-from tests.models.test_tiles import network, untiled
+from models.inference.tiling import super_resolve
+from models.inference.triplet import degrade_image, degrade_samples
+from models.networks.noise import NoiseConfig
+from tests.models.test_streaming import in_bands
+from tests.models.test_streaming import network as banded_network
+from tests.models.test_tiling import network, untiled
 from tests.models.test_triplet import degradation, rebuilt
 
 FEW = settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))

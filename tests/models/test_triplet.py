@@ -9,16 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-import models.blur
-import models.fields
-import models.triplet
+import models.inference.blur
+import models.inference.noise_fields
+import models.inference.triplet
 from models.degradation import Degradation, DegradationConfig
+from models.geometry import reflected
+from models.inference.triplet import Source, Triplet, TripletMaker, degrade_image, degrade_samples
 from models.jpeg import compress
-from models.kernel import KernelConfig
-from models.noise import NoiseConfig
-from models.sampling import reflected
-from models.triplet import Source, Triplet, TripletMaker, degrade_image, degrade_samples
-from tests.models.test_sampling import direct_sum
+from models.networks.kernel import KernelConfig
+from models.networks.noise import NoiseConfig
+from tests.models.test_geometry import direct_sum
 
 SPATIAL = NoiseConfig(mix=True, spatial=True, dim=3, head_size=3, body_size=3, width=8, blocks=2)
 
@@ -158,10 +158,10 @@ def test_bands_join_as_if_there_were_none(
     model = degradation(4, noise, qualities=qualities)
     hr = np.random.default_rng(0).integers(0, 256, (301, 120, 3), dtype=np.uint8)
     whole = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
-    monkeypatch.setattr(models.triplet, "BAND_PIXELS", 200)
-    monkeypatch.setattr(models.triplet, "STEP_PIXELS", 200)
-    monkeypatch.setattr(models.blur, "BAND_PIXELS", 200)
-    monkeypatch.setattr(models.fields, "PIXELS_AT_ONCE", 200)
+    monkeypatch.setattr(models.inference.triplet, "BAND_PIXELS", 200)
+    monkeypatch.setattr(models.inference.triplet, "STEP_PIXELS", 200)
+    monkeypatch.setattr(models.inference.blur, "BAND_PIXELS", 200)
+    monkeypatch.setattr(models.inference.noise_fields, "PIXELS_AT_ONCE", 200)
     banded = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     for one, other in ((banded.lr, whole.lr), (banded.kernel, whole.kernel), (banded.noise, whole.noise)):
         assert one.tobytes() == other.tobytes()
@@ -184,9 +184,9 @@ def test_what_is_not_an_image_is_refused(shape: tuple[int, ...]) -> None:
 MEASURE = """
 import hashlib, resource, numpy as np, torch
 from models.degradation import Degradation, DegradationConfig
-from models.kernel import KernelConfig
-from models.noise import NoiseConfig
-from models.triplet import degrade_image
+from models.networks.kernel import KernelConfig
+from models.networks.noise import NoiseConfig
+from models.inference.triplet import degrade_image
 torch.set_num_threads(1)
 noise = NoiseConfig(mix=True, spatial=True, dim=3, width=64, head_size=3, body_size=3)
 model = Degradation(DegradationConfig(4, KernelConfig(), noise))

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from app.page.endpoints import FILES
-from store.datasets import DatasetRepository, NewImage
+from store.repositories.datasets import DatasetRepository, NewImage
 from store.store import Store
 from tests.page.conftest import PHONE, Desk
 from tests.pictures import photos, png, zipped

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import expect
 
-from store.jobs import JobRepository
+from store.repositories.jobs import JobRepository
 from store.store import Store
 from tests.page.conftest import Desk
 from tests.pictures import photos, png

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patina.child import PYTHON
 from patina.client import Client
-from patina.running import Running, read_note
+from patina.local.child_process import PYTHON
+from patina.local.pidfile import Running, read_note
 
 START_SECONDS = 60
 

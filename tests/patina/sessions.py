@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from patina.child import PYTHON
+from patina.local.child_process import PYTHON
 from tests.patina.conftest import Up
 
 

@@ -18,12 +18,12 @@ from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from patina.child import PYTHON
 from patina.cli.app import cli
 from patina.cli.main import main  # noqa: F401 - with it come all commands
 from patina.client import Client
+from patina.local.child_process import PYTHON
 from tests.patina.conftest import Trained, Up, alive, descendants, photos
-from tests.waiting import soon
+from tests.wait_until import soon
 
 
 @pytest.fixture(scope="module")

@@ -24,12 +24,12 @@ from app.models.report import ReportOut
 from app.models.schemas import ModelDetailOut
 from app.webhooks.schemas import DeliveryOut, NewWebhookOut
 from patina import AsyncClient, Client
-from patina.client.answers import Delivery, Event, Report, Upload
 from patina.client.datasets import Dataset
 from patina.client.drivers import SyncDriver
 from patina.client.jobs import Job
 from patina.client.models import Model
-from patina.client.parts import send_in_parts
+from patina.client.schemas import Delivery, Event, Report, Upload
+from patina.client.tus import send_in_parts
 from patina.client.webhooks import Webhook
 from patina.errors import JobError, LostServiceError, ServiceError
 
@@ -245,7 +245,7 @@ def test_waiting_outlives_a_database_that_is_started_again(server: Answering) ->
 def test_an_upload_in_parts_outlives_a_database_that_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("patina.client.parts.PART_BYTES", 3)
+    monkeypatch.setattr("patina.client.tus.PART_BYTES", 3)
     (tmp_path / "large.zip").write_bytes(b"abcdefgh")
     came, restarts = bytearray(), ["POST", "PATCH", "HEAD", "GET"]  # each is answered so once
 
@@ -260,7 +260,7 @@ def test_an_upload_in_parts_outlives_a_database_that_is_started_again(
         headers = {"Location": "/uploads/u", "Upload-Offset": str(len(came))}
         return httpx.Response(200, headers=headers, json=told)
 
-    monkeypatch.setattr("patina.client.answer.PAUSES", (0, 0, 0))
+    monkeypatch.setattr("patina.client.http.PAUSES", (0, 0, 0))
     with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://patina") as http:
         SyncDriver(http).run(send_in_parts("d", "lr", ("large.zip", tmp_path / "large.zip")))
     assert (bytes(came), restarts) == (b"abcdefgh", [])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from models.checkpoint import CheckpointError
-from models.grid import STEPS
+from models.fixed_point import STEPS
 from patina import Degrader, seeded
 from patina.client import Client
 from tests.patina.conftest import Trained

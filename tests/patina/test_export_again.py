@@ -16,7 +16,7 @@ import pytest
 from patina.client.drivers import SyncDriver
 from patina.errors import PatinaError, ServiceError
 from patina.export.basicsr import BasicsrFolders
-from patina.export.forms import Form, write_pairs
+from patina.export.formats import Form, write_pairs
 from patina.export.job import export
 from patina.export.pairs import pairs
 from tests.pictures import png

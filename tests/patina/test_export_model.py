@@ -17,10 +17,10 @@ from scipy.io import loadmat
 from models.checkpoint import load_degradation, load_edsr, save_degradation
 from models.degradation import Degradation
 from models.losses import quantise
-from patina.export.banks import BankSize
+from patina.export.compiled import example
 from patina.export.model import export_model
-from patina.export.model_forms import ModelForm
-from patina.export.programs import example
+from patina.export.model_formats import ModelForm
+from patina.export.samples import BankSize
 from tests.patina.conftest import Trained, Up
 
 STEPS = 3
@@ -42,7 +42,7 @@ def exported(service: Up, trained: Trained, tmp_path_factory: pytest.TempPathFac
     compressing.config = replace(compressing.config, jpeg_qualities=(60, 75))
     save_degradation(compressing, folder / "compressing.safetensors")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.kernel.NEWTON_STEPS", STEPS)
+        patch.setattr("models.networks.kernel.NEWTON_STEPS", STEPS)
         forms = [ModelForm.onnx, ModelForm.torch]
         programs = export_model(folder / "compressing.safetensors", own[1], folder, forms, BankSize(), seed=0)
         assert [file.name for file in programs] == ["degrader.pt2", "degrader.onnx", "sr.pt2", "sr.onnx"]
@@ -51,7 +51,7 @@ def exported(service: Up, trained: Trained, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def degradation(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Degradation:
-    monkeypatch.setattr("models.kernel.NEWTON_STEPS", STEPS)
+    monkeypatch.setattr("models.networks.kernel.NEWTON_STEPS", STEPS)
     return load_degradation(exported / "compressing.safetensors")
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from config.table import PAGE, with_table
-from training.presets import PRESET_NAMES
+from config.settings_docs import PAGE, with_table
+from training.config import PRESET_NAMES
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_table_of_settings_is_that_of_the_settings() -> None:
-    assert PAGE.read_text() == with_table(PAGE.read_text()), "run: python -m config.table"
+    assert PAGE.read_text() == with_table(PAGE.read_text()), "run: python -m config.settings_docs"
 
 
 def test_every_preset_has_a_line() -> None:
@@ -26,7 +26,7 @@ def test_the_page_offers_every_preset() -> None:
 
 
 def test_every_alarm_has_advice() -> None:
-    raised = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', (ROOT / "training/alarms.py").read_text()))
+    raised = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', (ROOT / "training/report/alarms.py").read_text()))
     page = (ROOT / "docs/report.md").read_text()
     assert raised
     assert not [code for code in raised if f"`{code}`" not in page]

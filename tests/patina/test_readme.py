@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from patina.running import read_note
+from patina.local.pidfile import read_note
 from tests.patina.conftest import Up, photos
 from tests.patina.sessions import shell
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.models.report import ReportOut
-from patina.client.answers import Alarm, Report
+from patina.client.schemas import Alarm, Report
 from patina.demo.camera import Camera, blur_and_sample, gaussian
 from patina.demo.photographs import photographs
 from patina.demo.sheet import Restoration, Spread, Story, Triplet, contact_sheet

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from tests.patina.conftest import Up, alive, descendants
-from tests.waiting import soon
+from tests.wait_until import soon
 
 
 def name_of(pid: int) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from store.database import Database
-from store.migrate import upgrade
+from store.db.database import Database
+from store.db.migrate import upgrade
 
 JOB: dict[str, Any] = {
     "kind": "degrade",

@@ -11,18 +11,18 @@ import pytest
 from sqlalchemy import func, select
 
 from config.settings import Settings
-from store import backup
-from store.backup import BackupError, back_up, restore
-from store.database import Database
-from store.datasets import DatasetRepository, NewImage
-from store.doctor import examine
-from store.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
-from store.migrate import migrate
-from store.schema import REVISION
+from store.admin import backup
+from store.admin.backup import BackupError, back_up, restore
+from store.admin.doctor import examine
+from store.db.database import Database
+from store.db.migrate import migrate
+from store.db.schema import REVISION
+from store.db.tables import Job, Table
+from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.repositories.models import CheckpointRepository, ModelRepository
+from store.repositories.tokens import TokenRepository
 from store.store import Store
-from store.tables import Job, Table
-from store.tokens import TokenRepository
-from store.trained import CheckpointRepository, ModelRepository
 from tests.store.first_schema import ROWS, make_first_schema
 
 FILLED = ("tokens", "datasets", "images", "jobs", "items", "samples", "checkpoints", "models")

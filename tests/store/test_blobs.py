@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from store.blobs import BlobDamagedError, Blobs
-from store.datasets import DatasetRepository, NewImage
-from store.jobs import JobRepository, NewItem, NewSample, Progress
-from store.references import collect_garbage
+from store.files.blobs import BlobDamagedError, Blobs
+from store.files.gc import collect_garbage
+from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.models import CheckpointRepository, ModelRepository
 from store.store import Store
-from store.trained import CheckpointRepository, ModelRepository
 
 
 def age(blobs: Blobs, sha256: str, seconds: float) -> None:
@@ -181,7 +181,7 @@ def test_a_blob_that_is_put_again_in_the_moment_of_its_deletion_stays(
         blobs.put(b"patina")
         return older
 
-    monkeypatch.setattr("store.blobs._is_older", asked_just_before)
+    monkeypatch.setattr("store.files.blobs._is_older", asked_just_before)
     assert blobs.delete_older([sha256], 50) == 0
     assert blobs.read(sha256) == b"patina"
     assert list(blobs.temporary.iterdir()) == []

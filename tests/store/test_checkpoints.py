@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from store.jobs import JobRepository
+from store.repositories.jobs import JobRepository
+from store.repositories.models import CheckpointRepository
 from store.store import Store
-from store.trained import CheckpointRepository
 
 
 def training(store: Store) -> str:

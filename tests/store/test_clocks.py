@@ -12,20 +12,20 @@ import pytest
 
 from bench.chaos.shifted_clock import can_be_shifted, clock_library
 from config.settings import Settings
-from store import trained
-from store.datasets import DatasetRepository
-from store.jobs import JobRepository
-from store.migrate import migrate
+from store.db.migrate import migrate
+from store.db.tables import Job, now
+from store.repositories import models as trained
+from store.repositories.datasets import DatasetRepository
+from store.repositories.jobs import JobRepository
+from store.repositories.models import ModelRepository
 from store.store import Store
-from store.tables import Job, now
-from store.trained import ModelRepository
 
 LEASE = 30
 SCRIPT = """
 import sys, time
 from config.settings import settings
-from store.jobs import JobRepository
-from store.references import collect_garbage
+from store.repositories.jobs import JobRepository
+from store.files.gc import collect_garbage
 from store.store import Store
 
 store = Store.open(settings())

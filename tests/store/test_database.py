@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from store.database import Database
+from store.db.database import Database
 
 DATABASES, THREADS = 100, 6
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from itertools import pairwise
 
-from store.datasets import DatasetRepository, NewImage
-from store.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
 from store.store import Store
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from store.blobs import Blobs
-from store.datasets import DatasetRepository
-from store.doctor import Finding, examine, unreferenced
-from store.jobs import JobRepository, LeaseLostError, NewSample, Progress
+from store.admin.doctor import Finding, examine, unreferenced
+from store.db.tables import Dataset, Job
+from store.files.blobs import Blobs
+from store.repositories.datasets import DatasetRepository
+from store.repositories.jobs import JobRepository, LeaseLostError, NewSample, Progress
+from store.repositories.models import CheckpointRepository, PreviewRepository
 from store.store import Store
-from store.tables import Dataset, Job
-from store.trained import CheckpointRepository, PreviewRepository
 from tests.store.test_backup import fill
 
 

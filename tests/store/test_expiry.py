@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from app.archives.contents import Contents, SamplesGoneError
-from store.datasets import DatasetRepository, NewImage
-from store.jobs import JobRepository, NewItem, NewSample, Progress
-from store.references import collect_garbage
+from app.archives.manifest import Contents, SamplesGoneError
+from store.files.gc import collect_garbage
+from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.models import CheckpointRepository
 from store.store import Store
-from store.trained import CheckpointRepository
 
 
 def ended_job(store: Store, kind: str, status: str, keep_seconds: float | None) -> tuple[str, list[str]]:

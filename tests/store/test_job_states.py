@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import update
 
-from store.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.db.tables import Job, now
+from store.repositories.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
 from store.store import Store
-from store.tables import Job, now
 
 LEASE = 1000.0
 MAX_DEATHS = 3

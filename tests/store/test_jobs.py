@@ -7,9 +7,9 @@ import time
 import pytest
 from sqlalchemy.orm import Session
 
-from store.jobs import FORM, JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.db.tables import Job
+from store.repositories.jobs import FORM, JobRepository, LeaseLostError, NewItem, NewSample, Progress
 from store.store import Store
-from store.tables import Job
 
 LEASE = 30.0
 MAX_DEATHS = 3

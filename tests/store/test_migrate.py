@@ -15,11 +15,11 @@ from sqlalchemy import JSON, Boolean, Column, Connection, Float, Integer, MetaDa
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.types import TypeEngine
 
-from store.database import Database
-from store.jobs import JobRepository
-from store.migrate import MIGRATIONS, NewerSchemaError, migrate, upgrade
-from store.schema import REVISION, revision, wait_until_current
-from store.tables import Dataset, Table
+from store.db.database import Database
+from store.db.migrate import MIGRATIONS, NewerSchemaError, migrate, upgrade
+from store.db.schema import REVISION, revision, wait_until_current
+from store.db.tables import Dataset, Table
+from store.repositories.jobs import JobRepository
 from tests.store.first_schema import ROWS, make_first_schema
 
 KEYS = ("id", "job_id", "position", "sample")

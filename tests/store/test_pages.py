@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.datasets import DatasetRepository, NewImage
-from store.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
 from store.store import Store
 
 WANTED = [(position, sample) for position in range(4) for sample in range(3)]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from store.queue import TRAIN, WARM, JobQueue
-from tests.waiting import soon
+from tests.wait_until import soon
 
 
 def test_a_job_that_is_enqueued_twice_waits_once(redis_url: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.photos import Photos
+from training.data.photos import Photos
 
 
 def photo(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:

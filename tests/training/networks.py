@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from training.config import Recipe, preset
+from training.data.photos import Photos
 from training.loop import Trained
-from training.photos import Photos
-from training.presets import Recipe, preset
 
 Both = tuple[Photos, Photos]
 

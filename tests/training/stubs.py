@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from models.degradation import Degradation, DegradationConfig, Latents
-from models.kernel import KernelConfig
-from models.noise import NoiseConfig
+from models.networks.kernel import KernelConfig
+from models.networks.noise import NoiseConfig
 
 SIZE = 24
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from training.estimator import NOISE_RINGS, Estimator, Statistics
-from training.simulation import in_other_light, random_kernels, random_noise
+from training.data.simulation import in_other_light, random_kernels, random_noise
+from training.estimator.network import NOISE_RINGS, Estimator, Statistics
 
 
 def test_a_kernels_targets_grow_with_its_width_and_know_its_direction() -> None:

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from models.losses import lsgan_loss
 from tests.training.networks import small
-from training.adversary import discriminate
-from training.presets import Recipe
-from training.restoration import restoration_of
+from training.config import Recipe
+from training.losses.adversarial import discriminate
+from training.losses.sr import restoration_of
 from training.state import State
 
 

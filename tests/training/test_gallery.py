@@ -11,8 +11,8 @@ import torch
 from patina.demo.camera import blur_and_sample
 from tests.training.networks import Both, same, small
 from tests.training.stubs import SIZE, camera
-from training.gallery import NOISE_GAIN, Gallery, gallery_of, grid_of
 from training.loop import Progress, train
+from training.report.gallery import NOISE_GAIN, Gallery, gallery_of, grid_of
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from models.checkpoint import CheckpointError
 from tests.training.networks import Both, same, small, weights
+from training.config import PRESET_NAMES
 from training.loop import Checkpoint, Progress, Stopped, train
-from training.presets import PRESET_NAMES
 from training.state import Curve
 
 

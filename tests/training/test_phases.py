@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import training.losses.sr
 import training.phases.joint
-import training.restoration
 from models.jpeg import UNCOMPRESSED
 from tests.training.networks import Both, moved, small, snapshot
-from training.estimator import Estimator, statistics_of
+from training.data.photos import Photos
+from training.data.preparation import fitted_to
+from training.estimator.network import Estimator, statistics_of
 from training.loop import train
-from training.optimization import update
-from training.phases.aim import aim_step, without_places
+from training.optim import update
+from training.phases.fit import aim_step, without_places
 from training.phases.match import match_step
-from training.photos import Photos
-from training.preparation import fitted_to
 from training.schedule import training_step
 from training.state import RealLooks, State
 
@@ -45,7 +45,7 @@ def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) 
             assert all(parameter.grad is None for parameter in state.discriminator.parameters())
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched_clip)
-    for module in (training.phases.joint, training.restoration):
+    for module in (training.phases.joint, training.losses.sr):
         monkeypatch.setattr(module, "update", watched_update)
     before = snapshot(state.edsr)
     metrics = training_step(state, *photos, 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.photos import Photos, PhotosError, draw_patches
+from training.data.photos import Photos, PhotosError, draw_patches
 
 
 def ramps(folder: Path) -> Photos:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from tests.training.conftest import photo
 from tests.training.networks import Both, small, weights
+from training.data.photos import Photos, PhotosError
 from training.loop import train
-from training.photos import Photos, PhotosError
 
 
 def test_missing_and_small_photos_are_told(photos: Both, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from patina.demo.photographs import photographs
-from training.estimator import Estimator, experienced, statistics_of
-from training.pretraining import main
+from training.estimator.network import Estimator, experienced, statistics_of
+from training.estimator.pretraining import main
 
 
 def shot(photo: NDArray[np.uint8], width: float, level: float, seed: int) -> torch.Tensor:
@@ -57,8 +57,8 @@ def test_an_estimator_learns_from_a_folder_of_photos(
     for name in ("astronaut", "cat", "coffee"):
         Image.fromarray(photographs()[name]).save(tmp_path / "photos" / f"{name}.png")
     out = tmp_path / "estimator.safetensors"
-    monkeypatch.setattr("training.estimator.WEIGHTS", out)
-    monkeypatch.setattr("training.pretraining.BATCH", 64)
+    monkeypatch.setattr("training.estimator.network.WEIGHTS", out)
+    monkeypatch.setattr("training.estimator.pretraining.BATCH", 64)
     arguments = ["--simulated", "192", "--updates", "20", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["pretraining", str(tmp_path / "photos"), *arguments])
     main()

@@ -15,11 +15,11 @@ import torch
 from models.degradation import Degradation
 from tests.training.conftest import photo
 from tests.training.stubs import Stub, camera
-from training.alarms import alarms_of
-from training.photos import Photos
-from training.presets import PRESET_NAMES, preset
-from training.report import Judge, Report, looks_within
-from training.two_sample import told_apart
+from training.config import PRESET_NAMES, preset
+from training.data.photos import Photos
+from training.report.alarms import alarms_of
+from training.report.evaluator import Judge, Report, looks_within
+from training.report.two_sample import told_apart
 
 PHOTOS, LOOKS = 40, 80
 

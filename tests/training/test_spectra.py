@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from training.spectra import (
+from training.estimator.spectra import (
     FLOOR,
     NEAREST,
     OPPONENT,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from store.jobs import JobRepository
+from store.db.tables import Job
+from store.repositories.jobs import JobRepository
 from store.store import Store
-from store.tables import Job
 from tests.pictures import photos
 from tests.worker.service import Service, running_service
 

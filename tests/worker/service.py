@@ -23,9 +23,9 @@ import torch
 from config.settings import Settings
 from models.checkpoint import save_degradation, save_edsr
 from models.degradation import Degradation, DegradationConfig
-from models.edsr import EDSR, EDSRConfig
+from models.networks.edsr import EDSR, EDSRConfig
+from store.repositories.models import ModelRepository
 from store.store import Store
-from store.trained import ModelRepository
 
 READY_SECONDS = 60
 JOB_SECONDS = 120

@@ -16,13 +16,13 @@ import psutil
 import pytest
 from redis import Redis
 
-from store.blobs import Blobs
+from store.files.blobs import Blobs
+from store.repositories.models import CheckpointRepository
 from store.store import Store
-from store.trained import CheckpointRepository
 from tests.pictures import photos
 from tests.worker.service import Service, running_service
 
-WARM_WORKER, TRAIN_WORKER, TRAIN_CHILD = ("worker", "warm"), ("worker", "train"), ("worker.train_start",)
+WARM_WORKER, TRAIN_WORKER, TRAIN_CHILD = ("worker", "warm"), ("worker", "train"), ("worker.jobs.train_main",)
 
 
 def damage(file: Path) -> None:
@@ -103,7 +103,16 @@ def test_a_training_goes_on_from_its_checkpoint_to_the_same_weights(
 
 
 def test_a_training_process_without_its_parent_ends_before_it_has_loaded_anything() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "worker.train_start", "a-job", "1", "1"]  # 1 is not its parent
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "worker.jobs.train_main",
+        "a-job",
+        "1",
+        "1",
+    ]  # 1 is not its parent
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert "torch" not in ended.stderr

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from store.blobs import Blobs
+from store.files.blobs import Blobs
 from tests.pictures import encoded, photos, picture, png
 from tests.worker.service import Service
 

@@ -6,17 +6,17 @@ import subprocess
 import sys
 
 from config.settings import Settings
-from store.jobs import JobRepository
+from store.db.tables import Job
+from store.repositories.jobs import JobRepository
 from store.store import Store
-from store.tables import Job
 from tests.worker.conftest import claimed
-from worker.lease import ENFORCED_EXIT
+from worker.runtime.lease import ENFORCED_EXIT
 
 STUBBORN = """
 import sys, threading, time
 from config.settings import Settings
 from store.store import Store
-from worker.lease import Lease
+from worker.runtime.lease import Lease
 
 settings = Settings.model_validate_json(sys.argv[1])
 with Lease(Store.open(settings), settings, sys.argv[2], int(sys.argv[3]), threading.Event()):

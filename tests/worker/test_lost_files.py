@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from config.settings import Settings
-from store.image_files import ImageRefusedError
+from imaging.image_files import ImageRefusedError
+from store.db.tables import Item, Model
 from store.store import Store
-from store.tables import Item, Model
-from worker.conclusion import JobFailedError
-from worker.images import WaitingItem
-from worker.networks import DEGRADER, SR, edsr_of, makers_of
-from worker.process import WorkerContext
+from worker.jobs.items import WaitingItem
+from worker.runtime.model_cache import DEGRADER, SR, edsr_of, makers_of
+from worker.runtime.outcome import JobFailedError
+from worker.runtime.worker import WorkerContext
 
 
 @pytest.mark.parametrize(("damage", "code"), [("lost", "image_lost"), ("changed", "image_damaged")])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from store.jobs import NewSample
+from store.repositories.jobs import NewSample
 from store.store import Store
-from tests.settling import watch_settling
+from tests.sync_checks import watch_settling
 from tests.worker.conftest import claimed
-from worker.progress import ProgressRecorder
-from worker.train_child import Start
+from worker.jobs.train_process import Start
+from worker.runtime.progress import ProgressRecorder
 
 
 def test_a_training_s_rate_is_that_of_the_present_attempt() -> None:

@@ -10,16 +10,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from config.settings import Settings
-from store.datasets import DatasetRepository, NewImage
-from store.jobs import JobRepository, LeaseLostError
+from store.db.tables import Job
+from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.jobs import JobRepository, LeaseLostError
+from store.repositories.models import CheckpointRepository, ModelRepository
 from store.store import Store
-from store.tables import Job
-from store.trained import CheckpointRepository, ModelRepository
 from tests.pictures import png
-from tests.settling import watch_settling
+from tests.sync_checks import watch_settling
 from training.loop import Checkpoint
-from worker.conclusion import conclude
-from worker.train_child import Training
+from worker.jobs.train_process import Training
+from worker.runtime.outcome import conclude
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

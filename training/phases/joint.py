@@ -7,11 +7,11 @@ from torch import Tensor
 
 from models.degradation import Latents
 from models.losses import noise_regularisation, quantise
-from training.adversary import deception, discriminate
-from training.drawing import draw_clean, draw_latents, draw_real
-from training.optimization import set_rates, update
-from training.photos import Photos
-from training.restoration import learn_to_restore
+from training.data.patches import draw_clean, draw_latents, draw_real
+from training.data.photos import Photos
+from training.losses.adversarial import deception, discriminate
+from training.losses.sr import learn_to_restore
+from training.optim import set_rates, update
 from training.state import State
 
 

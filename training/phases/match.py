@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from models.losses import quantise
-from training.adversary import deception, discriminate
-from training.drawing import draw_clean, draw_latents, draw_real
-from training.estimator import statistics_of
-from training.optimization import set_rates, update
-from training.photos import Photos
-from training.plainness import plainness_of
-from training.presets import Matching
-from training.spectra import energy_distance, energy_distance_in_light, energy_distance_of_differences
+from training.config import Matching
+from training.data.patches import draw_clean, draw_latents, draw_real
+from training.data.photos import Photos
+from training.estimator.network import statistics_of
+from training.estimator.spectra import energy_distance, energy_distance_in_light, energy_distance_of_differences
+from training.losses.adversarial import deception, discriminate
+from training.losses.regularizers import plainness_of
+from training.optim import set_rates, update
 from training.state import State
 
 

@@ -1,0 +1,20 @@
+"""Whether a caller that was let in may still stay: streams last, and a token may be revoked meanwhile."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from sqlalchemy.orm import Session
+
+from app.http.problems import ProblemError
+from store.db.access import caller_of
+from store.repositories.tokens import TokenRepository
+
+
+def require_valid(session: Session) -> None:
+    """Raises `ProblemError` (401) where the session's caller has a token that was revoked."""
+    token = caller_of(session).token
+    if token is not None and not TokenRepository(session).is_valid(token):
+        raise ProblemError(
+            HTTPStatus.UNAUTHORIZED, "invalid_token", "The token was revoked. `patina token create NAME` makes another."
+        )

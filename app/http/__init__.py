@@ -1,0 +1,1 @@
+"""What all endpoints share: problems, headers, body limits, dependencies, idempotency."""

@@ -1,0 +1,1 @@
+"""Image files: decoding in processes of their own, and encoding."""

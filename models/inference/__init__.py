@@ -1,0 +1,1 @@
+"""Fast and exact application of trained networks to whole images."""

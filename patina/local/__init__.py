@@ -1,0 +1,1 @@
+"""The local service: starting, finding and stopping its processes."""

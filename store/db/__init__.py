@@ -1,0 +1,1 @@
+"""The database: tables, migrations, sessions and access control."""

@@ -1,0 +1,1 @@
+"""Files on disk: blobs, capacity, garbage collection, partial uploads."""

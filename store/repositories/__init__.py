@@ -1,0 +1,1 @@
+"""All queries, one repository for each table or group of tables."""

@@ -1,0 +1,260 @@
+"""Accepting degrade and sr jobs, and what a client sees of jobs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime, timedelta
+
+import pytest
+
+from app.jobs.responses import preferred_wait
+from store.db.tables import Job
+from store.repositories.jobs import JobRepository, NewSample, Progress
+from tests.app.conftest import Api, as_parts
+from tests.pictures import png, zipped
+
+
+def degrade(api: Api, dataset: str, files: dict[str, bytes], **fields: object) -> str:
+    answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data=fields)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
+
+
+def finish(api: Api, job: str, *samples: NewSample, status: str = "succeeded") -> None:
+    """What a worker would write."""
+    with api.store.database.write() as session:
+        jobs = JobRepository(session)
+        claimed = jobs.claim(job, "a worker", 60)
+        assert claimed is not None
+        jobs.record(job, claimed.attempt, Progress(len(samples), claimed.total, 1.0, None), samples)
+        jobs.finish(job, claimed.attempt, status)
+
+
+def test_degrade_takes_files_and_archives_and_reports_bad_ones_as_failed_items(api: Api) -> None:
+    dataset = api.dataset()
+    model = api.model(dataset)
+    files = {"a_png": png(50, 40), "b_zip": zipped({"c.png": png(33, 32)}), "bad_png": b"no image"}
+    answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data={"samples": "3", "seed": "7"})
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert (job["kind"], job["status"], job["model"], job["dataset"]) == ("degrade", "queued", model, dataset)
+    assert job["progress"]["total"] == 9
+    assert job["progress"]["unit"] == "samples"
+    assert job["id"] in api.store.queue.waiting()
+
+
+def test_degrade_of_a_dataset_s_own_images(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    send = f"/datasets/{dataset}/degrade"
+    assert api.http.post(send, data={"source": dataset}).json()["code"] == "no_hr_images"
+    api.upload(dataset, "hr", a_png=png(128, 128), b_png=png(128, 130))
+    answer = api.http.post(send, data={"source": dataset, "samples": "2"})
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["progress"]["total"] == 4
+    assert api.http.post(send, data={"source": "nowhere"}).json()["code"] == "dataset_not_found"
+    both = api.http.post(send, data={"source": dataset}, files=as_parts({"a_png": png(50, 50)}))
+    assert both.json()["code"] == "files_and_source"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"samples": "-1"}, "invalid_request"),
+        ({"samples": "0"}, "invalid_request"),
+        ({"samples": "many"}, "invalid_request"),
+        ({"samples": "1001"}, "too_many_samples"),
+        ({"seed": "-1"}, "invalid_request"),
+        ({"format": "rar"}, "invalid_request"),
+        ({"unknown": "1"}, "invalid_request"),
+        ({"crop": "33"}, "crop_does_not_fit"),
+        ({"crop": "16"}, "invalid_request"),
+        ({"crop": "64"}, "image_too_small"),
+        ({"leave_out": "lr"}, "invalid_request"),
+        ({"lr_format": "jpeg"}, "invalid_request"),
+        ({"jpeg": "0"}, "invalid_request"),
+        ({"jpeg": "90-60"}, "invalid_request"),
+        ({"jpeg": "high"}, "invalid_request"),
+        ({"validation": "2"}, "invalid_request"),
+        ({"min_detail": "0"}, "invalid_request"),
+    ],
+)
+def test_degrade_refuses_wrong_fields_and_leaves_no_trace(api: Api, fields: dict[str, str], code: str) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    before = api.traces()
+    answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts({"a_png": png(50, 40)}), data=fields)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert api.traces() == before
+
+
+def test_degrade_and_sr_before_any_training(api: Api) -> None:
+    dataset = api.dataset()
+    before = api.traces()
+    parts = as_parts({"a_png": png(50, 40)})
+    for answer in (
+        api.http.post(f"/datasets/{dataset}/degrade", files=parts),
+        api.http.post("/sr", files=parts, data={"dataset": dataset}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "no_model")
+        assert "/train" in answer.json()["detail"]
+    assert api.http.post("/sr", files=parts, data={"dataset": "nowhere"}).json()["code"] == "dataset_not_found"
+    assert api.http.post("/sr", files=parts, data={"model": "nowhere"}).json()["code"] == "model_not_found"
+    assert api.http.post("/sr", files=parts).json()["code"] == "dataset_or_model"
+    assert api.traces() == before
+
+
+def test_when_no_file_is_good_there_is_no_job(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    before = api.traces()
+    bad = as_parts({"a_png": b"text", "b_png": png(3, 3)})
+    answer = api.http.post(f"/datasets/{dataset}/degrade", files=bad)
+    assert (answer.status_code, answer.json()["code"]) == (422, "no_image_taken")
+    assert [file["code"] for file in answer.json()["rejected"]] == ["not_an_image", "image_too_small"]
+    assert api.http.post("/sr", files=as_parts({"a_png": b"text"}), data={"dataset": dataset}).status_code == 422
+    assert api.traces() == before
+
+
+def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
+    """A finished job of two images with equal names, the first degraded twice and the second failed."""
+    dataset = api.dataset()
+    api.model(dataset)
+    job = degrade(
+        api, dataset, {"x_zip": zipped({"one/é 1.png": png(50, 40), "two/é 1.png": png(40, 50)})}, samples=2, seed=7
+    )
+    content = {f"{what}/é_1_{n}.{form}": f"{what}{n}".encode() for n in (0, 1) for what, form in FILES.items()}
+    put = api.store.blobs.put
+    done = [NewSample(0, n, {what: put(f"{what}{n}".encode()) for what in FILES}) for n in (0, 1)]
+    failed = [NewSample(1, n, {}, "corrupt_image", "It is damaged.") for n in (0, 1)]
+    finish(api, job, *done, *failed)
+    return job, content
+
+
+FILES = {"lr": "png", "kernel": "npy", "noise": "npy"}
+
+
+def test_results_are_paged_and_link_to_their_files(api: Api) -> None:
+    job, _ = archived_job(api)
+    first = api.http.get(f"/jobs/{job}/results", params={"limit": 3}).json()
+    rest = api.http.get(f"/jobs/{job}/results", params={"limit": 3, "cursor": first["next"]}).json()
+    results = first["items"] + rest["items"]
+    assert rest["next"] is None
+    assert [(result["sample"], result["status"]) for result in results] == [
+        (0, "ok"),
+        (1, "ok"),
+        (0, "failed"),
+        (1, "failed"),
+    ]
+    answer = api.http.get(results[1]["links"]["noise"])
+    assert answer.content == b"noise1"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert api.http.get(f"/jobs/{job}/results/1/0/lr").json()["code"] == "file_not_found"
+    assert api.http.get(f"/jobs/{job}/results", params={"cursor": "x"}).json()["code"] == "bad_cursor"
+
+
+def test_cancel_and_retry(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    job = degrade(api, dataset, {"a_png": png(50, 40)})
+    assert api.http.post(f"/jobs/{job}/retry").json()["code"] == "job_not_stopped"
+    canceled = api.http.post(f"/jobs/{job}/cancel").json()
+    assert canceled["status"] == "canceled"
+    assert canceled["finished"] is not None
+    retried = api.http.post(f"/jobs/{job}/retry")
+    assert (retried.status_code, retried.json()["status"], retried.json()["finished"]) == (202, "queued", None)
+    assert api.http.post("/jobs/nowhere/cancel").json()["code"] == "job_not_found"
+
+
+def test_wait_holds_the_answer_until_the_job_changes(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    job = degrade(api, dataset, {"a_png": png(50, 40)})
+    began = time.monotonic()
+    assert api.http.get(f"/jobs/{job}", params={"wait": 0.5}).json()["status"] == "queued"
+    assert time.monotonic() - began >= 0.5
+    began = time.monotonic()
+    finishing = threading.Timer(0.5, finish, (api, job, NewSample(0, 0, {})))
+    finishing.start()
+    assert api.http.get(f"/jobs/{job}", params={"wait": 30}).json()["status"] != "queued"
+    assert time.monotonic() - began < 15
+    finishing.join()
+    began = time.monotonic()
+    assert api.http.get(f"/jobs/{job}", params={"wait": 30}).json()["status"] == "succeeded"
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("wait=10", 10),
+        ("respond-async, wait = 5", 5),
+        ('wait="3"; foo=bar', 3),
+        ("Wait=100000", 60),
+        ("wait=0", 0),
+        ("wait=soon", None),
+        ("wait=-1", None),
+        ("respond-async", None),
+        (None, None),
+    ],
+)
+def test_how_long_a_client_prefers_to_wait(header: str | None, seconds: int | None) -> None:
+    assert preferred_wait(header) == seconds
+
+
+def test_work_that_is_not_done_in_the_time_that_is_preferred_is_accepted_all_the_same(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    files = as_parts({"a_png": png(50, 40)})
+    began = time.monotonic()
+    answer = api.http.post(f"/datasets/{dataset}/degrade", files=files, headers={"Prefer": "wait=1"})
+    assert time.monotonic() - began >= 1
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert answer.headers["preference-applied"] == "wait=1"
+    assert answer.headers["location"] == answer.json()["links"]["self"]
+    plain = api.http.post("/sr", files=files, data={"dataset": dataset}, headers={"Prefer": "respond-async"})
+    assert plain.status_code == 202
+    assert "preference-applied" not in plain.headers
+
+
+def test_jobs_are_listed_newest_first_and_filtered(api: Api) -> None:
+    dataset = api.dataset()
+    api.model(dataset)
+    jobs = [degrade(api, dataset, {"a_png": png(50, 40)}) for _ in range(3)]
+    api.http.post(f"/jobs/{jobs[0]}/cancel")
+    assert [job["id"] for job in api.http.get("/jobs").json()["items"]] == jobs[::-1]
+    canceled = api.http.get("/jobs", params={"status": "canceled"}).json()["items"]
+    assert [job["id"] for job in canceled] == jobs[:1]
+    assert api.http.get("/jobs", params={"kind": "sr"}).json()["items"] == []
+    assert api.http.get("/jobs", params={"status": "lost"}).status_code == 422
+
+
+def test_models_are_listed_and_their_files_served(api: Api) -> None:
+    dataset = api.dataset()
+    model = api.model(dataset)
+    assert [item["id"] for item in api.http.get("/models").json()["items"]] == [model]
+    assert api.http.get(f"/datasets/{dataset}").json()["models"] == [model]
+    shown = api.http.get(f"/models/{model}").json()
+    assert shown["kernel_origin"] == [-8, -8]
+    assert shown["history"] == [{"step": 1.0, "spectral": 0.5}]
+    assert api.http.get(shown["links"]["degrader.safetensors"]).content == b"a degrader"
+    assert api.http.get(f"/models/{model}/files/nope").json()["code"] == "file_not_found"
+    assert api.http.get("/models/nowhere").json()["code"] == "model_not_found"
+
+
+def test_a_job_says_when_its_results_go_and_then_that_they_are_gone(api: Api) -> None:
+    job, _ = archived_job(api)
+    shown = api.http.get(f"/jobs/{job}").json()
+    kept = datetime.fromisoformat(shown["expires"]) - datetime.fromisoformat(shown["finished"])
+    assert kept == timedelta(days=30)
+    link = api.http.get(f"/jobs/{job}/results").json()["items"][0]["links"]["lr"]
+    with api.store.database.write() as session:
+        session.get_one(Job, job).keep_seconds = -1
+    with api.store.database.write() as session:
+        assert JobRepository(session).expire() == [job]
+    for path in (f"/jobs/{job}/results", f"/jobs/{job}/archive", link):
+        answer = api.http.get(path)
+        assert (answer.status_code, answer.json()["code"]) == (410, "results_expired"), path
+    assert api.http.post(f"/jobs/{job}/retry").json()["code"] == "results_expired"
+    assert "archive" not in api.http.get(f"/jobs/{job}").json()["links"]

@@ -1,0 +1,80 @@
+"""A training that was ended early is continued while no worker runs: all that it needs is there when one comes."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from store.files.gc import collect_garbage
+from store.repositories.jobs import JobRepository
+from store.repositories.models import CheckpointRepository
+from tests.app.conftest import Api
+
+PARAMETERS = {"preset": "default", "scale": 4, "seed": 7, "max_steps": 50, "max_minutes": None}
+STEPS = (20, 10)
+
+
+@pytest.fixture
+def ended(api: Api) -> str:
+    """Ended early, with the checkpoints that it came to; these are kept for no time at all."""
+    dataset = api.dataset()
+    with api.store.database.write() as session:
+        jobs = JobRepository(session)
+        job = jobs.create(
+            "train",
+            dataset_id=dataset,
+            model_id=None,
+            parameters=PARAMETERS,
+            unit="steps",
+            total=50,
+            keep_seconds=0.01,
+        )
+        claimed = jobs.claim(job.id, "a worker that is gone since", 60)
+        assert claimed is not None
+        jobs.request_finish(job.id)
+        for step in STEPS:
+            sha256 = api.store.blobs.put(b"step %d" % step)
+            CheckpointRepository(session).put(job.id, step=step, seconds=step / 10, sha256=sha256)
+        jobs.finish(job.id, claimed.attempt, "succeeded")
+    return job.id
+
+
+def test_it_waits_and_outlives_what_it_was_continued_from(api: Api, ended: str) -> None:
+    answer = api.http.post(f"/jobs/{ended}/continue")
+    assert answer.status_code == 202
+    further = answer.json()
+    assert further["id"] != ended
+    assert (further["status"], further["ended_early"], further["parameters"]) == ("queued", False, PARAMETERS)
+    assert further["progress"]["total"] == 50
+    assert further["id"] in api.store.queue.waiting()
+    assert api.http.get(f"/jobs/{ended}").json()["status"] == "succeeded"
+
+    time.sleep(0.05)
+    with api.store.database.write() as session:
+        assert JobRepository(session).expire() == [ended]
+    assert api.http.get(f"/jobs/{ended}").json()["expires"] is not None
+    late = api.http.post(f"/jobs/{ended}/continue")
+    assert (late.status_code, late.json()["code"]) == (410, "checkpoint_expired")
+    shown = api.http.get(f"/jobs/{ended}/preview/gallery.json")
+    assert (shown.status_code, shown.json()["code"]) == (410, "preview_expired")
+    for sha256 in api.store.blobs.older_than(-60):
+        os.utime(api.store.blobs.path(sha256), (0, 0))
+    collect_garbage(api.store.database, api.store.blobs, older_than_seconds=50)
+    with api.store.database.write() as session:
+        assert JobRepository(session).claim(further["id"], "the first worker", 60) is not None
+        kept = CheckpointRepository(session).of_job(further["id"])
+    assert [(one.step, one.seconds, api.store.blobs.read(one.sha256)) for one in kept] == [
+        (step, step / 10, b"step %d" % step) for step in STEPS
+    ]
+
+
+def test_it_can_be_canceled_and_asked_for_again(api: Api, ended: str) -> None:
+    further = api.http.post(f"/jobs/{ended}/continue").json()["id"]
+    assert api.http.post(f"/jobs/{further}/cancel").json()["status"] == "canceled"
+    assert api.http.post(f"/jobs/{further}/continue").json()["code"] == "not_ended_early"
+    assert api.http.post(f"/jobs/{further}/retry").json()["status"] == "queued"
+    with api.store.database.read() as session:
+        assert len(CheckpointRepository(session).of_job(further)) == len(STEPS)
+    assert api.http.post(f"/jobs/{ended}/continue").json()["id"] != further

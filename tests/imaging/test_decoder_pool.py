@@ -1,0 +1,194 @@
+"""What a hostile image brings down is its decoder, and that is another process."""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from config.settings import Settings
+from imaging.decoder_pool import Decoders
+from imaging.image_files import ImageRefusedError, ImageSize, read_rgb
+from tests.pictures import encoded, picture, png
+
+
+@pytest.fixture(scope="module", params=[2])
+def decoders(request: pytest.FixtureRequest) -> Iterator[Decoders]:
+    """With so many seconds for an image."""
+    opened = Decoders(Settings(decode_seconds=request.param, max_image_pixels=20_000_000))
+    yield opened
+    opened.close()
+    assert not processes()
+
+
+impatient = pytest.mark.parametrize("decoders", [0.2], indirect=True)
+
+
+def processes() -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if "imaging.decoder_process" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def saved(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "image"
+    path.write_bytes(data)
+    return path
+
+
+def many_scans(side: int, scans: int) -> bytes:
+    """A progressive JPEG that says the same again and again: each time the whole image is gone through."""
+    data = encoded(np.full((side, side, 3), 128, np.uint8), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * (scans - data[:last].count(b"\xff\xda")) + data[-2:]
+
+
+def vast_tile() -> bytes:
+    """A TIFF of 8 × 8 pixels in one deflated tile of 1.8 gigabytes."""
+    tags = [
+        (256, 3, 1, 8),
+        (257, 3, 1, 8),
+        (258, 3, 1, 8),
+        (259, 3, 1, 8),
+        (262, 3, 1, 1),
+        (277, 3, 1, 1),
+        (322, 4, 1, 42_000),
+        (323, 4, 1, 42_000),
+        (324, 4, 1, 8),
+        (325, 4, 1, 100),
+    ]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(200)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_pixels_come_back_as_they_are(tmp_path: Path, decoders: Decoders, form: str) -> None:
+    path = saved(tmp_path, encoded(picture(33, 47), form))
+    pixels = decoders.read_rgb(path)
+    np.testing.assert_array_equal(pixels, read_rgb(path))
+    pixels[:] = 0  # they are ours
+    assert decoders.check(path) == ImageSize(47, 33)
+    assert decoders.count_pixels(path) == 33 * 47
+
+
+def test_an_image_is_made_small_by_a_decoder(tmp_path: Path, decoders: Decoders) -> None:
+    path = saved(tmp_path, encoded(picture(300, 600), "JPEG"))
+    small = Image.open(io.BytesIO(decoders.thumbnail(path)))
+    assert (small.format, small.size) == ("WEBP", (256, 128))
+
+
+@impatient
+def test_a_hostile_image_is_not_made_small(tmp_path: Path, decoders: Decoders) -> None:
+    for hostile, code, words in (
+        (vast_tile(), "undecodable_image", "tiles"),
+        (many_scans(4000, 200), "undecodable_image", "run for too long"),
+        (png(64, 64)[:-200], "corrupt_image", "cut off"),
+    ):
+        with pytest.raises(ImageRefusedError, match=words) as caught:
+            decoders.thumbnail(saved(tmp_path, hostile))
+        assert caught.value.code == code
+
+
+def test_refusals_come_back_in_words(tmp_path: Path, decoders: Decoders) -> None:
+    for data, code in ((b"", "empty_file"), (b"text", "not_an_image"), (png(64, 64)[:-200], "corrupt_image")):
+        with pytest.raises(ImageRefusedError) as caught:
+            decoders.read_rgb(saved(tmp_path, data))
+        assert caught.value.code == code
+    with pytest.raises(FileNotFoundError):
+        decoders.read_rgb(tmp_path / "missing")
+
+
+@impatient
+def test_an_image_that_takes_for_ever_is_refused(tmp_path: Path, decoders: Decoders) -> None:
+    # As many as may be, which take seconds; and more, which are counted.
+    for scans, words in ((200, "run for too long"), (3000, "more than 200 scans")):
+        path = saved(tmp_path, many_scans(4000, scans))
+        assert path.stat().st_size < 10_000_000
+        with pytest.raises(ImageRefusedError, match=words) as caught:
+            decoders.read_rgb(path)
+        assert caught.value.code == "undecodable_image"
+    assert decoders.read_rgb(saved(tmp_path, png(20, 20))).shape == (20, 20, 3)
+
+
+def test_an_image_that_asks_for_gigabytes_is_refused(tmp_path: Path, decoders: Decoders) -> None:
+    with pytest.raises(ImageRefusedError, match="tiles"):
+        decoders.read_rgb(saved(tmp_path, vast_tile()))
+
+
+def test_a_canvas_that_is_too_large_is_refused_by_the_header(tmp_path: Path, decoders: Decoders) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "WEBP", lossless=True)
+    data = bytearray(buffer.getvalue())
+    bits = struct.unpack_from("<I", data, 21)[0]
+    struct.pack_into("<I", data, 21, (bits & ~0xFFFFFFF) | 16382 | (16382 << 14))
+    for ask in (decoders.check, decoders.read_rgb):
+        with pytest.raises(ImageRefusedError) as caught:
+            ask(saved(tmp_path, bytes(data)))
+        assert caught.value.code == "image_too_large"
+
+
+@pytest.mark.parametrize("sides", [(5000, 4001), (30_000, 30_000)])
+def test_too_many_pixels_are_called_so_however_many(tmp_path: Path, decoders: Decoders, sides: tuple[int, int]) -> None:
+    """Pillow warns up to twice as many, and then raises; what is decoded later is looked at, too."""
+    data = bytearray(png(16, 16))
+    struct.pack_into(">II", data, 16, *sides)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    for ask in (decoders.check, decoders.count_pixels, decoders.read_rgb, decoders.thumbnail):
+        with pytest.raises(ImageRefusedError) as caught:
+            ask(saved(tmp_path, bytes(data)))
+        assert caught.value.code == "image_too_large", ask
+
+
+def test_a_decoder_that_somebody_kills_is_started_again_and_the_image_read(tmp_path: Path, decoders: Decoders) -> None:
+    path = saved(tmp_path, encoded(picture(500, 500), "PNG"))
+    expected = read_rgb(path)
+    decoders.read_rgb(path)
+    idle = processes()
+    for process in idle:
+        process.kill()
+    np.testing.assert_array_equal(decoders.read_rgb(path), expected)
+    assert not {process.pid for process in idle} & {process.pid for process in processes()}
+
+    for process in (at_work := processes()):
+        process.suspend()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(decoders.read_rgb, path)
+        with pytest.raises(TimeoutError):
+            asked.result(0.2)
+        for process in at_work:
+            process.kill()
+        np.testing.assert_array_equal(asked.result(), expected)
+
+
+def test_many_threads_may_ask_at_once(tmp_path: Path, decoders: Decoders) -> None:
+    paths = []
+    for number in range(8):
+        path = tmp_path / str(number)
+        path.write_bytes(png(40 + number, 50, number))
+        paths.append(path)
+    wrong: list[Path] = []
+
+    def ask(path: Path) -> None:
+        if not np.array_equal(decoders.read_rgb(path), read_rgb(path)):
+            wrong.append(path)
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in paths * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(processes()) <= decoders.processes

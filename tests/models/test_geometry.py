@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from models.geometry import apply_kernel, centred_origin, published_origin, reflected, sample_window
+
+
+def direct_sum(
+    hr: NDArray[np.float64], kernel: NDArray[np.float64], scale: int, origin: tuple[int, int]
+) -> NDArray[np.float64]:
+    """The README's formula, a tap at a time, padded by numpy."""
+    (top, left), taps = origin, len(kernel)
+    height, width = hr.shape[0] // scale, hr.shape[1] // scale
+    reach = taps + scale
+    padded = np.pad(hr, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    lr = np.zeros((height, width, hr.shape[2]))
+    for u in range(taps):
+        for v in range(taps):
+            y, x = reach + u + top, reach + v + left
+            lr += kernel[u, v] * padded[y : y + scale * height : scale, x : x + scale * width : scale]
+    return lr
+
+
+@given(start=st.integers(-40, 5), count=st.integers(1, 80), length=st.integers(1, 9))
+def test_reflection_is_numpys(start: int, count: int, length: int) -> None:
+    padded = np.pad(np.arange(length), (50, 100), mode="reflect")
+    assert reflected(start, count, length).tolist() == padded[50 + start : 50 + start + count].tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(4, 40), st.integers(4, 40)),
+    taps=st.integers(4, 21),
+    scale=st.sampled_from([2, 3, 4]),
+    published=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_kernels_are_applied_as_by_direct_summation(
+    shape: tuple[int, int], taps: int, scale: int, published: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    hr = rng.uniform(size=(2, *shape, 3))
+    kernels = rng.uniform(size=(2, taps, taps))
+    kernels /= kernels.sum((1, 2), keepdims=True)
+    first = published_origin(taps) if published else centred_origin(taps, scale)
+    lr = apply_kernel(
+        torch.from_numpy(hr).permute(0, 3, 1, 2).float(), torch.from_numpy(kernels).float(), scale, (first, first)
+    )
+    expected = [direct_sum(image, kernel, scale, (first, first)) for image, kernel in zip(hr, kernels, strict=True)]
+    assert lr.shape == (2, 3, shape[0] // scale, shape[1] // scale)
+    np.testing.assert_allclose(lr.permute(0, 2, 3, 1).numpy(), np.stack(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_ramp_keeps_its_place(scale: int) -> None:
+    """A centred kernel leaves a linear ramp as it is, so the pixel's value tells which point it was sampled at."""
+    taps = 20 + scale
+    ramp = torch.arange(200.0).expand(1, 1, 200, 200)
+    box = torch.full((1, taps, taps), 1 / taps**2)
+    first = centred_origin(taps, scale)
+    lr = apply_kernel(ramp, box, scale, (first, first))
+    inner = torch.arange(10, 200 // scale - 10)
+    torch.testing.assert_close(lr[0, 0, 20, 10:-10], scale * inner + (scale - 1) / 2)
+
+
+def test_origins() -> None:
+    assert centred_origin(21, 4) == -8
+    assert centred_origin(24, 4) == -10
+    assert centred_origin(21, 3) == -9
+    assert published_origin(21) == -10
+
+
+def test_the_gradient_of_the_kernel_is_the_derivative() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for scale, taps in [(2, 5), (3, 4), (4, 9)]:
+        window = torch.rand(2, 3, 2 * scale + taps, 3 * scale + taps, generator=generator, dtype=torch.float64)
+        kernel = torch.rand(2, taps, taps, generator=generator, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda k, w=window, s=scale: sample_window(w, k, s), kernel)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import models.inference.noise_fields
+from models.inference.noise_fields import FieldNoise
+from models.networks.noise import NoiseConfig, NoiseNetwork
+
+
+def network(batch_norm: bool, blocks: int, fields: int, even: bool) -> NoiseNetwork:
+    config = NoiseConfig(mix=True, dim=3, width=8, blocks=blocks, batch_norm=batch_norm, fields=fields, even=even)
+    made = NoiseNetwork(config)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in made.parameters():
+        parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
+    for module in made.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean = torch.randn(module.num_features, generator=generator)
+            module.running_var = torch.rand(module.num_features, generator=generator) + 0.5
+    return made.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "blocks", "fields", "even"), [(False, 1, 4, True), (True, 2, 3, False), (True, 0, 1, False)]
+)
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 23), (101, 64)])
+def test_it_draws_the_noise_of_its_network(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], batch_norm: bool, blocks: int, fields: int, even: bool
+) -> None:
+    model = network(batch_norm, blocks, fields, even)
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(1, 3, 1, 1, generator=generator)
+    blurred = 255 * torch.rand(1, 3, *size, generator=generator)
+    white = torch.randn(1, 3, size[0] + 4, size[1] + 4, generator=generator)
+    expected = model(z, blurred / 255, white)
+    arranged = FieldNoise(model)
+    for pixels_at_once in (models.inference.noise_fields.PIXELS_AT_ONCE, 300):  # all at once, and in bands
+        monkeypatch.setattr(models.inference.noise_fields, "PIXELS_AT_ONCE", pixels_at_once)
+        noise = arranged.draw(z, blurred, white)
+        assert noise.shape == (1, 3, *size)
+        assert (noise - expected).abs().max() < 1e-5 * expected.abs().max()
+        assert torch.equal(arranged.draw(z, blurred, white), noise)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.device import free_memory
+from models.inference import tiling as tiles
+from models.inference.tiling import planned, super_resolve, super_resolved_rows
+from models.networks.edsr import EDSR, EDSRConfig
+from tests.pictures import picture
+
+
+def untiled(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.float64]:
+    with torch.no_grad():
+        sr = edsr(torch.from_numpy(lr).permute(2, 0, 1)[None].float() / 255)
+    return np.asarray(sr[0].permute(1, 2, 0).double().clamp(0, 1).numpy() * 255)
+
+
+def network(scale: int, global_skip: bool) -> EDSR:
+    edsr = EDSR(EDSRConfig(scale, width=8, blocks=3, global_skip=global_skip))
+    nn.init.normal_(edsr.tail[1].weight, std=0.5)  # type: ignore[arg-type]
+    return edsr
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("global_skip", [False, True])
+@pytest.mark.parametrize(("shape", "tile"), [((37, 29), 8), ((37, 29), 11), ((5, 50), 16), ((7, 7), 64), ((1, 1), 1)])
+def test_tiles_join_without_a_seam(scale: int, global_skip: bool, shape: tuple[int, int], tile: int) -> None:
+    edsr = network(scale, global_skip)
+    lr = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    sr = super_resolve(edsr, lr, tile=tile, dtype=torch.float32)
+    assert sr.shape == (shape[0] * scale, shape[1] * scale, 3)
+    assert np.abs(sr - untiled(edsr, lr)).max() <= 0.5 + 1e-2
+
+
+def test_a_narrower_halo_would_show() -> None:
+    """The halo is what the network needs: one pixel outside it changes nothing, the pixel inside it does."""
+    for scale, global_skip in [(2, False), (3, False), (4, True)]:
+        edsr = network(scale, global_skip).double()
+        halo = edsr.config.halo
+        lr = torch.rand(1, 3, 1, 2 * halo + 3, dtype=torch.float64, requires_grad=True)
+        middle = halo + 1
+        edsr(lr)[..., middle * scale : (middle + 1) * scale].sum().backward()
+        assert lr.grad is not None
+        reached = lr.grad.abs().sum((0, 1, 2)) > 0
+        assert not reached[0]
+        assert not reached[-1]
+        assert reached[1]
+
+
+def test_progress_is_told_and_can_stop() -> None:
+    told: list[float] = []
+    lr = np.zeros((20, 10, 3), np.uint8)
+    for _ in super_resolved_rows(network(2, False), lr, tile=7, after_band=told.append):
+        pass
+    assert len(told) >= 3
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+    def cancel(done: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(super_resolved_rows(network(2, False), lr, tile=7, after_band=cancel))
+
+
+def test_an_image_too_wide_for_the_memory_is_enlarged_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    edsr = network(2, False)
+    lr = np.random.default_rng(0).integers(0, 256, (40, 150, 3), dtype=np.uint8)
+    whole = super_resolve(edsr, lr)
+    assert planned(edsr.config, 40, 150, None, torch.device("cpu")).columns == 150
+    monkeypatch.setattr(tiles, "free_memory", lambda device: 2**19)
+    assert planned(edsr.config, 40, 150, None, torch.device("cpu")).columns < 75
+    rows = list(super_resolved_rows(edsr, lr))
+    assert np.abs(np.concatenate(rows).astype(int) - whole).max() <= 1
+
+
+def test_what_is_worked_on_at_once_follows_the_memory_and_not_the_image() -> None:
+    """Figures of the plan itself; what it leads to is measured in bench/sr.py."""
+    device = torch.device("cpu")
+    for config in (EDSRConfig(), EDSRConfig(2), EDSRConfig(4, width=32, blocks=8)):
+        small, large = (planned(config, side, side, None, device) for side in (500, 5000))
+        assert small.band == large.band
+        assert 8 * 4 * config.width * small.band <= free_memory(device) / 4
+
+
+def test_bfloat16_hardly_shows() -> None:
+    edsr = EDSR(EDSRConfig(4, width=16, blocks=4, global_skip=True))
+    nn.init.normal_(edsr.tail[1].weight, std=0.02)  # type: ignore[arg-type]
+    lr = picture(40, 50)
+    exact, rough = (super_resolve(edsr, lr, dtype=dtype).astype(float) for dtype in (torch.float32, torch.bfloat16))
+    assert np.abs(exact - rough).max() > 0
+    assert np.square(exact - rough).mean() < 0.3
+
+
+@pytest.mark.parametrize(
+    "lr", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_what_is_not_an_image_is_refused(lr: NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match="image"):
+        super_resolve(network(2, False), lr)

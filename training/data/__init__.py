@@ -1,0 +1,1 @@
+"""Photos, patches and what is known about them before training."""

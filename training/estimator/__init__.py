@@ -1,0 +1,1 @@
+"""The degradation estimator: features, network, pretrained weights and their pretraining."""

@@ -1,0 +1,1 @@
+"""The report on a trained model: metrics, two-sample test, alarms, gallery."""

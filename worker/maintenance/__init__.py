@@ -1,0 +1,1 @@
+"""Periodic duties: requeue, expire, collect garbage, deliver webhooks."""

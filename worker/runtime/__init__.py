@@ -1,0 +1,1 @@
+"""How a worker runs jobs: RQ worker, lease, outcome, threads, cached models."""

@@ -1,0 +1,63 @@
+"""How far a job is, recorded often enough to watch and seldom enough to cost nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from store.repositories.jobs import JobRepository, NewSample, Progress
+from store.store import Store
+
+RECORD_EVERY_SECONDS = 0.5
+
+
+class ProgressRecorder:
+    """Collects finished samples and writes them with the progress, fenced by the attempt.
+
+    What was added is safe after the next `record`; a worker that is killed before it makes those samples again.
+    """
+
+    def __init__(self, store: Store, job_id: str, attempt: int, *, done: int, total: int):
+        self.store = store
+        self.job_id = job_id
+        self.attempt = attempt
+        self.done = done
+        self.total = total
+        self._done_before = done
+        self._started = self._recorded = time.monotonic()
+        self._part = 0.0
+        self._samples: list[NewSample] = []
+
+    def add(self, sample: NewSample) -> None:
+        """Raises `LeaseLostError`."""
+        self._samples.append(sample)
+        self.done += 1
+        self._part = 0.0
+        self._record_if_due()
+
+    def advance(self, part: float) -> None:
+        """The next sample is done up to this part of it, 0..1; rate and ETA count it. Raises `LeaseLostError`."""
+        self._part = part
+        self._record_if_due()
+
+    def _record_if_due(self) -> None:
+        if time.monotonic() - self._recorded >= RECORD_EVERY_SECONDS:
+            self.record()
+
+    def record(self) -> None:
+        """Writes what was added since the last time. Raises `LeaseLostError`."""
+        done = self.done + self._part
+        rate = (done - self._done_before) / max(time.monotonic() - self._started, 1e-3)
+        eta = (self.total - done) / rate if rate else None
+        progress = Progress(self.done, self.total, rate or None, eta)
+        if self._samples:
+            self.store.blobs.settle()
+        with self.store.database.write() as session:
+            JobRepository(session).record(self.job_id, self.attempt, progress, self._samples)
+        self._samples = []
+        self._recorded = time.monotonic()
+
+
+def finite(metrics: dict[str, float]) -> dict[str, Any]:
+    """Figures that JSON can carry; one that is not finite is left out."""
+    return {name: value for name, value in metrics.items() if abs(value) < float("inf")}
