@@ -49,6 +49,7 @@ chaos: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 # Those of the scripts that end in `run(...)`; to measure in full, run one by itself.
