@@ -1,23 +1,23 @@
-# One file, two images: `api` (also for the reaper and the migrations) has no torch and stays small; `worker` has it.
-#   docker build --target worker --build-arg TORCH_INDEX=URL .     torch from an index of its own, such as CPU-only wheels
-# Packages are checked against the hashes in locks/ (`make lock`), all but torch: which of its wheels is right, the builder
-# says by TORCH_INDEX.
+# Builds two images. `api` also runs the reaper and the migrations; it has no torch and stays small. `worker` has torch.
+#   docker build --target worker --build-arg TORCH_INDEX=URL .     takes torch from another index, such as CPU-only wheels
+# pip checks all packages but torch against the hashes in locks/ (`make lock`). The right torch wheel depends on the
+# machine, so TORCH_INDEX selects it.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
-# What volumes get their owner from; the database's server, which mounts /records alone, has a number of its own.
+# Volumes take their owner from these folders. The database server has its own user, so /records is open to all.
 RUN useradd --system --uid 10001 --create-home patina && install -d -o patina -g patina /data /run/patina \
     && install -d -m 1777 /records
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/patina \
     PATINA_DATA_DIR=/data PATINA_HOST=0.0.0.0
 
-# The packages, which change seldom, come before the source, which changes often and is found by PYTHONPATH.
+# Packages change seldom, so they come before the source. PYTHONPATH finds the source.
 FROM base AS packages
 WORKDIR /build
 RUN python -m venv /opt/venv
 COPY locks/api.txt ./
 RUN pip install --no-cache-dir --require-hashes -r api.txt
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM packages AS worker-packages
@@ -38,7 +38,7 @@ ENTRYPOINT ["python", "-P", "-m"]
 CMD ["app"]
 
 FROM base AS worker
-# Threads that spin while they wait make two torch processes on the same cores ten times slower.
+# With spinning threads, two torch processes on the same cores are ten times slower.
 ENV OMP_WAIT_POLICY=PASSIVE
 COPY --from=worker-packages /opt/venv /opt/venv
 COPY . /opt/patina

@@ -1,4 +1,4 @@
-"""What `compose.yaml` and `Dockerfile` promise of the containers, read off the files themselves."""
+"""What `docker-compose.yml` and `Dockerfile` promise of the containers, read off the files themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 OURS = ("patina-api", "patina-worker")
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
