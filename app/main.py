@@ -10,7 +10,7 @@ from anyio import create_task_group
 from fastapi import FastAPI
 
 from app.archives.endpoints import router as archives
-from app.auth.middleware import Admission
+from app.auth.middleware import AuthMiddleware
 from app.datasets.endpoints import router as datasets
 from app.degrade.endpoints import router as degrade
 from app.documentation.endpoints import router as documentation
@@ -18,9 +18,9 @@ from app.documentation.endpoints import swagger_ui
 from app.health.endpoints import router as health
 from app.http.body_limit import BodyLimit
 from app.http.headers import SecurityHeaders
-from app.http.openapi import extend_document
+from app.documentation.openapi import extend_document
 from app.http.problems import install_problem_handlers
-from app.jobs.batching import JobReaders
+from app.jobs.batching import JobLoaders
 from app.jobs.endpoints import router as jobs
 from app.jobs.watcher import JobWatcher
 from app.models.endpoints import router as models
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.store = Store.open(settings)
-        app.state.job_readers = JobReaders(app.state.store)
+        app.state.job_readers = JobLoaders(app.state.store)
         app.state.store.decoders.prepare()
         app.state.watcher = JobWatcher(app.state.store)
         async with create_task_group() as tasks:
@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (datasets, uploads, degrade, sr, jobs, archives, models, webhooks, health, documentation, page):
         app.include_router(router)
     app.mount("/docs/files", swagger_ui)
-    app.add_middleware(Admission, settings=settings)
+    app.add_middleware(AuthMiddleware, settings=settings)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, settings=settings)
     install_problem_handlers(app)

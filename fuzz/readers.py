@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save
 
 from app.http.problems import ProblemError
-from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
-from app.uploads.files import ReceivedFile
+from app.ingest.archives import Allowance, ArchiveRejectedError, detect_archive, unpack
+from app.ingest.files import ReceivedFile
 from config.settings import Settings
 from imaging.image_files import ImageRefusedError, check_image, read_rgb
 from models.checkpoint import CheckpointError, load_degradation, load_edsr
@@ -31,7 +31,7 @@ def read_archive(data: bytes) -> None:
         path.write_bytes(data)
         (folder / "into").mkdir()
         file = ReceivedFile("a.tar", path, "")
-        opener = opener_of(file)
+        opener = detect_archive(file)
         if opener is None:
             return
         allowance = Allowance(LIMITS.max_files, LIMITS.max_archive_bytes, Room([folder], None, 0))
@@ -41,7 +41,7 @@ def read_archive(data: bytes) -> None:
                 member.name.encode()
                 if isinstance(member, ReceivedFile):
                     given.add(member.path)
-        except (ArchiveRefusedError, ProblemError):
+        except (ArchiveRejectedError, ProblemError):
             pass
         assert set((folder / "into").iterdir()) == given, "something was left behind"
         assert {path.name for path in folder.iterdir()} == {"archive", "into"}, "something was written elsewhere"

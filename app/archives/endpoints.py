@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from app.archives import service
-from app.archives.schemas import ArchiveIn
+from app.archives.schemas import ArchiveQuery
 from app.archives.streams import sent
-from app.http.dependencies import StoreOfApp
+from app.http.dependencies import StoreDep
 from app.http.problems import problem_responses
 from app.http.schemas import Id
 
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
         HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY
     ),
 )
-def get_archive(job_id: Id, store: StoreOfApp, wanted: Annotated[ArchiveIn, Query()]) -> StreamingResponse:
+def get_archive(job_id: Id, store: StoreDep, wanted: Annotated[ArchiveQuery, Query()]) -> StreamingResponse:
     """Streams: it begins at once and is never held whole. `manifest.jsonl` comes last.
 
     A WebDataset shard holds each sample's files as `KEY.lr.png`, `KEY.kernel.npy` and so on, its manifest line as

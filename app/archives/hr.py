@@ -19,7 +19,7 @@ TELLING = (b"eXIf", b"Raw profile type", b"acTL")
 
 
 @dataclass
-class CleanImages:
+class HrImageWriter:
     """Keeps the last one that it made, for an image's samples follow each other, and the last image that it cut, for so
     do its squares."""
 

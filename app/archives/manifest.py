@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from app.archives.hr import CleanImages
+from app.archives.hr import HrImageWriter
 from app.archives.schemas import Split
 from store.db.tables import Item, Job, Sample
 from store.degrade_options import DegradeOptions, sample_key
@@ -25,7 +25,7 @@ def suffix(what: str, parameters: Mapping[str, Any]) -> str:
     return str(parameters.get("lr_format", SUFFIX[what])) if what == "lr" else SUFFIX[what]
 
 
-class SamplesGoneError(Exception):
+class ResultsChangedError(Exception):
     """The job or its results were deleted while they were read, or it has begun again and makes others."""
 
 
@@ -69,10 +69,10 @@ class Contents:
     def samples(self, *, only_ok: bool = False, skip: int = 0, take: int | None = None) -> Iterator[ArchivedSample]:
         """In the order of images and samples; `skip` and `take` count those that are left after the others are out.
 
-        Raises `SamplesGoneError` where they are deleted meanwhile, or the job is retried, so that another pass would
+        Raises `ResultsChangedError` where they are deleted meanwhile, or the job is retried, so that another pass would
         tell of others: what is sent must break off, not end early.
         """
-        clean = CleanImages(self.store, self.scale) if self.hr and self.scale else None
+        clean = HrImageWriter(self.store, self.scale) if self.hr and self.scale else None
         after: tuple[int, int] | None = None
         wanted = self._filter(only_ok)
         while take is None or take > 0:
@@ -89,7 +89,7 @@ class Contents:
         with self.store.database.read() as session:
             job = JobRepository(session).get(self.job.id)
         if job is None or job.expired is not None or job.finished != self.job.finished:
-            raise SamplesGoneError(f"job {self.job.id}")
+            raise ResultsChangedError(f"job {self.job.id}")
 
     def lines(self) -> Iterator[bytes]:
         """`manifest.jsonl`, line by line."""
@@ -106,7 +106,7 @@ class Contents:
         border = _border(self.validation)
         return SampleFilter(only_ok, *((None, border) if self.split is Split.validation else (border, None)))
 
-    def _archived(self, sample: Sample, item: Item, clean: CleanImages | None) -> ArchivedSample:
+    def _archived(self, sample: Sample, item: Item, clean: HrImageWriter | None) -> ArchivedSample:
         key = f"{item.stem}_{sample.sample}" if self.job.kind == "degrade" else item.stem
         kept = {what: sha256 for what, sha256 in sample.files.items() if what not in self.leave_out}
         files = [

@@ -25,7 +25,7 @@ class Extra(StrEnum):
     noise = "noise"
 
 
-class ArchiveIn(BaseModel):
+class ArchiveQuery(BaseModel):
     """The query."""
 
     model_config = ConfigDict(extra="forbid")

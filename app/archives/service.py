@@ -9,11 +9,11 @@ from http import HTTPStatus
 from sqlalchemy.orm import Session
 
 from app.archives.manifest import Contents
-from app.archives.schemas import ArchiveFormat, ArchiveIn
+from app.archives.schemas import ArchiveFormat, ArchiveQuery
 from app.archives.streams import tarred, webdataset, zipped
 from app.http.problems import ProblemError
 from app.jobs.schemas import Kind, Status
-from app.jobs.service import found_job, require_kept
+from app.jobs.service import get_job_or_404, check_not_expired
 from store.db.tables import Job
 from store.repositories.jobs import JobRepository
 from store.repositories.models import ModelRepository
@@ -29,7 +29,7 @@ class Archive:
     content: Iterator[bytes]
 
 
-def archive(store: Store, job_id: str, wanted: ArchiveIn) -> Archive:
+def archive(store: Store, job_id: str, wanted: ArchiveQuery) -> Archive:
     contents = _contents(store, job_id, wanted)
     samples = contents.count_ok()
     form = wanted.format or ArchiveFormat(contents.job.parameters.get("format", ArchiveFormat.zip))
@@ -48,9 +48,9 @@ def archive(store: Store, job_id: str, wanted: ArchiveIn) -> Archive:
     return Archive(f"{name}_{wanted.shard:06}.tar", "application/x-tar", samples, shards, shard)
 
 
-def _contents(store: Store, job_id: str, wanted: ArchiveIn) -> Contents:
+def _contents(store: Store, job_id: str, wanted: ArchiveQuery) -> Contents:
     with store.database.read() as session:
-        job = found_job(JobRepository(session), job_id)
+        job = get_job_or_404(JobRepository(session), job_id)
         scale, origin = _geometry(session, job)
     if job.kind == Kind.train:
         raise ProblemError(
@@ -64,7 +64,7 @@ def _contents(store: Store, job_id: str, wanted: ArchiveIn) -> Contents:
             "job_not_finished",
             f"The job is {job.status}; wait until it is done (GET /jobs/{job_id}?wait=60) or cancel it.",
         )
-    require_kept(job)
+    check_not_expired(job)
     if wanted.hr and job.kind != Kind.degrade:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY, "no_hr", "Only what was degraded has clean images; leave out `hr`."

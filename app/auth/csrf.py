@@ -19,7 +19,7 @@ from config.settings import Settings
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
-def refuse_other_names(request: Request, settings: Settings) -> None:
+def check_host(request: Request, settings: Settings) -> None:
     """Raises `ProblemError` (421) where the service was called by a name that is not its own."""
     name = _name("//" + request.headers.get("host", ""))
     if not (_is_here(name) or name in _allowed(settings)):
@@ -31,7 +31,7 @@ def refuse_other_names(request: Request, settings: Settings) -> None:
         )
 
 
-def refuse_other_sites(request: Request, settings: Settings) -> None:
+def check_origin(request: Request, settings: Settings) -> None:
     """Raises `ProblemError` (403) where a page of another site tries to change something."""
     origin = request.headers.get("origin")
     if request.method not in CHANGING or origin is None:

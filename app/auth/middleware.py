@@ -8,8 +8,8 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.auth.csrf import refuse_other_names, refuse_other_sites
-from app.auth.rate_limit import Rates
+from app.auth.csrf import check_host, check_origin
+from app.auth.rate_limit import RateLimiter
 from app.http.problems import ProblemError
 from config.settings import Settings
 from store.db.access import LOCAL, Caller
@@ -24,13 +24,13 @@ COOKIE = "patina_token"  # of the page, which cannot send headers for images and
 READING = ("GET", "HEAD", "OPTIONS")
 
 
-class Admission:
+class AuthMiddleware:
     """ASGI middleware. Puts the `Caller` into the request's state."""
 
     def __init__(self, app: ASGIApp, settings: Settings):
         self.app = app
         self.settings = settings
-        self.rates = Rates(settings) if settings.tokens_needed else None
+        self.rates = RateLimiter(settings) if settings.tokens_needed else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -47,13 +47,13 @@ class Admission:
         if self.rates:
             self.rates.count_address(request.client.host if request.client else "")
         else:
-            refuse_other_names(request, self.settings)
-            refuse_other_sites(request, self.settings)
+            check_host(request, self.settings)
+            check_origin(request, self.settings)
         if is_open(request.scope["path"]):  # what is routed by; a URL is put together from what the caller says
             return LOCAL
         text = _bearer(request)
         if text is None and (text := request.cookies.get(COOKIE)):
-            refuse_other_sites(request, self.settings)  # a cookie comes along whoever makes the browser call
+            check_origin(request, self.settings)  # a cookie comes along whoever makes the browser call
         if text is None:
             if self.settings.tokens_needed:
                 raise _unauthorized("no_token", "This service needs a token: send it as 'Authorization: Bearer TOKEN'.")

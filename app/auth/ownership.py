@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from fastapi import Depends, Request
 
-from app.http.dependencies import StoreOfApp
+from app.http.dependencies import StoreDep
 from app.http.problems import ProblemError
 from app.http.schemas import Id
 from store.db.access import Caller
@@ -14,7 +14,7 @@ from store.repositories.datasets import DatasetRepository
 from store.repositories.jobs import JobRepository
 
 
-def _require_own_dataset(dataset_id: Id, request: Request, store: StoreOfApp) -> None:
+def _require_own_dataset(dataset_id: Id, request: Request, store: StoreDep) -> None:
     caller: Caller = request.state.caller
     if caller.sees_all:
         return
@@ -24,7 +24,7 @@ def _require_own_dataset(dataset_id: Id, request: Request, store: StoreOfApp) ->
         raise _not_yours("dataset")
 
 
-def _require_own_job(job_id: Id, request: Request, store: StoreOfApp) -> None:
+def _require_own_job(job_id: Id, request: Request, store: StoreDep) -> None:
     caller: Caller = request.state.caller
     if caller.sees_all:
         return
@@ -43,5 +43,5 @@ def _not_yours(what: str) -> ProblemError:
     )
 
 
-OWN_DATASET = Depends(_require_own_dataset)
-OWN_JOB = Depends(_require_own_job)
+RequireDatasetOwner = Depends(_require_own_dataset)
+RequireJobOwner = Depends(_require_own_job)

@@ -15,7 +15,7 @@ from app.http.problems import ProblemError
 from config.settings import Settings
 
 
-class Rates:
+class RateLimiter:
     """Counts in this process's memory: several API processes each allow as much."""
 
     def __init__(self, settings: Settings):

@@ -7,39 +7,39 @@ from http import HTTPStatus
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
-from app.auth.ownership import OWN_DATASET
+from app.auth.ownership import RequireDatasetOwner
 from app.datasets import service
-from app.datasets.schemas import DatasetChange, DatasetIn, DatasetOut, ImageOut, Role, TrainIn, UploadOut
-from app.http.dependencies import SettingsOfApp, StoreOfApp
+from app.datasets.schemas import DatasetUpdate, DatasetCreate, DatasetRead, ImageRead, Role, TrainRequest, ImageUploadResponse
+from app.http.dependencies import SettingsDep, StoreDep
 from app.http.idempotency import IdempotencyKey, Once
 from app.http.problems import problem_responses
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.jobs.responses import accept_headers
-from app.jobs.schemas import JobOut
-from app.uploads.documentation import FILES_BODY
-from app.uploads.multipart import received_form
+from app.jobs.schemas import JobRead
+from app.ingest.documentation import FILES_BODY
+from app.ingest.multipart import receive_form
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 
 
 @router.post("", status_code=HTTPStatus.CREATED, summary="Make a dataset")
-def create_dataset(wanted: DatasetIn, store: StoreOfApp, idempotency_key: IdempotencyKey = None) -> DatasetOut:
+def create_dataset(wanted: DatasetCreate, store: StoreDep, idempotency_key: IdempotencyKey = None) -> DatasetRead:
     return service.create(store, wanted, Once.of(idempotency_key, "dataset", wanted.model_dump(mode="json")))
 
 
 @router.get("", summary="All datasets, the newest first")
-def list_datasets(store: StoreOfApp, cursor: Cursor = None, limit: Limit = 100) -> Page[DatasetOut]:
+def list_datasets(store: StoreDep, cursor: Cursor = None, limit: Limit = 100) -> Page[DatasetRead]:
     return service.page(store, cursor, limit)
 
 
 @router.get("/{dataset_id}", summary="A dataset, its images counted", responses=NOT_FOUND)
-def get_dataset(dataset_id: Id, store: StoreOfApp) -> DatasetOut:
+def get_dataset(dataset_id: Id, store: StoreDep) -> DatasetRead:
     return service.get(store, dataset_id)
 
 
-@router.patch("/{dataset_id}", summary="Share a dataset, or no longer", responses=NOT_FOUND, dependencies=[OWN_DATASET])
-def change_dataset(dataset_id: Id, wanted: DatasetChange, store: StoreOfApp) -> DatasetOut:
+@router.patch("/{dataset_id}", summary="Share a dataset, or no longer", responses=NOT_FOUND, dependencies=[RequireDatasetOwner])
+def change_dataset(dataset_id: Id, wanted: DatasetUpdate, store: StoreDep) -> DatasetRead:
     """A shared dataset and its models can be seen and used with every token; only its owner's can change it."""
     return service.change(store, dataset_id, wanted)
 
@@ -49,9 +49,9 @@ def change_dataset(dataset_id: Id, wanted: DatasetChange, store: StoreOfApp) -> 
     status_code=HTTPStatus.NO_CONTENT,
     summary="Delete a dataset with its images, models and jobs",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-    dependencies=[OWN_DATASET],
+    dependencies=[RequireDatasetOwner],
 )
-def delete_dataset(dataset_id: Id, store: StoreOfApp) -> None:
+def delete_dataset(dataset_id: Id, store: StoreDep) -> None:
     service.delete(store, dataset_id)
 
 
@@ -60,21 +60,21 @@ def delete_dataset(dataset_id: Id, store: StoreOfApp) -> None:
     summary="Add images, or archives of images",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     openapi_extra=FILES_BODY,
-    dependencies=[OWN_DATASET],
+    dependencies=[RequireDatasetOwner],
 )
 async def add_images(
-    dataset_id: Id, role: Role, request: Request, store: StoreOfApp, settings: SettingsOfApp
-) -> UploadOut:
+    dataset_id: Id, role: Role, request: Request, store: StoreDep, settings: SettingsDep
+) -> ImageUploadResponse:
     """Streams the files to disk. Each one that is refused is named with a code; if all are, the answer is 422."""
     await to_thread.run_sync(service.require, store, dataset_id)
-    async with received_form(request, store, settings) as form:
+    async with receive_form(request, store, settings) as form:
         return await to_thread.run_sync(service.add_images, store, settings, dataset_id, role, form.files, form.folder)
 
 
 @router.get("/{dataset_id}/images", summary="A dataset's images", responses=NOT_FOUND)
 def list_images(
-    dataset_id: Id, store: StoreOfApp, role: Role | None = None, cursor: Cursor = None, limit: Limit = 100
-) -> Page[ImageOut]:
+    dataset_id: Id, store: StoreDep, role: Role | None = None, cursor: Cursor = None, limit: Limit = 100
+) -> Page[ImageRead]:
     return service.images(store, dataset_id, role, cursor, limit)
 
 
@@ -84,7 +84,7 @@ def list_images(
     response_class=Response,
     responses=NOT_FOUND,
 )
-def get_thumbnail(dataset_id: Id, image_id: Id, store: StoreOfApp) -> Response:
+def get_thumbnail(dataset_id: Id, image_id: Id, store: StoreDep) -> Response:
     """A WebP of at most 256 pixels a side. It never changes, so it may be kept for good."""
     thumbnail = service.thumbnail(store, dataset_id, image_id)
     return Response(
@@ -97,16 +97,16 @@ def get_thumbnail(dataset_id: Id, image_id: Id, store: StoreOfApp) -> Response:
     status_code=HTTPStatus.ACCEPTED,
     summary="Learn the degradation and, jointly, the EDSR",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
-    dependencies=[OWN_DATASET],
+    dependencies=[RequireDatasetOwner],
 )
 def train(
     dataset_id: Id,
-    wanted: TrainIn,
+    wanted: TrainRequest,
     response: Response,
-    store: StoreOfApp,
-    settings: SettingsOfApp,
+    store: StoreDep,
+    settings: SettingsDep,
     idempotency_key: IdempotencyKey = None,
-) -> JobOut:
+) -> JobRead:
     once = Once.of(idempotency_key, "train", dataset_id, wanted.model_dump(mode="json"))
     job = service.train(store, settings, dataset_id, wanted, once)
     response.headers.update(accept_headers(job))

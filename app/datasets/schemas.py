@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.http.schemas import RejectedFile, Timestamp
-from app.jobs.schemas import JobOut
+from app.jobs.schemas import JobRead
 
 TRAINING_PATCH = 32  # side in low-resolution pixels; an image for training must hold one
 
@@ -33,7 +33,7 @@ class Preset(StrEnum):
     ntire2017_track2 = "ntire2017-track2"
 
 
-class DatasetIn(BaseModel):
+class DatasetCreate(BaseModel):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"name": "photos of an old phone", "scale": 4}}
     )
@@ -42,13 +42,13 @@ class DatasetIn(BaseModel):
     scale: Literal[2, 3, 4] = Field(description="How many times smaller the low-resolution photos are.")
 
 
-class DatasetChange(BaseModel):
+class DatasetUpdate(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"shared": True}})
 
     shared: bool = Field(description="Whether it can be seen and used with every token.")
 
 
-class DatasetOut(BaseModel):
+class DatasetRead(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
@@ -70,11 +70,11 @@ class DatasetOut(BaseModel):
     shared: bool = Field(description="Whether it can be seen and used with every token.")
     images: dict[Role, int] = Field(description="Number of real low-resolution and of clean images.")
     models: list[str] = Field(description="Ids of the models trained on it, the newest first.")
-    last_job: JobOut | None
+    last_job: JobRead | None
     created: Timestamp
 
 
-class ImageOut(BaseModel):
+class ImageRead(BaseModel):
     id: str
     name: str
     sha256: str
@@ -83,7 +83,7 @@ class ImageOut(BaseModel):
     role: Role
 
 
-class UploadOut(BaseModel):
+class ImageUploadResponse(BaseModel):
     """What became of each file; the same bytes twice are one image, with one id."""
 
     model_config = ConfigDict(
@@ -106,11 +106,11 @@ class UploadOut(BaseModel):
         }
     )
 
-    accepted: list[ImageOut]
+    accepted: list[ImageRead]
     rejected: list[RejectedFile]
 
 
-class TrainIn(BaseModel):
+class TrainRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"example": {"preset": "default", "max_minutes": 10, "seed": 0}}
     )

@@ -9,24 +9,24 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.datasets.locking import found_dataset, held
+from app.lookup import get_dataset_or_404, held
 from app.datasets.schemas import (
     TRAINING_PATCH,
-    DatasetChange,
-    DatasetIn,
-    DatasetOut,
-    ImageOut,
+    DatasetUpdate,
+    DatasetCreate,
+    DatasetRead,
+    ImageRead,
     Role,
-    TrainIn,
-    UploadOut,
+    TrainRequest,
+    ImageUploadResponse,
 )
 from app.http.idempotency import Once
 from app.http.problems import ProblemError, not_found
-from app.http.schemas import Page, cursor_after
-from app.jobs.schemas import JobOut
-from app.jobs.service import accept, job_out, require_place
-from app.uploads.files import ReceivedFile
-from app.uploads.images import MinimumSide, take_images
+from app.http.schemas import Page, next_cursor
+from app.jobs.schemas import JobRead
+from app.jobs.service import accept, to_job_read, check_queue_capacity
+from app.ingest.files import ReceivedFile
+from app.ingest.images import MinimumSide, ingest_images
 from config.settings import Settings
 from imaging.image_files import ImageRefusedError
 from store.db.tables import Dataset, Image, Job
@@ -37,34 +37,34 @@ from store.repositories.models import ModelRepository
 from store.store import Store
 
 
-def create(store: Store, wanted: DatasetIn, once: Once) -> DatasetOut:
+def create(store: Store, wanted: DatasetCreate, once: Once) -> DatasetRead:
     with store.database.write() as session:
         datasets = DatasetRepository(session)
         dataset, _ = once.make(session, Dataset, lambda: datasets.create(wanted.name, wanted.scale))
         return _out(datasets, ModelRepository(session), [dataset])[0]
 
 
-def get(store: Store, dataset_id: str) -> DatasetOut:
+def get(store: Store, dataset_id: str) -> DatasetRead:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
-        return _out(datasets, ModelRepository(session), [found_dataset(session, dataset_id)])[0]
+        return _out(datasets, ModelRepository(session), [get_dataset_or_404(session, dataset_id)])[0]
 
 
-def page(store: Store, cursor: str | None, limit: int) -> Page[DatasetOut]:
+def page(store: Store, cursor: str | None, limit: int) -> Page[DatasetRead]:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
         rows = datasets.page(before=cursor, limit=limit)
         items = _out(datasets, ModelRepository(session), rows)
-    return Page(items=items, next=cursor_after(rows, limit))
+    return Page(items=items, next=next_cursor(rows, limit))
 
 
-def change(store: Store, dataset_id: str, wanted: DatasetChange) -> DatasetOut:
+def change(store: Store, dataset_id: str, wanted: DatasetUpdate) -> DatasetRead:
     with store.database.write() as session:
         datasets = DatasetRepository(session)
-        found_dataset(session, dataset_id)
+        get_dataset_or_404(session, dataset_id)
         datasets.share(dataset_id, wanted.shared)
         session.expire_all()
-        return _out(datasets, ModelRepository(session), [found_dataset(session, dataset_id)])[0]
+        return _out(datasets, ModelRepository(session), [get_dataset_or_404(session, dataset_id)])[0]
 
 
 def delete(store: Store, dataset_id: str) -> None:
@@ -102,7 +102,7 @@ def _not_busy(session: Session, dataset_id: str) -> DatasetRepository:
 def require(store: Store, dataset_id: str) -> None:
     """Raises `ProblemError` where there is no such dataset."""
     with store.database.read() as session:
-        found_dataset(session, dataset_id)
+        get_dataset_or_404(session, dataset_id)
 
 
 def add_images(
@@ -112,26 +112,26 @@ def add_images(
     role: Role,
     files: Sequence[ReceivedFile],
     folder: Path,
-    record: Callable[[Session, UploadOut], None] = lambda *_: None,
-) -> UploadOut:
+    record: Callable[[Session, ImageUploadResponse], None] = lambda *_: None,
+) -> ImageUploadResponse:
     """`record` is called in the transaction that adds them."""
     with store.database.read() as session:
-        scale = found_dataset(session, dataset_id).scale
-    taken, rejected = take_images(files, folder, store, settings, _minimum_side(role, scale))
+        scale = get_dataset_or_404(session, dataset_id).scale
+    taken, rejected = ingest_images(files, folder, store, settings, _minimum_side(role, scale))
     with store.database.write() as session:
         held(session, dataset_id)
         rows = DatasetRepository(session).add_images(dataset_id, role, taken)
-        answer = UploadOut(accepted=[_image_out(row) for row in rows], rejected=rejected)
+        answer = ImageUploadResponse(accepted=[_image_out(row) for row in rows], rejected=rejected)
         record(session, answer)
     return answer
 
 
-def images(store: Store, dataset_id: str, role: Role | None, cursor: str | None, limit: int) -> Page[ImageOut]:
+def images(store: Store, dataset_id: str, role: Role | None, cursor: str | None, limit: int) -> Page[ImageRead]:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
-        found_dataset(session, dataset_id)
+        get_dataset_or_404(session, dataset_id)
         rows = datasets.images(dataset_id, role=role, after=cursor, limit=limit)
-    return Page(items=[_image_out(row) for row in rows], next=cursor_after(rows, limit))
+    return Page(items=[_image_out(row) for row in rows], next=next_cursor(rows, limit))
 
 
 def thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
@@ -148,11 +148,11 @@ def thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
         ) from error
 
 
-def train(store: Store, settings: Settings, dataset_id: str, wanted: TrainIn, once: Once) -> JobOut:
+def train(store: Store, settings: Settings, dataset_id: str, wanted: TrainRequest, once: Once) -> JobRead:
     def make(session: Session) -> Job:
         dataset = held(session, dataset_id)
         _require_images(dataset)
-        require_place(session, settings)
+        check_queue_capacity(session, settings)
         return JobRepository(session).create(
             "train",
             dataset_id=dataset_id,
@@ -186,25 +186,25 @@ def _minimum_side(role: Role, scale: int) -> MinimumSide:
     return MinimumSide(side, f"a training patch of {side}×{side} (×{scale} of {TRAINING_PATCH}×{TRAINING_PATCH})")
 
 
-def _out(datasets: DatasetRepository, models: ModelRepository, rows: Sequence[Dataset]) -> list[DatasetOut]:
+def _out(datasets: DatasetRepository, models: ModelRepository, rows: Sequence[Dataset]) -> list[DatasetRead]:
     ids = [row.id for row in rows]
     trained, jobs = models.ids_of(ids), datasets.last_jobs(ids)
     return [
-        DatasetOut(
+        DatasetRead(
             id=row.id,
             name=row.name,
             scale=row.scale,
             shared=row.shared,
             images={Role.lr: row.lr_images, Role.hr: row.hr_images},
             models=trained[row.id],
-            last_job=job_out(jobs[row.id]) if row.id in jobs else None,
+            last_job=to_job_read(jobs[row.id]) if row.id in jobs else None,
             created=row.created,
         )
         for row in rows
     ]
 
 
-def _image_out(row: Image) -> ImageOut:
-    return ImageOut(
+def _image_out(row: Image) -> ImageRead:
+    return ImageRead(
         id=row.id, name=row.name, sha256=row.sha256, width=row.width, height=row.height, role=Role(row.role)
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from store.repositories.jobs import NewItem
 
 
-def count_squares(sizes: Iterable[tuple[int, int]], side: int, step: int) -> int:
+def count_crops(sizes: Iterable[tuple[int, int]], side: int, step: int) -> int:
     """How many `cut` makes of images of these (height, width): of one large image it may be a hundred million."""
     return sum(
         _number(height, side, step) * _number(width, side, step)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.archives.schemas import ArchiveFormat, Extra
 from app.http.schemas import Id
-from app.uploads.documentation import form_body
+from app.ingest.documentation import form_body
 from store.degrade_options import LrFormat
 
 QUALITIES = r"^\d{1,3}(-\d{1,3})?$"
@@ -36,7 +36,7 @@ def _qualities(value: Any) -> Any:
 CommaSeparated = Annotated[list[T], BeforeValidator(_parts)]
 
 
-class DegradeIn(BaseModel):
+class DegradeRequest(BaseModel):
     """The fields beside the files."""
 
     model_config = ConfigDict(extra="forbid")
@@ -70,7 +70,7 @@ class DegradeIn(BaseModel):
 
 DEGRADE_BODY = form_body(
     [],
-    DegradeIn,
+    DegradeRequest,
     samples={"type": "integer", "minimum": 1, "default": 1, "example": 4},
     seed={"type": "integer", "minimum": 0, "default": 0, "example": 7},
     model={"type": "string"},

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.datasets.locking import found_dataset, held
+from app.lookup import get_dataset_or_404, held
 from app.datasets.schemas import Role
-from app.degrade.crops import count_squares, cut
-from app.degrade.schemas import DegradeIn
+from app.degrade.crops import count_crops, cut
+from app.degrade.schemas import DegradeRequest
 from app.http.idempotency import Once
 from app.http.problems import ProblemError, not_found
 from app.http.schemas import RejectedFile
-from app.jobs.output_names import with_stems
-from app.jobs.schemas import JobOut
-from app.jobs.service import accept, expect_place, job_out, require_place
-from app.models.service import found_model, model_of_dataset
-from app.uploads.files import ReceivedFile
-from app.uploads.images import MinimumSide, take_images
+from app.jobs.output_names import assign_output_names
+from app.jobs.schemas import JobRead
+from app.jobs.service import accept, precheck_capacity, to_job_read, check_queue_capacity
+from app.models.service import get_model_or_404, resolve_model
+from app.ingest.files import ReceivedFile
+from app.ingest.images import MinimumSide, ingest_images
 from config.settings import Settings
 from store.db.tables import Image, Job
 from store.repositories.datasets import DatasetRepository, NewImage
@@ -31,22 +31,22 @@ from store.store import Store
 def require(store: Store, settings: Settings, dataset_id: str, once_key: str | None) -> None:
     """Raises `ProblemError` where a request need not be received: there is no such dataset, or no place for a job."""
     with store.database.read() as session:
-        found_dataset(session, dataset_id)
-        expect_place(session, settings, once_key)
+        get_dataset_or_404(session, dataset_id)
+        precheck_capacity(session, settings, once_key)
 
 
 def degrade(
     store: Store,
     settings: Settings,
     dataset_id: str,
-    wanted: DegradeIn,
+    wanted: DegradeRequest,
     files: Sequence[ReceivedFile],
     folder: Path,
     once: Once,
-) -> JobOut:
+) -> JobRead:
     with store.database.read() as session:
         if before := once.made_before(session, Job):
-            return job_out(before)
+            return to_job_read(before)
     if wanted.samples > settings.max_samples:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -59,7 +59,7 @@ def degrade(
             HTTPStatus.UNPROCESSABLE_ENTITY, "files_and_source", "Send either files or a source, not both."
         )
     with store.database.read() as session:
-        model = model_of_dataset(session, dataset_id, wanted.model)
+        model = resolve_model(session, dataset_id, wanted.model)
     if wanted.crop and wanted.crop % model.scale:
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -68,7 +68,7 @@ def degrade(
         )
 
     def require_not_too_many(sizes: Sequence[tuple[int, int]]) -> None:
-        squares = count_squares(sizes, wanted.crop, wanted.crop_step or wanted.crop) if wanted.crop else len(sizes)
+        squares = count_crops(sizes, wanted.crop, wanted.crop_step or wanted.crop) if wanted.crop else len(sizes)
         if squares > settings.max_items:
             raise _too_many_items(squares, settings.max_items)
 
@@ -78,19 +78,19 @@ def degrade(
         rejected: list[RejectedFile] = []
     else:
         minimum = _minimum_side(wanted, model.scale)
-        images, rejected = take_images(files, folder, store, settings, minimum, require_not_too_many)
-    items = with_stems(images, rejected)
+        images, rejected = ingest_images(files, folder, store, settings, minimum, require_not_too_many)
+    items = assign_output_names(images, rejected)
     if wanted.crop:
         sizes = {image.sha256: (image.height, image.width) for image in images}
         items = cut(items, sizes, wanted.crop, wanted.crop_step or wanted.crop)
 
     def make(session: Session) -> Job:
         held(session, dataset_id)
-        found_model(session, model.id)  # it may have been deleted while the files came in
+        get_model_or_404(session, model.id)  # it may have been deleted while the files came in
         # The images' blobs stay with it; of one that is being deleted some may be gone already.
         if wanted.source is not None and held(session, wanted.source).hr_images < len(images):
             raise not_found("dataset", wanted.source)
-        require_place(session, settings)
+        check_queue_capacity(session, settings)
         jobs = JobRepository(session)
         job = jobs.create(
             "degrade",
@@ -120,7 +120,7 @@ def _too_many_items(items: int, most: int) -> ProblemError:
 def _images_of_source(store: Store, settings: Settings, source_id: str) -> Sequence[Image]:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
-        source = found_dataset(session, source_id)
+        source = get_dataset_or_404(session, source_id)
         if source.hr_images > settings.max_items:  # before they are read
             raise _too_many_items(source.hr_images, settings.max_items)
         images = datasets.images(source_id, role=Role.hr)
@@ -133,7 +133,7 @@ def _images_of_source(store: Store, settings: Settings, source_id: str) -> Seque
     return images
 
 
-def _minimum_side(wanted: DegradeIn, scale: int) -> MinimumSide:
+def _minimum_side(wanted: DegradeRequest, scale: int) -> MinimumSide:
     if wanted.crop:
         return MinimumSide(wanted.crop, f"a square of {wanted.crop}×{wanted.crop}")
     return MinimumSide(scale, f"one low-resolution pixel at scale {scale}")

@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 
-class HealthOut(BaseModel):
+class HealthRead(BaseModel):
     status: Literal["ok"] = "ok"
 
 
-class ReadyOut(BaseModel):
+class ReadinessRead(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {

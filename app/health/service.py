@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import structlog
 
-from app.health.schemas import ReadyOut
+from app.health.schemas import ReadinessRead
 from app.http.problems import ProblemError
 from store.queue import TRAIN, WARM
 from store.store import Store
@@ -19,7 +19,7 @@ class _NotReadyError(Exception):
     pass
 
 
-def ready(store: Store, *, in_detail: bool) -> ReadyOut:
+def ready(store: Store, *, in_detail: bool) -> ReadinessRead:
     """Raises `ProblemError` (503) with what each part says unless all can work.
 
     Not `in_detail`, a part that fails is named and its error is left to the log, for it may hold names and paths.
@@ -36,7 +36,7 @@ def ready(store: Store, *, in_detail: bool) -> ReadyOut:
     if missing:
         detail = "; ".join(f"{part}: {said}" for part, said in missing.items())
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", detail, parts=parts)
-    return ReadyOut(parts=parts)
+    return ReadinessRead(parts=parts)
 
 
 def _say(part: str, check: Callable[[], object], in_detail: bool) -> str:

@@ -15,8 +15,8 @@ from app.http.problems import ProblemError
 from config.settings import Settings
 from store.files.capacity import Room
 
-IN_SCOPE = "patina.body"
-SILENT_SECONDS = 30  # after which a connection is given up: what its request holds is others' then
+SCOPE_KEY = "patina.body"
+READ_TIMEOUT_SECONDS = 30  # after which a connection is given up: what its request holds is others' then
 
 
 @dataclass
@@ -59,12 +59,12 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = scope[IN_SCOPE] = Body(_announced(Request(scope)), self.settings.max_json_bytes, self.refusal)
+        body = scope[SCOPE_KEY] = Body(_announced(Request(scope)), self.settings.max_json_bytes, self.refusal)
 
         async def counted() -> Message:
             body.count(0)  # at the first byte and no sooner, for by now the endpoint has said what it allows
             try:
-                with fail_after(None if body.ended else SILENT_SECONDS):
+                with fail_after(None if body.ended else READ_TIMEOUT_SECONDS):
                     message = await receive()
             except TimeoutError:
                 raise _silence() from None
@@ -80,7 +80,7 @@ class BodyLimit:
 
 def allow_upload(request: Request, room: Room, settings: Settings) -> None:
     """For an endpoint that streams its body to disk."""
-    body: Body = request.scope[IN_SCOPE]
+    body: Body = request.scope[SCOPE_KEY]
     body.most = settings.max_upload_bytes
     body.refusal = partial(_too_large, "upload_too_large", body.most, "PATINA_MAX_UPLOAD_BYTES")
     room.left()  # measures it, if need be, and here that holds nobody up
@@ -103,7 +103,7 @@ def _too_large(code: str, limit: int, setting: str) -> ProblemError:
 
 def _silence() -> ProblemError:
     message = (
-        f"Nothing more of the request came for {SILENT_SECONDS} seconds. Send it again; an upload that resumes goes on "
+        f"Nothing more of the request came for {READ_TIMEOUT_SECONDS} seconds. Send it again; an upload that resumes goes on "
         "where it was."
     )
     return ProblemError(HTTPStatus.REQUEST_TIMEOUT, "silence", message)

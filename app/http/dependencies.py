@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.jobs.batching import JobReader, JobReaders
+from app.jobs.batching import JobLoader, JobLoaders
 from app.jobs.watcher import JobWatcher
 from config.settings import Settings
 from store.db.access import Caller
@@ -26,8 +26,8 @@ async def _store(request: Request) -> Store:
     return store.seen_by(caller)
 
 
-async def _jobs(request: Request) -> JobReader:
-    readers: JobReaders = request.app.state.job_readers
+async def _jobs(request: Request) -> JobLoader:
+    readers: JobLoaders = request.app.state.job_readers
     return readers.of(request.state.caller)
 
 
@@ -36,7 +36,7 @@ async def _watcher(request: Request) -> JobWatcher:
     return watcher
 
 
-SettingsOfApp = Annotated[Settings, Depends(_settings)]
-StoreOfApp = Annotated[Store, Depends(_store)]
-JobsOfApp = Annotated[JobReader, Depends(_jobs)]
-WatcherOfApp = Annotated[JobWatcher, Depends(_watcher)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+StoreDep = Annotated[Store, Depends(_store)]
+JobsDep = Annotated[JobLoader, Depends(_jobs)]
+WatcherDep = Annotated[JobWatcher, Depends(_watcher)]

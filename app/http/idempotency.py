@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.http.problems import ProblemError
-from app.uploads.files import ReceivedFile
+from app.ingest.files import ReceivedFile
 from store.repositories.idempotency import Made, OtherRequestError, RequestRepository
 
 LONGEST_KEY = 255

@@ -70,7 +70,7 @@ class ProblemError(HTTPException):
         return problem_details(self.status, self.code, self.detail, **self.more)
 
     def answer(self) -> JSONResponse:
-        return problem_answer(self.status, self.code, self.detail, headers=self.headers, **self.more)
+        return problem_response(self.status, self.code, self.detail, headers=self.headers, **self.more)
 
 
 def not_found(what: str, record_id: str) -> ProblemError:
@@ -78,7 +78,7 @@ def not_found(what: str, record_id: str) -> ProblemError:
 
 
 def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """For the `responses` of an endpoint: which errors it answers; `app.http.openapi` adds their form."""
+    """For the `responses` of an endpoint: which errors it answers; `app.documentation.openapi` adds their form."""
     return {int(status): {"description": status.phrase} for status in statuses}
 
 
@@ -95,32 +95,32 @@ def install_problem_handlers(app: FastAPI) -> None:
             {"at": ".".join(str(part) for part in found["loc"]), "message": found["msg"]} for found in error.errors()
         ]
         if any(found["type"] == "json_invalid" for found in error.errors()):
-            return problem_answer(HTTPStatus.BAD_REQUEST, "not_json", "The body is not valid JSON.", errors=errors)
+            return problem_response(HTTPStatus.BAD_REQUEST, "not_json", "The body is not valid JSON.", errors=errors)
         detail = "; ".join(f"{found['at']}: {found['message']}" for found in errors)
-        return problem_answer(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=errors)
+        return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=errors)
 
     @app.exception_handler(HTTPException)
     async def frameworks(_: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         code = status.phrase.lower().replace(" ", "_")
-        return problem_answer(status, code, str(error.detail), headers=error.headers)
+        return problem_response(status, code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(OSError)
     async def of_the_system(_: Request, error: OSError) -> JSONResponse:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise error
-        return problem_answer(
+        return problem_response(
             HTTPStatus.INSUFFICIENT_STORAGE, "disk_full", "The service's disk is full. Make room, then send this again."
         )
 
     @app.exception_handler(ClientDisconnect)
     async def of_a_client_that_left(_: Request, error: ClientDisconnect) -> JSONResponse:
-        return problem_answer(HTTPStatus.BAD_REQUEST, "hung_up", "The request broke off.")  # read by nobody
+        return problem_response(HTTPStatus.BAD_REQUEST, "hung_up", "The request broke off.")  # read by nobody
 
     @app.exception_handler(OperationalError)
     async def of_the_database(_: Request, error: OperationalError) -> JSONResponse:
         log.warning("database away", error=str(error.orig))
-        return problem_answer(
+        return problem_response(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "database_away",
             "The database is busy, full or not there; nothing of this was kept. Send it again in a while.",
@@ -130,7 +130,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(BlobDamagedError)
     async def of_the_blobs(_: Request, error: BlobDamagedError) -> JSONResponse:
         log.error("blob damaged", error=str(error))
-        return problem_answer(
+        return problem_response(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "blob_damaged",
             "The file has changed on disk and is not handed out. `patina doctor` says how to mend it.",
@@ -139,7 +139,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(BlobLostError)
     async def of_lost_blobs(_: Request, error: BlobLostError) -> JSONResponse:
         log.error("blob lost", error=str(error))
-        return problem_answer(
+        return problem_response(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "blob_lost",
             "The file is gone from disk. `patina doctor` says how to mend it.",
@@ -148,7 +148,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> JSONResponse:
         log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
-        return problem_answer(
+        return problem_response(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "internal_error",
             "Something went wrong that is not your request's fault; the service's log says what.",
@@ -156,7 +156,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         )
 
 
-def problem_answer(status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **more: Any) -> JSONResponse:
+def problem_response(status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **more: Any) -> JSONResponse:
     """A problem detail; `more` are members of its own."""
     return _ProblemResponse(problem_details(status, code, detail, **more), status, headers=headers)
 

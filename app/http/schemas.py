@@ -32,7 +32,7 @@ class _Row(Protocol):
     def id(self) -> str: ...
 
 
-def cursor_after(rows: Sequence[_Row], limit: int) -> str | None:
+def next_cursor(rows: Sequence[_Row], limit: int) -> str | None:
     """`next` of a page of these rows, of which at most `limit` were asked for."""
     return rows[-1].id if len(rows) == limit else None
 

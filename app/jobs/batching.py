@@ -8,12 +8,12 @@ from anyio import to_thread
 
 from app.http.problems import not_found
 from app.jobs import service
-from app.jobs.schemas import JobOut
+from app.jobs.schemas import JobRead
 from store.db.access import Caller
 from store.store import Store
 
 
-class JobReader:
+class JobLoader:
     """Reads jobs for one caller, one query after the other. Whoever asks meanwhile is served by the next.
 
     So an answer is never older than its question.
@@ -21,10 +21,10 @@ class JobReader:
 
     def __init__(self, store: Store):
         self._store = store
-        self._asked: dict[str, asyncio.Future[JobOut | None]] = {}
+        self._asked: dict[str, asyncio.Future[JobRead | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def get(self, job_id: str) -> JobOut:
+    async def get(self, job_id: str) -> JobRead:
         """Raises `ProblemError` where there is no such job."""
         loop = asyncio.get_running_loop()
         answer = self._asked.setdefault(job_id, loop.create_future())
@@ -51,14 +51,14 @@ class JobReader:
             self._reading = None
 
 
-class JobReaders:
+class JobLoaders:
     """A reader for each caller, who see different jobs."""
 
     def __init__(self, store: Store):
         self._store = store
-        self._readers: dict[Caller, JobReader] = {}
+        self._readers: dict[Caller, JobLoader] = {}
 
-    def of(self, caller: Caller) -> JobReader:
+    def of(self, caller: Caller) -> JobLoader:
         if caller not in self._readers:
-            self._readers[caller] = JobReader(self._store.seen_by(caller))
+            self._readers[caller] = JobLoader(self._store.seen_by(caller))
         return self._readers[caller]

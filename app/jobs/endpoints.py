@@ -9,16 +9,16 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
 
-from app.auth.ownership import OWN_JOB
-from app.http.dependencies import JobsOfApp, SettingsOfApp, StoreOfApp, WatcherOfApp
+from app.auth.ownership import RequireJobOwner
+from app.http.dependencies import JobsDep, SettingsDep, StoreDep, WatcherDep
 from app.http.idempotency import IdempotencyKey, Once
 from app.http.problems import problem_responses
 from app.http.schemas import Count, Cursor, Id, Limit, Page
 from app.jobs import service
 from app.jobs.events import END, all_changes, events_of
-from app.jobs.responses import LONGEST_WAIT_SECONDS, accept_headers
-from app.jobs.schemas import EventOut, JobOut, Kind, ResultOut, Status
-from app.jobs.waiting import until_changed
+from app.jobs.responses import MAX_WAIT_SECONDS, accept_headers
+from app.jobs.schemas import EventRead, JobRead, Kind, ResultRead, Status
+from app.jobs.waiting import wait_until_changed
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
@@ -38,18 +38,18 @@ FILE_TYPES = {
 
 @router.get("", summary="All jobs, the newest first")
 def list_jobs(
-    store: StoreOfApp,
+    store: StoreDep,
     cursor: Cursor = None,
     limit: Limit = 100,
     status: Status | None = None,
     kind: Kind | None = None,
     dataset: Id | None = None,
-) -> Page[JobOut]:
+) -> Page[JobRead]:
     return service.page(store, cursor, limit, status, kind, dataset)
 
 
 @router.get("/events", summary="Changes of all jobs, as server-sent events", response_class=Response, responses=STREAM)
-async def follow_jobs(store: StoreOfApp, watcher: WatcherOfApp) -> EventSourceResponse:
+async def follow_jobs(store: StoreDep, watcher: WatcherDep) -> EventSourceResponse:
     """An event `job`, with the job, for each one that changes from now on."""
     return EventSourceResponse(all_changes(store, watcher), headers=EVENT_HEADERS)
 
@@ -57,13 +57,13 @@ async def follow_jobs(store: StoreOfApp, watcher: WatcherOfApp) -> EventSourceRe
 @router.get("/{job_id}", summary="A job's status and progress", responses=NOT_FOUND)
 async def get_job(
     job_id: Id,
-    jobs: JobsOfApp,
+    jobs: JobsDep,
     wait: Annotated[
-        float, Query(ge=0, description=f"Hold the answer until the job changes, at most {LONGEST_WAIT_SECONDS} s.")
+        float, Query(ge=0, description=f"Hold the answer until the job changes, at most {MAX_WAIT_SECONDS} s.")
     ] = 0,
-) -> JobOut:
+) -> JobRead:
     job = await jobs.get(job_id)
-    return await until_changed(jobs, job, min(wait, LONGEST_WAIT_SECONDS)) if wait else job
+    return await wait_until_changed(jobs, job, min(wait, MAX_WAIT_SECONDS)) if wait else job
 
 
 @router.get(
@@ -74,9 +74,9 @@ async def get_job(
 )
 async def follow_job(
     job_id: Id,
-    jobs: JobsOfApp,
-    store: StoreOfApp,
-    watcher: WatcherOfApp,
+    jobs: JobsDep,
+    store: StoreDep,
+    watcher: WatcherDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """All that has happened, and then what happens, until the job has ended.
@@ -94,7 +94,7 @@ async def follow_job(
 
 
 @router.get("/{job_id}/history", summary="What has happened in a job", responses=NOT_FOUND)
-def list_events(job_id: Id, store: StoreOfApp, cursor: Cursor = None, limit: Limit = 1000) -> Page[EventOut]:
+def list_events(job_id: Id, store: StoreDep, cursor: Cursor = None, limit: Limit = 1000) -> Page[EventRead]:
     """Its log lines, the metrics of its training, and when its preview was renewed."""
     return service.history(store, job_id, cursor, limit)
 
@@ -105,7 +105,7 @@ def list_events(job_id: Id, store: StoreOfApp, cursor: Cursor = None, limit: Lim
     response_class=FileResponse,
     responses=NOT_FOUND_OR_GONE,
 )
-def get_preview(job_id: Id, name: str, store: StoreOfApp) -> FileResponse:
+def get_preview(job_id: Id, name: str, store: StoreDep) -> FileResponse:
     """`gallery.json`: kernels, noise and alarms; `patches.png`: made patches among real ones.
 
     `examples.png`: three clean patches, each beside what is made of it and its noise, six times as strong.
@@ -114,8 +114,8 @@ def get_preview(job_id: Id, name: str, store: StoreOfApp) -> FileResponse:
     return FileResponse(path, media_type=FILE_TYPES[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
 
 
-@router.post("/{job_id}/cancel", summary="Stop a job", responses=NOT_FOUND, dependencies=[OWN_JOB])
-def cancel_job(job_id: Id, store: StoreOfApp) -> JobOut:
+@router.post("/{job_id}/cancel", summary="Stop a job", responses=NOT_FOUND, dependencies=[RequireJobOwner])
+def cancel_job(job_id: Id, store: StoreDep) -> JobRead:
     """A running job stops within seconds; what it has finished stays. A job that has ended stays as it is."""
     return service.cancel(store, job_id)
 
@@ -125,9 +125,9 @@ def cancel_job(job_id: Id, store: StoreOfApp) -> JobOut:
     status_code=HTTPStatus.ACCEPTED,
     summary="End a training now and keep what it has learned",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
-    dependencies=[OWN_JOB],
+    dependencies=[RequireJobOwner],
 )
-def finish_job(job_id: Id, store: StoreOfApp, response: Response) -> JobOut:
+def finish_job(job_id: Id, store: StoreDep, response: Response) -> JobRead:
     """Its model comes within a minute. `POST /jobs/{id}/continue` trains on from there."""
     job = service.finish(store, job_id)
     response.headers.update(accept_headers(job))
@@ -139,15 +139,15 @@ def finish_job(job_id: Id, store: StoreOfApp, response: Response) -> JobOut:
     status_code=HTTPStatus.ACCEPTED,
     summary="Train on where a training was ended early",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE),
-    dependencies=[OWN_JOB],
+    dependencies=[RequireJobOwner],
 )
 def continue_job(
     job_id: Id,
-    store: StoreOfApp,
-    settings: SettingsOfApp,
+    store: StoreDep,
+    settings: SettingsDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
-) -> JobOut:
+) -> JobRead:
     """A new job, which makes a model of its own; the first one's stays."""
     job = service.go_on(store, settings, job_id, Once.of(idempotency_key, "continue", job_id))
     response.headers.update(accept_headers(job))
@@ -161,16 +161,16 @@ def continue_job(
     responses=problem_responses(
         HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.TOO_MANY_REQUESTS
     ),
-    dependencies=[OWN_JOB],
+    dependencies=[RequireJobOwner],
 )
-def retry_job(job_id: Id, store: StoreOfApp, settings: SettingsOfApp, response: Response) -> JobOut:
+def retry_job(job_id: Id, store: StoreDep, settings: SettingsDep, response: Response) -> JobRead:
     job = service.retry(store, settings, job_id)
     response.headers.update(accept_headers(job))
     return job
 
 
 @router.get("/{job_id}/results", summary="A job's finished samples", responses=NOT_FOUND_OR_GONE)
-def list_results(job_id: Id, store: StoreOfApp, cursor: Cursor = None, limit: Limit = 100) -> Page[ResultOut]:
+def list_results(job_id: Id, store: StoreDep, cursor: Cursor = None, limit: Limit = 100) -> Page[ResultRead]:
     return service.results(store, job_id, cursor, limit)
 
 
@@ -180,7 +180,7 @@ def list_results(job_id: Id, store: StoreOfApp, cursor: Cursor = None, limit: Li
     response_class=StreamingResponse,
     responses=NOT_FOUND_OR_GONE,
 )
-def get_result_file(job_id: Id, position: Count, sample: Count, what: str, store: StoreOfApp) -> StreamingResponse:
+def get_result_file(job_id: Id, position: Count, sample: Count, what: str, store: StoreDep) -> StreamingResponse:
     sha256, suffix = service.result_file(store, job_id, position, sample, what)
     name = f"{job_id}_{position}_{sample}_{what}.{suffix}"
     return StreamingResponse(

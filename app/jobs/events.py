@@ -9,7 +9,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from app.http.problems import ProblemError
 from app.jobs import service
-from app.jobs.schemas import JobOut
+from app.jobs.schemas import JobRead
 from app.jobs.watcher import JobWatcher
 from store.store import Store
 
@@ -21,7 +21,7 @@ END = "end"
 
 async def events_of(store: Store, watcher: JobWatcher, job_id: str, after: int) -> AsyncIterator[bytes]:
     """All events of a job after number `after`, and the job whenever it changes, until it has ended."""
-    told: JobOut | None = None
+    told: JobRead | None = None
     waited_for_last_lines = False
     while not watcher.closed:
         seen = watcher.round  # before the job is read, so that no change falls between
@@ -66,5 +66,5 @@ async def all_changes(store: Store, watcher: JobWatcher) -> AsyncIterator[bytes]
             yield _job(job)
 
 
-def _job(job: JobOut) -> bytes:
+def _job(job: JobRead) -> bytes:
     return format_sse_event(event="job", data_str=job.model_dump_json())

@@ -21,7 +21,7 @@ class NamedImage(Protocol):
     def sha256(self) -> str: ...
 
 
-def with_stems(images: Sequence[NamedImage], rejected: Sequence[RejectedFile]) -> list[tuple[str, NewItem]]:
+def assign_output_names(images: Sequence[NamedImage], rejected: Sequence[RejectedFile]) -> list[tuple[str, NewItem]]:
     """(stem, item) for every different image, then for every refused file, which will be a failed item.
 
     A stem is the file's own name made safe for every file system, with a number where two would be the same. It has

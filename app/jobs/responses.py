@@ -8,12 +8,12 @@ from typing import Annotated
 from fastapi import Header, Response
 
 from app.http.problems import problem_responses
-from app.jobs.batching import JobReader
-from app.jobs.schemas import JobOut
-from app.jobs.waiting import until_finished
+from app.jobs.batching import JobLoader
+from app.jobs.schemas import JobRead
+from app.jobs.waiting import wait_until_finished
 
 RETRY_AFTER_SECONDS = 1
-LONGEST_WAIT_SECONDS = 60
+MAX_WAIT_SECONDS = 60
 # What a call that takes files and makes a job of them may answer instead of 202.
 ANSWERS = problem_responses(
     HTTPStatus.NOT_FOUND,
@@ -21,30 +21,30 @@ ANSWERS = problem_responses(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
-) | {int(HTTPStatus.OK): {"model": JobOut, "description": "With `Prefer: wait=N`: the job has ended in that time."}}
+) | {int(HTTPStatus.OK): {"model": JobRead, "description": "With `Prefer: wait=N`: the job has ended in that time."}}
 
 Prefer = Annotated[
     str | None,
     Header(
         description=f"`wait=N` (RFC 7240) holds the answer until the job has ended, at most N and at most "
-        f"{LONGEST_WAIT_SECONDS} seconds: then it is 200, else 202. `Preference-Applied` says that it was heeded.",
+        f"{MAX_WAIT_SECONDS} seconds: then it is 200, else 202. `Preference-Applied` says that it was heeded.",
         examples=["wait=10"],
     ),
 ]
 
 
-def accept_headers(job: JobOut) -> dict[str, str]:
+def accept_headers(job: JobRead) -> dict[str, str]:
     return {"Location": job.links["self"], "Retry-After": str(RETRY_AFTER_SECONDS)}
 
 
-async def answer_accepted(job: JobOut, prefer: str | None, jobs: JobReader, response: Response) -> JobOut:
+async def respond_accepted(job: JobRead, prefer: str | None, jobs: JobLoader, response: Response) -> JobRead:
     """202 with the job as it is; with `Prefer: wait=N` 200 if it has ended within N seconds."""
     response.headers.update(accept_headers(job))
     seconds = preferred_wait(prefer)
     if seconds is None:
         return job
     response.headers["Preference-Applied"] = f"wait={seconds}"
-    job = await until_finished(jobs, job, seconds)
+    job = await wait_until_finished(jobs, job, seconds)
     if job.status.is_final:
         response.status_code = HTTPStatus.OK
         del response.headers["Retry-After"]
@@ -57,5 +57,5 @@ def preferred_wait(prefer: str | None) -> int | None:
         name, _, value = preference.partition(";")[0].partition("=")
         value = value.strip().strip('"')
         if name.strip().lower() == "wait" and value.isascii() and value.isdigit():
-            return int(min(float(value), LONGEST_WAIT_SECONDS))
+            return int(min(float(value), MAX_WAIT_SECONDS))
     return None

@@ -28,7 +28,7 @@ class Status(StrEnum):
         return self not in (Status.queued, Status.running)
 
 
-class ProgressOut(BaseModel):
+class ProgressRead(BaseModel):
     done: int
     total: int
     unit: str = Field(description="What is counted: steps, samples or images.")
@@ -41,7 +41,7 @@ class JobError(BaseModel):
     message: str
 
 
-class JobOut(BaseModel):
+class JobRead(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
@@ -75,7 +75,7 @@ class JobOut(BaseModel):
     id: str
     kind: Kind
     status: Status
-    progress: ProgressOut
+    progress: ProgressRead
     dataset: str | None
     model: str | None
     parameters: dict[str, Any]
@@ -95,7 +95,7 @@ class JobOut(BaseModel):
     links: dict[str, str]
 
 
-class EventOut(BaseModel):
+class EventRead(BaseModel):
     """Something that happened in a job."""
 
     number: int = Field(description="From 1, without gaps.")
@@ -107,7 +107,7 @@ class EventOut(BaseModel):
     )
 
 
-class ResultOut(BaseModel):
+class ResultRead(BaseModel):
     """One sample: its line of the archive's manifest, and links to its files."""
 
     source: str

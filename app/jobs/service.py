@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from app.archives.manifest import suffix
 from app.auth.revocation import require_valid
-from app.datasets.locking import held
+from app.lookup import held
 from app.http.idempotency import Once, came_before
 from app.http.problems import ProblemError, not_found
-from app.http.schemas import Page, cursor_after
-from app.jobs.schemas import EventOut, JobError, JobOut, Kind, ProgressOut, ResultOut, Status
+from app.http.schemas import Page, next_cursor
+from app.jobs.schemas import EventRead, JobError, JobRead, Kind, ProgressRead, ResultRead, Status
 from config.settings import Settings
 from store.db.tables import Event, Job, Sample
 from store.repositories.events import EventRepository
@@ -24,18 +24,18 @@ from store.repositories.models import CheckpointRepository, PreviewRepository
 from store.store import Store
 
 QUEUE_FULL_SECONDS = 30  # after which a client may ask again
-MOST_DIGITS = 9  # of numbers in cursors; the databases' own end at 2**31
+MAX_CURSOR_DIGITS = 9  # of numbers in cursors; the databases' own end at 2**31
 
 log = structlog.get_logger()
 
 
-def expect_place(session: Session, settings: Settings, once_key: str | None) -> None:
-    """As `require_place`, before a request is received: not for one that came before, which makes no further job."""
+def precheck_capacity(session: Session, settings: Settings, once_key: str | None) -> None:
+    """As `check_queue_capacity`, before a request is received: not for one that came before, which makes no further job."""
     if not came_before(session, once_key):
         _require_place(session, settings)
 
 
-def require_place(session: Session, settings: Settings) -> None:
+def check_queue_capacity(session: Session, settings: Settings) -> None:
     """Raises `ProblemError` where no further job may wait. To be called in the `write` that makes it."""
     JobRepository(session).hold_queue()
     _require_place(session, settings)
@@ -52,20 +52,20 @@ def _require_place(session: Session, settings: Settings) -> None:
         )
 
 
-def accept(store: Store, once: Once, make: Callable[[Session], Job]) -> JobOut:
+def accept(store: Store, once: Once, make: Callable[[Session], Job]) -> JobRead:
     """The job that `make` makes, or that the same request made before; a new one is put on the queue.
 
     Raises `ProblemError` as `Once.make` does, and whatever `make` raises, which is called in a `write`.
     """
     with store.database.write() as session:
         job, is_new = once.make(session, Job, lambda: make(session))
-        answer = job_out(job)
+        answer = to_job_read(job)
     if is_new:
         _submit(store, answer)
     return answer
 
 
-def _submit(store: Store, job: JobOut) -> None:
+def _submit(store: Store, job: JobRead) -> None:
     """Puts a job that is recorded on the queue. A queue that is away delays it, no more: the reaper brings it."""
     log.info("job accepted", job=job.id, kind=job.kind)
     try:
@@ -74,38 +74,38 @@ def _submit(store: Store, job: JobOut) -> None:
         log.warning("queue unreachable, the reaper will enqueue the job", job=job.id, error=str(error))
 
 
-def get_all(store: Store, job_ids: Sequence[str]) -> dict[str, JobOut]:
+def get_all(store: Store, job_ids: Sequence[str]) -> dict[str, JobRead]:
     """Those of the jobs that there are, by their ids."""
     with store.database.read() as session:
-        return {job.id: job_out(job) for job in JobRepository(session).those(job_ids)}
+        return {job.id: to_job_read(job) for job in JobRepository(session).those(job_ids)}
 
 
 def page(
     store: Store, cursor: str | None, limit: int, status: Status | None, kind: Kind | None, dataset: str | None
-) -> Page[JobOut]:
+) -> Page[JobRead]:
     with store.database.read() as session:
         rows = JobRepository(session).page(before=cursor, limit=limit, status=status, kind=kind, dataset_id=dataset)
-    return Page(items=[job_out(row) for row in rows], next=cursor_after(rows, limit))
+    return Page(items=[to_job_read(row) for row in rows], next=next_cursor(rows, limit))
 
 
-def cancel(store: Store, job_id: str) -> JobOut:
+def cancel(store: Store, job_id: str) -> JobRead:
     """A job that has ended already is answered as it is."""
     with store.database.write() as session:
         jobs = JobRepository(session)
-        found_job(jobs, job_id)
+        get_job_or_404(jobs, job_id)
         jobs.request_cancel(job_id)
         log.info("cancel requested", job=job_id)
         session.expire_all()
-        return job_out(found_job(jobs, job_id))
+        return to_job_read(get_job_or_404(jobs, job_id))
 
 
-def retry(store: Store, settings: Settings, job_id: str) -> JobOut:
+def retry(store: Store, settings: Settings, job_id: str) -> JobRead:
     with store.database.write() as session:
         jobs = JobRepository(session)
-        job = found_job(jobs, job_id)
-        require_kept(job)
+        job = get_job_or_404(jobs, job_id)
+        check_not_expired(job)
         _hold_its_dataset(session, job)
-        require_place(session, settings)
+        check_queue_capacity(session, settings)
         if not jobs.retry(job_id):
             raise ProblemError(
                 HTTPStatus.CONFLICT,
@@ -113,30 +113,30 @@ def retry(store: Store, settings: Settings, job_id: str) -> JobOut:
                 "Only a failed or canceled job can be retried; this one is queued, running or has succeeded.",
             )
         session.expire_all()
-        answer = job_out(found_job(jobs, job_id))
+        answer = to_job_read(get_job_or_404(jobs, job_id))
     log.info("job retried", job=job_id)
     _submit(store, answer)
     return answer
 
 
-def finish(store: Store, job_id: str) -> JobOut:
+def finish(store: Store, job_id: str) -> JobRead:
     with store.database.write() as session:
         jobs = JobRepository(session)
-        found_job(jobs, job_id)
+        get_job_or_404(jobs, job_id)
         if not jobs.request_finish(job_id):
             raise ProblemError(
                 HTTPStatus.CONFLICT, "no_training_runs", "Only a training that is running can be ended with its model."
             )
         session.expire_all()
-        return job_out(found_job(jobs, job_id))
+        return to_job_read(get_job_or_404(jobs, job_id))
 
 
-def go_on(store: Store, settings: Settings, job_id: str, once: Once) -> JobOut:
+def go_on(store: Store, settings: Settings, job_id: str, once: Once) -> JobRead:
     """Raises `ProblemError` unless the job is a training that was ended early and has its model."""
 
     def make(session: Session) -> Job:
         jobs, checkpoints = JobRepository(session), CheckpointRepository(session)
-        ended = found_job(jobs, job_id)
+        ended = get_job_or_404(jobs, job_id)
         _hold_its_dataset(session, ended)
         jobs.hold(job_id)  # or what it has kept could expire before the new job names it
         kept = checkpoints.of_job(job_id)
@@ -154,7 +154,7 @@ def go_on(store: Store, settings: Settings, job_id: str, once: Once) -> JobOut:
                 "Only a training that was ended early, and has its model, can be continued. A failed or canceled one "
                 f"is taken up with POST /jobs/{job_id}/retry.",
             )
-        require_place(session, settings)
+        check_queue_capacity(session, settings)
         job = jobs.create(
             "train",
             dataset_id=ended.dataset_id,
@@ -177,36 +177,36 @@ def _hold_its_dataset(session: Session, job: Job) -> None:
         held(session, job.dataset_id)
 
 
-def history(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[EventOut]:
+def history(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[EventRead]:
     after = number_of(cursor or "0")
     if after is None:
         raise _bad_cursor()
     with store.database.read() as session:
-        found_job(JobRepository(session), job_id)
+        get_job_or_404(JobRepository(session), job_id)
         rows = EventRepository(session).after(job_id, after, limit)
-    items = [event_out(row) for row in rows]
+    items = [to_event_read(row) for row in rows]
     return Page(items=items, next=str(rows[-1].number) if len(rows) == limit else None)
 
 
-def news(store: Store, job_id: str, after: int, limit: int) -> tuple[JobOut, list[EventOut]]:
+def news(store: Store, job_id: str, after: int, limit: int) -> tuple[JobRead, list[EventRead]]:
     """The job, and what has happened in it after the event of that number. Raises `ProblemError` as `news_of_all`."""
     with store.database.read() as session:
         require_valid(session)
-        job = job_out(found_job(JobRepository(session), job_id))
-        return job, [event_out(row) for row in EventRepository(session).after(job_id, after, limit)]
+        job = to_job_read(get_job_or_404(JobRepository(session), job_id))
+        return job, [to_event_read(row) for row in EventRepository(session).after(job_id, after, limit)]
 
 
-def news_of_all(store: Store, changed: Sequence[str]) -> dict[str, JobOut]:
+def news_of_all(store: Store, changed: Sequence[str]) -> dict[str, JobRead]:
     """Those of the jobs that there are. Raises `ProblemError` for a caller who may not listen any more."""
     with store.database.read() as session:
         require_valid(session)
-        return {job.id: job_out(job) for job in JobRepository(session).those(changed)} if changed else {}
+        return {job.id: to_job_read(job) for job in JobRepository(session).those(changed)} if changed else {}
 
 
 def preview_file(store: Store, job_id: str, name: str) -> str:
     """The SHA-256 of a file of a training's preview. Raises `ProblemError` where there is none."""
     with store.database.read() as session:
-        job = found_job(JobRepository(session), job_id)
+        job = get_job_or_404(JobRepository(session), job_id)
         preview = PreviewRepository(session).get(job_id)
     if job.expired is not None:
         raise ProblemError(
@@ -224,14 +224,14 @@ def preview_file(store: Store, job_id: str, name: str) -> str:
     return str(preview.files[name])
 
 
-def results(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[ResultOut]:
+def results(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[ResultRead]:
     after = _sample_cursor(cursor)
     with store.database.read() as session:
         jobs = JobRepository(session)
-        require_kept(found_job(jobs, job_id))
+        check_not_expired(get_job_or_404(jobs, job_id))
         rows = jobs.samples(job_id, after=after, limit=limit)
     items = [
-        ResultOut(
+        ResultRead(
             source=item.name,
             source_sha256=item.sha256,
             sample=sample.sample,
@@ -252,13 +252,13 @@ def result_file(store: Store, job_id: str, position: int, sample: int, what: str
         row: Sample | None = JobRepository(session).sample(job_id, position, sample)
         job = JobRepository(session).get(job_id)
     if job is not None:
-        require_kept(job)
+        check_not_expired(job)
     if row is None or job is None or what not in row.files:
         raise not_found("file", f"{job_id}/{position}/{sample}/{what}")
     return str(row.files[what]), suffix(what, job.parameters)
 
 
-def job_out(job: Job) -> JobOut:
+def to_job_read(job: Job) -> JobRead:
     here = f"/jobs/{job.id}"
     links = {what: f"{here}/{what}" for what in ("events", "history", "cancel", "retry")} | {"self": here}
     if job.kind == Kind.train:
@@ -267,11 +267,11 @@ def job_out(job: Job) -> JobOut:
         links |= {"results": f"{here}/results", "archive": f"{here}/archive"}
     if job.model_id:
         links["model"] = f"/models/{job.model_id}"
-    return JobOut(
+    return JobRead(
         id=job.id,
         kind=Kind(job.kind),
         status=Status(job.status),
-        progress=ProgressOut(
+        progress=ProgressRead(
             done=job.done,
             total=job.total,
             unit=job.unit,
@@ -309,7 +309,7 @@ def _expires(job: Job) -> float | None:
     return job.expired or job.finished + job.keep_seconds
 
 
-def require_kept(job: Job) -> None:
+def check_not_expired(job: Job) -> None:
     """Raises `ProblemError` where what the job made is deleted."""
     if job.expired is not None:
         raise ProblemError(
@@ -320,11 +320,11 @@ def require_kept(job: Job) -> None:
         )
 
 
-def event_out(event: Event) -> EventOut:
-    return EventOut(number=event.number, kind=event.kind, time=event.created, data=event.data)
+def to_event_read(event: Event) -> EventRead:
+    return EventRead(number=event.number, kind=event.kind, time=event.created, data=event.data)
 
 
-def found_job(jobs: JobRepository, job_id: str) -> Job:
+def get_job_or_404(jobs: JobRepository, job_id: str) -> Job:
     """Raises `ProblemError` where there is no such job."""
     job = jobs.get(job_id)
     if job is None:
@@ -344,7 +344,7 @@ def _sample_cursor(cursor: str | None) -> tuple[int, int] | None:
 
 def number_of(text: str) -> int | None:
     """One that a record can have; None for what is none, and for what a database would choke on."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MAX_CURSOR_DIGITS else None
 
 
 def _bad_cursor() -> ProblemError:

@@ -7,12 +7,12 @@ from http import HTTPStatus
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from app.http.dependencies import StoreOfApp
+from app.http.dependencies import StoreDep
 from app.http.problems import problem_responses
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.models import service
 from app.models.report import ReportOut
-from app.models.schemas import ModelDetailOut, ModelOut
+from app.models.schemas import ModelDetailRead, ModelRead
 
 router = APIRouter(prefix="/models", tags=["models"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
@@ -20,22 +20,22 @@ NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 
 @router.get("", summary="All models, the newest first")
 def list_models(
-    store: StoreOfApp, cursor: Cursor = None, limit: Limit = 100, dataset: Id | None = None
-) -> Page[ModelOut]:
+    store: StoreDep, cursor: Cursor = None, limit: Limit = 100, dataset: Id | None = None
+) -> Page[ModelRead]:
     return service.page(store, cursor, limit, dataset)
 
 
 @router.get("/{model_id}", summary="A model with its training curves", responses=NOT_FOUND)
-def get_model(model_id: Id, store: StoreOfApp) -> ModelDetailOut:
+def get_model(model_id: Id, store: StoreDep) -> ModelDetailRead:
     return service.get(store, model_id)
 
 
 @router.get("/{model_id}/report", summary="How good a model is: figures and alarms", responses=NOT_FOUND)
-def get_model_report(model_id: Id, store: StoreOfApp) -> ReportOut:
+def get_model_report(model_id: Id, store: StoreDep) -> ReportOut:
     return service.report(store, model_id)
 
 
 @router.get("/{model_id}/files/{name}", summary="A model's file", response_class=FileResponse, responses=NOT_FOUND)
-def get_model_file(model_id: Id, name: str, store: StoreOfApp) -> FileResponse:
+def get_model_file(model_id: Id, name: str, store: StoreDep) -> FileResponse:
     sha256 = service.file(store, model_id, name)
     return FileResponse(store.blobs.verified(sha256), media_type="application/octet-stream", filename=name)

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.http.schemas import Timestamp
 
 
-class ModelOut(BaseModel):
+class ModelRead(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
@@ -45,5 +45,5 @@ class ModelOut(BaseModel):
     links: dict[str, str]
 
 
-class ModelDetailOut(ModelOut):
+class ModelDetailRead(ModelRead):
     history: list[dict[str, float]] = Field(description="Training curves: figures by step.")

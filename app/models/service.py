@@ -6,32 +6,32 @@ from http import HTTPStatus
 
 from sqlalchemy.orm import Session
 
-from app.datasets.locking import found_dataset
+from app.lookup import get_dataset_or_404
 from app.http.problems import ProblemError, not_found
-from app.http.schemas import Page, cursor_after
+from app.http.schemas import Page, next_cursor
 from app.models.report import ReportOut
-from app.models.schemas import ModelDetailOut, ModelOut
+from app.models.schemas import ModelDetailRead, ModelRead
 from store.db.tables import Model
 from store.repositories.models import REPORT, ModelRepository
 from store.store import Store
 
 
-def get(store: Store, model_id: str) -> ModelDetailOut:
+def get(store: Store, model_id: str) -> ModelDetailRead:
     with store.database.read() as session:
-        model = found_model(session, model_id)
-    return ModelDetailOut(**dict(_out(model)), history=model.history)
+        model = get_model_or_404(session, model_id)
+    return ModelDetailRead(**dict(_out(model)), history=model.history)
 
 
-def page(store: Store, cursor: str | None, limit: int, dataset: str | None) -> Page[ModelOut]:
+def page(store: Store, cursor: str | None, limit: int, dataset: str | None) -> Page[ModelRead]:
     with store.database.read() as session:
         rows = ModelRepository(session).page(before=cursor, limit=limit, dataset_id=dataset)
-    return Page(items=[_out(row) for row in rows], next=cursor_after(rows, limit))
+    return Page(items=[_out(row) for row in rows], next=next_cursor(rows, limit))
 
 
 def report(store: Store, model_id: str) -> ReportOut:
     """Raises `ProblemError` where there is none."""
     with store.database.read() as session:
-        files = found_model(session, model_id).files
+        files = get_model_or_404(session, model_id).files
     if REPORT not in files:
         raise ProblemError(
             HTTPStatus.NOT_FOUND,
@@ -44,7 +44,7 @@ def report(store: Store, model_id: str) -> ReportOut:
 def file(store: Store, model_id: str, name: str) -> str:
     """The SHA-256 of a model's file. Raises `ProblemError` where there is none."""
     with store.database.read() as session:
-        files = found_model(session, model_id).files
+        files = get_model_or_404(session, model_id).files
     if name not in files:
         raise ProblemError(
             HTTPStatus.NOT_FOUND, "file_not_found", f"The model has no file {name!r}; it has {', '.join(files)}."
@@ -52,18 +52,18 @@ def file(store: Store, model_id: str, name: str) -> str:
     return str(files[name])
 
 
-def found_model(session: Session, model_id: str) -> Model:
+def get_model_or_404(session: Session, model_id: str) -> Model:
     model = ModelRepository(session).get(model_id)
     if model is None:
         raise not_found("model", model_id)
     return model
 
 
-def model_of_dataset(session: Session, dataset_id: str, model_id: str | None) -> Model:
+def resolve_model(session: Session, dataset_id: str, model_id: str | None) -> Model:
     """The model that is named, or the dataset's latest. Raises `ProblemError` where there is none."""
-    found_dataset(session, dataset_id)
+    get_dataset_or_404(session, dataset_id)
     if model_id is not None:
-        return found_model(session, model_id)
+        return get_model_or_404(session, model_id)
     model = ModelRepository(session).latest(dataset_id)
     if model is None:
         raise ProblemError(
@@ -75,9 +75,9 @@ def model_of_dataset(session: Session, dataset_id: str, model_id: str | None) ->
     return model
 
 
-def _out(model: Model) -> ModelOut:
+def _out(model: Model) -> ModelRead:
     here = f"/models/{model.id}"
-    return ModelOut(
+    return ModelRead(
         id=model.id,
         dataset=model.dataset_id,
         job=model.job_id,

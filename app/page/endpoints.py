@@ -40,12 +40,12 @@ def get_page_file(name: str) -> FileResponse:
     return FileResponse(path, HTTPStatus.OK, HEADERS, media_type=TYPES[path.suffix])
 
 
-class SessionIn(BaseModel):
+class SessionCreate(BaseModel):
     token: str = Field(min_length=1, max_length=500)
 
 
 @router.post("/page/session", status_code=HTTPStatus.NO_CONTENT)
-def open_session(wanted: SessionIn, request: Request, response: Response) -> None:
+def open_session(wanted: SessionCreate, request: Request, response: Response) -> None:
     """Keeps a token in a cookie that scripts cannot read, until the browser is closed. If it is good shows later."""
     response.set_cookie(
         COOKIE, wanted.token.strip(), httponly=True, samesite="strict", secure=request.url.scheme == "https"

@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.archives.schemas import ArchiveFormat
 from app.http.schemas import Id
-from app.uploads.documentation import form_body
+from app.ingest.documentation import form_body
 
 
-class SrIn(BaseModel):
+class SrRequest(BaseModel):
     """The fields beside the files."""
 
     model_config = ConfigDict(extra="forbid")
@@ -24,7 +24,7 @@ class SrIn(BaseModel):
 
 SR_BODY = form_body(
     ["files"],
-    SrIn,
+    SrRequest,
     dataset={"type": "string"},
     model={"type": "string"},
     tile={"type": "integer", "minimum": 16, "maximum": 4096},

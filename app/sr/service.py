@@ -8,16 +8,16 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.datasets.locking import held
+from app.lookup import held
 from app.http.idempotency import Once
 from app.http.problems import ProblemError
-from app.jobs.output_names import with_stems
-from app.jobs.schemas import JobOut
-from app.jobs.service import accept, expect_place, job_out, require_place
-from app.models.service import found_model, model_of_dataset
-from app.sr.schemas import SrIn
-from app.uploads.files import ReceivedFile
-from app.uploads.images import MinimumSide, take_images
+from app.jobs.output_names import assign_output_names
+from app.jobs.schemas import JobRead
+from app.jobs.service import accept, precheck_capacity, to_job_read, check_queue_capacity
+from app.models.service import get_model_or_404, resolve_model
+from app.sr.schemas import SrRequest
+from app.ingest.files import ReceivedFile
+from app.ingest.images import MinimumSide, ingest_images
 from config.settings import Settings
 from store.db.tables import Job
 from store.repositories.jobs import JobRepository
@@ -27,15 +27,15 @@ from store.store import Store
 def require(store: Store, settings: Settings, once_key: str | None) -> None:
     """Raises `ProblemError` where a request need not be received: there is no place for a job."""
     with store.database.read() as session:
-        expect_place(session, settings, once_key)
+        precheck_capacity(session, settings, once_key)
 
 
 def super_resolve(
-    store: Store, settings: Settings, wanted: SrIn, files: Sequence[ReceivedFile], folder: Path, once: Once
-) -> JobOut:
+    store: Store, settings: Settings, wanted: SrRequest, files: Sequence[ReceivedFile], folder: Path, once: Once
+) -> JobRead:
     with store.database.read() as session:
         if before := once.made_before(session, Job):
-            return job_out(before)
+            return to_job_read(before)
     if (wanted.dataset is None) == (wanted.model is None):
         raise ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -44,16 +44,16 @@ def super_resolve(
         )
     with store.database.read() as session:
         if wanted.dataset is not None:
-            model = model_of_dataset(session, wanted.dataset, None)
+            model = resolve_model(session, wanted.dataset, None)
         else:
-            model = found_model(session, wanted.model or "")
-    taken, rejected = take_images(files, folder, store, settings, MinimumSide(1, "super-resolution"))
-    items = with_stems(taken, rejected)
+            model = get_model_or_404(session, wanted.model or "")
+    taken, rejected = ingest_images(files, folder, store, settings, MinimumSide(1, "super-resolution"))
+    items = assign_output_names(taken, rejected)
 
     def make(session: Session) -> Job:
         held(session, model.dataset_id)
-        found_model(session, model.id)  # it may have been deleted while the files came in
-        require_place(session, settings)
+        get_model_or_404(session, model.id)  # it may have been deleted while the files came in
+        check_queue_capacity(session, settings)
         jobs = JobRepository(session)
         job = jobs.create(
             "sr",

@@ -1,1 +1,1 @@
-"""Files on their way in: streamed to disk, unpacked member by member, checked."""
+"""Resumable uploads (tus 1.0)."""

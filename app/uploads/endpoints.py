@@ -7,14 +7,14 @@ from http import HTTPStatus
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
-from app.auth.ownership import OWN_DATASET
+from app.auth.ownership import RequireDatasetOwner
 from app.datasets.schemas import Role
-from app.http.dependencies import SettingsOfApp, StoreOfApp
+from app.http.dependencies import SettingsDep, StoreDep
 from app.http.problems import problem_responses
 from app.http.schemas import Id
 from app.uploads import service
-from app.uploads.documentation import PART_BODY
-from app.uploads.schemas import ResumableUploadOut
+from app.ingest.documentation import PART_BODY
+from app.uploads.schemas import UploadRead
 from app.uploads.tus import Length, Metadata, Offset, Override, Resumable, TusRoute, abilities, expiry, require_part
 
 router = APIRouter(tags=["uploads"])
@@ -28,7 +28,7 @@ NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
     status_code=HTTPStatus.NO_CONTENT,
     summary="What of the protocol tus is spoken here",
 )
-async def tell_abilities(dataset_id: Id, settings: SettingsOfApp) -> Response:
+async def tell_abilities(dataset_id: Id, settings: SettingsDep) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT, headers=abilities(settings))
 
 
@@ -40,13 +40,13 @@ async def tell_abilities(dataset_id: Id, settings: SettingsOfApp) -> Response:
     responses=NOT_FOUND
     | OTHER_VERSION
     | problem_responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    dependencies=[OWN_DATASET],
+    dependencies=[RequireDatasetOwner],
 )
 def begin_upload(
     dataset_id: Id,
     role: Role,
-    store: StoreOfApp,
-    settings: SettingsOfApp,
+    store: StoreDep,
+    settings: SettingsDep,
     length: Length,
     version: Resumable,
     metadata: Metadata = "",
@@ -60,7 +60,7 @@ def begin_upload(
 
 
 @router.get("/uploads/{upload_id}", summary="What became of an upload", responses=NOT_FOUND)
-def get_upload(upload_id: Id, store: StoreOfApp) -> ResumableUploadOut:
+def get_upload(upload_id: Id, store: StoreDep) -> UploadRead:
     """The images of a finished one, and what of it was refused and why, as `POST /datasets/{id}/images` answers it."""
     return service.show(store, upload_id)
 
@@ -71,7 +71,7 @@ def get_upload(upload_id: Id, store: StoreOfApp) -> ResumableUploadOut:
     response_class=Response,
     responses=NOT_FOUND | OTHER_VERSION,
 )
-def tell_offset(upload_id: Id, store: StoreOfApp, version: Resumable) -> Response:
+def tell_offset(upload_id: Id, store: StoreDep, version: Resumable) -> Response:
     upload = service.get(store, upload_id)
     headers = {
         "Upload-Offset": str(service.offset(store, upload)),
@@ -98,7 +98,7 @@ def tell_offset(upload_id: Id, store: StoreOfApp, version: Resumable) -> Respons
     openapi_extra=PART_BODY,
 )
 async def receive_part(
-    upload_id: Id, request: Request, store: StoreOfApp, settings: SettingsOfApp, start: Offset, version: Resumable
+    upload_id: Id, request: Request, store: StoreDep, settings: SettingsDep, start: Offset, version: Resumable
 ) -> Response:
     """What of it has come is kept, also where it breaks off.
 
@@ -118,7 +118,7 @@ async def receive_part(
     summary="Give an upload up, or forget a finished one",
     responses=NOT_FOUND | OTHER_VERSION | problem_responses(HTTPStatus.LOCKED),
 )
-def delete_upload(upload_id: Id, store: StoreOfApp, version: Resumable) -> Response:
+def delete_upload(upload_id: Id, store: StoreDep, version: Resumable) -> Response:
     """What of the file has come is deleted. Images that were taken stay."""
     service.delete(store, upload_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -128,8 +128,8 @@ def delete_upload(upload_id: Id, store: StoreOfApp, version: Resumable) -> Respo
 async def answer_override(
     upload_id: Id,
     request: Request,
-    store: StoreOfApp,
-    settings: SettingsOfApp,
+    store: StoreDep,
+    settings: SettingsDep,
     version: Resumable,
     method: Override,
     start: Offset = -1,

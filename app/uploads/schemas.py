@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.datasets.schemas import Role, UploadOut
+from app.datasets.schemas import Role, ImageUploadResponse
 from app.http.problems import ProblemDetails
 from app.http.schemas import Timestamp
 
@@ -17,7 +17,7 @@ class UploadStatus(StrEnum):
     refused = "refused"
 
 
-class ResumableUploadOut(BaseModel):
+class UploadRead(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
@@ -43,7 +43,7 @@ class ResumableUploadOut(BaseModel):
     status: UploadStatus = Field(description="`taken`: the images, or some of an archive's, are in the dataset.")
     length: int = Field(description="Bytes of the file.")
     received: int = Field(description="Bytes of it that have come and are on disk.")
-    result: UploadOut | None = Field(description="What `POST /datasets/{id}/images` would have answered.")
+    result: ImageUploadResponse | None = Field(description="What `POST /datasets/{id}/images` would have answered.")
     problem: ProblemDetails | None = Field(description="Why nothing of it was taken, as it would have answered then.")
     created: Timestamp
     expires: Timestamp = Field(description="When it is forgotten, unless more of it comes before.")

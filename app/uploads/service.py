@@ -20,15 +20,15 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy.orm import Session
 
 from app.datasets import service as datasets
-from app.datasets.locking import held
-from app.datasets.schemas import Role, UploadOut
+from app.lookup import held
+from app.datasets.schemas import Role, ImageUploadResponse
 from app.http.body_limit import allow_upload, storage_full
 from app.http.problems import ProblemDetails, ProblemError, not_found
 from app.http.schemas import RejectedFile
-from app.uploads.archive_readers import HEAD, archive_opener
-from app.uploads.files import ReceivedFile, shown_name, too_large
-from app.uploads.multipart import BATCH
-from app.uploads.schemas import ResumableUploadOut, UploadStatus
+from app.ingest.archive_readers import HEAD, find_opener
+from app.ingest.files import ReceivedFile, display_name, too_large
+from app.ingest.multipart import BATCH
+from app.uploads.schemas import UploadRead, UploadStatus
 from app.uploads.tus import file_name
 from config.settings import Settings
 from store.db.tables import Upload
@@ -53,7 +53,7 @@ def begin(store: Store, settings: Settings, dataset_id: str, role: Role, length:
         )
     if length > store.room.left():
         raise storage_full()
-    name = shown_name(file_name(metadata))
+    name = display_name(file_name(metadata))
     with store.database.write() as session:
         held(session, dataset_id)
         upload = UploadRepository(session).create(
@@ -72,13 +72,13 @@ def get(store: Store, upload_id: str) -> Upload:
         return _found(session, upload_id)
 
 
-def show(store: Store, upload_id: str) -> ResumableUploadOut:
+def show(store: Store, upload_id: str) -> UploadRead:
     with store.database.read() as session:
         upload = _found(session, upload_id)
         status = UploadStatus.receiving
         if upload.concluded is not None:
             status = UploadStatus.refused if upload.problem else UploadStatus.taken
-        return ResumableUploadOut(
+        return UploadRead(
             id=upload.id,
             dataset=upload.dataset_id,
             role=Role(upload.role),
@@ -86,7 +86,7 @@ def show(store: Store, upload_id: str) -> ResumableUploadOut:
             status=status,
             length=upload.length,
             received=_received(store, upload),
-            result=UploadOut.model_validate(upload.result) if upload.result else None,
+            result=ImageUploadResponse.model_validate(upload.result) if upload.result else None,
             problem=ProblemDetails.model_validate(upload.problem) if upload.problem else None,
             created=upload.created,
             expires=upload.expires,
@@ -224,7 +224,7 @@ class _Part:
             if (
                 self.upload.length > limit
                 and len(self.head) == HEAD
-                and not archive_opener(self.head, self.upload.name)
+                and not find_opener(self.head, self.upload.name)
             ):
                 raise _FileTooLargeError(self.upload, limit)
             self.file.write(data)

@@ -37,7 +37,7 @@ def _without_secrets(url: HttpUrl) -> HttpUrl:
 Url = Annotated[HttpUrl, UrlConstraints(max_length=2000), AfterValidator(_without_secrets)]
 
 
-class WebhookIn(BaseModel):
+class WebhookCreate(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={"example": {"url": "https://example.com/patina", "events": ["job.succeeded", "job.failed"]}},
@@ -47,7 +47,7 @@ class WebhookIn(BaseModel):
     events: set[Event] = Field(set(Event), min_length=1, description="Which ends of jobs it is told of.")
 
 
-class WebhookOut(BaseModel):
+class WebhookRead(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
 
     id: str
@@ -59,7 +59,7 @@ class WebhookOut(BaseModel):
     created: Timestamp
 
 
-class NewWebhookOut(WebhookOut):
+class WebhookCreated(WebhookRead):
     model_config = ConfigDict(
         json_schema_extra={"example": EXAMPLE | {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
     )
@@ -73,7 +73,7 @@ class DeliveryStatus(StrEnum):
     given_up = "given_up"
 
 
-class DeliveryOut(BaseModel):
+class DeliveryRead(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {

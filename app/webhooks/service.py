@@ -6,8 +6,8 @@ from http import HTTPStatus
 
 from app.auth.revocation import require_valid
 from app.http.problems import ProblemError, not_found
-from app.http.schemas import Page, cursor_after
-from app.webhooks.schemas import DeliveryOut, DeliveryStatus, Event, NewWebhookOut, WebhookIn, WebhookOut
+from app.http.schemas import Page, next_cursor
+from app.webhooks.schemas import DeliveryRead, DeliveryStatus, Event, WebhookCreated, WebhookCreate, WebhookRead
 from config.settings import Settings
 from store.db.tables import Delivery, Webhook
 from store.repositories.webhooks import Counts, Outbox, WebhookRepository
@@ -16,7 +16,7 @@ from store.store import Store
 MOST = 20  # of one token
 
 
-def create(store: Store, settings: Settings, wanted: WebhookIn) -> NewWebhookOut:
+def create(store: Store, settings: Settings, wanted: WebhookCreate) -> WebhookCreated:
     if not settings.webhooks:
         raise ProblemError(
             HTTPStatus.FORBIDDEN,
@@ -31,23 +31,23 @@ def create(store: Store, settings: Settings, wanted: WebhookIn) -> NewWebhookOut
                 HTTPStatus.CONFLICT, "too_many_webhooks", f"There are {MOST} webhooks of yours. Delete one first."
             )
         webhook = webhooks.create(str(wanted.url), sorted(wanted.events))
-    return NewWebhookOut(**_out(webhook, Counts()).model_dump(), secret=webhook.secret)
+    return WebhookCreated(**_out(webhook, Counts()).model_dump(), secret=webhook.secret)
 
 
-def page(store: Store, cursor: str | None, limit: int) -> Page[WebhookOut]:
+def page(store: Store, cursor: str | None, limit: int) -> Page[WebhookRead]:
     with store.database.read() as session:
         webhooks = WebhookRepository(session)
         rows = webhooks.page(before=cursor, limit=limit)
         counts = webhooks.counts([row.id for row in rows])
     items = [_out(row, counts.get(row.id, Counts())) for row in rows]
-    return Page(items=items, next=cursor_after(rows, limit))
+    return Page(items=items, next=next_cursor(rows, limit))
 
 
-def deliveries(store: Store, webhook_id: str, cursor: str | None, limit: int) -> Page[DeliveryOut]:
+def deliveries(store: Store, webhook_id: str, cursor: str | None, limit: int) -> Page[DeliveryRead]:
     with store.database.read() as session:
         _require(WebhookRepository(session), webhook_id)
         rows = Outbox(session).page(webhook_id, before=cursor, limit=limit)
-    return Page(items=[_delivery_out(row) for row in rows], next=cursor_after(rows, limit))
+    return Page(items=[_delivery_out(row) for row in rows], next=next_cursor(rows, limit))
 
 
 def delete(store: Store, webhook_id: str) -> None:
@@ -62,8 +62,8 @@ def _require(webhooks: WebhookRepository, webhook_id: str) -> None:
         raise not_found("webhook", webhook_id)
 
 
-def _out(row: Webhook, counts: Counts) -> WebhookOut:
-    return WebhookOut(
+def _out(row: Webhook, counts: Counts) -> WebhookRead:
+    return WebhookRead(
         id=row.id,
         url=row.url,
         events=[Event(event) for event in row.events],
@@ -74,11 +74,11 @@ def _out(row: Webhook, counts: Counts) -> WebhookOut:
     )
 
 
-def _delivery_out(row: Delivery) -> DeliveryOut:
+def _delivery_out(row: Delivery) -> DeliveryRead:
     status = DeliveryStatus.waiting
     if row.due is None:
         status = DeliveryStatus.given_up if row.delivered is None else DeliveryStatus.delivered
-    return DeliveryOut(
+    return DeliveryRead(
         id=f"msg_{row.id}",
         job=row.job_id,
         event=Event(row.event),

@@ -18,8 +18,8 @@ import pytest
 
 from app.http.problems import ProblemError
 from app.http.schemas import RejectedFile
-from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
-from app.uploads.files import ReceivedFile
+from app.ingest.archives import Allowance, ArchiveRejectedError, detect_archive, unpack
+from app.ingest.files import ReceivedFile
 from config.settings import Settings
 from store.files.capacity import Room
 from tests.pictures import png, tarred, zipped
@@ -34,7 +34,7 @@ def unpacked(folder: Path, data: bytes, name: str = "a.zip", settings: Settings 
     path = folder / "archive"
     path.write_bytes(data)
     file = ReceivedFile(name, path, "")
-    opener = opener_of(file)
+    opener = detect_archive(file)
     assert opener
     into = folder / "into"
     into.mkdir()
@@ -52,7 +52,7 @@ def unpacked(folder: Path, data: bytes, name: str = "a.zip", settings: Settings 
 
 
 def refusal(folder: Path, data: bytes, name: str = "a.zip", settings: Settings = SETTINGS) -> str:
-    with pytest.raises(ArchiveRefusedError) as caught:
+    with pytest.raises(ArchiveRejectedError) as caught:
         unpacked(folder, data, name, settings)
     assert not list((folder / "into").iterdir())
     assert len(caught.value.message) > 20
@@ -244,7 +244,7 @@ def test_equal_names_are_different_files(tmp_path: Path) -> None:
     path = tmp_path / "archive"
     path.write_bytes(head * 3 + END)
     file = ReceivedFile("a.tar", path, "")
-    opener = opener_of(file)
+    opener = detect_archive(file)
     assert opener
     members = list(unpack(file, opener, tmp_path, SETTINGS, Allowance(9, MEBIBYTE, Room([tmp_path], None, 0))))
     assert [member.name for member in members] == ["a.tar/a.png"] * 3

@@ -13,8 +13,8 @@ from sqlalchemy import event
 from app.http.problems import ProblemError
 from app.jobs import service
 from app.jobs import watcher as watching
-from app.jobs.batching import JobReader, JobReaders
-from app.jobs.schemas import JobOut
+from app.jobs.batching import JobLoader, JobLoaders
+from app.jobs.schemas import JobRead
 from store.db.access import LOCAL, Caller
 from store.repositories.jobs import JobRepository
 from store.repositories.tokens import TokenRepository
@@ -46,7 +46,7 @@ def test_many_who_ask_at_once_cost_few_queries_and_get_their_own_answers(store: 
     queries.clear()
 
     async def ask() -> list[object]:
-        reader = JobReader(store)
+        reader = JobLoader(store)
         wanted = [*made, "no-such"] * 50
         gone = asyncio.create_task(reader.get(made[0]))  # a client that hangs up takes nobody's answer along
         await asyncio.sleep(0)
@@ -62,7 +62,7 @@ def test_many_who_ask_at_once_cost_few_queries_and_get_their_own_answers(store: 
 def test_an_answer_is_never_older_than_its_question(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     job, read, told, get_all = new_job(store), threading.Event(), threading.Event(), service.get_all
 
-    def slowly(*asked: Any) -> dict[str, JobOut]:
+    def slowly(*asked: Any) -> dict[str, JobRead]:
         found = get_all(*asked)
         read.set()
         assert told.wait(20)
@@ -71,7 +71,7 @@ def test_an_answer_is_never_older_than_its_question(store: Store, monkeypatch: p
     monkeypatch.setattr(service, "get_all", slowly)
 
     async def ask() -> list[str]:
-        reader = JobReader(store)
+        reader = JobLoader(store)
         before = asyncio.create_task(reader.get(job))
         assert await asyncio.to_thread(read.wait, 20)
         await asyncio.to_thread(service.cancel, store, job)
@@ -89,7 +89,7 @@ def test_each_caller_reads_what_it_may_see(store: Store) -> None:
     job = new_job(store)
 
     async def ask() -> tuple[str, str]:
-        readers = JobReaders(store)
+        readers = JobLoaders(store)
         mine, theirs = await asyncio.gather(
             readers.of(LOCAL).get(job), readers.of(Caller(token, sees_all=False)).get(job), return_exceptions=True
         )

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from app.datasets import service as datasets
-from app.datasets.schemas import Role, TrainIn
+from app.datasets.schemas import Role, TrainRequest
 from app.degrade import service as degrading
-from app.degrade.schemas import DegradeIn
+from app.degrade.schemas import DegradeRequest
 from app.http.idempotency import Once
 from app.http.problems import ProblemError
 from app.jobs import service as jobs
-from app.jobs.output_names import with_stems
+from app.jobs.output_names import assign_output_names
 from app.uploads import service as uploads
-from app.uploads.files import ReceivedFile
+from app.ingest.files import ReceivedFile
 from config.settings import Settings
 from store.db.tables import Job
 from store.repositories.datasets import DatasetRepository, NewImage
@@ -108,10 +108,10 @@ def test_work_for_a_dataset_that_is_deleted_in_this_moment(
     with store.database.read() as session:
         model = ModelRepository(session).latest(dataset)
         assert model is not None
-    sourced = DegradeIn(source=dataset, model=model.id)
+    sourced = DegradeRequest(source=dataset, model=model.id)
     calls: dict[str, Callable[[], Any]] = {
-        "train": lambda: datasets.train(store, settings, dataset, TrainIn(), NOT_AGAIN),
-        "degrade": lambda: degrading.degrade(store, settings, dataset, DegradeIn(), files, tmp_path, NOT_AGAIN),
+        "train": lambda: datasets.train(store, settings, dataset, TrainRequest(), NOT_AGAIN),
+        "degrade": lambda: degrading.degrade(store, settings, dataset, DegradeRequest(), files, tmp_path, NOT_AGAIN),
         "degrade its photos": lambda: degrading.degrade(store, settings, other, sourced, [], tmp_path, NOT_AGAIN),
         "upload": lambda: datasets.add_images(store, settings, dataset, Role.lr, files, tmp_path),
         "upload in parts": lambda: uploads.begin(store, settings, dataset, Role.lr, 10, ""),
@@ -139,14 +139,14 @@ def test_of_two_jobs_for_one_place_in_the_queue_one_is_refused(
     photo.write_bytes(png(130, 130))
     files = [ReceivedFile("a.png", photo, "0" * 64)]
     calls: dict[str, Callable[[], Any]] = {
-        "train": lambda: datasets.train(store, settings, dataset, TrainIn(), NOT_AGAIN),
-        "degrade": lambda: degrading.degrade(store, settings, dataset, DegradeIn(), files, tmp_path, NOT_AGAIN),
+        "train": lambda: datasets.train(store, settings, dataset, TrainRequest(), NOT_AGAIN),
+        "degrade": lambda: degrading.degrade(store, settings, dataset, DegradeRequest(), files, tmp_path, NOT_AGAIN),
         "retry": lambda: jobs.retry(store, settings, stopped),
         "continue": lambda: jobs.go_on(store, settings, ended, NOT_AGAIN),
     }
     meanwhile = Meanwhile(calls[what])
     with store.database.write() as session:
-        jobs.require_place(session, settings)
+        jobs.check_queue_capacity(session, settings)
         meanwhile.start()
         time.sleep(WAITING_SECONDS)
         JobRepository(session).create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=9)
@@ -182,8 +182,8 @@ def test_photos_of_a_dataset_that_is_half_deleted_are_not_degraded(
         with store.database.write() as session:
             DatasetRepository(session).delete_some(source, most=2)
 
-    monkeypatch.setattr(degrading, "with_stems", _then(with_stems, half_deleted))
-    wanted = DegradeIn(source=source, model=model.id)
+    monkeypatch.setattr(degrading, "assign_output_names", _then(assign_output_names, half_deleted))
+    wanted = DegradeRequest(source=source, model=model.id)
     with pytest.raises(ProblemError) as refused:
         degrading.degrade(store, settings, dataset, wanted, [], tmp_path, NOT_AGAIN)
     assert refused.value.code == "dataset_not_found"
@@ -200,12 +200,12 @@ def test_a_dataset_is_not_deleted_under_work_that_is_accepted_in_this_moment(
         accepting.set()
         decided.wait(WAITING_SECONDS)
 
-    monkeypatch.setattr(jobs, "job_out", _then(jobs.job_out, last_thing_before_the_end))
+    monkeypatch.setattr(jobs, "to_job_read", _then(jobs.to_job_read, last_thing_before_the_end))
     accepted = Meanwhile(
         lambda: (
             jobs.retry(store, settings, stopped).id
             if what == "retry"
-            else datasets.train(store, settings, dataset, TrainIn(), NOT_AGAIN).id
+            else datasets.train(store, settings, dataset, TrainRequest(), NOT_AGAIN).id
         )
     )
     accepted.start()

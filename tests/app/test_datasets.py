@@ -16,9 +16,9 @@ from fastapi import Request
 from PIL import Image
 from starlette.types import Message
 
-from app.http.body_limit import IN_SCOPE, Body
+from app.http.body_limit import SCOPE_KEY, Body
 from app.http.problems import ProblemError
-from app.uploads.multipart import BATCH, received_form
+from app.ingest.multipart import BATCH, receive_form
 from imaging.image_files import ImageSize
 from tests.app.conftest import Api
 from tests.pictures import encoded, picture, png, tarred, zipped
@@ -79,7 +79,7 @@ def form_in_two_pieces(pieces: tuple[bytes, bytes], between: Event) -> Request:
 
     body = Body(0, 2**30, lambda: ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "", ""))
     headers = [(b"content-type", b"multipart/form-data; boundary=x")]
-    return Request({"type": "http", "headers": headers, IN_SCOPE: body}, receive)
+    return Request({"type": "http", "headers": headers, SCOPE_KEY: body}, receive)
 
 
 def test_images_are_looked_at_while_others_still_come(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_images_are_looked_at_while_others_still_come(api: Api, monkeypatch: pyt
     pieces = PART % 1 + second + b"\r\n" + PART % 2 + first, b"\r\n" + PART % 3 + second + b"\r\n--x--\r\n"
 
     async def sizes() -> list[ImageSize]:
-        async with received_form(form_in_two_pieces(pieces, looked_at), api.store, api.settings) as form:
+        async with receive_form(form_in_two_pieces(pieces, looked_at), api.store, api.settings) as form:
             return [file.looked_at.result() for file in form.files[::2] if file.looked_at]
 
     assert anyio.run(sizes) == [ImageSize(64, 48), ImageSize(64, 48)]
@@ -117,7 +117,7 @@ def test_a_form_that_breaks_off_is_refused_when_none_of_its_files_is_read_any_mo
 
     async def broken() -> None:
         with pytest.raises(ProblemError, match="closing boundary"):
-            async with received_form(form_in_two_pieces(pieces, began), api.store, api.settings):
+            async with receive_form(form_in_two_pieces(pieces, began), api.store, api.settings):
                 pass
 
     anyio.run(broken)

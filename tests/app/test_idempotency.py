@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.datasets import service
-from app.datasets.schemas import DatasetIn
+from app.datasets.schemas import DatasetCreate
 from app.http.idempotency import Once
 from app.http.problems import ProblemError
 from store.repositories.datasets import DatasetRepository
@@ -124,7 +124,7 @@ def test_a_key_that_cannot_be_one_is_refused(api: Api, key: str) -> None:
 
 
 def test_the_same_request_many_times_at_once_makes_one_record(store: Store) -> None:
-    wanted = DatasetIn(name="photos", scale=4)
+    wanted = DatasetCreate(name="photos", scale=4)
     together, answers = threading.Barrier(8), list[Any]()
 
     def send(number: int) -> None:
@@ -147,7 +147,7 @@ def test_the_same_request_many_times_at_once_makes_one_record(store: Store) -> N
 
 
 def test_old_keys_are_forgotten(store: Store) -> None:
-    wanted = DatasetIn(name="photos", scale=4)
+    wanted = DatasetCreate(name="photos", scale=4)
     first = service.create(store, wanted, Once.of("k", 1)).id
     with store.database.write() as session:
         assert RequestRepository(session).forget_older(60) == 0

@@ -231,7 +231,7 @@ async def until_silence(app: ASGIApp, path: str, body: bytes, seconds: float, **
 
 
 def test_a_client_that_falls_silent_holds_nothing(limited: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(bodies, "READ_TIMEOUT_SECONDS", 0.1)
     dataset = limited.dataset()
     before, left = limited.traces(), limited.store.room.left()
     form = {"content_type": "multipart/form-data; boundary=x", "content_length": "140000"}
@@ -245,7 +245,7 @@ def test_a_client_that_falls_silent_holds_nothing(limited: Api, monkeypatch: pyt
 
 
 def test_a_client_that_listens_is_not_taken_for_a_silent_one(limited: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(bodies, "READ_TIMEOUT_SECONDS", 0.1)
     with limited.store.database.write() as session:
         job = JobRepository(session).create(
             "train", dataset_id=limited.dataset(), model_id=None, parameters={}, unit="steps", total=1

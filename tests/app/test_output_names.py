@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.degrade.crops import count_squares, cut
+from app.degrade.crops import count_crops, cut
 from app.http.schemas import RejectedFile
-from app.jobs.output_names import with_stems
+from app.jobs.output_names import assign_output_names
 from store.repositories.jobs import NewItem
 
 MANY = 100_000  # tried one after the other, they would take an hour
@@ -16,7 +16,7 @@ names = st.text(st.sampled_from("aA-2./_é"), max_size=6)
 
 def stems_of(names: list[str]) -> list[str]:
     rejected = [RejectedFile(name=name, code="corrupt_image", message="") for name in names]
-    return [stem for stem, _ in with_stems([], rejected)]
+    return [stem for stem, _ in assign_output_names([], rejected)]
 
 
 def test_a_hundred_thousand_files_of_one_name() -> None:
@@ -42,7 +42,7 @@ def test_no_two_are_the_same_and_none_leaves_its_folder(names: list[str]) -> Non
 def test_squares_cover_the_image_and_are_as_many_as_counted(height: int, width: int, side: int, step: int) -> None:
     squares = cut([("a", NewItem("a.png", "0"))], {"0": (height, width)}, side, step)
     crops = [item.crop for _, item in squares if item.crop]
-    assert len(crops) == count_squares([(height, width)], side, step)
+    assert len(crops) == count_crops([(height, width)], side, step)
     if not crops:
         assert min(height, width) < side
         return

@@ -13,7 +13,7 @@ from anyio import fail_after
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from app.auth.rate_limit import Rates
+from app.auth.rate_limit import RateLimiter
 from app.http.problems import ProblemError
 from app.jobs import events
 from app.jobs.watcher import JobWatcher
@@ -286,7 +286,7 @@ def test_too_many_calls_are_put_off(redis_url: str, tmp_path: Path) -> None:
 
 
 def test_all_addresses_of_one_network_of_ipv6_are_counted_together() -> None:
-    rates = Rates(Settings(address_requests_per_minute=1))
+    rates = RateLimiter(Settings(address_requests_per_minute=1))
     for address in ("2001:db8::1", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"):
         rates.count_address(address)
     for address in ("2001:db8::2", "2001:db8:0:1:ffff::", "192.0.2.2"):

@@ -27,7 +27,7 @@ from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 
 from app.datasets.schemas import Role
 from app.uploads import service
-from app.uploads.multipart import BATCH
+from app.ingest.multipart import BATCH
 from config.settings import Settings
 from patina import AsyncClient, Client
 from patina.client.schemas import Upload as Taken

@@ -18,11 +18,11 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from app.datasets.schemas import DatasetOut, UploadOut
-from app.jobs.schemas import JobOut
+from app.datasets.schemas import DatasetRead, ImageUploadResponse
+from app.jobs.schemas import JobRead
 from app.models.report import ReportOut
-from app.models.schemas import ModelDetailOut
-from app.webhooks.schemas import DeliveryOut, NewWebhookOut
+from app.models.schemas import ModelDetailRead
+from app.webhooks.schemas import DeliveryRead, WebhookCreated
 from patina import AsyncClient, Client
 from patina.client.datasets import Dataset
 from patina.client.drivers import SyncDriver
@@ -33,9 +33,9 @@ from patina.client.tus import send_in_parts
 from patina.client.webhooks import Webhook
 from patina.errors import JobError, LostServiceError, ServiceError
 
-JOB: dict[str, Any] = JobOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
-DATASET: dict[str, Any] = DatasetOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
-EXAMPLE_IMAGE: dict[str, Any] = UploadOut.model_config["json_schema_extra"]["example"]["accepted"][0]  # type: ignore[index,call-overload,assignment]
+JOB: dict[str, Any] = JobRead.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
+DATASET: dict[str, Any] = DatasetRead.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
+EXAMPLE_IMAGE: dict[str, Any] = ImageUploadResponse.model_config["json_schema_extra"]["example"]["accepted"][0]  # type: ignore[index,call-overload,assignment]
 NOTHING_HELD: dict[str, Any] = {"items": [], "next": None}
 DATABASE_AWAY: dict[str, Any] = {"status": 503, "code": "database_away", "detail": "The database is away. Wait."}
 
@@ -366,12 +366,12 @@ def test_follows_a_list_to_its_end(server: Answering) -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (Webhook, NewWebhookOut),
-        (Delivery, DeliveryOut),
-        (Job, JobOut),
-        (Dataset, DatasetOut),
-        (Upload, UploadOut),
-        (Model, ModelDetailOut),
+        (Webhook, WebhookCreated),
+        (Delivery, DeliveryRead),
+        (Job, JobRead),
+        (Dataset, DatasetRead),
+        (Upload, ImageUploadResponse),
+        (Model, ModelDetailRead),
         (Report, ReportOut),
     ],
 )

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from app.archives.manifest import Contents, SamplesGoneError
+from app.archives.manifest import Contents, ResultsChangedError
 from store.files.gc import collect_garbage
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
@@ -78,7 +78,7 @@ def test_an_archive_that_is_being_read_breaks_off_and_does_not_end_early(store: 
     assert len(list(contents.samples())) == 1
     time.sleep(0.05)
     expire(store)
-    with pytest.raises(SamplesGoneError):
+    with pytest.raises(ResultsChangedError):
         list(contents.samples())
 
 
@@ -93,7 +93,7 @@ def test_an_archive_of_a_job_that_is_retried_meanwhile_breaks_off(store: Store) 
         with store.database.write() as session:
             order = JobRepository(session).retry if again == "queued" else JobRepository(session).request_cancel
             order(job_id)
-        with pytest.raises(SamplesGoneError):
+        with pytest.raises(ResultsChangedError):
             list(contents.samples())
 
 

@@ -1,7 +1,7 @@
 """Reads .zip and .tar archives that strangers made, so that nothing in one makes its reader hold or do much.
 
 The standard library's readers believe an archive: they take a directory of any size into memory, and a tar's headers,
-and follow offsets wherever they lead. Here they see it through a `_Careful` file, which does not let them.
+and follow offsets wherever they lead. Here they see it through a `_BoundedReader` file, which does not let them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LONG_NUMBER = re.compile(rb"\d{300}")  # more than a name can have
 XZ_MEMORY = 128 * 2**20  # `xz -9` needs half of it
 
 
-class DamagedError(ValueError):
+class CorruptArchiveError(ValueError):
     """The archive cannot be read, or is made to mislead its reader."""
 
 
@@ -61,7 +61,7 @@ class Reader(Protocol):
 Opener = Callable[[Path, int, ExitStack], Reader]  # of an archive, the most members that it may have, what to close
 
 
-def archive_opener(head: bytes, name: str) -> Opener | None:
+def find_opener(head: bytes, name: str) -> Opener | None:
     """For a file whose first 512 bytes are these; None for what is no archive. An empty .tar is known by its name."""
     if head.startswith(ZIP_STARTS):
         return lambda path, most, stack: ZipReader(stack.enter_context(path.open("rb")), most, stack)
@@ -85,7 +85,7 @@ def _is_tar(head: bytes, name: str) -> bool:
 
 class ZipReader:
     def __init__(self, file: BinaryIO, most_members: int, stack: ExitStack):
-        careful = _CarefulOfEntries(file, most_members)
+        careful = _BoundedZipReader(file, most_members)
         self._zip = stack.enter_context(zipfile.ZipFile(cast(IO[bytes], careful)))
         careful.allow(None)
 
@@ -104,13 +104,13 @@ class ZipReader:
     def open(self, member: Member) -> IO[bytes]:
         entry = self._zip.infolist()[member.place]
         if entry.compress_type not in METHODS:
-            raise DamagedError("it is packed by a method that is not taken; deflate is")
+            raise CorruptArchiveError("it is packed by a method that is not taken; deflate is")
         return self._zip.open(entry)
 
 
 class TarReader:
     def __init__(self, unpacked: IO[bytes], stack: ExitStack):
-        self._file = _Careful(unpacked, HEADER_BYTES)
+        self._file = _BoundedReader(unpacked, HEADER_BYTES)
         self._tar = stack.enter_context(tarfile.TarFile(fileobj=cast(IO[bytes], self._file)))
 
     def members(self) -> Iterator[Member]:
@@ -118,14 +118,14 @@ class TarReader:
         while (entry := self._tar.next()) is not None:
             self._tar.members = []  # type: ignore[attr-defined] # it would keep them all
             if entry.size < 0 or entry.offset_data <= after:
-                raise DamagedError("its headers lead back")
+                raise CorruptArchiveError("its headers lead back")
             after = entry.offset_data
             plain = entry.isfile() and not entry.issparse()
             yield Member(entry.name, entry.size, plain, is_folder=entry.isdir(), place=entry.offset_data)
             self._file.allow(HEADER_BYTES)
         self._file.seek(self._tar.offset)
         if any(self._file.read(HEAD)):  # the library takes this for the end, and what follows would be lost
-            raise DamagedError("it has a header that cannot be read")
+            raise CorruptArchiveError("it has a header that cannot be read")
 
     def open(self, member: Member) -> IO[bytes]:
         self._file.allow(None)
@@ -133,7 +133,7 @@ class TarReader:
         return cast(IO[bytes], _Part(self._file, member.size))
 
 
-class _Careful:
+class _BoundedReader:
     """A file that gives no more than so many bytes until it is allowed more, and goes nowhere before its start."""
 
     def __init__(self, file: IO[bytes], most: int):
@@ -153,12 +153,12 @@ class _Careful:
             raise self._too_much()
         # Some releases of Python take the square of such a number's length to look at it (CVE-2024-6232).
         if LONG_NUMBER.search(data):
-            raise DamagedError("its headers hold a number of hundreds of digits")
+            raise CorruptArchiveError("its headers hold a number of hundreds of digits")
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence == io.SEEK_SET and offset < 0:
-            raise DamagedError("its headers lead before its start")
+            raise CorruptArchiveError("its headers lead before its start")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -168,10 +168,10 @@ class _Careful:
         return True
 
     def _too_much(self) -> ValueError:
-        return DamagedError("its headers are larger than they have reason to be")
+        return CorruptArchiveError("its headers are larger than they have reason to be")
 
 
-class _CarefulOfEntries(_Careful):
+class _BoundedZipReader(_BoundedReader):
     """A zip's file, whose directory is read in one piece, and believed on how many entries are in it."""
 
     def __init__(self, file: IO[bytes], most_entries: int):
@@ -191,7 +191,7 @@ class _CarefulOfEntries(_Careful):
 class _Part(io.RawIOBase):
     """The next `size` bytes of a file."""
 
-    def __init__(self, file: _Careful, size: int):
+    def __init__(self, file: _BoundedReader, size: int):
         self._file = file
         self._left = size
 
@@ -201,7 +201,7 @@ class _Part(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(self._left if size < 0 else min(size, self._left))
         if not data and self._left:
-            raise DamagedError("it is cut off")
+            raise CorruptArchiveError("it is cut off")
         self._left -= len(data)
         return data
 
@@ -238,7 +238,7 @@ class _Unxz(io.RawIOBase):
             else:
                 rest = self._file.read(io.DEFAULT_BUFFER_SIZE) if self._xz.needs_input else b""
                 if self._xz.needs_input and not rest:
-                    raise DamagedError("it is cut off")
+                    raise CorruptArchiveError("it is cut off")
             data = self._xz.decompress(rest, len(buffer))
         buffer[: len(data)] = data
         self._at += len(data)

@@ -12,16 +12,16 @@ from pathlib import Path, PurePosixPath
 from app.http.body_limit import storage_full
 from app.http.problems import ProblemError
 from app.http.schemas import RejectedFile
-from app.uploads.archive_readers import (
+from app.ingest.archive_readers import (
     HEAD,
-    DamagedError,
+    CorruptArchiveError,
     Member,
     Opener,
     Reader,
     TooManyMembersError,
-    archive_opener,
+    find_opener,
 )
-from app.uploads.files import ReceivedFile, shown_name, too_large, too_many_files
+from app.ingest.files import ReceivedFile, display_name, too_large, too_many_files
 from config.settings import Settings
 from imaging.image_files import ImageRefusedError, require_known_start
 from store.files.capacity import Room
@@ -31,7 +31,7 @@ CHUNK = 2**20
 JUNK_FOLDERS, JUNK_NAMES = {"__MACOSX"}, {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
-class ArchiveRefusedError(ValueError):
+class ArchiveRejectedError(ValueError):
     """An archive that is refused whole."""
 
     def __init__(self, code: str, message: str):
@@ -50,10 +50,10 @@ class Allowance:
     claimed: int = 0  # of that room, to be released when all is stored
 
 
-def opener_of(file: ReceivedFile) -> Opener | None:
+def detect_archive(file: ReceivedFile) -> Opener | None:
     """What opens an archive, known by its content; None for another file."""
     with file.path.open("rb") as opened:
-        return archive_opener(opened.read(HEAD), file.name)
+        return find_opener(opened.read(HEAD), file.name)
 
 
 def unpack(
@@ -61,7 +61,7 @@ def unpack(
 ) -> Iterator[ReceivedFile | RejectedFile]:
     """Each member as a file in `folder`, or why it is refused; one that begins like no image is not unpacked.
 
-    Raises `ArchiveRefusedError` before the first member for an archive that is damaged, empty, encrypted, too large, or
+    Raises `ArchiveRejectedError` before the first member for an archive that is damaged, empty, encrypted, too large, or
     names a path outside of itself, and `ProblemError` for more files
     than a request may have, and for want of room.
     """
@@ -70,7 +70,7 @@ def unpack(
             reader = opener(archive.path, settings.max_archive_members, stack)
             members = _checked_members(reader, settings, allowance)
         for number, member in enumerate(members):
-            shown = shown_name(f"{archive.name}/{member.name}")
+            shown = display_name(f"{archive.name}/{member.name}")
             path = folder / f"{archive.path.name}-{number}"
             try:
                 sha256 = _unpack_member(reader, member, path, settings.max_file_bytes)
@@ -87,18 +87,18 @@ def _checked_members(reader: Reader, settings: Settings, allowance: Allowance) -
         if number > settings.max_archive_members:
             raise TooManyMembersError
         if member.encrypted:
-            raise ArchiveRefusedError(
+            raise ArchiveRejectedError(
                 "encrypted_archive", "The archive is encrypted; pack it again without a password."
             )
         if _leaves_the_archive(member.name):
-            raise ArchiveRefusedError(
+            raise ArchiveRejectedError(
                 "unsafe_path",
                 f"The archive names the path {member.name[:200]!r}, which lies outside of it, and is refused whole. "
                 "Pack it again from inside its folder.",
             )
         size += member.size
         if size > allowance.bytes:
-            raise ArchiveRefusedError(
+            raise ArchiveRejectedError(
                 "archive_too_large",
                 f"The request's archives unpack to more than {settings.max_archive_bytes:,} bytes. Send them in parts, "
                 "or raise PATINA_MAX_ARCHIVE_BYTES.",
@@ -110,7 +110,7 @@ def _checked_members(reader: Reader, settings: Settings, allowance: Allowance) -
             if len(members) > allowance.files:
                 raise too_many_files(settings.max_files)
     if not members:
-        raise ArchiveRefusedError("empty_archive", "The archive holds no files.")
+        raise ArchiveRejectedError("empty_archive", "The archive holds no files.")
     if not allowance.room.claim(size):
         raise storage_full()
     allowance.claimed += size
@@ -123,10 +123,10 @@ def _checked_members(reader: Reader, settings: Settings, allowance: Allowance) -
 def _refused_whole_if_damaged(settings: Settings) -> Iterator[None]:
     try:
         yield
-    except (ArchiveRefusedError, ProblemError):
+    except (ArchiveRejectedError, ProblemError):
         raise
     except TooManyMembersError as error:
-        raise ArchiveRefusedError(
+        raise ArchiveRejectedError(
             "too_many_members",
             f"The archive has more than {settings.max_archive_members:,} members. Send it in parts, or raise "
             "PATINA_MAX_ARCHIVE_MEMBERS.",
@@ -135,7 +135,7 @@ def _refused_whole_if_damaged(settings: Settings) -> Iterator[None]:
         if _is_of_the_system(error):
             raise
         message = f"The archive is damaged or cut off ({error}); send it again."
-        raise ArchiveRefusedError("corrupt_archive", message) from error
+        raise ArchiveRejectedError("corrupt_archive", message) from error
 
 
 def _unpack_member(reader: Reader, member: Member, path: Path, max_bytes: int) -> str:
@@ -158,7 +158,7 @@ def _write_member(reader: Reader, member: Member, path: Path) -> str:
     hashed, left = hashlib.sha256(), member.size
     with reader.open(member) as source:
         piece = source.read(HEAD)
-        if archive_opener(piece, member.name):
+        if find_opener(piece, member.name):
             message = "An archive inside an archive is not opened. Pack the images themselves."
             raise ImageRefusedError("nested_archive", message)
         require_known_start(piece)
@@ -169,7 +169,7 @@ def _write_member(reader: Reader, member: Member, path: Path) -> str:
                 target.write(piece)
                 piece = source.read(CHUNK)
     if left:
-        raise DamagedError("its size is not what the archive says")
+        raise CorruptArchiveError("its size is not what the archive says")
     return hashed.hexdigest()
 
 

@@ -12,7 +12,7 @@ from app.http.problems import ProblemError
 from imaging.image_files import ImageSize
 
 LONGEST_NAME = 255
-NOT_TO_SHOW = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, and what ends a line
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, and what ends a line
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ def too_large(limit: int) -> str:
     return f"The file has more than {limit:,} bytes; raise PATINA_MAX_FILE_BYTES to allow it."
 
 
-def shown_name(name: str) -> str:
+def display_name(name: str) -> str:
     """A name fit to be stored and shown; it is never part of a path.
 
     Control characters, and halves of characters, become �; of a longer name the end is kept, with its suffix.
     """
-    shown = NOT_TO_SHOW.sub("\N{REPLACEMENT CHARACTER}", name)
+    shown = UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", name)
     return shown if len(shown) <= LONGEST_NAME else "…" + shown[1 - LONGEST_NAME :]

@@ -9,7 +9,7 @@ from store.db.tables import Dataset
 from store.repositories.datasets import DatasetRepository
 
 
-def found_dataset(session: Session, dataset_id: str) -> Dataset:
+def get_dataset_or_404(session: Session, dataset_id: str) -> Dataset:
     """Raises `ProblemError` where there is none."""
     dataset = DatasetRepository(session).get(dataset_id)
     if dataset is None:

@@ -23,8 +23,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.http.body_limit import allow_upload
 from app.http.problems import ProblemError
-from app.uploads.archive_readers import HEAD, archive_opener
-from app.uploads.files import ReceivedFile, shown_name, too_many_files
+from app.ingest.archive_readers import HEAD, find_opener
+from app.ingest.files import ReceivedFile, display_name, too_many_files
 from config.settings import Settings
 from imaging.decoder_pool import Decoders
 from imaging.image_files import ImageSize
@@ -46,7 +46,7 @@ class ReceivedForm:
 
 
 @asynccontextmanager
-async def received_form(request: Request, store: Store, settings: Settings) -> AsyncIterator[ReceivedForm]:
+async def receive_form(request: Request, store: Store, settings: Settings) -> AsyncIterator[ReceivedForm]:
     """Reads the body of a form; its folder goes afterwards, with all that was not adopted.
 
     Raises `ProblemError` for what is no form or too large.
@@ -55,7 +55,7 @@ async def received_form(request: Request, store: Store, settings: Settings) -> A
         await to_thread.run_sync(allow_upload, request, store.room, settings)
         kind, options = parse_options_header(request.headers.get("content-type"))
         if kind == MULTIPART and b"boundary" in options:
-            form = _FormParser(options[b"boundary"], ReceivedForm(folder), settings, store.decoders, looking)
+            form = _MultipartReceiver(options[b"boundary"], ReceivedForm(folder), settings, store.decoders, looking)
             yield await _receive_files(request, form)
         elif kind == URLENCODED:
             yield ReceivedForm(folder, fields=await _receive_fields(request))
@@ -78,7 +78,7 @@ def _scratch(store: Store) -> Iterator[tuple[Path, ThreadPoolExecutor]]:
             looking.shutdown(cancel_futures=True)
 
 
-async def _receive_files(request: Request, form: _FormParser) -> ReceivedForm:
+async def _receive_files(request: Request, form: _MultipartReceiver) -> ReceivedForm:
     try:
         waiting, size = [], 0
         async for chunk in request.stream():
@@ -117,7 +117,7 @@ def _too_large(code: str, detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, code, detail)
 
 
-class _FormParser:
+class _MultipartReceiver:
     """Turns the parser's events into a `ReceivedForm`."""
 
     def __init__(
@@ -187,7 +187,7 @@ class _FormParser:
         _, options = parse_options_header(self.disposition)
         self.field_name = options.get(b"name", b"").decode("utf-8", "replace")
         name = options.get(b"filename")
-        self.file_name = None if name is None else shown_name(name.decode("utf-8", "replace"))
+        self.file_name = None if name is None else display_name(name.decode("utf-8", "replace"))
         if self.file_name is None:
             if len(self.form.fields) >= MAX_FIELDS:
                 raise _too_large("too_many_fields", f"The form has more than {MAX_FIELDS} fields beside its files.")
@@ -203,7 +203,7 @@ class _FormParser:
             piece = memoryview(data)[start:end]
             self.head += piece[: HEAD - len(self.head)]
             before, self.file_bytes = self.file_bytes, self.file_bytes + len(piece)
-            if before <= self.keep_bytes < self.file_bytes and archive_opener(self.head, self.file_name or ""):
+            if before <= self.keep_bytes < self.file_bytes and find_opener(self.head, self.file_name or ""):
                 self.keep_bytes = self.settings.max_upload_bytes
             self.hash.update(piece)
             self.file.write(piece[: max(0, self.keep_bytes - before)])  # of a larger image what shows that it is
@@ -223,7 +223,7 @@ class _FormParser:
             self.form.fields[self.field_name] = self.value.decode("utf-8", "replace")
 
     def _look_at(self, path: Path) -> Future[ImageSize] | None:
-        if self.file_bytes > self.settings.max_file_bytes or archive_opener(self.head, self.file_name or ""):
+        if self.file_bytes > self.settings.max_file_bytes or find_opener(self.head, self.file_name or ""):
             return None
         return self.looking.submit(self.decoders.check, path)
 

@@ -27,15 +27,15 @@ def extend_document(app: FastAPI, settings: Settings) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-            _describe_door(document, settings)
-            _describe_errors(document)
+            _add_security(document, settings)
+            _add_problem_responses(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way of extending it
 
 
-def _describe_door(document: dict[str, Any], settings: Settings) -> None:
+def _add_security(document: dict[str, Any], settings: Settings) -> None:
     document["components"]["securitySchemes"] = {"token": SCHEME}
     optional: list[dict[str, Any]] = [] if settings.tokens_needed else [{}]
     for path, calls in document["paths"].items():
@@ -49,7 +49,7 @@ def _describe_door(document: dict[str, Any], settings: Settings) -> None:
                 call["responses"].setdefault(str(int(status)), {"description": status.phrase})
 
 
-def _describe_errors(document: dict[str, Any]) -> None:
+def _add_problem_responses(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)

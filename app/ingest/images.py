@@ -11,8 +11,8 @@ from pathlib import Path
 
 from app.http.problems import ProblemError
 from app.http.schemas import RejectedFile
-from app.uploads.archives import Allowance, ArchiveRefusedError, opener_of, unpack
-from app.uploads.files import ReceivedFile, too_large
+from app.ingest.archives import Allowance, ArchiveRejectedError, detect_archive, unpack
+from app.ingest.files import ReceivedFile, too_large
 from config.settings import Settings
 from imaging.decoder_pool import Decoders
 from imaging.image_files import ImageRefusedError, ImageSize
@@ -36,7 +36,7 @@ class _GoodFile:
     size: ImageSize
 
 
-def take_images(
+def ingest_images(
     files: Sequence[ReceivedFile],
     folder: Path,
     store: Store,
@@ -104,13 +104,13 @@ def _members(
     files: Sequence[ReceivedFile], folder: Path, settings: Settings, allowance: Allowance
 ) -> Iterator[ReceivedFile | RejectedFile]:
     for file in files:
-        opener = opener_of(file)
+        opener = detect_archive(file)
         if opener is None:
             yield file
             continue
         try:
             yield from unpack(file, opener, folder, settings, allowance)
-        except ArchiveRefusedError as error:
+        except ArchiveRejectedError as error:
             yield RejectedFile(name=file.name, code=error.code, message=error.message)
         file.path.unlink()
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 Form = TypeVar("Form", bound=BaseModel)
 
 
-def read_fields(form: type[Form], fields: dict[str, str]) -> Form:
+def parse_fields(form: type[Form], fields: dict[str, str]) -> Form:
     """An empty field counts as left out, as browsers send it so. Raises FastAPI's `RequestValidationError`."""
     try:
         return form.model_validate({name: value for name, value in fields.items() if value != ""})

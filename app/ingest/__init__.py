@@ -1,0 +1,1 @@
+"""Receives files: streams them to disk, unpacks archives member by member and checks every image."""
