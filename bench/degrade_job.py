@@ -30,11 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.measure import Figure, Spread, ratio, run, seconds_in_turn
+from bench.measure import Metric, Summary, compute_ratio, run, time_interleaved
 from imaging.image_files import read_rgb
 from imaging.png import write_png
 from patina.demo.photographs import photographs
-from patina.local.session import started
+from patina.local.session import temporary_service
 from worker.jobs.triplet_files import npy
 
 SIZE = (1632, 1224)
@@ -54,19 +54,19 @@ class Made:
     rest: list[NDArray[np.float32]]  # kernels and noise
 
 
-def measure(options: argparse.Namespace) -> list[Figure]:
+def measure(options: argparse.Namespace) -> list[Metric]:
     count = options.images or (16 if options.quick else 100)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sources = list(_photos(folder, count))
         with (
-            started(folder / "data", embedded=True) as url,
+            temporary_service(folder / "data", embedded=True) as url,
             httpx.Client(base_url=url, timeout=600, trust_env=False) as http,
         ):
             return [figure for preset in PRESETS for figure in _compare(http, folder, sources, preset, options.rounds)]
 
 
-def _compare(http: httpx.Client, folder: Path, sources: list[Path], preset: str, rounds: int) -> list[Figure]:
+def _compare(http: httpx.Client, folder: Path, sources: list[Path], preset: str, rounds: int) -> list[Metric]:
     dataset = _trained(http, folder, sources, preset)
     seeds = itertools.count()
     archive = folder / "archive"
@@ -86,27 +86,27 @@ def _compare(http: httpx.Client, folder: Path, sources: list[Path], preset: str,
     made = list(_read(archive, sources))
     with _loops(made, folder) as (bare, with_pillow):
         works = {"job": lambda: job([]), "bare": bare, "sent": lambda: job(sources), "pillow": with_pillow}
-        seconds = seconds_in_turn(works, rounds)
+        seconds = time_interleaved(works, rounds)
     triplets = SAMPLES * len(sources)
-    rate = {work: Spread.of([triplets / each for each in taken]) for work, taken in seconds.items()}
+    rate = {work: Summary.from_values([triplets / each for each in taken]) for work, taken in seconds.items()}
     aim, (floor, floor_with_pillow) = PRESETS[preset], FLOORS[preset]
     return [
-        Figure(f"`{preset}`: a job on a dataset's images", rate["job"], "triplets a second"),
-        Figure(
+        Metric(f"`{preset}`: a job on a dataset's images", rate["job"], "triplets a second"),
+        Metric(
             f"`{preset}`: its share of the bare loop's speed",
-            ratio(seconds["bare"], seconds["job"]),
-            aim=aim,
-            floor=floor,
+            compute_ratio(seconds["bare"], seconds["job"]),
+            target=aim,
+            threshold=floor,
             limit=f"{rate['bare'].median:.0f} triplets a second",
         ),
-        Figure(
+        Metric(
             f"`{preset}`: its share of a bare loop's that decodes and encodes by Pillow alone",
-            ratio(seconds["pillow"], seconds["job"]),
-            aim=aim,
-            floor=floor_with_pillow,
+            compute_ratio(seconds["pillow"], seconds["job"]),
+            target=aim,
+            threshold=floor_with_pillow,
             limit=f"{rate['pillow'].median:.0f} triplets a second",
         ),
-        Figure(f"`{preset}`: the same, the images sent along", rate["sent"], "triplets a second"),
+        Metric(f"`{preset}`: the same, the images sent along", rate["sent"], "triplets a second"),
     ]
 
 

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.measure import Figure, Spread, added_memory, ratio, run, seconds_in_turn
-from models.fixed_point import kernels_on_grid
-from models.geometry import apply_kernel, published_origin, reflected
+from bench.measure import Metric, Summary, compute_ratio, measure_added_memory, run, time_interleaved
+from models.fixed_point import quantize_kernels
+from models.geometry import apply_kernel, paper_origin, reflect_indices
 from models.inference.blur import blur
 
 SCALE, TAPS = 4, 21
-ORIGIN = (published_origin(TAPS), published_origin(TAPS))
+ORIGIN = (paper_origin(TAPS), paper_origin(TAPS))
 SIDE = 1024  # of the matrices whose product tells what arithmetic these cores can do
 
 Case = tuple[Callable[[], Tensor], Callable[[], Tensor], int]  # ours, reference, multiplications and additions
@@ -32,8 +32,8 @@ Case = tuple[Callable[[], Tensor], Callable[[], Tensor], int]  # ours, reference
 def reference(hr: Tensor, kernel: Tensor) -> Tensor:
     """hr (B, 3, H, W) in [0, 1], kernel (B, K, K) → (B, 3, H // s, W // s)."""
     batch, channels, height, width = hr.shape
-    rows = reflected(ORIGIN[0], SCALE * (height // SCALE - 1) + TAPS, height)
-    cols = reflected(ORIGIN[1], SCALE * (width // SCALE - 1) + TAPS, width)
+    rows = reflect_indices(ORIGIN[0], SCALE * (height // SCALE - 1) + TAPS, height)
+    cols = reflect_indices(ORIGIN[1], SCALE * (width // SCALE - 1) + TAPS, width)
     padded = hr[:, :, rows][:, :, :, cols].flatten(0, 1)[:, None]
     windows = functional.unfold(padded, TAPS, stride=SCALE)  # (B·3, K², h·w)
     weight = kernel.flatten(1).repeat_interleave(channels, 0)[:, :, None]
@@ -53,7 +53,7 @@ def patches(count: int = 32) -> Case:
 def image(height: int = 1356) -> Case:
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 256, (height, 2040, 3), dtype=np.uint8)
-    kernel = kernels_on_grid(torch.from_numpy(rng.random((1, TAPS, TAPS))))
+    kernel = quantize_kernels(torch.from_numpy(rng.random((1, TAPS, TAPS))))
     ready = torch.from_numpy(hr).permute(2, 0, 1)[None].float().contiguous() / 255
     sums = 3 * (height // SCALE) * (2040 // SCALE) * TAPS**2
     return (
@@ -73,7 +73,7 @@ def reference_of(case: Callable[..., Case]) -> Callable[[], Tensor]:
     return case()[1]
 
 
-def measure(options: argparse.Namespace) -> list[Figure]:
+def measure(options: argparse.Namespace) -> list[Metric]:
     torch.set_num_threads(options.threads)
     figures = []
     for name, case in (("32 patches of 128×128", patches), ("an image of 2040×1356", image)):
@@ -81,35 +81,36 @@ def measure(options: argparse.Namespace) -> list[Figure]:
     return figures
 
 
-def _compare(name: str, case: Callable[..., Case], rounds: int) -> list[Figure]:
+def _compare(name: str, case: Callable[..., Case], rounds: int) -> list[Metric]:
     ours, plain, sums = case()
     difference = (ours() - plain()).abs().max().item()
     matrix = torch.rand(SIDE, SIDE)
     works = {"ours": ours, "reference": plain, "matrices": partial(torch.mm, matrix, matrix)}
-    seconds = seconds_in_turn(works, rounds)
+    seconds = time_interleaved(works, rounds)
     at_best = [product * sums / SIDE**3 for product in seconds["matrices"]]
-    taken = {who: Spread.of([1000 * each for each in seconds[who]]) for who in ("ours", "reference")}
-    memory = {who: added_memory(of, case) / 2**20 for who, of in (("ours", ours_of), ("reference", reference_of))}
+    taken = {who: Summary.from_values([1000 * each for each in seconds[who]]) for who in ("ours", "reference")}
+    prepare = {"ours": ours_of, "reference": reference_of}
+    memory = {who: measure_added_memory(of, case) / 2**20 for who, of in prepare.items()}
     return [
-        Figure(
+        Metric(
             f"{name}: time, reference to ours",
-            ratio(seconds["reference"], seconds["ours"]),
+            compute_ratio(seconds["reference"], seconds["ours"]),
             "times",
-            aim=20,
-            floor=8,
+            target=20,
+            threshold=8,
             limit=f"{taken['ours'].median:.1f} and {taken['reference'].median:.0f} ms; as many sums in products of "
-            f"matrices take {1000 * Spread.of(at_best).median:.1f} ms, of which "
-            f"{100 * ratio(at_best, seconds['ours']).median:.0f}% is reached",
+            f"matrices take {1000 * Summary.from_values(at_best).median:.1f} ms, of which "
+            f"{100 * compute_ratio(at_best, seconds['ours']).median:.0f}% is reached",
         ),
-        Figure(
+        Metric(
             f"{name}: added peak memory, reference to ours",
             memory["reference"] / max(memory["ours"], 0.1),
             "times",
-            aim=50,
-            floor=15,
+            target=50,
+            threshold=15,
             limit=f"{memory['ours']:.1f} and {memory['reference']:.0f} MiB",
         ),
-        Figure(f"{name}: largest difference", difference, aim=1e-5, floor=1e-5, lower_is_better=True),
+        Metric(f"{name}: largest difference", difference, target=1e-5, threshold=1e-5, lower_is_better=True),
     ]
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench import degrade_operator, sr, train_step
-from bench.measure import Figure, Spread, Work, ratio, run, seconds_in_turn
+from bench.measure import Metric, Summary, Workload, compute_ratio, run, time_interleaved
 from models.degradation import Degradation
 from models.geometry import apply_kernel
 from models.inference.tiling import super_resolve
@@ -34,7 +34,7 @@ GPU = torch.device("cuda")
 MEGA = 1e6
 
 
-def finished(work: Work) -> Callable[[], None]:
+def finished(work: Workload) -> Callable[[], None]:
     """Waits until the GPU has done it."""
 
     def done() -> None:
@@ -44,19 +44,19 @@ def finished(work: Work) -> Callable[[], None]:
     return done
 
 
-def compare(what: str, ours: Work, plain: Work, rounds: int, *, aim: float | None = None) -> list[Figure]:
+def compare(what: str, ours: Workload, plain: Workload, rounds: int, *, target: float | None = None) -> list[Metric]:
     works = {"ours": finished(ours), "plain": finished(plain)}
-    taken = seconds_in_turn(works, rounds)
+    taken = time_interleaved(works, rounds)
     memory = {name: added_on_gpu(work) / 2**20 for name, work in works.items()}
-    milliseconds = {name: Spread.of([1000 * seconds for seconds in taken[name]]) for name in works}
+    milliseconds = {name: Summary.from_values([1000 * seconds for seconds in taken[name]]) for name in works}
     return [
-        Figure(what, milliseconds["ours"], "ms", limit=f"plainly {milliseconds['plain']} ms"),
-        Figure(f"{what}: times as fast", ratio(taken["plain"], taken["ours"]), aim=aim),
-        Figure(f"{what}: memory added", memory["ours"], "MiB", limit=f"plainly {memory['plain']:.0f} MiB"),
+        Metric(what, milliseconds["ours"], "ms", limit=f"plainly {milliseconds['plain']} ms"),
+        Metric(f"{what}: times as fast", compute_ratio(taken["plain"], taken["ours"]), target=target),
+        Metric(f"{what}: memory added", memory["ours"], "MiB", limit=f"plainly {memory['plain']:.0f} MiB"),
     ]
 
 
-def added_on_gpu(work: Work) -> int:
+def added_on_gpu(work: Workload) -> int:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -64,7 +64,7 @@ def added_on_gpu(work: Work) -> int:
     return torch.cuda.max_memory_allocated() - before
 
 
-def joint_steps(folder: Path, rounds: int) -> list[Figure]:
+def joint_steps(folder: Path, rounds: int) -> list[Metric]:
     """Of the `seed` preset, batch 32 and EDSR 16×64."""
     train_step.photos(folder)
     real, clean = Photos(folder / "lr"), Photos(folder / "hr")
@@ -75,29 +75,29 @@ def joint_steps(folder: Path, rounds: int) -> list[Figure]:
         lambda: [joint_step(ours, real, clean, 0.0) for _ in range(5)],
         lambda: [train_step.plain_step(plain, real, clean) for _ in range(5)],
         rounds,
-        aim=3,
+        target=3,
     )
 
 
-def operators(rounds: int) -> list[Figure]:
+def operators(rounds: int) -> list[Metric]:
     generator = torch.Generator().manual_seed(0)
     hr = torch.rand(32, 3, 128, 128, generator=generator).to(GPU)
     kernel = torch.rand(32, degrade_operator.TAPS, degrade_operator.TAPS, generator=generator).to(GPU)
     ours = partial(apply_kernel, hr, kernel, degrade_operator.SCALE, degrade_operator.ORIGIN)
     plain = partial(degrade_operator.reference, hr, kernel)
-    return compare("kernels applied to 32 patches", ours, plain, rounds, aim=20)
+    return compare("kernels applied to 32 patches", ours, plain, rounds, target=20)
 
 
-def degrading(rounds: int) -> list[Figure]:
+def degrading(rounds: int) -> list[Metric]:
     """Samples of a photo of 2 megapixels, computed; reading and writing files is left out."""
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 256, (1356, 2040, 3), dtype=np.uint8)
     figures = []
     for name in ("seed", "default"):
         degradation = Degradation(preset(name, 4, device="cuda").degradation).to(GPU).eval()
-        taken = seconds_in_turn({name: partial(samples_of, degradation, hr)}, rounds)[name]
-        rate = Spread.of([4 / seconds for seconds in taken])
-        figures.append(Figure(f"degrade, preset {name}", rate, "samples a second"))
+        taken = time_interleaved({name: partial(samples_of, degradation, hr)}, rounds)[name]
+        rate = Summary.from_values([4 / seconds for seconds in taken])
+        figures.append(Metric(f"degrade, preset {name}", rate, "samples a second"))
     return figures
 
 
@@ -105,7 +105,7 @@ def samples_of(degradation: Degradation, hr: NDArray[np.uint8]) -> None:
     list(degrade_samples(degradation, hr, seed=0, source_sha256="0", samples=range(4)))
 
 
-def super_resolution(rounds: int, sizes: Mapping[str, tuple[int, int]]) -> list[Figure]:
+def super_resolution(rounds: int, sizes: Mapping[str, tuple[int, int]]) -> list[Metric]:
     edsr = sr.fitted(20).to(GPU)
     figures = []
     for name, (height, width) in sizes.items():
@@ -118,11 +118,11 @@ def super_resolution(rounds: int, sizes: Mapping[str, tuple[int, int]]) -> list[
             with torch.inference_mode():
                 ((network(image.float() / 255)[0].clamp(0, 1) * 255).round().byte()).cpu()
 
-        figures += compare(f"{name} enlarged", partial(super_resolve, edsr, lr), plain, rounds, aim=2)
+        figures += compare(f"{name} enlarged", partial(super_resolve, edsr, lr), plain, rounds, target=2)
     return figures
 
 
-def measure(options: argparse.Namespace) -> list[Figure]:
+def measure(options: argparse.Namespace) -> list[Metric]:
     if not torch.cuda.is_available():
         print("No GPU that PyTorch can use: nothing is measured.\n")
         return []

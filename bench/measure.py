@@ -1,17 +1,19 @@
-"""What the scripts here share: timing in turn, the memory that work adds, and figures with their aims and limits.
+"""Shared code of the benchmarks: interleaved timing, memory peaks, metrics with targets, and JSON results.
 
-A script is a function that gives its figures, and ends in
+A benchmark is a function that returns its metrics. Its script ends in
 
     if __name__ == "__main__":
         run(__doc__, measure)
 
-which adds `--quick`, a short form, and `--floors`, exit status 1 when a figure is beyond its floor.
+This adds three options. `--quick` selects a short form. `--check` exits with status 1 if a metric misses its threshold.
+`--json FILE` stores the metrics in a results file, which `python -m bench.report` renders.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import multiprocessing
 import os
 import statistics
@@ -19,124 +21,132 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
-Work = Callable[[], object]
-RESET_PEAK = "5"  # what proc(5) calls this in /proc/PID/clear_refs
+Workload = Callable[[], object]
+RESET_PEAK = "5"  # proc(5): writing this to /proc/PID/clear_refs resets VmHWM
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A figure's median over the rounds, and the lowest and highest of them."""
+class Summary:
+    """The median of a metric over the rounds, with the lowest and highest round."""
 
     median: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def from_values(cls, values: Sequence[float]) -> Summary:
         return cls(statistics.median(values), min(values), max(values))
 
     def __str__(self) -> str:
-        return f"{_short(self.median)} ({_short(self.low)} to {_short(self.high)})"
+        return f"{format_number(self.median)} ({format_number(self.low)} to {format_number(self.high)})"
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What was measured. The aim is what it shall be on a quiet machine; beyond the floor, something has broken."""
+class Metric:
+    """One measured quantity. A quiet machine should reach the target. Beyond the threshold, something is broken."""
 
     name: str
-    value: Spread | float
+    value: Summary | float
     unit: str = ""
-    aim: float | None = None
-    floor: float | None = None
+    target: float | None = None
+    threshold: float | None = None
     lower_is_better: bool = False
-    limit: str = ""  # what arithmetic, memory or codec could do at best, and the share that is reached
+    limit: str = ""  # what arithmetic, memory or codec allow at best, and the share that is reached
 
     @property
-    def middle(self) -> float:
-        return self.value.median if isinstance(self.value, Spread) else self.value
+    def median(self) -> float:
+        return self.value.median if isinstance(self.value, Summary) else self.value
 
     @property
     def failed(self) -> bool:
-        if self.floor is None:
+        if self.threshold is None:
             return False
-        # So put that a figure that is not a number fails, too.
-        return not (self.middle <= self.floor if self.lower_is_better else self.middle >= self.floor)
+        # The negation makes NaN fail, too.
+        return not (self.median <= self.threshold if self.lower_is_better else self.median >= self.threshold)
 
     def __str__(self) -> str:
-        value = str(self.value) if isinstance(self.value, Spread) else _short(self.value)
+        value = str(self.value) if isinstance(self.value, Summary) else format_number(self.value)
         sign = "≤" if self.lower_is_better else "≥"
-        aim = f"{sign} {_short(self.aim)}" if self.aim is not None else ""
-        return f"| {self.name} | {f'{value} {self.unit}'.strip()} | {aim} | {self.limit} |"
+        target = f"{sign} {format_number(self.target)}" if self.target is not None else ""
+        return f"| {self.name} | {f'{value} {self.unit}'.strip()} | {target} | {self.limit} |"
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Metric:
+        value = stored["value"]
+        return cls(**{**stored, "value": Summary(**value) if isinstance(value, dict) else float(value)})
 
 
-def seconds_in_turn(works: Mapping[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Wall seconds of each work in each round, after one that does not count.
+def time_interleaved(workloads: Mapping[str, Workload], rounds: int) -> dict[str, list[float]]:
+    """Return the wall seconds of each workload in each round, after one warm-up call of each.
 
-    In every round all are done, every other time in the opposite order: whatever else the machine does meanwhile, and
-    whatever warms up, meets all of them alike.
+    Each round runs all workloads, and every second round runs them in reverse order. Other load and warming caches
+    then affect all workloads alike.
     """
-    for work in works.values():
-        work()
-    taken: dict[str, list[float]] = {name: [] for name in works}
+    for workload in workloads.values():
+        workload()
+    taken: dict[str, list[float]] = {name: [] for name in workloads}
     for number in range(rounds):
-        for name in sorted(works, key=list(works).index, reverse=bool(number % 2)):
+        for name in sorted(workloads, key=list(workloads).index, reverse=bool(number % 2)):
             started = time.perf_counter()
-            works[name]()
+            workloads[name]()
             taken[name].append(time.perf_counter() - started)
     return taken
 
 
-def ratio(above: Sequence[float], below: Sequence[float]) -> Spread:
-    """Round by round, so that what disturbs a whole round cancels."""
-    return Spread.of([one / other for one, other in zip(above, below, strict=True)])
+def compute_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Summary:
+    """Divide round by round, so that load that affects a whole round cancels."""
+    return Summary.from_values([one / other for one, other in zip(numerators, denominators, strict=True)])
 
 
-def added_memory(prepare: Callable[..., Work], *arguments: object) -> int:
-    """Bytes that the peak of a fresh process lies above what it held before the work.
+def measure_added_memory(prepare: Callable[..., Workload], *arguments: object) -> int:
+    """Return the bytes that a workload adds to the peak memory of a fresh process.
 
-    `prepare(*arguments)` is called there and gives the work: a function of a module, arguments that can be pickled.
+    The process calls `prepare(*arguments)` to get the workload. `prepare` must be a function of a module, and the
+    arguments must be picklable. Raises RuntimeError if the process dies.
     """
-    ours, its = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=_measure_memory, args=(its, prepare, arguments))
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=_measure_memory, args=(sender, prepare, arguments))
     process.start()
-    its.close()  # else an end of the process would not be seen here
+    sender.close()  # otherwise recv() would not notice that the process died
     try:
-        return int(ours.recv())
+        return int(receiver.recv())
     except EOFError:
-        raise RuntimeError("the process whose memory was measured died; its last words are above") from None
+        raise RuntimeError("The measured process died. Its last output is above.") from None
     finally:
         process.join()
 
 
-def _measure_memory(answer: Connection, prepare: Callable[..., Work], arguments: tuple[object, ...]) -> None:
-    work = prepare(*arguments)
-    with suppress(AttributeError):  # where the C library is another
-        ctypes.CDLL(None).malloc_trim(0)  # or what was freed and kept would be taken again unseen
-    forget_peak()
-    before = resident_memory()
-    work()
-    answer.send(peak_memory() - before)
+def _measure_memory(sender: Connection, prepare: Callable[..., Workload], arguments: tuple[object, ...]) -> None:
+    workload = prepare(*arguments)
+    with suppress(AttributeError):  # only glibc has malloc_trim
+        ctypes.CDLL(None).malloc_trim(0)  # otherwise freed memory could be reused without being counted
+    reset_peak_memory()
+    before = read_resident_memory()
+    workload()
+    sender.send(read_peak_memory() - before)
 
 
-def resident_memory(pid: int | str = "self") -> int:
-    """Bytes that a process has in memory."""
-    return _status(pid, "VmRSS")
+def read_resident_memory(pid: int | str = "self") -> int:
+    """Return the bytes that a process has in memory now."""
+    return _read_status(pid, "VmRSS")
 
 
-def peak_memory(pid: int | str = "self") -> int:
-    """Bytes that it has had in memory at most, since its start or since `forget_peak`."""
-    return _status(pid, "VmHWM")
+def read_peak_memory(pid: int | str = "self") -> int:
+    """Return the most bytes that a process has had in memory since its start or since `reset_peak_memory`."""
+    return _read_status(pid, "VmHWM")
 
 
-def forget_peak(pid: int | str = "self") -> None:
+def reset_peak_memory(pid: int | str = "self") -> None:
     Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
 
 
-def _status(pid: int | str, field: str) -> int:
+def _read_status(pid: int | str, field: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == field:
@@ -146,37 +156,86 @@ def _status(pid: int | str, field: str) -> int:
 
 def run(
     description: str | None,
-    measure: Callable[[argparse.Namespace], Sequence[Figure]],
+    measure: Callable[[argparse.Namespace], Sequence[Metric]],
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None,
 ) -> None:
-    """Measures and prints; `measure` is given the command line's options, `quick` among them."""
+    """Measure, print and store. `measure` receives the options of the command line, `quick` among them."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a short form, for a first look and for `make bench`")
-    parser.add_argument("--floors", action="store_true", help="exit status 1 when a figure is beyond its floor")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 if a metric misses its threshold")
+    add_json_option(parser)
     add_arguments(parser)
     options = parser.parse_args()
-    print(f"{os.cpu_count()} cores, {os.getloadavg()[0]:.1f} processes at work before the start\n", flush=True)
-    figures = measure(options)
-    print("| what | median (lowest to highest) | aim | limit, and the share of it that is reached |\n|---|---|---|---|")
-    for figure in figures:
-        print(figure)
-    failed = failures(figures)
-    for complaint in failed:
-        print(complaint, file=sys.stderr)
-    if options.floors and failed:
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} cores, load {load:.1f} before the start\n", flush=True)
+    metrics = measure(options)
+    print(
+        "| what | median (lowest to highest) | target | limit, and the share of it that is reached |\n|---|---|---|---|"
+    )
+    for metric in metrics:
+        print(metric)
+    save_metrics(options, metrics, load=load)
+    failed = describe_failures(metrics)
+    for message in failed:
+        print(message, file=sys.stderr)
+    if options.check and failed:
         sys.exit(1)
 
 
-def failures(figures: Sequence[Figure]) -> list[str]:
-    """A sentence for each figure that is beyond its floor."""
+def describe_failures(metrics: Sequence[Metric]) -> list[str]:
+    """Return a sentence for each metric that misses its threshold."""
     return [
-        f"{figure.name}: {_short(figure.middle)} {figure.unit}".rstrip()
-        + f" is {'above' if figure.lower_is_better else 'below'} the floor, {_short(figure.floor)}."
-        for figure in figures
-        if figure.failed and figure.floor is not None
+        f"{metric.name}: {format_number(metric.median)} {metric.unit}".rstrip()
+        + f" is {'above' if metric.lower_is_better else 'below'} the threshold, {format_number(metric.threshold)}."
+        for metric in metrics
+        if metric.failed and metric.threshold is not None
     ]
 
 
-def _short(value: float) -> str:
-    """Three digits that count."""
+# Results files
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="store the metrics in this results file")
+
+
+def save_metrics(options: argparse.Namespace, metrics: Sequence[Metric], *, load: float | None = None) -> None:
+    """Store the metrics of this script in the file of `--json`, in place of earlier ones of the same script.
+
+    Does nothing without `--json` or without metrics.
+    """
+    if options.json is None or not metrics:
+        return
+    results = json.loads(options.json.read_text()) if options.json.exists() else {"machine": describe_machine()}
+    results[_get_script_name()] = {
+        "command": " ".join(["python -m", f"bench.{_get_script_name()}", *_get_arguments(options.json)]),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "load": load,
+        "metrics": [asdict(metric) for metric in metrics],
+    }
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def describe_machine() -> str:
+    """Return the processor's name and the number of cores, such as `AMD EPYC 9B14, 2 cores`."""
+    name = ""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return f"{name or 'unknown processor'}, {os.cpu_count()} cores"
+
+
+def _get_script_name() -> str:
+    """Return `api` for bench/api.py and `chaos` for bench/chaos/__main__.py."""
+    script = Path(sys.argv[0])
+    return script.parent.name if script.stem == "__main__" else script.stem
+
+
+def _get_arguments(json_file: Path) -> list[str]:
+    return [argument for argument in sys.argv[1:] if argument not in ("--json", f"--json={json_file}", str(json_file))]
+
+
+def format_number(value: float) -> str:
+    """Format with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

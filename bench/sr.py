@@ -4,7 +4,7 @@ Plainly is: float32, as PyTorch lays tensors out by itself, the whole image wher
 Megapixels are those of the enlarged image. Without --sr the network is fitted for a short while, so that there is a
 PSNR to lose.
 
-    PYTHONPATH=. python bench/sr.py [--quick] [--floors] [--sr sr.safetensors]
+    PYTHONPATH=. python bench/sr.py [--quick] [--check] [--sr sr.safetensors]
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from skimage import data
 from torch.nn import functional
 
-from bench.measure import Figure, Spread, Work, added_memory, ratio, run, seconds_in_turn
+from bench.measure import Metric, Summary, Workload, compute_ratio, measure_added_memory, run, time_interleaved
 from imaging.png import PngWriter
 from models.checkpoint import load_edsr
 from models.device import fast_dtype
-from models.inference.tiling import super_resolve, super_resolved_rows
+from models.inference.tiling import super_resolve, upscale_rows
 from models.networks.edsr import EDSR, EDSRConfig
 
 MEGA = 1e6
@@ -65,7 +65,7 @@ def fitted(steps: int) -> EDSR:
 
 
 def plain(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    (height, width), scale, halo = lr.shape[:2], edsr.config.scale, edsr.config.halo
+    (height, width), scale, halo = lr.shape[:2], edsr.config.scale, edsr.config.receptive_radius
     side = max(height, width) if height * width <= UNTILED_PIXELS else PLAIN_TILE
     sr = np.empty((scale * height, scale * width, 3), np.uint8)
     for top in range(0, height, side):
@@ -80,13 +80,13 @@ def plain(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return sr
 
 
-def prepare_streaming(height: int, width: int) -> Work:
+def prepare_streaming(height: int, width: int) -> Workload:
     """As the worker does it: rows go to disk as they come."""
     edsr, lr = EDSR(EDSRConfig()).eval(), photo(height, width)
 
     def work() -> None:
         with TemporaryFile() as file, PngWriter(file, 4 * width, 4 * height) as png:
-            for rows in super_resolved_rows(edsr, lr):
+            for rows in upscale_rows(edsr, lr):
                 png.write(rows)
 
     return work
@@ -96,7 +96,7 @@ def arithmetic() -> float:
     """Multiplications and additions a second of a large float32 product, the most that convolutions could reach."""
     one = torch.rand(1024, 1024)
     work = partial(torch.mm, one, one)
-    return 2 * 1024**3 / min(seconds_in_turn({"mm": work}, 10)["mm"])
+    return 2 * 1024**3 / min(time_interleaved({"mm": work}, 10)["mm"])
 
 
 def needed(config: EDSRConfig) -> int:
@@ -120,7 +120,7 @@ def lost_psnr(edsr: EDSR, dtype: torch.dtype, every: int) -> float:
     return 10 * float(np.log10(errors[1] / errors[0]))
 
 
-def measure(options: argparse.Namespace) -> list[Figure]:
+def measure(options: argparse.Namespace) -> list[Metric]:
     sizes = ((160, 240), (270, 480)) if options.quick else ((320, 480), (1080, 1920))
     edsr = load_edsr(options.sr) if options.sr else fitted(10 if options.quick else 100)
     peak = arithmetic()
@@ -128,28 +128,28 @@ def measure(options: argparse.Namespace) -> list[Figure]:
     for height, width in sizes:
         lr, name = photo(height, width), f"{width}×{height}"
         difference = np.abs(super_resolve(edsr, lr).astype(int) - plain(edsr, lr)).max()
-        taken = seconds_in_turn({"ours": partial(super_resolve, edsr, lr), "plain": partial(plain, edsr, lr)}, 3)
+        taken = time_interleaved({"ours": partial(super_resolve, edsr, lr), "plain": partial(plain, edsr, lr)}, 3)
         megapixels = edsr.config.scale**2 * height * width / MEGA
-        speed = Spread.of([megapixels / seconds for seconds in taken["ours"]])
-        slow = Spread.of([megapixels / seconds for seconds in taken["plain"]])
+        speed = Summary.from_values([megapixels / seconds for seconds in taken["ours"]])
+        slow = Summary.from_values([megapixels / seconds for seconds in taken["plain"]])
         share = needed(edsr.config) * height * width / min(taken["ours"]) / peak
         limit = f"{peak / needed(edsr.config) * edsr.config.scale**2 / MEGA:.2f} by arithmetic, {share:.0%} reached"
         figures += [
-            Figure(f"{name}", speed, "megapixels a second", limit=limit),
-            Figure(f"{name}, plain float32", slow, "megapixels a second"),
-            Figure(f"{name}, times as fast", ratio(taken["plain"], taken["ours"]), aim=2, floor=1.5),
-            Figure(f"{name}, largest difference", float(difference), "levels", 1, 1, lower_is_better=True),
+            Metric(f"{name}", speed, "megapixels a second", limit=limit),
+            Metric(f"{name}, plain float32", slow, "megapixels a second"),
+            Metric(f"{name}, times as fast", compute_ratio(taken["plain"], taken["ours"]), target=2, threshold=1.5),
+            Metric(f"{name}, largest difference", float(difference), "levels", 1, 1, lower_is_better=True),
         ]
     chosen = fast_dtype(torch.device("cpu"))
     for dtype, name in {chosen: "as chosen here", torch.bfloat16: "in bfloat16"}.items():
         lost = lost_psnr(edsr, dtype, 8 if options.quick else 1)
-        figures.append(Figure(f"PSNR lost {name} ({dtype})", lost, "dB", 0.02, 0.02, True))
+        figures.append(Metric(f"PSNR lost {name} ({dtype})", lost, "dB", 0.02, 0.02, True))
     # Each of several bands.
     heights, width = ((400, 1200), 240) if options.quick else ((540, 1080, 2160), 1920)
-    added = [added_memory(prepare_streaming, height, width) for height in heights]
+    added = [measure_added_memory(prepare_streaming, height, width) for height in heights]
     for height, memory in zip(heights, added, strict=True):
-        figures.append(Figure(f"memory added at {width}×{height}", memory / 2**20, "MiB"))
-    figures.append(Figure("memory, tallest against least tall", added[-1] / added[0], "", 1.1, 1.3, True))
+        figures.append(Metric(f"memory added at {width}×{height}", memory / 2**20, "MiB"))
+    figures.append(Metric("memory, tallest against least tall", added[-1] / added[0], "", 1.1, 1.3, True))
     return figures
 
 

@@ -6,7 +6,7 @@ training. Both draw the same patches and start from the same weights, so that th
 steps: the difference of the means of the last third, in standard errors of the reference's. As steps that follow each
 other are alike, these are taken from the means of ten pieces of it.
 
-    PYTHONPATH=. python bench/train_step.py [--quick] [--floors] [--batch 32] [--steps 300]
+    PYTHONPATH=. python bench/train_step.py [--quick] [--check] [--batch 32] [--steps 300]
 """
 
 from __future__ import annotations
@@ -27,8 +27,17 @@ from numpy.typing import NDArray
 from skimage import data
 from torch.nn import functional
 
-from bench.measure import Figure, Spread, forget_peak, peak_memory, ratio, resident_memory, run, seconds_in_turn
-from models.losses import quantise
+from bench.measure import (
+    Metric,
+    Summary,
+    compute_ratio,
+    read_peak_memory,
+    read_resident_memory,
+    reset_peak_memory,
+    run,
+    time_interleaved,
+)
+from models.losses import quantize_ste
 from training.config import preset
 from training.data.patches import draw_clean, draw_latents, draw_real
 from training.data.photos import Photos
@@ -59,7 +68,7 @@ def plain_step(state: State, real_photos: Photos, clean_photos: Photos) -> dict[
     windows = functional.unfold(padded, taps, stride=scale).view(batch, 3, taps**2, -1)
     blurred = (windows * kernel.view(batch, 1, taps**2, 1)).sum(2).view_as(real)
     noise = degradation.draw_noise(latents, blurred.detach())
-    lr = quantise(blurred + noise)
+    lr = quantize_ste(blurred + noise)
 
     discriminator.requires_grad_(False)
     adversarial = (discriminator(lr) - 1).square().mean()
@@ -108,8 +117,8 @@ class Trainer:
         os.environ.update(before)
         self._pipe.recv()  # it is ready
         self.losses: list[list[float]] = []
-        self._before = resident_memory(self._pid)
-        forget_peak(self._pid)
+        self._before = read_resident_memory(self._pid)
+        reset_peak_memory(self._pid)
 
     @property
     def _pid(self) -> int:
@@ -118,7 +127,7 @@ class Trainer:
 
     @property
     def added_memory(self) -> int:
-        return peak_memory(self._pid) - self._before
+        return read_peak_memory(self._pid) - self._before
 
     def step(self) -> None:
         self._pipe.send(None)
@@ -144,7 +153,7 @@ def serve(pipe: Connection, folder: Path, batch: int, plain: bool) -> None:
 def arithmetic() -> float:
     """Multiplications and additions a second of a large float32 product, the most that convolutions could reach."""
     one = torch.rand(1024, 1024)
-    return 2 * 1024**3 / min(seconds_in_turn({"mm": partial(torch.mm, one, one)}, 10)["mm"])
+    return 2 * 1024**3 / min(time_interleaved({"mm": partial(torch.mm, one, one)}, 10)["mm"])
 
 
 def apart(ours: NDArray[np.float64], plain: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -156,7 +165,7 @@ def apart(ours: NDArray[np.float64], plain: NDArray[np.float64]) -> NDArray[np.f
     return np.asarray(np.abs(ours.mean(0) - plain.mean(0)) / np.maximum(error, 1e-12))
 
 
-def measure(options: argparse.Namespace) -> list[Figure]:
+def measure(options: argparse.Namespace) -> list[Metric]:
     batch = options.batch or (8 if options.quick else 32)
     steps = options.steps or (12 if options.quick else 300)
     rounds = 3 if options.quick else 7
@@ -164,7 +173,7 @@ def measure(options: argparse.Namespace) -> list[Figure]:
     with TemporaryDirectory() as folder:
         photos(Path(folder))
         ours, plain = (Trainer(Path(folder), batch, plain=kind) for kind in (False, True))
-        taken = seconds_in_turn({"ours": ours.step, "plain": plain.step}, rounds)
+        taken = time_interleaved({"ours": ours.step, "plain": plain.step}, rounds)
         started = time.monotonic()
         while len(plain.losses) < steps:
             ours.step()
@@ -175,15 +184,20 @@ def measure(options: argparse.Namespace) -> list[Figure]:
     best = EDSR_OPERATIONS * batch * 32**2 / peak
     limit = f"{best:.2f} s for the EDSR's arithmetic alone, were nothing of it left out"
     figures = [
-        Figure(f"step, batch {batch}", Spread.of(taken["ours"]), "s", limit=limit),
-        Figure("step, plain", Spread.of(taken["plain"]), "s", limit=f"{best / min(taken['plain']):.0%} of it reached"),
-        Figure("times as fast", ratio(taken["plain"], taken["ours"]), aim=3, floor=1.4),
-        Figure("memory added", memory[0] / 2**20, "MiB"),
-        Figure("memory added, plain", memory[1] / 2**20, "MiB"),
-        Figure("memory, share of plain", memory[0] / memory[1], "", 1, 1, lower_is_better=True),
+        Metric(f"step, batch {batch}", Summary.from_values(taken["ours"]), "s", limit=limit),
+        Metric(
+            "step, plain",
+            Summary.from_values(taken["plain"]),
+            "s",
+            limit=f"{best / min(taken['plain']):.0%} of it reached",
+        ),
+        Metric("times as fast", compute_ratio(taken["plain"], taken["ours"]), target=3, threshold=1.4),
+        Metric("memory added", memory[0] / 2**20, "MiB"),
+        Metric("memory added, plain", memory[1] / 2**20, "MiB"),
+        Metric("memory, share of plain", memory[0] / memory[1], "", 1, 1, lower_is_better=True),
     ]
     for name, difference in zip(LOSSES, differences, strict=True):
-        figures.append(Figure(f"{name} after {steps} steps, apart", float(difference), "standard errors", 2, 3, True))
+        figures.append(Metric(f"{name} after {steps} steps, apart", float(difference), "standard errors", 2, 3, True))
     return figures
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import fuzz
-from bench.measure import forget_peak, peak_memory, resident_memory
+from bench.measure import read_peak_memory, read_resident_memory, reset_peak_memory
 from fuzz.readers import READERS
 
 CORPUS = Path(fuzz.__file__).parent / "corpus"
@@ -17,11 +17,11 @@ FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORPUS)))
 def test_a_file_of_the_corpus(path: Path) -> None:
-    forget_peak()  # or the tests before would hide what this takes
-    began, before = time.process_time(), resident_memory()
+    reset_peak_memory()  # or the tests before would hide what this takes
+    began, before = time.process_time(), read_resident_memory()
     READERS[path.parent.name](path.read_bytes())
     assert time.process_time() - began < 5
-    assert peak_memory() - before < 200 * 2**20
+    assert read_peak_memory() - before < 200 * 2**20
 
 
 def test_every_reader_has_a_corpus() -> None:
