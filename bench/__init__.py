@@ -1,1 +1,1 @@
-"""What Patina is measured with. Each script runs by itself, `python -m bench.NAME`; RESULTS.md holds their figures."""
+"""Benchmarks: `python -m bench.NAME` runs one. `make benchmarks` runs them and writes docs/benchmarks.md."""

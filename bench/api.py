@@ -1,4 +1,4 @@
-"""What a user waits for at the API: a job's status while one runs, a small job, and a large upload.
+"""Latency and throughput of the API: job status under load, a small degrade job, large uploads.
 
 python -m bench.api
 """
@@ -16,68 +16,72 @@ from pathlib import Path
 import httpx
 import psutil
 
-from bench.files import multipart, noise, photo, picture, png
-from bench.measure import Figure, Spread, forget_peak, peak_memory, resident_memory, run
-from bench.polling import poll_as_fast_as_can_be, poll_at
-from patina.local.pidfile import read_note
-from patina.local.session import started
+from bench.files import encode_png, make_jpeg_factory, make_picture, make_png_factory, stream_multipart
+from bench.measure import Metric, Summary, read_peak_memory, read_resident_memory, reset_peak_memory, run
+from bench.polling import poll_at_full_speed, poll_at_rate
+from patina.local.pidfile import read_pidfile
+from patina.local.session import temporary_service
 
-RATE = 500  # questions a second
+RATE = 500  # requests a second
 MEGABYTE = 1_000_000
-FLUSHES = 8  # of a small job, one after the other: its image, its four steps in the records, its three files
+FLUSHES = 8  # fsync calls of a small job, in sequence: its image, four database commits, three files
 
 
-def measure(options: argparse.Namespace) -> list[Figure]:
-    with tempfile.TemporaryDirectory() as folder, started(Path(folder), embedded=True) as url:
-        api = _process_of_the_api(Path(folder))
+def measure(options: argparse.Namespace) -> list[Metric]:
+    with tempfile.TemporaryDirectory() as folder, temporary_service(Path(folder), embedded=True) as url:
+        api = _find_api_process(Path(folder))
         with httpx.Client(base_url=url, timeout=600, trust_env=False) as http:
-            dataset = _trained(http)
+            dataset = _train_model(http)
             return [
-                *_polling(http, dataset, seconds=2 if options.quick else 10),
-                _small_job(http, dataset, Path(folder), rounds=5 if options.quick else 30),
-                *_upload(http, dataset, api, Path(folder), "PNG", noise(), 100 if options.quick else 1000),
-                *_upload(http, dataset, api, Path(folder), "JPEG", photo(), 100 if options.quick else 1000),
+                *_measure_polling(http, dataset, seconds=2 if options.quick else 10),
+                _measure_small_job(http, dataset, Path(folder), rounds=5 if options.quick else 30),
+                *_measure_upload(
+                    http, dataset, api, Path(folder), "PNG", make_png_factory(), 100 if options.quick else 1000
+                ),
+                *_measure_upload(
+                    http, dataset, api, Path(folder), "JPEG", make_jpeg_factory(), 100 if options.quick else 1000
+                ),
             ]
 
 
-def _polling(http: httpx.Client, dataset: str, seconds: float) -> list[Figure]:
-    """While a job takes all cores."""
-    job = _job(http, dataset, png(picture(1000, 1000)), samples=1000)
+def _measure_polling(http: httpx.Client, dataset: str, seconds: float) -> list[Metric]:
+    """Poll a job that uses all cores."""
+    job = _submit_job(http, dataset, encode_png(make_picture(1000, 1000)), samples=1000)
     while http.get(f"/jobs/{job}").json()["progress"]["done"] == 0:
         time.sleep(0.1)
     url = f"{http.base_url}/jobs/{job}".replace("//jobs", "/jobs")
-    steady = poll_at(url, RATE, seconds)
-    fastest = poll_as_fast_as_can_be(url, int(RATE * seconds))
+    steady = poll_at_rate(url, RATE, seconds)
+    fastest = poll_at_full_speed(url, int(RATE * seconds))
     still_running = http.get(f"/jobs/{job}").json()["status"] == "running"
-    _end(http, job)
+    _cancel_job(http, job)
     if not still_running:
-        raise RuntimeError("the job ended before the figures were taken")
-    idle = poll_as_fast_as_can_be(url, int(RATE * seconds))
-    bare = poll_as_fast_as_can_be(f"{http.base_url}/health".replace("//health", "/health"), int(RATE * seconds))
+        raise RuntimeError("The job ended before the measurement. Give it more samples.")
+    idle = poll_at_full_speed(url, int(RATE * seconds))
+    bare = poll_at_full_speed(f"{http.base_url}/health".replace("//health", "/health"), int(RATE * seconds))
     return [
-        Figure(
-            f"`GET /jobs/{{id}}` while a job runs, {RATE} a second: 99th percentile",
+        Metric(
+            f"`GET /jobs/{{id}}` while a job runs, {RATE} requests a second: 99th percentile",
             steady.percentile(99),
             "ms",
-            aim=50,
+            target=50,
             lower_is_better=True,
             limit=f"median {steady.percentile(50):.1f} ms",
         ),
-        Figure(
-            "the same, as fast as eight clients can ask",
+        Metric(
+            "`GET /jobs/{id}` while a job runs: throughput with 8 connections",
             fastest.per_second,
-            "a second",
-            aim=RATE,
-            floor=RATE / 5,
-            limit=f"no job running {idle.per_second:.0f}; `GET /health`, which asks no database, {bare.per_second:.0f}",
+            "requests a second",
+            target=RATE,
+            threshold=RATE / 5,
+            limit=f"idle {idle.per_second:.0f}; `GET /health`, without a database query, {bare.per_second:.0f}",
         ),
     ]
 
 
-def _small_job(http: httpx.Client, dataset: str, folder: Path, rounds: int) -> Figure:
+def _measure_small_job(http: httpx.Client, dataset: str, folder: Path, rounds: int) -> Metric:
     taken, flushing = [], []
     for number in range(rounds + 2):
-        image = png(picture(128, 128, seed=number))
+        image = encode_png(make_picture(128, 128, seed=number))
         began = time.perf_counter()
         answer = http.post(
             f"/datasets/{dataset}/degrade", files={"files": ("a.png", image)}, headers={"Prefer": "wait=60"}
@@ -89,13 +93,13 @@ def _small_job(http: httpx.Client, dataset: str, folder: Path, rounds: int) -> F
         for _ in range(FLUSHES):
             _write_flushed(folder / "flushed", b"x")
         flushing.append(1000 * (time.perf_counter() - began))
-    limit = f"its {FLUSHES} flushes to disk alone: {Spread.of(flushing[2:])} ms"
-    return Figure(
-        "small degrade, from request to finished",
-        Spread.of(taken[2:]),
+    limit = f"its {FLUSHES} fsync calls alone: {Summary.from_values(flushing[2:])} ms"
+    return Metric(
+        "small degrade job, from request to result",
+        Summary.from_values(taken[2:]),
         "ms",
-        aim=150,
-        floor=1000,
+        target=150,
+        threshold=1000,
         lower_is_better=True,
         limit=limit,
     )
@@ -104,13 +108,13 @@ def _small_job(http: httpx.Client, dataset: str, folder: Path, rounds: int) -> F
 # Uploads
 
 
-def _upload(
+def _measure_upload(
     http: httpx.Client, dataset: str, api: int, folder: Path, kind: str, files: Callable[[int], bytes], number: int
-) -> list[Figure]:
-    """One request of many files, each with other bytes, written out as it is sent."""
+) -> list[Metric]:
+    """Measure one streamed request with many different files."""
     size, flushed_size = sum(len(files(n)) for n in range(10)) / 10 * number, 0
     began = time.perf_counter()
-    for n in range(number // 5):  # what cannot be left out: each file is hashed, written and flushed
+    for n in range(number // 5):  # the minimum: hash, write and flush each file
         data = files(n)
         hashlib.sha256(data).hexdigest()
         _write_flushed(folder / f"bare-{n}", data)
@@ -118,12 +122,12 @@ def _upload(
     bare = flushed_size / (time.perf_counter() - began) / MEGABYTE
     for file in folder.glob("bare-*"):
         file.unlink()
-    forget_peak(api)
-    before = resident_memory(api)
+    reset_peak_memory(api)
+    before = read_resident_memory(api)
     began = time.perf_counter()
     answer = http.post(
         f"/datasets/{dataset}/images?role=hr",
-        content=multipart(files(n) for n in range(number)),
+        content=stream_multipart(files(n) for n in range(number)),
         headers={"Content-Type": "multipart/form-data; boundary=bench"},
     )
     seconds = time.perf_counter() - began
@@ -133,22 +137,22 @@ def _upload(
     speed = size / seconds / MEGABYTE
     what = f"upload of {number:,} {kind} files of 1 MB"
     return [
-        Figure(
+        Metric(
             what,
             speed,
             "MB/s",
-            aim=100,
-            limit=f"to hash, write and flush them, one after the other: {bare:.0f} MB/s",
+            target=100,
+            limit=f"hash, write and flush them in sequence: {bare:.0f} MB/s",
         ),
-        Figure(f"{what}: share of that", speed / bare, aim=0.8, floor=0.2),
-        Figure(
-            f"{what}: added memory of the API",
-            (peak_memory(api) - before) / MEGABYTE,
+        Metric(f"{what}: share of that limit", speed / bare, target=0.8, threshold=0.2),
+        Metric(
+            f"{what}: memory added in the API",
+            (read_peak_memory(api) - before) / MEGABYTE,
             "MB",
-            aim=64,
-            floor=128,
+            target=64,
+            threshold=128,
             lower_is_better=True,
-            limit=f"the request: {size / MEGABYTE:,.0f} MB",
+            limit=f"request body: {size / MEGABYTE:,.0f} MB",
         ),
     ]
 
@@ -156,11 +160,11 @@ def _upload(
 # The service
 
 
-def _trained(http: httpx.Client) -> str:
-    """A dataset with a model of the default recipe that was trained for a few steps."""
+def _train_model(http: httpx.Client) -> str:
+    """Create a dataset, train a `default` model for a few steps, and return the dataset's id."""
     dataset = str(http.post("/datasets", json={"name": "bench", "scale": 4}).raise_for_status().json()["id"])
     for role, side in (("lr", 48), ("hr", 192)):
-        parts = [("files", (f"{n}.png", png(picture(side, side, seed=n)))) for n in range(4)]
+        parts = [("files", (f"{n}.png", encode_png(make_picture(side, side, seed=n)))) for n in range(4)]
         http.post(f"/datasets/{dataset}/images?role={role}", files=parts).raise_for_status()
     job = http.post(f"/datasets/{dataset}/train", json={"preset": "default", "max_steps": 4}).raise_for_status().json()
     while job["status"] in ("queued", "running"):
@@ -170,21 +174,21 @@ def _trained(http: httpx.Client) -> str:
     return dataset
 
 
-def _job(http: httpx.Client, dataset: str, image: bytes, samples: int) -> str:
+def _submit_job(http: httpx.Client, dataset: str, image: bytes, samples: int) -> str:
     answer = http.post(
         f"/datasets/{dataset}/degrade", files={"files": ("a.png", image)}, data={"samples": str(samples)}
     )
     return str(answer.raise_for_status().json()["id"])
 
 
-def _end(http: httpx.Client, job: str) -> None:
+def _cancel_job(http: httpx.Client, job: str) -> None:
     http.post(f"/jobs/{job}/cancel")
     while http.get(f"/jobs/{job}?wait=20").json()["status"] == "running":
         pass
 
 
-def _process_of_the_api(data_dir: Path) -> int:
-    note = read_note(data_dir)
+def _find_api_process(data_dir: Path) -> int:
+    note = read_pidfile(data_dir)
     assert note
     (api,) = (child.pid for child in psutil.Process(note.pid).children() if child.cmdline()[-1] == "app")
     return int(api)

@@ -1,6 +1,6 @@
-"""Cameras unlike those of the bench: other blurs, mixtures, correlated noise, and more of JPEG.
+"""More simulated cameras: other blurs, mixtures, correlated noise, and stronger JPEG compression.
 
-They are made of the parts of the bench's own `cameras.py`, whose folder has to be importable.
+They reuse parts of the accuracy benchmark's `cameras.py`, whose folder must be importable.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ Array = NDArray[Any]
 Rng = np.random.Generator
 
 
-def _rendered(inside: Any, softness: float) -> Array:
-    """A kernel in the shape of `inside(y, x)`, in high-resolution pixels, drawn eight times as fine and softened."""
+def _render_kernel(inside: Any, softness: float) -> Array:
+    """Render a kernel with the shape of `inside(y, x)`, in high-resolution pixels, with eightfold oversampling.
+
+    `softness` is the sigma of a Gaussian that blurs the shape.
+    """
     fine, size = 8, cameras.SUPPORT
     offset = (np.arange(size * fine) - (size * fine - 1) / 2) / fine
     y, x = np.meshgrid(offset, offset, indexing="ij")
@@ -27,46 +30,46 @@ def _rendered(inside: Any, softness: float) -> Array:
 
 
 def motion(rng: Rng) -> Array:
-    """A straight streak."""
+    """Return a motion blur kernel: a straight streak of 2 to 13 pixels."""
     length, angle = rng.uniform(2, 13), rng.uniform(0, np.pi)
     along = np.cos(angle), np.sin(angle)
-    return _rendered(
+    return _render_kernel(
         lambda y, x: (abs(x * along[0] + y * along[1]) < length / 2) & (abs(y * along[0] - x * along[1]) < 0.4), 0.8
     )
 
 
 def defocus(rng: Rng) -> Array:
-    """An evenly lit disk."""
+    """Return a defocus kernel: a uniform disk of radius 1.5 to 6 pixels."""
     radius = rng.uniform(1.5, 6)
-    return _rendered(lambda y, x: np.hypot(y, x) < radius, 0.5)
+    return _render_kernel(lambda y, x: np.hypot(y, x) < radius, 0.5)
 
 
-def sharp_or_shaken(rng: Rng) -> Array:
-    """Photos of two kinds: two thirds sharp, one third elongated."""
+def sample_sharp_or_shaken(rng: Rng) -> Array:
+    """Return a narrow round kernel for two thirds of the photos, else a wide elongated one."""
     if rng.random() < 2 / 3:
         return np.asarray(cameras.gaussian_blur(0.8, 1.3, isotropic=True)(rng))
     return np.asarray(cameras.gaussian(rng.uniform(2.8, 3.8), rng.uniform(1.2, 1.8), rng.uniform(0, np.pi)))
 
 
-def day_or_night(rng: Rng, clean: Array) -> Array:
-    """Hardly any noise, or a lot."""
+def sample_day_or_night(rng: Rng, clean: Array) -> Array:
+    """Return white noise of 1 to 2 levels, or of 8 to 13 levels, each for half of the photos."""
     return np.asarray(rng.normal(0, rng.uniform(1, 2) if rng.random() < 0.5 else rng.uniform(8, 13), clean.shape))
 
 
 def grain(rng: Rng, clean: Array) -> Array:
-    """Correlated between neighbours and channels, stronger in the mid tones than in shadow and light."""
+    """Return noise that is correlated between neighbors and channels, and strongest in midtones."""
     field = rng.normal(0, 1, clean.shape) + rng.normal(0, 1, (*clean.shape[:2], 1))
     field = gaussian_filter(field, (0.7, 0.7, 0))
     level = rng.uniform(3, 8) * (0.4 + 1.2 * np.sqrt(np.clip(clean, 0, 255) / 255 * (1 - np.clip(clean, 0, 255) / 255)))
     return np.asarray(field / field.std() * level)
 
 
-STRANGE = {
+EXTRA_CAMERAS = {
     camera.name: camera
     for camera in (
         cameras.Camera("motion", motion, cameras.white_noise(2, 5)),
         cameras.Camera("defocus", defocus, cameras.sensor_noise(read=(1, 3), shot=(0.05, 0.4))),
-        cameras.Camera("mixed", sharp_or_shaken, day_or_night),
+        cameras.Camera("mixed", sample_sharp_or_shaken, sample_day_or_night),
         cameras.Camera("grain", cameras.gaussian_blur(1.0, 2.6), grain),
         cameras.Camera("chat", cameras.gaussian_blur(1.0, 3.0), cameras.white_noise(0, 3), jpeg_quality=(30, 60)),
     )

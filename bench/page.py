@@ -1,9 +1,9 @@
-"""How soon the page is there, what it weighs, and whether its long lists stutter, in a real Chromium.
+"""Load time and size of the page, and the smoothness of its long lists, in a real Chromium.
 
 python -m bench.page
 
-10,000 photos of a dataset and 1,000 jobs are scrolled through, some hundred pixels with each picture that the browser
-paints, beside a page of nothing but text.
+The script scrolls through 10,000 photos of a dataset and through 1,000 jobs, by some hundred pixels a frame. A page of
+plain text is the reference.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from bench.files import png
-from bench.measure import Figure, Spread, run
+from bench.files import encode_png
+from bench.measure import Metric, Summary, run
 from config.settings import Settings
 from patina import Client
-from patina.local.session import started
+from patina.local.session import temporary_service
 from store.repositories.jobs import JobRepository
 from store.store import Store
 from tests.page import chromium
 
 SIZE = (1280, 860)
 SIDE = 48  # of a photo, in pixels
-PATIENCE_MS = 120_000
+TIMEOUT_MS = 120_000
 TEXT = "data:text/html," + "<p>One line of many.</p>" * 500
-# Scrolls to the end, as far as there is one, and gives the milliseconds between one painted picture and the next.
+# Scrolls to the end of the list and resolves to the milliseconds between painted frames.
 SCROLL = """({ pixels, last }) => new Promise((resolve) => {
     const frames = [];
     let before = performance.now();
@@ -49,44 +49,51 @@ SCROLL = """({ pixels, last }) => new Promise((resolve) => {
 })"""
 
 
-def measure(options: argparse.Namespace) -> list[Figure]:
+def measure(options: argparse.Namespace) -> list[Metric]:
     photos, jobs, rounds = (1000, 100, 3) if options.quick else (10_000, 1000, 10)
     executable = chromium.find()
     if executable is None:
         raise SystemExit(chromium.NONE)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        with started(Path(folder) / "data", embedded=True) as url:
-            dataset = _fill(url, Path(folder), photos, jobs)
-            views = [_first_view(browser, f"{url}/#/datasets") for _ in range(rounds)]
-            figures = [
-                Figure("first view, nothing kept from before", Spread.of([view[0] for view in views]), "s", 1, 3, True),
-                Figure("bytes that it loads", views[0][1] / 1000, "kB", 300, 300, lower_is_better=True),
+        with temporary_service(Path(folder) / "data", embedded=True) as url:
+            dataset = _create_records(url, Path(folder), photos, jobs)
+            views = [_load_first_view(browser, f"{url}/#/datasets") for _ in range(rounds)]
+            metrics = [
+                Metric(
+                    "first view, empty cache",
+                    Summary.from_values([view[0] for view in views]),
+                    "s",
+                    1,
+                    3,
+                    True,
+                ),
+                Metric("first view: bytes loaded", views[0][1] / 1000, "kB", 300, 300, lower_is_better=True),
             ]
             lists = {
                 f"{photos:,} photos": (f"{url}/#/datasets/{dataset}", photos),
                 f"{jobs:,} jobs": (f"{url}/#/jobs", jobs),
             }
-            plain = _frames(browser, TEXT, None, 100)
+            plain = _record_frames(browser, TEXT, None, 100)
             for name, (view, last) in lists.items():
-                frames = _frames(browser, view, last, 500 if options.quick else 1000)
-                limit = f"a page of text {_tail(plain):.0f}, longest {max(plain):.0f}; longest here {max(frames):.0f}"
-                figures.append(
-                    Figure(f"{name}: 99 of 100 painted within", _tail(frames), "ms", 50, 300, True, f"{limit} ms")
+                frames = _record_frames(browser, view, last, 500 if options.quick else 1000)
+                limit = f"page of text {_get_p99(plain):.0f}, longest {max(plain):.0f}; longest here {max(frames):.0f}"
+                metrics.append(
+                    Metric(f"{name}: frame time, 99th percentile", _get_p99(frames), "ms", 50, 300, True, f"{limit} ms")
                 )
                 late = 100 * sum(frame > 100 for frame in frames) / len(frames)
-                figures.append(Figure(f"{name}: pictures later than 100 ms", late, "%", 0.5, 50, lower_is_better=True))
+                metrics.append(Metric(f"{name}: frames later than 100 ms", late, "%", 0.5, 50, lower_is_better=True))
         browser.close()
-    return figures
+    return metrics
 
 
-def _fill(url: str, folder: Path, photos: int, jobs: int) -> str:
-    """A dataset of photos, and jobs that were canceled."""
+def _create_records(url: str, folder: Path, photos: int, jobs: int) -> str:
+    """Create a dataset of photos and many canceled jobs. Return the dataset's id."""
     random = np.random.default_rng(0)
     archive = folder / "photos.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
         for number in range(photos):
-            zipped.writestr(f"{number:05d}.png", png(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)))
+            zipped.writestr(f"{number:05d}.png", encode_png(random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)))
     with Client(url) as patina:
         dataset = patina.datasets.create("bench", 4)
         dataset.upload("lr", archive)
@@ -100,9 +107,9 @@ def _fill(url: str, folder: Path, photos: int, jobs: int) -> str:
     return dataset.id
 
 
-def _first_view(browser: Browser, view: str) -> tuple[float, int]:
-    """Seconds until its content is there, and the bytes that came, in a browser that has seen nothing."""
-    with _page(browser) as page:
+def _load_first_view(browser: Browser, view: str) -> tuple[float, int]:
+    """Return the seconds until the content shows and the bytes received, with an empty cache."""
+    with _open_page(browser) as page:
         sizes: list[int] = []
         devtools = page.context.new_cdp_session(page)
         devtools.send("Network.enable")
@@ -115,8 +122,8 @@ def _first_view(browser: Browser, view: str) -> tuple[float, int]:
         return seconds, sum(sizes)
 
 
-def _frames(browser: Browser, view: str, last: int | None, pixels: int) -> list[float]:
-    with _page(browser) as page:
+def _record_frames(browser: Browser, view: str, last: int | None, pixels: int) -> list[float]:
+    with _open_page(browser) as page:
         page.goto(view)
         page.locator("li, p").first.wait_for()
         page.wait_for_load_state("networkidle")
@@ -124,14 +131,14 @@ def _frames(browser: Browser, view: str, last: int | None, pixels: int) -> list[
         return frames
 
 
-def _tail(frames: list[float]) -> float:
+def _get_p99(frames: list[float]) -> float:
     return float(np.percentile(frames, 99))
 
 
 @contextmanager
-def _page(browser: Browser) -> Iterator[Page]:
+def _open_page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": SIZE[0], "height": SIZE[1]})
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(TIMEOUT_MS)
     yield context.new_page()
     context.close()
 

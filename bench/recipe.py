@@ -3,7 +3,7 @@
     python bench/recipe.py ../shared/bench --photos ../shared/photos/hr --camera phone --minutes 10 --seed 0
 
 Prints what recovery.py prints, from the same split of the photos and the same shots, and the score of the model's
-report. `--camera` also takes those of strange_cameras.py. For the speed that a training has in the service, set in the
+report. `--camera` also takes those of extra_cameras.py. For the speed that a training has in the service, set in the
 environment what worker/jobs/train.py sets, and OMP_WAIT_POLICY=PASSIVE.
 """
 
@@ -114,14 +114,14 @@ def main() -> None:
     options = parser.parse_args()
     sys.path.insert(0, str(options.bench))
     import recovery  # noqa: PLC0415  # type: ignore[import-not-found]
-    from strange_cameras import STRANGE  # noqa: PLC0415
+    from extra_cameras import EXTRA_CAMERAS  # noqa: PLC0415
 
     paths = sorted(path for path in options.photos.iterdir() if path.suffix in {".jpg", ".png"})
     photos = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     for name in options.camera or sorted(recovery.CAMERAS):
         started = time.monotonic()
         bench = Bench(options.threads, options.steps, options.device)
-        report = recovery.judge(bench, (recovery.CAMERAS | STRANGE)[name], photos, options)
+        report = recovery.judge(bench, (recovery.CAMERAS | EXTRA_CAMERAS)[name], photos, options)
         assert bench.trained
         report |= {"score": bench.trained.report().score}
         report |= {"seed": options.seed, "preset": options.preset, "minutes_in_all": (time.monotonic() - started) / 60}

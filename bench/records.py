@@ -1,4 +1,4 @@
-"""A database that holds as much as a service does after years, made within seconds."""
+"""Fills a database within seconds with as many records as a service has after years."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from store.db.migrate import migrate
 from store.db.tables import Dataset, Image, Item, Job, Sample
 
 DATASETS = 100
-SAMPLES_AN_ITEM = 100
-RARE = 10  # so many of the oldest jobs are failed trainings, all others are degrade jobs that succeeded
+SAMPLES_PER_ITEM = 100
+RARE = 10  # the oldest jobs are failed trainings, all others are succeeded degrade jobs
 
 
 @dataclass(frozen=True)
@@ -25,28 +25,28 @@ class Size:
     samples: int
 
 
-def name(kind: str, number: int) -> str:
-    """An id that sorts as its number."""
+def format_id(kind: str, number: int) -> str:
+    """Return an id that sorts like its number."""
     return f"{kind}{100_000_000 + number}"
 
 
 def fill(url: str, size: Size) -> None:
-    """By statements that make their rows in the database itself."""
+    """Insert the rows with statements that generate them inside the database."""
     database = Database(url)
     migrate(database)
-    items = size.samples // SAMPLES_AN_ITEM
+    items = size.samples // SAMPLES_PER_ITEM
     with database.write() as session:
         _insert(session, Dataset, DATASETS, lambda n: {"id": _id("set", n), "name": "photos", "scale": 4})
         session.execute(
             text("UPDATE datasets SET lr_images = :lr, hr_images = :hr WHERE id = :id"),
-            {"lr": size.images // 10, "hr": size.images - size.images // 10, "id": name("set", 0)},
+            {"lr": size.images // 10, "hr": size.images - size.images // 10, "id": format_id("set", 0)},
         )
         _insert(session, Image, size.images, _image)
         _insert(session, Job, size.jobs, _job)
-        last_job = name("job", size.jobs - 1)
+        last_job = format_id("job", size.jobs - 1)
         _insert(session, Item, items, lambda n: _numbered(last_job, n) | {"name": "a.png", "stem": cast(n, String)})
         _insert(session, Sample, size.samples, lambda n: _sample(last_job, n))
-    if database.engine.dialect.name == "postgresql":  # as its autovacuum would in a while
+    if database.engine.dialect.name == "postgresql":  # as autovacuum would do later
         with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             connection.execute(text("VACUUM ANALYZE"))
     database.close()
@@ -55,7 +55,7 @@ def fill(url: str, size: Size) -> None:
 def _image(n: ColumnElement[int]) -> dict[str, Any]:
     return {
         "id": _id("img", n),
-        "dataset_id": name("set", 0),
+        "dataset_id": format_id("set", 0),
         "role": case((n % 10 == 0, "lr"), else_="hr"),
         "name": "a.png",
         "sha256": _id("sha", n),
@@ -69,7 +69,7 @@ def _job(n: ColumnElement[int]) -> dict[str, Any]:
         "id": _id("job", n),
         "kind": case((n < RARE, "train"), else_="degrade"),
         "status": case((n < RARE, "failed"), else_="succeeded"),
-        "dataset_id": case((n % 2 == 0, name("set", 0)), else_=_id("set", n % DATASETS)),
+        "dataset_id": case((n % 2 == 0, format_id("set", 0)), else_=_id("set", n % DATASETS)),
         "parameters": _json({"samples": 4, "seed": 7}),
         "unit": "samples",
         **dict.fromkeys(("done", "total", "ok"), 4),
@@ -80,8 +80,8 @@ def _job(n: ColumnElement[int]) -> dict[str, Any]:
 
 def _sample(job: str, n: ColumnElement[int]) -> dict[str, Any]:
     files = dict.fromkeys(("lr", "kernel", "noise"), 16 * "0123")
-    numbered = _numbered(job, n // SAMPLES_AN_ITEM)
-    return numbered | {"sample": n % SAMPLES_AN_ITEM, "status": "ok", "files": _json(files)}
+    numbered = _numbered(job, n // SAMPLES_PER_ITEM)
+    return numbered | {"sample": n % SAMPLES_PER_ITEM, "status": "ok", "files": _json(files)}
 
 
 def _numbered(job: str, position: ColumnElement[int]) -> dict[str, Any]:

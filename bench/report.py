@@ -1,0 +1,104 @@
+"""Writes docs/benchmarks.md from the results files in bench/results/.
+
+    python -m bench.report           # rewrite the page
+    python -m bench.report --name    # print the name of a results file for this commit and machine
+
+The page shows the newest metrics of each script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.measure import Metric, describe_machine
+
+RESULTS = Path(__file__).parent / "results"  # YYYY-MM-DD-COMMIT-MACHINE.json
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+TITLES = {
+    "recipe": "Accuracy on simulated cameras",
+    "report_ranking": "Agreement of the report with the ground truth",
+    "real_photos": "Photos of real devices",
+    "degrade_job": "Degrade jobs",
+    "degrade_operator": "The degradation operator",
+    "sr": "Super-resolution",
+    "train_step": "The joint training step",
+    "gpu": "On a GPU",
+    "api": "The API",
+    "lists": "Lists of many records",
+    "page": "The page in the browser",
+    "start": "Start-up",
+    "chaos": "Fault injection",
+}
+INTRODUCTION = """# Benchmarks
+
+`make benchmarks` measures, stores the metrics in `bench/results/` and writes this page. It shows the newest metrics of
+each script. How they came about, including the failed attempts, is in [experiments](experiments/README.md).
+
+A value is a median, with the lowest and highest round in parentheses. A **bold** value misses its target. Targets are
+for a quiet machine with two CPU cores.
+"""
+
+
+def name_results_file() -> Path:
+    """Return the path of today's results file for this commit and machine."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    machine = re.sub(r"[^a-z0-9]+", "-", describe_machine().lower()).strip("-")
+    date = datetime.now(UTC).date().isoformat()
+    return RESULTS / f"{date}-{commit.stdout.strip() or 'unknown'}-{machine}.json"
+
+
+def load_newest(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """Return the newest run of each script, with its `machine` and `commit`. Keys are names of scripts."""
+    newest: dict[str, dict[str, Any]] = {}
+    for file in sorted(folder.glob("*.json")):
+        results = json.loads(file.read_text())
+        machine, commit = results.pop("machine"), file.stem.split("-")[3]
+        for script, run in results.items():
+            if script not in newest or run["time"] >= newest[script]["time"]:
+                newest[script] = run | {"machine": machine, "commit": commit}
+    return newest
+
+
+def render_page(runs: dict[str, dict[str, Any]]) -> str:
+    order = [script for script in TITLES if script in runs] + sorted(runs.keys() - TITLES.keys())
+    return "\n".join([INTRODUCTION, *(_render_section(script, runs[script]) for script in order)])
+
+
+def _render_section(script: str, run: dict[str, Any]) -> str:
+    load = "" if run["load"] is None else f", load {run['load']:.1f} before the start"
+    lines = [
+        f"## {TITLES.get(script, script)}\n",
+        f"    {run['command']}\n",
+        f"{run['time'][:10]}, commit {run['commit']}, {run['machine']}{load}.\n",
+        "| what | value | target | limit, and the share of it that is reached |",
+        "|---|---|---|---|",
+        *(_render_row(Metric.from_json(stored)) for stored in run["metrics"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _render_row(metric: Metric) -> str:
+    missed = metric.target is not None and not (
+        metric.median <= metric.target if metric.lower_is_better else metric.median >= metric.target
+    )
+    cells = str(metric).split(" | ")
+    return " | ".join([cells[0], f"**{cells[1]}**" if missed else cells[1], *cells[2:]])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--name", action="store_true", help="print the name of a new results file")
+    if parser.parse_args().name:
+        print(name_results_file().relative_to(Path.cwd()))
+        return
+    PAGE.write_text(render_page(load_newest()))
+
+
+if __name__ == "__main__":
+    main()
