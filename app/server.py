@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app.main import create_app
 from config.logging import configure_logging
 from config.settings import settings
-from store.db.bootstrap import NoTokenError, open_database
+from store.bootstrap import InsecureConfig, open_database
 from store.db.migrate import NewerSchemaError
 
 MISCONFIGURED = 78  # EX_CONFIG of sysexits.h: starting again would not help
@@ -35,7 +35,7 @@ def serve() -> None:
     configure_logging(settings(), "api")
     try:
         open_database(settings())
-    except (NoTokenError, NewerSchemaError) as error:
+    except (InsecureConfig, NewerSchemaError) as error:
         print(f"patina: {error}", file=sys.stderr)
         sys.exit(MISCONFIGURED)
     app = create_app(settings())

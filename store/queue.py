@@ -1,104 +1,180 @@
-"""The queue: job ids on their way to workers, and which workers are there. It may be lost whole; the rows remain."""
+"""The queue carries job ids to workers and shows which workers are alive. The database remains the source of truth."""
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
 
+import structlog
 from redis import Redis, RedisError
-from rq import Queue
-from rq.exceptions import NoSuchJobError
+from rq import Queue, SimpleWorker
+from rq.exceptions import NoSuchJobError, StopRequested
 from rq.job import Job as QueueEntry
 from rq.serializers import JSONSerializer
 
-WARM, TRAIN = "warm", "train"
-QUEUE_OF_KIND = {"degrade": WARM, "sr": WARM, "train": TRAIN}
-PRESENCE_SECONDS = 10
+from store.errors import QueueUnavailable
+from store.ids import new_id
+
+INFERENCE, TRAIN = "warm", "train"  # names of queues on the server
+QUEUES = (INFERENCE, TRAIN)
+QUEUE_OF_KIND = {"degrade": INFERENCE, "sr": INFERENCE, "train": TRAIN}
+HEARTBEAT_TIMEOUT = 10  # seconds of silence after which a worker counts as dead
 GPU_KEY = "patina:gpu:"
-# A request must not hang because the queue is away; the reaper makes up for it.
+# RQ's tools show this name. Workers read the id alone, so entries of earlier versions run as well.
+ENTRY_FUNCTION = "patina.execute_job"
+# A request must not hang when the queue is down; maintenance enqueues the job later.
 TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 5}
+RECONNECT_SECONDS = 0.5
+
+log = structlog.get_logger()
 
 
-class Presence:
-    """A worker is there as long as its connection is, which the kernel closes when the process dies.
+@contextmanager
+def _translate_errors() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise QueueUnavailable(str(error)) from error
 
-    One that is frozen, or cut off, is told by its silence: it must `announce` itself within `PRESENCE_SECONDS`.
+
+class WorkerHeartbeat:
+    """A worker is alive while its connection is open. The kernel closes the connection when the process dies.
+
+    A worker that is frozen or cut off goes silent instead, so it must `ping` within `HEARTBEAT_TIMEOUT` seconds.
     """
 
     def __init__(self, connection: Redis):
         self._connection = connection
 
-    def announce(self) -> None:
-        """Raises redis.RedisError where the queue cannot be reached."""
+    @_translate_errors()
+    def ping(self) -> None:
+        """Raises `QueueUnavailable`."""
         self._connection.ping()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         self._connection.close()
 
 
 class JobQueue:
-    """RQ on Redis or Valkey. Entries are JSON and hold the job's id alone."""
+    """RQ on Redis or Valkey. An entry is JSON and holds the job's id alone.
+
+    All methods raise `QueueUnavailable` if the server cannot be reached.
+    """
 
     def __init__(self, url: str):
         self.redis = Redis.from_url(url, **TIMEOUTS)
         self._url = url
 
-    def listening_connection(self) -> Redis:
-        """For a worker, which waits for minutes on an empty queue; RQ sets the timeout that goes with that."""
-        return Redis.from_url(self._url, socket_connect_timeout=2)
+    def close(self) -> None:
+        self.redis.close()
 
-    def queue(self, name: str) -> Queue:
-        return Queue(name, connection=self.redis, serializer=JSONSerializer)
-
+    @_translate_errors()
     def enqueue(self, job_id: str, kind: str) -> None:
-        """Raises redis.RedisError where the queue cannot be reached."""
-        self._forget(job_id)
-        self.queue(QUEUE_OF_KIND[kind]).enqueue(
-            "worker.runtime.execute.run", args=(job_id,), job_id=job_id, job_timeout=-1, result_ttl=0, failure_ttl=0
+        """Replaces an entry that has the same id."""
+        self._delete_entry(job_id)
+        self._queue(QUEUE_OF_KIND[kind]).enqueue(
+            ENTRY_FUNCTION, args=(job_id,), job_id=job_id, job_timeout=-1, result_ttl=0, failure_ttl=0
         )
 
-    def waiting(self) -> set[str]:
-        """The ids of all jobs that wait in a queue; what a damaged file has made of others is no id of any."""
-        entries = (entry for name in (WARM, TRAIN) for entry in self.redis.lrange(self.queue(name).key, 0, -1))
+    @_translate_errors()
+    def queued_ids(self, queues: Sequence[str] = QUEUES) -> set[str]:
+        """Returns the ids of all jobs in these queues. A damaged entry yields text that is no job's id."""
+        entries = (entry for name in queues for entry in self.redis.lrange(self._queue(name).key, 0, -1))
         return {entry if isinstance(entry, str) else entry.decode(errors="replace") for entry in entries}
 
+    @_translate_errors()
     def ping(self) -> None:
-        """Raises redis.RedisError where the queue cannot be reached."""
         self.redis.ping()
 
+    @_translate_errors()
     def depth(self, queue: str) -> int:
-        """The number of jobs that wait in it."""
-        return int(self.queue(queue).count)
+        """Returns the number of jobs in the queue."""
+        return int(self._queue(queue).count)
 
+    @_translate_errors()
     def report_gpu_memory(self, host: str, memory: dict[str, dict[str, int]]) -> None:
-        """Tells how much of each GPU is `used` and how much there is in `total`, in bytes; for a short while."""
-        self.redis.set(f"{GPU_KEY}{host}", json.dumps(memory), ex=2 * PRESENCE_SECONDS)
+        """Publishes bytes `used` and `total` of each GPU for two heartbeat timeouts."""
+        self.redis.set(f"{GPU_KEY}{host}", json.dumps(memory), ex=2 * HEARTBEAT_TIMEOUT)
 
+    @_translate_errors()
     def gpu_memory(self) -> dict[str, dict[str, dict[str, int]]]:
-        """By host and GPU, what workers reported."""
+        """Returns what workers reported, by host and GPU."""
         keys = list(self.redis.scan_iter(f"{GPU_KEY}*", count=1000))
-        found = zip(keys, self.redis.mget(keys), strict=True) if keys else []
-        return {key.decode().removeprefix(GPU_KEY): json.loads(said) for key, said in found if said}
+        reports = zip(keys, self.redis.mget(keys), strict=True) if keys else []
+        return {key.decode().removeprefix(GPU_KEY): json.loads(report) for key, report in reports if report}
 
-    def presence(self, queue: str, worker: str) -> Presence:
-        """The connection by which others see that the worker is there."""
-        return Presence(Redis.from_url(self._url, client_name=_presence_name(queue, worker), **TIMEOUTS))
+    def heartbeat(self, queue: str, worker: str) -> WorkerHeartbeat:
+        """Returns the connection by which others see that the worker is alive."""
+        return WorkerHeartbeat(Redis.from_url(self._url, client_name=_client_name(queue, worker), **TIMEOUTS))
 
-    def workers(self, queue: str, silent_seconds: int = PRESENCE_SECONDS) -> int:
-        """The number of workers that are connected and were not silent for so long."""
-        here = [client for client in self.redis.client_list() if client["name"].startswith(_presence_name(queue, ""))]
-        return sum(int(client["idle"]) < silent_seconds for client in here)
+    @_translate_errors()
+    def count_workers(self, queue: str, timeout: int = HEARTBEAT_TIMEOUT) -> int:
+        """Returns the number of workers that are connected and sent a heartbeat within `timeout` seconds."""
+        clients = [client for client in self.redis.client_list() if client["name"].startswith(_client_name(queue, ""))]
+        return sum(int(client["idle"]) < timeout for client in clients)
 
-    def _forget(self, job_id: str) -> None:
-        # The entry of a worker that died, in the way of a new one under the same id.
+    def consume(self, queue: str, handle: Callable[[str], None], shutdown: threading.Event) -> None:
+        """Calls `handle` with the id of one queued job after another until `shutdown` is set.
+
+        SIGTERM and SIGINT set `shutdown`; `handle` must then return soon. It runs in this thread, the main one. If the
+        server is unreachable, this method waits for it.
+        """
+        while not shutdown.is_set():
+            try:
+                worker = _Worker(
+                    [queue],
+                    # RQ sets the timeout of this connection, which waits for minutes on an empty queue.
+                    connection=Redis.from_url(self._url, socket_connect_timeout=2),
+                    serializer=JSONSerializer,
+                    job_class=_entry_class(handle),
+                    name=new_id(),  # RQ lets no worker come back under its name
+                    log_job_description=False,
+                )
+                worker.shutdown = shutdown
+                worker.work(logging_level="WARNING")
+            except RedisError as error:
+                log.warning("queue unavailable", error=str(error))
+            with suppress(StopRequested):  # by a signal in this moment
+                shutdown.wait(RECONNECT_SECONDS)
+
+    def _queue(self, name: str) -> Queue:
+        return Queue(name, connection=self.redis, serializer=JSONSerializer)
+
+    def _delete_entry(self, job_id: str) -> None:
+        # A worker that died leaves its entry, and RQ takes no new one under the same id.
         try:
             QueueEntry.fetch(job_id, connection=self.redis, serializer=JSONSerializer).delete()
         except NoSuchJobError:
             pass
         except RedisError:
             raise
-        except Exception:  # half of one, as a worker leaves that ends a job which the queue has lost meanwhile
+        except Exception:  # A worker leaves half an entry if the queue lost the job while it ran.
             self.redis.delete(QueueEntry.key_for(job_id))
 
 
-def _presence_name(queue: str, worker: str) -> str:
+class _Worker(SimpleWorker):
+    """RQ's worker without a process for each job. A signal also reaches the job that runs."""
+
+    max_connection_wait_time = 2.0  # seconds; RQ would wait a minute for a server that is back
+    shutdown: threading.Event
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        self.shutdown.set()
+        # RQ also notes the stop on the server. Its failure must not break the job that runs.
+        with suppress(RedisError):
+            super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+
+def _entry_class(handle: Callable[[str], None]) -> type[QueueEntry]:
+    class Entry(QueueEntry):
+        def perform(self) -> None:
+            handle(self.id)
+
+    return Entry
+
+
+def _client_name(queue: str, worker: str) -> str:
     return f"patina:{queue}:{worker}"

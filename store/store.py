@@ -36,5 +36,5 @@ class Store:
 
     def close(self) -> None:
         self.database.close()
-        self.queue.redis.close()
+        self.queue.close()
         self.decoders.close()

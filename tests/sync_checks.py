@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 import pytest
-from sqlalchemy.orm import Session
 
+from store.db.database import Session
 from store.store import Store
 
 

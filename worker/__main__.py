@@ -6,13 +6,13 @@ import argparse
 
 from config.logging import configure_logging
 from config.settings import settings
-from store.queue import TRAIN, WARM
+from store.queue import INFERENCE, TRAIN
 from worker.runtime.job_log import Journal
 from worker.runtime.worker import work
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
-    parser.add_argument("queue", choices=(WARM, TRAIN))
+    parser.add_argument("queue", choices=(INFERENCE, TRAIN))
     arguments = parser.parse_args()
     configure_logging(settings(), f"{arguments.queue} worker", Journal(settings()))
     work(settings(), arguments.queue)

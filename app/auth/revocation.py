@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from sqlalchemy.orm import Session
-
 from app.http.problems import ProblemError
 from store.db.access import caller_of
+from store.db.database import Session
 from store.repositories.tokens import TokenRepository
 
 

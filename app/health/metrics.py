@@ -13,10 +13,9 @@ from contextlib import contextmanager
 import structlog
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from redis import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 
-from store.queue import TRAIN, WARM
+from store.errors import DatabaseError, QueueUnavailable
+from store.queue import INFERENCE, TRAIN
 from store.repositories.job_stats import DURATIONS, JobFigures
 from store.store import Store
 
@@ -30,9 +29,9 @@ class StoreCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         found: list[Metric] = []
         # What cannot be asked now is left out; the other figures are no less true.
-        with _left_out_if(SQLAlchemyError, "database"):
+        with _left_out_if(DatabaseError, "database"):
             found += self._of_records()
-        with _left_out_if(RedisError, "queue"):
+        with _left_out_if(QueueUnavailable, "queue"):
             found += self._of_queue()
         return found
 
@@ -67,12 +66,12 @@ class StoreCollector(Collector):
         yield histogram
 
     def _of_queue(self) -> Iterable[Metric]:
-        queue, names = self.store.queue, (WARM, TRAIN)
+        queue, names = self.store.queue, (INFERENCE, TRAIN)
         yield _gauge(
             "patina_queue_depth", "Jobs on the queue.", ["queue"], {(name,): queue.depth(name) for name in names}
         )
         yield _gauge(
-            "patina_workers", "Workers that are there.", ["queue"], {(name,): queue.workers(name) for name in names}
+            "patina_workers", "Workers that are there.", ["queue"], {(name,): queue.count_workers(name) for name in names}
         )
         used = GaugeMetricFamily("patina_gpu_memory_used_bytes", "GPU memory in use.", labels=["host", "gpu"])
         total = GaugeMetricFamily("patina_gpu_memory_bytes", "GPU memory there is.", labels=["host", "gpu"])

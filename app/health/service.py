@@ -9,7 +9,7 @@ import structlog
 
 from app.health.schemas import ReadinessRead
 from app.http.problems import ProblemError
-from store.queue import TRAIN, WARM
+from store.queue import INFERENCE, TRAIN
 from store.store import Store
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ def ready(store: Store, *, in_detail: bool) -> ReadinessRead:
         "database": store.database.check,
         "queue": store.queue.ping,
         "storage": lambda: _storage(store),
-        "warm worker": lambda: _worker(store, WARM),
+        "warm worker": lambda: _worker(store, INFERENCE),
         "train worker": lambda: _worker(store, TRAIN),
     }
     parts = {part: _say(part, check, in_detail) for part, check in checks.items()}
@@ -57,5 +57,5 @@ def _storage(store: Store) -> None:
 
 
 def _worker(store: Store, queue: str) -> None:
-    if not store.queue.workers(queue):
+    if not store.queue.count_workers(queue):
         raise _NotReadyError(f"none is running; start one: python -m worker {queue}")

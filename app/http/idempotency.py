@@ -1,56 +1,56 @@
-"""Requests that may be sent again: with an `Idempotency-Key`, what one makes is made once, however often it comes.
+"""Idempotent requests: with an `Idempotency-Key`, a repeated request returns the record that the first one created.
 
-The key and the record are written in one transaction. So it does not matter whether the answer to the first request was
-lost, whether both come at the same time, or whether the service died between them.
+The key and the record are written in one transaction. A lost response, two requests at the same time or a crash
+between them therefore never create a duplicate.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Header
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
 from app.http.problems import ProblemError
-from app.ingest.files import ReceivedFile
+from store.db.database import Session, savepoint
+from store.errors import DuplicateError
 from store.repositories.idempotency import Made, OtherRequestError, RequestRepository
 
-LONGEST_KEY = 255
+MAX_KEY_CHARS = 255
 
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=LONGEST_KEY,
-        description="Any text that no other request has, such as a random UUID. The same request with the same key is "
-        "answered with what the first one made, as it is now; another request with it is refused with 422 and the code "
-        "`idempotency_key_reused`. A request that was refused leaves its key free.",
+        max_length=MAX_KEY_CHARS,
+        description="A unique text, such as a random UUID. Retrying a request with the same key never creates a "
+        "duplicate: the response shows what the first request created, in its current state. A different request with "
+        "the same key is rejected with 422 and the code `idempotency_key_reused`. A rejected request does not use up "
+        "its key.",
     ),
 ]
 
 
 @dataclass(frozen=True)
-class Once:
-    """What a request asks for, as a digest, and the key that it carries, if any."""
+class IdempotentRequest:
+    """The digest of a request and its key, if it has one."""
 
     key: str | None
     digest: str
 
     @classmethod
-    def of(cls, key: str | None, *wanted: object) -> Once:
-        """`wanted` is the whole request, in what JSON can say."""
-        text = json.dumps(wanted, sort_keys=True)
-        return cls(_plain(key), hashlib.sha256(text.encode()).hexdigest())
+    def create(cls, key: str | None, *content: object) -> IdempotentRequest:
+        """`content` is the whole request as JSON values."""
+        text = json.dumps(content, sort_keys=True)
+        return cls(_strip_quotes(key), hashlib.sha256(text.encode()).hexdigest())
 
-    def made_before(self, session: Session, kind: type[Made]) -> Made | None:
-        """Raises `ProblemError` (422) where another request had this key."""
+    def find_existing(self, session: Session, kind: type[Made]) -> Made | None:
+        """Returns what the same request created before. Raises `ProblemError` (422) if another request had this key."""
         if self.key is None:
             return None
         try:
@@ -59,40 +59,35 @@ class Once:
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
-                f"The Idempotency-Key {self.key!r} came with another request before. Give each request a key of its "
-                "own, and send exactly the same again when you repeat one.",
+                f"The Idempotency-Key {self.key!r} was used with a different request. Use a new key for each request, "
+                "and repeat a request without changes.",
             ) from error
 
-    def make(self, session: Session, kind: type[Made], make: Callable[[], Made]) -> tuple[Made, bool]:
-        """What the same request made before, or what `make` makes now; and whether it is new.
+    def get_or_create(self, session: Session, kind: type[Made], create: Callable[[], Made]) -> tuple[Made, bool]:
+        """Returns the record and whether it is new. `session` must be a `write` session.
 
-        To be called in a `write`. Raises `ProblemError` as `made_before` does, and whatever `make` raises.
+        Raises the errors of `find_existing` and of `create`.
         """
-        if before := self.made_before(session, kind):
-            return before, False
+        if existing := self.find_existing(session, kind):
+            return existing, False
         try:
-            with session.begin_nested():
-                record = make()
+            with savepoint(session):
+                record = create()
                 if self.key is not None:
                     RequestRepository(session).keep(self.key, self.digest, record)
-        except IntegrityError:
-            if before := self.made_before(session, kind):  # the same request, at the same moment, was quicker
-                return before, False
+        except DuplicateError:
+            if existing := self.find_existing(session, kind):  # the same request won the race
+                return existing, False
             raise
         return record, True
 
 
-def came_before(session: Session, key: str | None) -> bool:
-    """Whether a request had this key, be it the same or another."""
-    plain = _plain(key)
+def is_replay(session: Session, key: str | None) -> bool:
+    """Tells whether a request, the same or another, had this key before."""
+    plain = _strip_quotes(key)
     return plain is not None and RequestRepository(session).is_known(plain)
 
 
-def _plain(key: str | None) -> str | None:
-    """Quotes, which the header's draft standard asks for and few send, are no part of the key."""
+def _strip_quotes(key: str | None) -> str | None:
+    """Removes the quotes that the header's draft standard requires and few clients send."""
     return key.strip('"') if key else None
-
-
-def content(files: Sequence[ReceivedFile]) -> list[tuple[str, str]]:
-    """Files in what JSON can say."""
-    return [(file.name, file.sha256) for file in files]

@@ -12,21 +12,20 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.http.headers import HEADERS
-from store.files.blobs import BlobDamagedError, BlobLostError
+from store.errors import BlobCorrupt, BlobMissing, DatabaseUnavailable
 
 MEDIA_TYPE = "application/problem+json"
-DATABASE_AWAY_SECONDS = 2  # after which a client may ask again
+DATABASE_RETRY_SECONDS = 2  # Retry-After while the database is unavailable
 
 log = structlog.get_logger()
 
 
 class ProblemDetails(BaseModel):
-    """What every error answers; some add members of their own, such as `rejected`."""
+    """The body of every error response. Some have extra members, such as `rejected`."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -36,7 +35,7 @@ class ProblemDetails(BaseModel):
                 "title": "Conflict",
                 "status": 409,
                 "code": "no_model",
-                "detail": "Nothing has been trained for this dataset yet. Train it first: POST /datasets/{id}/train.",
+                "detail": "No model has been trained for this dataset. Train one: POST /datasets/{id}/train.",
             }
         },
     )
@@ -45,52 +44,52 @@ class ProblemDetails(BaseModel):
     title: str
     status: int
     code: str = Field(description="Stable; for programs to branch on.")
-    detail: str = Field(description="What is wrong and what to do, for people.")
+    detail: str = Field(description="What happened and what to do, for people.")
 
 
 class ProblemError(HTTPException):
-    """Ends a request with problem details. The framework lets its own kind of error, and no other, out of a body."""
+    """Ends a request with problem details. FastAPI lets only an `HTTPException` pass while it reads a body."""
 
     def __init__(
-        self, status: HTTPStatus, code: str, detail: str, *, headers: dict[str, str] | None = None, **more: Any
+        self, status: HTTPStatus, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any
     ):
         super().__init__(status, detail, headers)
         self.status = status
         self.code = code
-        self.more = more
+        self.extra = extra
 
     @classmethod
-    def again(cls, details: dict[str, Any]) -> ProblemError:
-        """The error that had these `details`."""
-        more = {name: value for name, value in details.items() if name not in ProblemDetails.model_fields}
-        return cls(HTTPStatus(details["status"]), details["code"], details["detail"], **more)
+    def from_details(cls, details: dict[str, Any]) -> ProblemError:
+        """Rebuilds the error from its `details`."""
+        extra = {name: value for name, value in details.items() if name not in ProblemDetails.model_fields}
+        return cls(HTTPStatus(details["status"]), details["code"], details["detail"], **extra)
 
     @property
     def details(self) -> dict[str, Any]:
-        return problem_details(self.status, self.code, self.detail, **self.more)
+        return problem_details(self.status, self.code, self.detail, **self.extra)
 
-    def answer(self) -> JSONResponse:
-        return problem_response(self.status, self.code, self.detail, headers=self.headers, **self.more)
+    def to_response(self) -> JSONResponse:
+        return problem_response(self.status, self.code, self.detail, headers=self.headers, **self.extra)
 
 
-def not_found(what: str, record_id: str) -> ProblemError:
-    return ProblemError(HTTPStatus.NOT_FOUND, f"{what}_not_found", f"There is no {what} {record_id!r}.")
+def not_found(noun: str, record_id: str) -> ProblemError:
+    return ProblemError(HTTPStatus.NOT_FOUND, f"{noun}_not_found", f"There is no {noun} {record_id!r}.")
 
 
 def problem_responses(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
-    """For the `responses` of an endpoint: which errors it answers; `app.documentation.openapi` adds their form."""
+    """Returns `responses` of an endpoint for these errors; `app.documentation.openapi` adds their schema."""
     return {int(status): {"description": status.phrase} for status in statuses}
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Makes every error of `app`, our own and the framework's, a problem detail."""
+    """Makes every error of `app`, ours and the framework's, a problem detail."""
 
     @app.exception_handler(ProblemError)
-    async def ours(_: Request, error: ProblemError) -> JSONResponse:
-        return error.answer()
+    async def problem_error(_: Request, error: ProblemError) -> JSONResponse:
+        return error.to_response()
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
         errors = [
             {"at": ".".join(str(part) for part in found["loc"]), "message": found["msg"]} for found in error.errors()
         ]
@@ -100,75 +99,75 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", detail, errors=errors)
 
     @app.exception_handler(HTTPException)
-    async def frameworks(_: Request, error: HTTPException) -> JSONResponse:
+    async def framework_error(_: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         code = status.phrase.lower().replace(" ", "_")
         return problem_response(status, code, str(error.detail), headers=error.headers)
 
     @app.exception_handler(OSError)
-    async def of_the_system(_: Request, error: OSError) -> JSONResponse:
+    async def os_error(_: Request, error: OSError) -> JSONResponse:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise error
-        return problem_response(
-            HTTPStatus.INSUFFICIENT_STORAGE, "disk_full", "The service's disk is full. Make room, then send this again."
-        )
+        return problem_response(HTTPStatus.INSUFFICIENT_STORAGE, "disk_full", "Disk full. Free space and retry.")
 
     @app.exception_handler(ClientDisconnect)
-    async def of_a_client_that_left(_: Request, error: ClientDisconnect) -> JSONResponse:
-        return problem_response(HTTPStatus.BAD_REQUEST, "hung_up", "The request broke off.")  # read by nobody
+    async def client_disconnected(_: Request, error: ClientDisconnect) -> JSONResponse:
+        return problem_response(HTTPStatus.BAD_REQUEST, "client_disconnected", "The client closed the connection.")
 
-    @app.exception_handler(OperationalError)
-    async def of_the_database(_: Request, error: OperationalError) -> JSONResponse:
-        log.warning("database away", error=str(error.orig))
+    @app.exception_handler(DatabaseUnavailable)
+    async def database_unavailable(_: Request, error: DatabaseUnavailable) -> JSONResponse:
+        log.warning("database unavailable", error=str(error))
         return problem_response(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "database_away",
-            "The database is busy, full or not there; nothing of this was kept. Send it again in a while.",
-            headers={"Retry-After": str(DATABASE_AWAY_SECONDS)},
+            "database_unavailable",
+            "Database unavailable; the request was not applied. Retry later.",
+            headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
         )
 
-    @app.exception_handler(BlobDamagedError)
-    async def of_the_blobs(_: Request, error: BlobDamagedError) -> JSONResponse:
-        log.error("blob damaged", error=str(error))
+    @app.exception_handler(BlobCorrupt)
+    async def blob_corrupt(_: Request, error: BlobCorrupt) -> JSONResponse:
+        log.error("blob corrupt", error=str(error))
         return problem_response(
             HTTPStatus.INTERNAL_SERVER_ERROR,
-            "blob_damaged",
-            "The file has changed on disk and is not handed out. `patina doctor` says how to mend it.",
+            "blob_corrupt",
+            "The file was changed on disk, so it is not served. Run `patina doctor` to repair it.",
         )
 
-    @app.exception_handler(BlobLostError)
-    async def of_lost_blobs(_: Request, error: BlobLostError) -> JSONResponse:
-        log.error("blob lost", error=str(error))
+    @app.exception_handler(BlobMissing)
+    async def blob_missing(_: Request, error: BlobMissing) -> JSONResponse:
+        log.error("blob missing", error=str(error))
         return problem_response(
             HTTPStatus.INTERNAL_SERVER_ERROR,
-            "blob_lost",
-            "The file is gone from disk. `patina doctor` says how to mend it.",
+            "blob_missing",
+            "The file is missing from disk. Run `patina doctor` to repair it.",
         )
 
     @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+    async def internal_error(request: Request, error: Exception) -> JSONResponse:
         log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
         return problem_response(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "internal_error",
-            "Something went wrong that is not your request's fault; the service's log says what.",
-            headers=HEADERS,  # the framework makes this answer outside of all middleware
+            "Internal error; the request is not at fault. The service's log has the details.",
+            headers=HEADERS,  # Starlette sends this response outside of all middleware
         )
 
 
-def problem_response(status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **more: Any) -> JSONResponse:
-    """A problem detail; `more` are members of its own."""
-    return _ProblemResponse(problem_details(status, code, detail, **more), status, headers=headers)
+def problem_response(
+    status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **extra: Any
+) -> JSONResponse:
+    """Builds the response of a problem; `extra` are additional members."""
+    return _ProblemResponse(problem_details(status, code, detail, **extra), status, headers=headers)
 
 
-def problem_details(status: HTTPStatus, code: str, detail: str, **more: Any) -> dict[str, Any]:
+def problem_details(status: HTTPStatus, code: str, detail: str, **extra: Any) -> dict[str, Any]:
     body = {"type": f"urn:patina:problem:{code}", "title": status.phrase, "status": int(status), "code": code}
-    return {**body, "detail": detail, **more}
+    return {**body, "detail": detail, **extra}
 
 
 class _ProblemResponse(JSONResponse):
     media_type = MEDIA_TYPE
 
     def render(self, content: Any) -> bytes:
-        # What a request says may be repeated here, halves of characters too, which no encoding has.
+        # The detail may repeat text of the request, including lone surrogates, which UTF-8 cannot encode.
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import structlog
-from redis import RedisError
-from sqlalchemy.orm import Session
 
 from app.archives.manifest import suffix
 from app.auth.revocation import require_valid
-from app.lookup import held
 from app.http.idempotency import Once, came_before
 from app.http.problems import ProblemError, not_found
 from app.http.schemas import Page, next_cursor
 from app.jobs.schemas import EventRead, JobError, JobRead, Kind, ProgressRead, ResultRead, Status
+from app.lookup import held
 from config.settings import Settings
+from store.db.database import Session
 from store.db.tables import Event, Job, Sample
+from store.errors import QueueUnavailable
 from store.repositories.events import EventRepository
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository, PreviewRepository
@@ -70,7 +70,7 @@ def _submit(store: Store, job: JobRead) -> None:
     log.info("job accepted", job=job.id, kind=job.kind)
     try:
         store.queue.enqueue(job.id, job.kind)
-    except RedisError as error:
+    except QueueUnavailable as error:
         log.warning("queue unreachable, the reaper will enqueue the job", job=job.id, error=str(error))
 
 

@@ -6,11 +6,11 @@ import os
 import random
 
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from bench.chaos.service import Service
+from store.db.database import Session
 from store.db.tables import Checkpoint, Image, Item, Job, Sample
+from store.errors import DatabaseUnavailable
 
 RECENT = 6  # jobs that are looked at: what was long finished is seldom read again
 
@@ -24,7 +24,7 @@ def damage_a_blob(service: Service, chance: random.Random, damaged_before: set[s
     try:
         with store.database.read() as session:
             candidates = sorted(_candidates(session, chance) - damaged_before)
-    except OperationalError:
+    except DatabaseUnavailable:
         return None
     finally:
         store.close()

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from bench.chaos.service import GRACE_SECONDS, Service
+from store.db.database import Session
 from store.db.tables import Dataset, Image, Job, Model, Sample
-from store.files.blobs import BlobDamagedError
+from store.errors import BlobCorrupt
 from store.files.gc import referenced
 from store.store import Store
 
@@ -56,7 +56,7 @@ def _damaged(store: Store) -> Iterator[str]:
     for name in read_again:
         try:
             store.blobs.verified(name)
-        except BlobDamagedError:
+        except BlobCorrupt:
             yield f"blob {name} is not what its name says, and nobody was told"
 
 

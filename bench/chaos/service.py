@@ -18,12 +18,12 @@ import psutil
 
 from config.process import die_with_parent
 from config.settings import Settings
-from patina.local.up import usable_port
+from patina.local.up import require_free_port
 from store.store import Store
 
 READY_SECONDS = 120
 LEAVE_SECONDS = 40
-ORPHAN_SECONDS = 5  # by then what a killed service started must be gone
+ORPHAN_SECONDS = 5  # by then the children of a killed service must be gone
 LEASE_SECONDS = 3
 CHECKPOINT_SECONDS = 2
 GRACE_SECONDS = 30  # of blobs that no record names
@@ -43,7 +43,7 @@ class Service:
     def __init__(self, data_dir: Path, log: Path, database_url: str | None = None):
         self.data_dir = data_dir
         self.log = log
-        self.port = usable_port("127.0.0.1", 0)
+        self.port = require_free_port("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = Settings(data_dir=data_dir, database_url=database_url, redis_url=None)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PATINA_")} | {

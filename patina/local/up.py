@@ -1,4 +1,4 @@
-"""`patina up`: the whole service in the foreground, from one command, stopped by Ctrl-C."""
+"""`patina up`: runs the whole service in the foreground until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,46 +15,50 @@ import structlog
 from config.settings import Settings
 from patina.errors import StartError
 from patina.local import embedded_valkey
-from patina.local.child_process import PYTHON, Child, ending
-from patina.local.pidfile import Running, only_service_of, write_note
+from patina.local.child_process import PYTHON, ChildProcess, describe_exit
+from patina.local.pidfile import RunningService, lock_data_dir, write_pidfile
 
-LEAVE_SECONDS = 15.0  # workers hand their job back within 10
-QUEUE_SECONDS = 5.0
-READY_SECONDS = 60.0
-UNREADABLE_FAILURES = 2  # of a Valkey that ended by itself: it refuses a damaged file
-HOPELESS_FAILURES = 3  # before the service was ever ready; afterwards a child is started again for ever
+STOP_TIMEOUT = 15.0  # seconds; workers requeue their job within 10
+QUEUE_TIMEOUT = 5.0
+READY_TIMEOUT = 60.0
+MAX_VALKEY_FAILURES = 2  # exits with an error: Valkey refuses a damaged file
+MAX_START_FAILURES = 3  # before the service is ready for the first time; afterwards restarts never end
 TICK = 0.1
 
 log = structlog.get_logger()
 
 
-def up(settings: Settings, port: int | None = None) -> None:
-    """Runs the service until SIGINT or SIGTERM; `port` 0 takes a free one."""
-    with only_service_of(settings.data_dir):
+def run_service(settings: Settings, port: int | None = None) -> None:
+    """Runs the service until SIGINT, SIGTERM or SIGHUP. `port` 0 takes a free port.
+
+    Raises `StartError` if the service cannot start.
+    """
+    with lock_data_dir(settings.data_dir):
         _Supervisor(settings, settings.port if port is None else port).run()
 
 
 class _Supervisor:
     def __init__(self, settings: Settings, port: int) -> None:
         self._settings = settings
-        self._port = usable_port(settings.host, port)
-        here = _reachable(settings.host)
-        self._url = f"http://[{here}]:{self._port}" if ":" in here else f"http://{here}:{self._port}"
+        self._port = require_free_port(settings.host, port)
+        host = _local_address(settings.host)
+        self._url = f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
         self._stop_requests = 0
         self._ready = False
-        self._valkey: Child | None = None
-        self._children: list[Child] = []
+        self._valkey: ChildProcess | None = None
+        self._children: list[ChildProcess] = []
 
     def run(self) -> None:
+        # A server handles SIGINT even when its parent ignores it: `kill -INT` must always stop it in order.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
             self._start()
             if self._stop_requests == 0:
-                write_note(self._settings.data_dir, Running(self._url, os.getpid()))
+                write_pidfile(self._settings.data_dir, RunningService(self._url, os.getpid()))
                 print(f"Patina is ready at {self._url}, docs at {self._url}/docs", flush=True)
             while self._stop_requests == 0:
-                self._tend()
+                self._supervise()
                 time.sleep(TICK)
         finally:
             self._stop()
@@ -72,62 +76,63 @@ class _Supervisor:
             "PATINA_PORT": str(self._port),
         }
         # Threads that spin while they wait make two torch processes on the same cores ten times slower.
-        patient = {"OMP_WAIT_POLICY": "PASSIVE"} | environment
+        worker_environment = {"OMP_WAIT_POLICY": "PASSIVE"} | environment
         if settings.redis_url is None:
-            self._valkey = embedded_valkey.embedded_valkey(settings, environment)
+            self._valkey = embedded_valkey.create_valkey(settings, environment)
             self._valkey.start()
-        migration = Child("migrate", [*PYTHON, "-m", "store.db.migrate"], environment)
+        migration = ChildProcess("migrate", [*PYTHON, "-m", "store.db.migrate"], environment)
         migration.start()
         try:
-            if not self._wait_for(lambda: embedded_valkey.answers(settings), QUEUE_SECONDS):
+            if not self._wait_for(lambda: embedded_valkey.is_ready(settings), QUEUE_TIMEOUT):
                 if self._stop_requests:
                     return
-                raise StartError(self._queue_is_missing())
-            # All start side by side, the one that takes longest first; they wait for the migration's end themselves.
+                raise StartError(self._describe_missing_queue())
+            # All start in parallel, the slowest first; each waits for the migration.
             self._children = [
-                Child("worker", [*PYTHON, "-m", "worker", "warm"], patient),
-                Child("api", [*PYTHON, "-m", "app"], environment),
-                Child("trainer", [*PYTHON, "-m", "worker", "train"], patient),
+                ChildProcess("worker", [*PYTHON, "-m", "worker", "warm"], worker_environment),
+                ChildProcess("api", [*PYTHON, "-m", "app"], environment),
+                ChildProcess("trainer", [*PYTHON, "-m", "worker", "train"], worker_environment),
             ]
             for child in self._children:
                 if self._stop_requests == 0:
                     child.start()
             self._finish_migration(migration)
             if self._stop_requests == 0:
-                self._refuse_strangers()
+                self._check_exposure()
         finally:
-            migration.end()
-        self._ready = self._wait_for(self._answers_ready, READY_SECONDS)
-        if self._ready:  # nothing can be lost before, and the others start sooner
-            reaper = Child("reaper", [*PYTHON, "-m", "worker.maintenance.reaper"], environment)
+            migration.kill()
+        self._ready = self._wait_for(self._is_ready, READY_TIMEOUT)
+        if self._ready:  # no job can be lost before, and the others start sooner without it
+            reaper = ChildProcess("reaper", [*PYTHON, "-m", "worker.maintenance.reaper"], environment)
             self._children.append(reaper)
             reaper.start()
         if not self._ready and self._stop_requests == 0:
-            raise StartError(f"The service did not become ready in {READY_SECONDS:.0f} s: {self._complaint()}")
+            raise StartError(f"The service was not ready after {READY_TIMEOUT:.0f} s: {self._describe_not_ready()}")
 
-    def _queue_is_missing(self) -> str:
+    def _describe_missing_queue(self) -> str:
         if self._settings.redis_url:
-            return "Nothing answers at PATINA_REDIS_URL. Start that Redis or Valkey; or unset it to have one embedded."
+            return "Nothing answers at PATINA_REDIS_URL. Start that Redis or Valkey; or unset it to use the embedded one."
         return (
-            f"The embedded Valkey did not start; {embedded_valkey.log_file(self._settings)} says why. "
-            "To use a Redis or Valkey of your own, set PATINA_REDIS_URL."
+            f"The embedded Valkey did not start; see {embedded_valkey.log_file(self._settings)}. "
+            "To use your own Redis or Valkey, set PATINA_REDIS_URL."
         )
 
-    def _finish_migration(self, migration: Child) -> None:
+    def _finish_migration(self, migration: ChildProcess) -> None:
         while migration.status is None and self._stop_requests == 0:
             time.sleep(0.01)
         if self._stop_requests == 0 and migration.status != 0:
             raise StartError(
-                f"The database could not be brought up to date ({ending(migration.status or 0)}); the log above "
-                "says why. PATINA_DATABASE_URL says which database is used."
+                f"The database migration failed ({describe_exit(migration.status or 0)}); see the log above. "
+                "PATINA_DATABASE_URL says which database is used."
             )
 
-    def _refuse_strangers(self) -> None:
-        """As the API does itself; here it is said at once, and not after the API has ended itself several times."""
+    def _check_exposure(self) -> None:
+        """Checks what the API checks too, so that the error appears at once and not after several restarts."""
         if self._settings.on_loopback:
             return
         # Most starts need no database here.
         from store.db.bootstrap import NoTokenError, refuse_strangers  # noqa: PLC0415
+
         from store.db.database import Database  # noqa: PLC0415
 
         database = Database(self._settings.database)
@@ -139,30 +144,30 @@ class _Supervisor:
             database.close()
 
     def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
-        give_up = time.monotonic() + seconds
-        while self._stop_requests == 0 and time.monotonic() < give_up:
+        deadline = time.monotonic() + seconds
+        while self._stop_requests == 0 and time.monotonic() < deadline:
             if condition():
                 return True
-            self._tend()
+            self._supervise()
             time.sleep(0.05)
         return False
 
-    def _answers_ready(self) -> bool:
-        status, _ = self._ask_ready()
+    def _is_ready(self) -> bool:
+        status, _ = self._get_ready()
         return status == http.HTTPStatus.OK
 
-    def _complaint(self) -> str:
-        """What the API says that it lacks."""
-        status, said = self._ask_ready()
-        return said if status else f"the API does not answer: {said}"
+    def _describe_not_ready(self) -> str:
+        """Returns what the API reports as missing."""
+        status, body = self._get_ready()
+        return body if status else f"the API does not answer: {body}"
 
-    def _ask_ready(self) -> tuple[int | None, str]:
-        # Spoken directly, past any proxy that the environment may name.
-        connection = http.client.HTTPConnection(_reachable(self._settings.host), self._port, timeout=5)
+    def _get_ready(self) -> tuple[int | None, str]:
+        # http.client ignores the environment's proxies.
+        connection = http.client.HTTPConnection(_local_address(self._settings.host), self._port, timeout=5)
         try:
             connection.request("GET", "/ready")
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode(errors="replace")
+            response = connection.getresponse()
+            return response.status, response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             return None, str(error)
         finally:
@@ -170,53 +175,53 @@ class _Supervisor:
 
     # Running
 
-    def _tend(self) -> None:
-        """Starts again what died."""
+    def _supervise(self) -> None:
+        """Restarts exited children. Raises `StartError` if one fails too often before the service is ready."""
         for child in filter(None, [self._valkey, *self._children]):
             status = child.status
             if status is not None:
-                child.end()  # and what it may have left in its process group
-                pause = child.plan_restart()
-                log.error("child died", child=child.name, how=ending(status), start_again_in=round(pause, 1))
-                if child is self._valkey and status > 0 and child.failures >= UNREADABLE_FAILURES:
+                child.kill()  # the rest of its process group
+                backoff = child.schedule_restart()
+                log.error("process exited", child=child.name, how=describe_exit(status), restart_in=round(backoff, 1))
+                if child is self._valkey and status > 0 and child.failures >= MAX_VALKEY_FAILURES:
                     log.warning("the queue's file cannot be read, starting with an empty queue")
-                    embedded_valkey.forget(self._settings)
-                if not self._ready and child.failures >= HOPELESS_FAILURES:
+                    embedded_valkey.reset(self._settings)
+                if not self._ready and child.failures >= MAX_START_FAILURES:
                     raise StartError(
-                        f"The {child.name} process failed {child.failures} times in a row ({ending(status)}); "
-                        "the log above says why."
+                        f"The {child.name} process failed {child.failures} times in a row ({describe_exit(status)}); "
+                        "see the log above."
                     )
-            elif child.due and child.failures:
+            elif child.restart_due and child.failures:
                 child.start()
 
     # Stopping
 
     def _stop(self) -> None:
-        """All leave in order, the queue last; a second Ctrl-C, or too long a wait, kills."""
+        """Stops all children, the queue last. A second Ctrl-C or a timeout kills them."""
         if self._children:
-            log.info("stopping", hint="workers hand back their jobs; press Ctrl-C again to stop at once")
+            log.info("stopping", hint="workers requeue their jobs; press Ctrl-C again to stop at once")
         requests_before = self._stop_requests
-        self._leave(self._children, requests_before)
-        self._leave([self._valkey] if self._valkey else [], requests_before)
+        self._shut_down(self._children, requests_before)
+        self._shut_down([self._valkey] if self._valkey else [], requests_before)
         if self._valkey:
-            embedded_valkey.sweep(self._settings)
+            embedded_valkey.clean_up(self._settings)
 
-    def _leave(self, children: list[Child], requests_before: int) -> None:
+    def _shut_down(self, children: list[ChildProcess], requests_before: int) -> None:
         for child in children:
-            child.ask_to_leave()
-        deadline = time.monotonic() + LEAVE_SECONDS
-        while any(child.alive for child in children):
+            child.terminate()
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while any(child.is_running for child in children):
             if time.monotonic() > deadline or self._stop_requests > requests_before:
-                slow = [child.name for child in children if child.alive]
-                log.warning("killed what did not leave", children=slow)
+                slow = [child.name for child in children if child.is_running]
+                log.warning("killed unresponsive processes", children=slow)
                 break
             time.sleep(0.02)
         for child in children:
-            child.end()
+            child.kill()
 
 
-def usable_port(host: str, port: int) -> int:
-    """The port, or a free one for 0; found out before anything starts, so that a taken one is said in words."""
+def require_free_port(host: str, port: int) -> int:
+    """Returns the port, or a free one for 0. Raises `StartError` if it is taken, before any process starts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -233,6 +238,6 @@ def usable_port(host: str, port: int) -> int:
         return free
 
 
-def _reachable(host: str) -> str:
-    """The address under which a service that listens on `host` is reached from here."""
+def _local_address(host: str) -> str:
+    """Returns the address that reaches a service listening on `host` from this machine."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select, text
-from sqlalchemy.exc import DatabaseError
 
 from store.db.database import Database
 from store.db.migrate import NewerSchemaError, migrate
 from store.db.schema import REVISION, revision
 from store.db.tables import Job, Table
-from store.files.blobs import CHUNK, BlobDamagedError, BlobLostError, Blobs, flush_folder
+from store.errors import BlobCorrupt, BlobMissing, DatabaseError
+from store.files.blobs import CHUNK, Blobs, flush_folder
 from store.files.gc import referenced
 from store.store import Store
 
@@ -67,7 +67,7 @@ def back_up(store: Store, file: Path) -> Copied:
                         try:
                             # A damaged one would keep all of the file from ever being restored.
                             tar.add(store.blobs.verified(sha256), f"blobs/{sha256}")
-                        except (BlobLostError, BlobDamagedError):
+                        except (BlobMissing, BlobCorrupt):
                             missing += 1
                 opened.flush()
                 os.fsync(opened.fileno())
@@ -99,7 +99,7 @@ def restore(store: Store, file: Path, *, replace: bool) -> Copied:
         except NewerSchemaError as error:
             raise BackupError(f"{file} was made by a newer version; restore it with that one.") from error
         except DatabaseError as error:
-            raise BackupError(f"The records in {file} are damaged ({error.orig}).") from error
+            raise BackupError(f"The records in {file} are damaged ({error}).") from error
         with _reading(snapshot) as source, store.database.write() as session:
             records = _replace(source, session.connection(), replace=replace)
         snapshot.close()

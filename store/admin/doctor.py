@@ -12,7 +12,8 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from store.db.tables import Checkpoint, Dataset, Image, Item, Job, Model, Preview, Sample, now
-from store.files.blobs import BlobDamagedError, BlobLostError, Blobs
+from store.errors import BlobCorrupt, BlobMissing
+from store.files.blobs import Blobs
 from store.files.gc import referenced
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository
@@ -62,7 +63,7 @@ def unreferenced(store: Store) -> tuple[int, int]:
     sizes = []
     for sha256 in store.blobs.older_than(-60):
         if sha256 not in named:
-            with suppress(BlobLostError):  # deleted in this moment
+            with suppress(BlobMissing):  # deleted in this moment
                 sizes.append(store.blobs.size(sha256))
     return len(sizes), sum(sizes)
 
@@ -70,9 +71,9 @@ def unreferenced(store: Store) -> tuple[int, int]:
 def _is_damaged(blobs: Blobs, sha256: str) -> bool:
     try:
         blobs.verified(sha256)
-    except BlobDamagedError:
+    except BlobCorrupt:
         return True
-    except BlobLostError:  # since it was seen: a training has kept another checkpoint
+    except BlobMissing:  # since it was seen: a training has kept another checkpoint
         return False
     return False
 

@@ -11,13 +11,47 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from store.db.access import LOCAL, Caller, NarrowedSession
 from store.db.tables import Job
+from store.errors import DatabaseError, DatabaseUnavailable, DuplicateError
+
+__all__ = ["Database", "Session", "savepoint", "translate_errors"]
 
 BUSY_SECONDS = 30  # how long a SQLite writer waits for another before it gives up
 BUSY_AGAIN_SECONDS = 0.01
+SQLITE_DUPLICATES = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+POSTGRESQL_DUPLICATE = "23505"  # SQLSTATE unique_violation
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raises `DatabaseUnavailable`, `DuplicateError` or `DatabaseError` for an error of SQLAlchemy."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise DatabaseUnavailable(str(error.orig)) from error
+    except IntegrityError as error:
+        raise (DuplicateError if _is_duplicate(error) else DatabaseError)(str(error.orig)) from error
+    except DBAPIError as error:
+        raise DatabaseError(str(error.orig)) from error
+    except SQLAlchemyError as error:
+        raise DatabaseError(str(error)) from error
+
+
+@contextmanager
+def savepoint(session: Session) -> Iterator[None]:
+    """Rolls back what was written inside if the block raises; the transaction goes on. Raises as `translate_errors`."""
+    with translate_errors(), session.begin_nested():
+        yield
+
+
+def _is_duplicate(error: IntegrityError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode in SQLITE_DUPLICATES
+    return getattr(error.orig, "sqlstate", None) == POSTGRESQL_DUPLICATE
 
 
 class Database:
@@ -35,15 +69,17 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
+        """Yields a session and commits at the end. Raises as `translate_errors` does."""
         # On SQLite a transaction that reads first and writes later can fail at the upgrade of its lock; taking the
         # write lock at the start makes writers wait for each other instead.
         engine = self.engine.execution_options(patina_begin="IMMEDIATE")
-        with self._session(engine) as session, session.begin():
+        with translate_errors(), self._session(engine) as session, session.begin():
             yield session
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with self._session(self.engine) as session:
+        """Yields a session. Raises as `translate_errors` does."""
+        with translate_errors(), self._session(self.engine) as session:
             yield session
 
     def check(self) -> None:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 
 from config.logging import configure_logging
 from config.settings import settings
-from store.db.database import Database
-from store.db.schema import REVISION, is_newer, revision
+from store.db.database import Database, translate_errors
+from store.db.schema import REVISION, is_ahead, revision
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_246_118  # any number that no other program takes in the same PostgreSQL database
@@ -26,14 +26,14 @@ class NewerSchemaError(Exception):
 def migrate(database: Database) -> None:
     """Runs what is missing. Several processes may call it at once; one does it, the others wait.
 
-    Raises `NewerSchemaError`, and changes nothing, where the database is ahead of this code.
+    Raises `NewerSchemaError`, and changes nothing, if the database is ahead of this code; and as `translate_errors`.
     """
     engine = database.engine.execution_options(patina_begin="IMMEDIATE")
-    with engine.begin() as connection:
+    with translate_errors(), engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         before = revision(connection)
-        if is_newer(before):
+        if is_ahead(before):
             raise NewerSchemaError(
                 f"The database was brought to schema {before} by a newer version of Patina; this one knows {REVISION}. "
                 "Run the newer version, or restore a backup from before it."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -15,24 +14,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
+from store.errors import BlobCorrupt, BlobMissing
+
 CHUNK = 2**18
 ASIDE = "delete-"
 UNLOCKED_SECONDS = 60  # that a process may take between making a folder and locking it
 LENGTH = 64  # of a SHA-256 in hexadecimal digits
-
-
-class BlobDamagedError(Exception):
-    """The file is not what its name says: the disk, or somebody, has changed it since it was written."""
-
-    def __init__(self, sha256: str):
-        super().__init__(f"blob {sha256} has changed on disk")
-
-
-class BlobLostError(FileNotFoundError):
-    """There is no such file, though a record names it."""
-
-    def __init__(self, sha256: str):
-        super().__init__(errno.ENOENT, "blob lost", sha256)
 
 
 class Blobs:
@@ -140,22 +127,22 @@ class Blobs:
         return self.root / sha256[:2] / sha256
 
     def verified(self, sha256: str) -> Path:
-        """Its path, once its bytes are found to be as they were put. Raises `BlobLostError`, `BlobDamagedError`."""
+        """Its path, once its bytes are found to be as they were put. Raises `BlobMissing`, `BlobCorrupt`."""
         with self._opened(sha256) as opened:
             if hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
-                raise BlobDamagedError(sha256)
+                raise BlobCorrupt(sha256)
         return self.path(sha256)
 
     def read(self, sha256: str) -> bytes:
-        """All of it at once. Raises `BlobLostError`, and `BlobDamagedError` where it is not as it was put."""
+        """All of it at once. Raises `BlobMissing`, and `BlobCorrupt` where it is not as it was put."""
         with self._opened(sha256) as opened:
             data = opened.read()
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise BlobDamagedError(sha256)
+            raise BlobCorrupt(sha256)
         return data
 
     def size(self, sha256: str) -> int:
-        """Raises `BlobLostError`."""
+        """Raises `BlobMissing`."""
         with self._opened(sha256) as opened:
             return os.fstat(opened.fileno()).st_size
 
@@ -163,10 +150,10 @@ class Blobs:
         try:
             return self.path(sha256).open("rb")
         except FileNotFoundError:
-            raise BlobLostError(sha256) from None
+            raise BlobMissing(sha256) from None
 
     def chunks(self, sha256: str) -> Iterator[bytes]:
-        """Its bytes. Raises `BlobLostError`; and `BlobDamagedError` in place of the last where they have changed."""
+        """Its bytes. Raises `BlobMissing`; and `BlobCorrupt` in place of the last where they have changed."""
         digest = hashlib.sha256()
         with self._opened(sha256) as opened:
             chunk = opened.read(CHUNK)
@@ -174,7 +161,7 @@ class Blobs:
                 digest.update(chunk)
                 following = opened.read(CHUNK)
                 if not following and digest.hexdigest() != sha256:
-                    raise BlobDamagedError(sha256)
+                    raise BlobCorrupt(sha256)
                 yield chunk
                 chunk = following
 

@@ -35,7 +35,7 @@ class RequestRepository:
         return self.session.get(kind, request.job_id if kind is Job else request.dataset_id)
 
     def keep(self, key: str, digest: str, record: Job | Dataset) -> None:
-        """Raises sqlalchemy.exc.IntegrityError, at the latest when it is flushed, if a request had this key before."""
+        """Raises `DuplicateError` where a `savepoint` around it ends, if a request had this key before."""
         made = {"job_id": record.id} if isinstance(record, Job) else {"dataset_id": record.id}
         self.session.add(Request(key=self._own(key), digest=digest, **made))
 

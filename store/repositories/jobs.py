@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
 from store.db.tables import Checkpoint, Item, Job, Preview, Sample, now
+from store.errors import LeaseLostError
 from store.ids import new_id
 from store.repositories.webhooks import Outbox
 
@@ -32,10 +33,6 @@ ITEMS_AT_ONCE = 5000  # written by one statement
 QUEUE_LOCK = 0x70617471  # any number that no other lock has
 EXPIRED_AT_ONCE = 20  # jobs in one transaction, which others wait for
 FORM = 1  # version of jobs' `parameters`; to be raised when older workers would misread new ones
-
-
-class LeaseLostError(Exception):
-    """The job was given to another worker, or is finished or deleted; what this one has made is of no use."""
 
 
 @dataclass(frozen=True, slots=True)

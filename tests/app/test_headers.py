@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from sqlalchemy.exc import DatabaseError
 from structlog.testing import capture_logs
 
+from store.errors import DatabaseError
 from tests.app.conftest import Api
 
 CAREFUL = {

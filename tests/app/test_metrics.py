@@ -46,11 +46,11 @@ def test_the_figures_are_those_of_the_records_and_the_queue(api: Api) -> None:
     job(api.store, "degrade", status="failed", code="all_failed", seconds=2)
     job(api.store, "degrade", status="running")
     api.store.queue.enqueue(job(api.store, "sr"), "sr")
-    presence = api.store.queue.presence("warm", "w1")
-    presence.announce()
+    presence = api.store.queue.heartbeat("warm", "w1")
+    presence.ping()
     api.store.queue.report_gpu_memory("host", {"0": {"used": 5, "total": 80}})
     found = figures(api)
-    presence.leave()
+    presence.close()
     assert found["patina_jobs", "kind=sr,status=succeeded"] == 2
     assert found["patina_jobs", "kind=sr,status=queued"] == 1
     assert found["patina_job_failures", "code=all_failed,kind=degrade"] == 1

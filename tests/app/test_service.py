@@ -21,9 +21,9 @@ def test_health_and_readiness(api: Api) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
     assert answer.json()["parts"]["database"] == "ok"
     assert "worker" in answer.json()["detail"]
-    workers = [api.store.queue.presence(queue, "w") for queue in ("warm", "train")]
+    workers = [api.store.queue.heartbeat(queue, "w") for queue in ("warm", "train")]
     for worker in workers:
-        worker.announce()
+        worker.ping()
     assert api.http.get("/ready").status_code == 200
 
 
@@ -33,10 +33,10 @@ def test_the_part_that_cannot_work_is_named(api: Api, monkeypatch: pytest.Monkey
         assert answer.status_code == 503
         return {part: said for part, said in answer.json()["parts"].items() if said != "ok"}
 
-    workers = [api.store.queue.presence(queue, "w") for queue in ("warm", "train")]
+    workers = [api.store.queue.heartbeat(queue, "w") for queue in ("warm", "train")]
     for worker in workers:
         assert missing()
-        worker.announce()
+        worker.ping()
     shutil.rmtree(api.store.blobs.temporary)
     assert missing().keys() == {"storage"}
     api.store.blobs.temporary.mkdir()

@@ -18,8 +18,9 @@ from store.db.database import Database
 from store.db.migrate import migrate
 from store.db.schema import REVISION
 from store.db.tables import Job, Table
+from store.errors import LeaseLostError
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
 from store.repositories.models import CheckpointRepository, ModelRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store

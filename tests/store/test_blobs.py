@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from store.files.blobs import BlobDamagedError, Blobs
+from store.errors import BlobCorrupt
+from store.files.blobs import Blobs
 from store.files.gc import collect_garbage
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
@@ -58,10 +59,10 @@ def test_what_changed_on_disk_is_not_given_out_whole(tmp_path: Path, damage: str
             file.write(b"\x01")
         else:
             file.truncate(len(data) - 1)
-    with pytest.raises(BlobDamagedError):
+    with pytest.raises(BlobCorrupt):
         blobs.verified(sha256)
     given: list[bytes] = []
-    with pytest.raises(BlobDamagedError):
+    with pytest.raises(BlobCorrupt):
         given.extend(blobs.chunks(sha256))
     blobs.put(data)
     assert blobs.verified(sha256).read_bytes() == data, "what is sent again mends it"

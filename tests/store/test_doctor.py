@@ -8,9 +8,10 @@ import pytest
 
 from store.admin.doctor import Finding, examine, unreferenced
 from store.db.tables import Dataset, Job
+from store.errors import LeaseLostError
 from store.files.blobs import Blobs
 from store.repositories.datasets import DatasetRepository
-from store.repositories.jobs import JobRepository, LeaseLostError, NewSample, Progress
+from store.repositories.jobs import JobRepository, NewSample, Progress
 from store.repositories.models import CheckpointRepository, PreviewRepository
 from store.store import Store
 from tests.store.test_backup import fill

@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import update
 
 from store.db.tables import Job, now
-from store.repositories.jobs import JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.errors import LeaseLostError
+from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
 from store.store import Store
 
 LEASE = 1000.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from sqlalchemy.orm import Session
 
+from store.db.database import Session
 from store.db.tables import Job
-from store.repositories.jobs import FORM, JobRepository, LeaseLostError, NewItem, NewSample, Progress
+from store.errors import LeaseLostError
+from store.repositories.jobs import FORM, JobRepository, NewItem, NewSample, Progress
 from store.store import Store
 
 LEASE = 30.0

@@ -30,7 +30,7 @@ def test_an_entry_of_the_queue_is_json_with_a_job_s_id(redis_url: str) -> None:
     payload: Any = entry[b"data"]
     with suppress(zlib.error):
         payload = zlib.decompress(payload)
-    assert json.loads(payload) == ["worker.runtime.execute.run", None, ["job-1"], {}]
+    assert json.loads(payload) == ["patina.execute_job", None, ["job-1"], {}]
 
 
 def test_a_pickle_in_the_queue_s_place_is_not_opened(redis_url: str, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_pickle_in_the_queue_s_place_is_not_opened(redis_url: str, tmp_path: P
 
     queue = JobQueue(redis_url)
     queue.enqueue("job-1", "degrade")
-    bad = pickle.dumps(("worker.runtime.execute.run", None, (Opened(),), {}))
+    bad = pickle.dumps(("patina.execute_job", None, (Opened(),), {}))
     queue.redis.hset("rq:job:job-1", "data", zlib.compress(bad))
     entry = QueueEntry.fetch("job-1", connection=queue.redis, serializer=JSONSerializer)
     with pytest.raises(DeserializationError):

@@ -1,56 +1,102 @@
-"""The queue carries ids, may be told the same twice, and knows which workers are there."""
+"""The queue holds each job id once, survives damage, and shows which workers are alive."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 
-from store.queue import TRAIN, WARM, JobQueue
+import pytest
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+from store.errors import QueueUnavailable
+from store.queue import INFERENCE, TRAIN, JobQueue
 from tests.wait_until import soon
 
 
-def test_a_job_that_is_enqueued_twice_waits_once(redis_url: str) -> None:
+def test_enqueue_twice_queues_once(redis_url: str) -> None:
     queue = JobQueue(redis_url)
     for _ in range(2):
         queue.enqueue("job-1", "degrade")
     queue.enqueue("job-2", "train")
-    assert queue.queue(WARM).job_ids == ["job-1"]
-    assert queue.queue(TRAIN).job_ids == ["job-2"]
-    assert queue.waiting() == {"job-1", "job-2"}
+    assert (queue.queued_ids([INFERENCE]), queue.depth(INFERENCE)) == ({"job-1"}, 1)
+    assert (queue.queued_ids([TRAIN]), queue.depth(TRAIN)) == ({"job-2"}, 1)
+    assert queue.queued_ids() == {"job-1", "job-2"}
 
 
-def test_what_a_damaged_file_left_in_it_is_in_nobodys_way(redis_url: str) -> None:
+def test_damaged_entry_is_ignored(redis_url: str) -> None:
     queue = JobQueue(redis_url)
     queue.enqueue("job-1", "degrade")
-    queue.redis.lpush(queue.queue(WARM).key, b"\xff\xfe")
-    assert "job-1" in queue.waiting()
+    queue.redis.lpush("rq:queue:warm", b"\xff\xfe")
+    assert "job-1" in queue.queued_ids()
+    assert queue.depth(INFERENCE) == 2
 
 
-def test_half_an_entry_does_not_keep_its_job_off_the_queue(redis_url: str) -> None:
+def test_half_an_entry_does_not_block_its_job(redis_url: str) -> None:
     queue = JobQueue(redis_url)
     queue.redis.hset("rq:job:job-1", mapping={"ended_at": "never", "created_at": "x"})
     queue.enqueue("job-1", "degrade")
-    assert queue.waiting() == {"job-1"}
+    assert queue.queued_ids() == {"job-1"}
 
 
-def test_workers_are_counted_until_they_leave_or_fall_silent(redis_url: str) -> None:
+def test_consume_handles_jobs_until_shutdown(redis_url: str) -> None:
+    """Entries of earlier versions name another function; the id is all that counts. An error ends one job alone."""
+    queue, shutdown, handled = JobQueue(redis_url), threading.Event(), list[str]()
+    earlier = Queue(INFERENCE, connection=queue.redis, serializer=JSONSerializer)
+    earlier.enqueue("worker.run.run", args=("job-1",), job_id="job-1", job_timeout=-1, result_ttl=0, failure_ttl=0)
+    queue.enqueue("job-2", "degrade")
+    queue.enqueue("job-3", "sr")
+
+    def handle(job_id: str) -> None:
+        handled.append(job_id)
+        if job_id == "job-2":
+            raise RuntimeError("this job breaks")
+        if job_id == "job-3":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        queue.consume(INFERENCE, handle, shutdown)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert shutdown.is_set()
+    assert handled == ["job-1", "job-2", "job-3"]
+    assert queue.queued_ids() == set()
+
+
+def test_unreachable_server_raises_queue_unavailable() -> None:
+    queue = JobQueue("unix:///nowhere")
+    for call in (queue.ping, queue.queued_ids, queue.gpu_memory, queue.heartbeat(INFERENCE, "one").ping):
+        with pytest.raises(QueueUnavailable):
+            call()
+    with pytest.raises(QueueUnavailable):
+        queue.enqueue("job-1", "sr")
+
+
+def test_workers_are_counted_until_they_close_or_go_silent(redis_url: str) -> None:
     queue = JobQueue(redis_url)
-    here = {name: queue.presence(at, name) for at, name in ((WARM, "one"), (WARM, "two"), (TRAIN, "three"))}
-    for presence in here.values():
-        presence.announce()
-    assert (queue.workers(WARM), queue.workers(TRAIN)) == (2, 1)
-    here["one"].leave()
-    assert soon(lambda: queue.workers(WARM) == 1)
-    assert soon(lambda: queue.workers(WARM, silent_seconds=1) == 0)
-    here["two"].announce()
-    assert queue.workers(WARM, silent_seconds=1) == 1
+    heartbeats = {
+        name: queue.heartbeat(at, name) for at, name in ((INFERENCE, "one"), (INFERENCE, "two"), (TRAIN, "3"))
+    }
+    for heartbeat in heartbeats.values():
+        heartbeat.ping()
+    assert (queue.count_workers(INFERENCE), queue.count_workers(TRAIN)) == (2, 1)
+    heartbeats["one"].close()
+    assert soon(lambda: queue.count_workers(INFERENCE) == 1)
+    assert soon(lambda: queue.count_workers(INFERENCE, timeout=1) == 0)
+    heartbeats["two"].ping()
+    assert queue.count_workers(INFERENCE, timeout=1) == 1
 
 
-def test_a_worker_that_is_killed_is_gone_at_once(redis_url: str) -> None:
-    code = f"from store.queue import JobQueue as Q; p = Q({redis_url!r}).presence('warm', 'w'); p.announce(); input()"
+def test_killed_worker_disappears_at_once(redis_url: str) -> None:
+    code = f"from store.queue import JobQueue as Q; h = Q({redis_url!r}).heartbeat('warm', 'w'); h.ping(); input()"
     worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     queue = JobQueue(redis_url)
-    assert soon(lambda: queue.workers(WARM) == 1)
+    assert soon(lambda: queue.count_workers(INFERENCE) == 1)
     worker.kill()
     worker.communicate()
-    assert soon(lambda: queue.workers(WARM) == 0, seconds=1)
+    assert soon(lambda: queue.count_workers(INFERENCE) == 0, seconds=1)

@@ -17,8 +17,8 @@ from store.repositories.jobs import JobRepository
 from store.store import Store
 from worker.jobs.train import require_room_for_photos, supervise
 from worker.runtime import outcome as conclusion
+from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease
-from worker.runtime.worker import WorkerContext
 
 SIDE = 50_000  # a photo then has more pixels than 32 bits count
 NEEDED = 2 * 3 * SIDE * SIDE
@@ -68,7 +68,7 @@ def after_a_try(store: Store, job: Job, tmp_path: Path, disk: Disk) -> Job:
 def test_it_waits_for_room_and_loses_nothing_by_it(store: Store, job: Job, tmp_path: Path) -> None:
     waiting = after_a_try(store, job, tmp_path, Disk(left=NEEDED - 1, ever=NEEDED))
     assert (waiting.status, waiting.deaths) == ("queued", 0)
-    assert job.id in store.queue.waiting()
+    assert job.id in store.queue.queued_ids()
     with store.database.write() as session:
         begun = JobRepository(session).claim(job.id, "a worker", 60)
     assert begun is not None

@@ -9,9 +9,9 @@ from imaging.image_files import ImageRefusedError
 from store.db.tables import Item, Model
 from store.store import Store
 from worker.jobs.items import WaitingItem
+from worker.runtime.context import WorkerContext
 from worker.runtime.model_cache import DEGRADER, SR, edsr_of, makers_of
 from worker.runtime.outcome import JobFailedError
-from worker.runtime.worker import WorkerContext
 
 
 @pytest.mark.parametrize(("damage", "code"), [("lost", "image_lost"), ("changed", "image_damaged")])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from config.settings import Settings
+from store.db.database import Session
 from store.db.tables import Job
+from store.errors import DatabaseUnavailable
 from store.files.capacity import Room
 from store.repositories.jobs import JobRepository
 from store.store import Store
@@ -51,7 +51,7 @@ def test_a_job_that_finds_no_room_waits_and_says_so(store: Store) -> None:
     assert left.error is not None
     assert left.error["code"] == "disk_full"
     assert left.deaths == 0
-    assert job.id in store.queue.waiting()
+    assert job.id in store.queue.queued_ids()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def away(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
 
     def maybe() -> AbstractContextManager[Session]:
         if next(begun) < times:
-            raise OperationalError("BEGIN", {}, ConnectionError("the database is away"))
+            raise DatabaseUnavailable("unable to open database file")
         return write()
 
     monkeypatch.setattr(store.database, "write", maybe)
@@ -128,7 +128,7 @@ def test_no_worker_is_taken_for_dead_that_could_not_be_heard(store: Store, monke
     with store.database.write() as session:
         JobRepository(session).renew(silent.id, silent.attempt, 0)
     away(store, monkeypatch, times=1)
-    with pytest.raises(OperationalError):
+    with pytest.raises(DatabaseUnavailable):
         reaper.round()
     reaper.round()
     assert after(store, silent).status == "running"

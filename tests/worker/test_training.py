@@ -11,8 +11,9 @@ from structlog.testing import capture_logs
 
 from config.settings import Settings
 from store.db.tables import Job
+from store.errors import LeaseLostError
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, LeaseLostError
+from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository, ModelRepository
 from store.store import Store
 from tests.pictures import png

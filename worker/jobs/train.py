@@ -8,16 +8,16 @@ import sys
 from functools import partial
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from store.db.tables import Job
+from store.errors import DatabaseError, LeaseLostError
 from store.repositories.datasets import DatasetRepository
-from store.repositories.jobs import ACTIVE, JobRepository, LeaseLostError
+from store.repositories.jobs import ACTIVE, JobRepository
 from store.store import Store
+from worker.runtime.context import WorkerContext
 from worker.runtime.lease import JobCanceledError, Lease, WorkerLeavingError
 from worker.runtime.outcome import JobFailedError, conclude, enqueue
 from worker.runtime.transient_errors import NotYetRoomError
-from worker.runtime.worker import WorkerContext
 
 LOOK_EVERY_SECONDS = 0.2
 BYTES_OF_A_PIXEL = 3  # of a decoded photo
@@ -39,7 +39,7 @@ def supervise(context: WorkerContext, job: Job, lease: Lease) -> None:
     """
     try:
         require_room_for_photos(context.store, job)
-    except (JobFailedError, OSError, SQLAlchemyError) as reason:
+    except (JobFailedError, OSError, DatabaseError) as reason:
         conclude(context.store, job.id, job.attempt, partial(_raise, reason))
         return
     command = [sys.executable, "-m", "worker.jobs.train_main", job.id, str(job.attempt), str(os.getpid())]
@@ -110,7 +110,7 @@ def _has_ended(context: WorkerContext, job: Job) -> bool:
     try:
         with context.store.database.read() as session:
             found = JobRepository(session).get(job.id)
-    except SQLAlchemyError as error:
+    except DatabaseError as error:
         log.warning("end not looked up", error=str(error))
         return False
     return found is not None and found.attempt == job.attempt and found.status not in ACTIVE

@@ -5,16 +5,15 @@ from __future__ import annotations
 import structlog
 
 from store.repositories.jobs import JobRepository
+from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease
 from worker.runtime.outcome import conclude
-from worker.runtime.worker import current_context
 
 log = structlog.get_logger()
 
 
-def run(job_id: str) -> None:
+def run(context: WorkerContext, job_id: str) -> None:
     """Runs the job unless another worker has it or it has ended; queue entries may come twice."""
-    context = current_context()
     with structlog.contextvars.bound_contextvars(job=job_id):
         with context.store.database.write() as session:
             job = JobRepository(session).claim(job_id, context.name, context.settings.lease_seconds)

@@ -10,7 +10,8 @@ from types import TracebackType
 import structlog
 
 from config.settings import Settings
-from store.repositories.jobs import JobRepository, LeaseLostError
+from store.errors import LeaseLostError
+from store.repositories.jobs import JobRepository
 from store.store import Store
 from worker.runtime.job_log import WRITE_EVERY_SECONDS
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from functools import partial
 
 import structlog
-from redis import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 
-from store.repositories.jobs import JobRepository, LeaseLostError
+from store.errors import DatabaseError, LeaseLostError, QueueUnavailable
+from store.repositories.jobs import JobRepository
 from store.store import Store
 from worker.runtime.lease import JobCanceledError, WorkerLeavingError
 from worker.runtime.transient_errors import PAUSE_SECONDS, explained, is_outage
@@ -41,7 +40,7 @@ def conclude(store: Store, job_id: str, attempt: int, work: Callable[[], None]) 
             time.sleep(PAUSE_SECONDS)
     except LeaseLostError:
         log.info("job is no longer ours")
-    except SQLAlchemyError as error:
+    except DatabaseError as error:
         log.warning("end not recorded, the job is taken up again when its lease has run out", error=str(error))
 
 
@@ -73,7 +72,7 @@ def _recorded(end: End, store: Store, job_id: str, attempt: int, *, last: bool) 
     """False where the database is away and this was not the `last` try."""
     try:
         end(store, job_id, attempt)
-    except SQLAlchemyError as error:
+    except DatabaseError as error:
         if last or not is_outage(error):
             raise
         log.warning("end not recorded yet", error=str(error))
@@ -96,8 +95,8 @@ def enqueue(store: Store, job_id: str, kind: str) -> None:
     """Where the queue is away, the reaper does it later."""
     try:
         store.queue.enqueue(job_id, kind)
-    except RedisError as error:
-        log.warning("queue unreachable", error=str(error))
+    except QueueUnavailable as error:
+        log.warning("queue unavailable", error=str(error))
 
 
 def _finish(store: Store, job_id: str, attempt: int, status: str, error: dict[str, str] | None = None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 
 from safetensors import SafetensorError
-from sqlalchemy.exc import InterfaceError, OperationalError
+
+from store.errors import DatabaseUnavailable
 
 PAUSE_SECONDS = 2.0  # before such a job is tried again
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -22,7 +23,7 @@ class NotYetRoomError(OSError):
 
 def is_outage(error: BaseException) -> bool:
     """Whether the same may succeed in a while, with nothing changed in the job."""
-    return isinstance(error, OperationalError | InterfaceError) or _no_room(error)
+    return isinstance(error, DatabaseUnavailable) or _no_room(error)
 
 
 def explained(error: Exception) -> dict[str, str]:

@@ -18,33 +18,33 @@ FIRST_TOKEN_FILE = "admin-token"
 log = structlog.get_logger()
 
 
-class NoTokenError(Exception):
+class InsecureConfig(Exception):
     """The API would be open to strangers, or to nobody at all."""
 
 
 def open_database(settings: Settings) -> None:
-    """Migrates, and sees to the first token. Raises `NoTokenError` where the settings would let strangers in."""
+    """Migrates, and sees to the first token. Raises `InsecureConfig` where the settings would let strangers in."""
     database = Database(settings.database)
     try:
         migrate(database)
-        refuse_strangers(settings, database)
+        check_exposure(settings, database)
         if settings.tokens_needed:
             _make_first_token(settings, database)
     finally:
         database.close()
 
 
-def refuse_strangers(settings: Settings, database: Database) -> None:
-    """Raises `NoTokenError` where the API is to listen beyond this computer and no token was made or asked for."""
+def check_exposure(settings: Settings, database: Database) -> None:
+    """Raises `InsecureConfig` where the API is to listen beyond this computer and no token was made or asked for."""
     if settings.on_loopback:
         return
     if settings.require_tokens is False:
-        raise NoTokenError(
+        raise InsecureConfig(
             f"PATINA_HOST={settings.host} can be reached from other computers, which is not possible with "
             "PATINA_REQUIRE_TOKENS=false. Unset one of the two."
         )
     if settings.require_tokens is None and not _any_token(database):
-        raise NoTokenError(
+        raise InsecureConfig(
             f"PATINA_HOST={settings.host} can be reached from other computers, and there is no token yet. Make one "
             "with `patina token create NAME`; or set PATINA_REQUIRE_TOKENS=true, and one is made at the first start. "
             "To stay on this computer, unset PATINA_HOST."
