@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.measure import Metric, add_json_option, save_metrics
 from patina.client import schemas as answers
 from patina.demo.photographs import photographs
 from patina.demo.run import SHOWN
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, required=True)
     parser.add_argument("--beside", type=Path)
     parser.add_argument("--publish", type=Path)
+    add_json_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,6 +62,10 @@ def main() -> None:
             shown = Photos.write(Path(folder) / "shown", [of_demo[name] for name in SHOWN])
             published = gallery_of(trained.degradation, lr, shown, seed=options.seed)
     print(f"score {report.score:.2f}, told apart {report.two_sample}")
+    metrics = [Metric("report score", report.score, lower_is_better=True)]
+    if report.two_sample:
+        metrics.append(Metric("two-sample accuracy", report.two_sample.accuracy, target=0.6, lower_is_better=True))
+    save_metrics(options, metrics)
     for alarm in report.alarms:
         print(f"{alarm.severity}: {alarm.message}")
     told = answers.Report.model_validate(dataclasses.asdict(report))

@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.measure import Metric, add_json_option, save_metrics
 from models.inference.tiling import super_resolve
 from models.inference.triplet import degrade_image
 from training.config import PRESET_NAMES, preset
@@ -30,6 +32,9 @@ from training.data.photos import Photos
 from training.loop import Progress, Trained, train
 
 Images = dict[str, NDArray[np.uint8]]
+
+# Each camera's targets: error of the kernel width in pixels, error of the noise std in levels.
+TARGETS = {"phone": (0.3, 0.6), "compact": (0.2, 0.6), "web": (0.3, 1.0)}
 
 
 class Bench:
@@ -111,13 +116,16 @@ def main() -> None:
     parser.add_argument("--pair-steps", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    add_json_option(parser)
     options = parser.parse_args()
     sys.path.insert(0, str(options.bench))
     import recovery  # noqa: PLC0415  # type: ignore[import-not-found]
-    from extra_cameras import EXTRA_CAMERAS  # noqa: PLC0415
+
+    from bench.extra_cameras import EXTRA_CAMERAS  # noqa: PLC0415 - it imports cameras.py of the folder above
 
     paths = sorted(path for path in options.photos.iterdir() if path.suffix in {".jpg", ".png"})
     photos = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    metrics: list[Metric] = []
     for name in options.camera or sorted(recovery.CAMERAS):
         started = time.monotonic()
         bench = Bench(options.threads, options.steps, options.device)
@@ -126,6 +134,28 @@ def main() -> None:
         report |= {"score": bench.trained.report().score}
         report |= {"seed": options.seed, "preset": options.preset, "minutes_in_all": (time.monotonic() - started) / 60}
         print(json.dumps({key: round(v, 4) if isinstance(v, float) else v for key, v in report.items()}), flush=True)
+        metrics += to_metrics(report)
+        save_metrics(options, metrics)
+
+
+def to_metrics(report: Mapping[str, Any]) -> list[Metric]:
+    """Convert a report of recovery.py for the results file."""
+    run = f"`{report['camera']}`, preset `{report['preset']}`, seed {report['seed']}"
+    kernel_target, noise_target = TARGETS.get(report["camera"], (None, None))
+    found = {
+        "kernel width error, major axis": (report["major_w1_px"], "px", kernel_target, True),
+        "kernel width error, minor axis": (report["minor_w1_px"], "px", kernel_target, True),
+        "noise std error": (report["noise_w1_levels"], "levels", noise_target, True),
+        "PSNR of the EDSR above bicubic upscaling": (report["sr_psnr"] - report["bicubic_psnr"], "dB", 0.25, False),
+    }
+    if "recovered_share" in report:
+        for pairs in ("bicubic", "service", "oracle"):
+            found[f"PSNR with {pairs} pairs"] = (report[f"pairs_{pairs}_psnr"], "dB", None, False)
+        found["share of the PSNR gain of the camera's own pairs"] = (report["recovered_share"], "", 0.9, False)
+    return [
+        Metric(f"{run}: {name}", float(value), unit, target, lower_is_better=lower)
+        for name, (value, unit, target, lower) in found.items()
+    ]
 
 
 if __name__ == "__main__":

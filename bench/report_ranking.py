@@ -24,6 +24,7 @@ from PIL import Image
 from scipy.stats import spearmanr, wasserstein_distance
 from torch import Tensor
 
+from bench.measure import Metric, add_json_option, save_metrics
 from models.checkpoint import load_degradation
 from models.degradation import Degradation, DegradationConfig, Latents
 from models.networks.kernel import KernelConfig
@@ -60,7 +61,7 @@ class Stub(Degradation):
     """A camera's own kernels and noise, but for what is wrong."""
 
     def __init__(self, camera: Any, gaussian: Any, wrong: Wrong):
-        noise = NoiseConfig(mix=True, z=4, width=4, blocks=1, dim=3, fields=4)
+        noise = NoiseConfig(condition_on_image=True, z=4, width=4, blocks=1, dim=3, num_filters=4)
         low, high = camera.jpeg_quality or (0, -1)
         qualities = () if wrong.uncompressed else tuple(range(low, high + 1))
         super().__init__(DegradationConfig(camera.scale, KernelConfig(size=24), noise, True, qualities))
@@ -89,7 +90,7 @@ class Stub(Degradation):
             level = 255 * blurred.clamp(0, 1)
             level = level.mean((1, 2, 3), keepdim=True) if self.wrong.even else level
             variance = variance + (self.shot[0] + (self.shot[1] - self.shot[0]) * share[:, 1:]) * level
-        white = latents.white[:, :, margin:-margin, margin:-margin]
+        white = latents.white_noise[:, :, margin:-margin, margin:-margin]
         return self.wrong.noise * variance.sqrt() * white / 255
 
 
@@ -127,7 +128,7 @@ def error_of(got: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> float:
     return float(sum(apart[:2]) / 2 + sum(apart[2:]) / 2 / LEVELS_A_PIXEL)
 
 
-def judged(camera: Any, gaussian: Any, halve: Any, pictures: list[Any], options: argparse.Namespace) -> None:
+def judged(camera: Any, gaussian: Any, halve: Any, pictures: list[Any], options: argparse.Namespace) -> list[Metric]:
     rng = np.random.default_rng(options.seed)
     order = rng.permutation(len(pictures))[: 2 * len(pictures) // 3][: options.subjects]
     halves = [halve(pictures[index], rng) for index in order]
@@ -156,6 +157,12 @@ def judged(camera: Any, gaussian: Any, halve: Any, pictures: list[Any], options:
             told = f"{report.two_sample.accuracy:.2f} ± {report.two_sample.uncertainty:.2f}"
             codes = ", ".join(alarm.code if alarm.severity == "alarm" else f"({alarm.code})" for alarm in report.alarms)
             print(f"  {name:14} error {error:5.2f} score {score:5.2f} told apart {told} {codes}")
+    return [
+        Metric(f"`{camera.name}`, seed {options.seed}: Spearman correlation of the score", float(rank), target=0.85),
+        Metric(
+            f"`{camera.name}`, seed {options.seed}: Spearman correlation of the two-sample accuracy", float(of_test)
+        ),
+    ]
 
 
 def main() -> None:
@@ -168,6 +175,7 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, default=1000, help="only so many pictures, each in four real photos")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true")
+    add_json_option(parser)
     options = parser.parse_args()
     sys.path.insert(0, str(options.bench))
     import recovery  # noqa: PLC0415  # type: ignore[import-not-found]
@@ -176,8 +184,10 @@ def main() -> None:
     torch.set_num_threads(1)
     paths = sorted(path for path in options.photos.iterdir() if path.suffix in {".jpg", ".png"})
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    metrics: list[Metric] = []
     for name in options.camera or sorted(CAMERAS):
-        judged(recovery.CAMERAS[name], gaussian, recovery.halve, pictures, options)
+        metrics += judged(recovery.CAMERAS[name], gaussian, recovery.halve, pictures, options)
+    save_metrics(options, metrics)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from bench.chaos.load import Ledger, Visitor
 from bench.chaos.seeding import seed_model
 from bench.chaos.service import Service
 from bench.chaos.verdict import Verdict, compare, compare_datasets, compare_jobs, settle
+from bench.measure import Metric, add_json_option, save_metrics
 
 VISITORS = 4  # one of them trains
 DISK_BYTES = 3 * 2**30  # of memory, as far as it is used
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--keep", type=Path, help="a new folder, for the data and the log, that stays")
+    add_json_option(parser)
     options = parser.parse_args(arguments)
     print(f"{os.cpu_count()} cores, {os.getloadavg()[0]:.1f} processes at work before the start", flush=True)
     with ExitStack() as stack:
@@ -95,7 +97,7 @@ def storm_and_verdict(scene: Scene, quiet: Service, options: argparse.Namespace)
     if status:
         left.append(f"exit status {status} at the end")
     age, resumed = oldest_resume(service, list(moments))
-    return report(scene, moments, traffic, sent, verdict, left, age, resumed)
+    return report(scene, moments, traffic, sent, verdict, left, age, resumed, options)
 
 
 def storm(scene: Scene, faults: int, seconds: float) -> dict[float, str]:
@@ -150,6 +152,7 @@ def report(
     left: list[str],
     age: float,
     resumed: int,
+    options: argparse.Namespace,
 ) -> int:
     losses, duplicates = verdict.losses + scene.ledger.broken, verdict.duplicates
     for title, found in (("loss", losses), ("duplicate", duplicates), ("left over", left)):
@@ -169,6 +172,10 @@ def report(
     print(f"resumed trainings: {resumed}; oldest checkpoint {age:.1f} s when it was hit")
     print(f"faults: {len(moments)}\nrequests: {sent}\nlosses: {len(losses)}\nduplicates: {len(duplicates)}")
     print(f"left over: {len(left)}")
+    counts = {"losses": losses, "duplicates": duplicates, "leftovers": left}
+    metrics = [Metric("faults", len(moments)), Metric("requests", sent), Metric("jobs", kinds.total())]
+    metrics += [Metric(name, len(found), target=0, lower_is_better=True) for name, found in counts.items()]
+    save_metrics(options, metrics)
     return 1 if losses or duplicates or left or age > 60 else 0
 
 
