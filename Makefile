@@ -1,27 +1,33 @@
-# `make ready` sets it up; `make demo` shows all of it; `make up` runs it; `make test` and `make lint` are what CI runs.
-# Without a GPU, name PyTorch's index of CPU wheels, a tenth of the download:  make demo TORCH_INDEX=URL
+# `make help` lists the targets. CI runs `make lint` and `make test`.
+# Without a GPU, point TORCH_INDEX at PyTorch's CPU wheels. The download is ten times smaller:  make demo TORCH_INDEX=URL
 
 PYTHON ?= python3
 PIP_ARGS ?=
 TORCH_INDEX ?=
 FUZZ_SECONDS ?= 120
+BENCH_SCRIPTS ?= start degrade_operator degrade_job sr train_step gpu api lists page
+BENCH_ARGS ?= --quick
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help ready demo up test fuzz chaos lint bench format lock audit clean
+.PHONY: help ready demo up test fuzz chaos lint bench benchmarks format lock audit clean
 
 help:
-	@echo "make ready  set up all that the command line needs, in .venv"
-	@echo "make demo   learn a pretend camera from its photos and look at the result (six minutes)"
-	@echo "make up     run the service until Ctrl-C"
-	@echo "make test   run all tests"
-	@echo "make fuzz   send the readers and the API what strangers may send (ten minutes)"
-	@echo "make chaos  200 real faults at a running service: is anything lost? (20 minutes)"
-	@echo "make lint   ruff and mypy"
-	@echo "make audit  look for known vulnerabilities in the images' packages"
-	@echo "make bench  measure speeds in short, and fail where one is beyond its floor"
+	@echo "make ready       install Patina and its packages into .venv"
+	@echo "make demo        learn a simulated camera and compare with the ground truth (six minutes)"
+	@echo "make up          run the service until Ctrl-C"
+	@echo "make test        run all tests (15 minutes)"
+	@echo "make lint        check style, types, imports and generated files"
+	@echo "make format      format the code"
+	@echo "make fuzz        fuzz the file readers and the API (ten minutes)"
+	@echo "make chaos       inject 200 faults into a running service and check that nothing is lost (20 minutes)"
+	@echo "make bench       run short benchmarks and fail if a metric misses its threshold"
+	@echo "make benchmarks  run the benchmarks, store their metrics and rewrite docs/benchmarks.md"
+	@echo "make audit       check the locked packages for known vulnerabilities"
+	@echo "make lock        update the locked packages in locks/"
+	@echo "make clean       delete .venv and caches"
 
 ready: $(READY)
 
@@ -31,12 +37,12 @@ demo: $(READY)
 up: $(READY)
 	@exec $(BIN)/patina up $(UP_ARGS)
 
-# Two at a time, each file by one of them; torch's threads would only stand in each other's way.
+# Two processes, each with whole test files. One thread each, because torch's threads would compete.
 test: $(READY)
 	@$(BIN)/python -m tests.page.chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
-# Each reader of what strangers send for FUZZ_SECONDS, then some thousands of requests.
+# Fuzzes each file reader for FUZZ_SECONDS, then sends thousands of requests.
 fuzz: $(READY)
 	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[fuzz]'
 	for reader in archive image checkpoint; do \
@@ -52,19 +58,27 @@ lint: $(READY)
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-# Those of the scripts that end in `run(...)`; to measure in full, run one by itself.
+# For a full measurement, run one script without --quick.
 bench: $(READY)
-	@failed=; for script in $(basename $(notdir $(shell grep -l '^    run.__doc__' bench/*.py))); do \
+	@failed=; for script in $(BENCH_SCRIPTS); do \
 	    echo "== $$script"; \
-	    $(BIN)/python -m bench.$$script --quick --floors || failed="$$failed $$script"; \
+	    $(BIN)/python -m bench.$$script --quick --check || failed="$$failed $$script"; \
 	done; \
-	if [ -n "$$failed" ]; then echo "beyond a floor, or broken:$$failed"; exit 1; fi
+	if [ -n "$$failed" ]; then echo "missed a threshold, or broken:$$failed"; exit 1; fi
+
+# Another selection:  make benchmarks BENCH_SCRIPTS="start api" BENCH_ARGS=
+benchmarks: $(READY)
+	@file=$$($(BIN)/python -m bench.report --name) && for script in $(BENCH_SCRIPTS); do \
+	    echo "== $$script"; \
+	    $(BIN)/python -m bench.$$script $(BENCH_ARGS) --json $$file || exit 1; \
+	done
+	$(BIN)/python -m bench.report
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The images' packages with their hashes; to be run after a change of pyproject.toml or constraints.txt.
+# The images' packages with their hashes. Run it after a change of pyproject.toml or constraints.txt.
 LOCK := $(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --no-annotate \
     --custom-compile-command "make lock" -c constraints.txt pyproject.toml
 
@@ -78,15 +92,15 @@ audit: $(READY)
 	$(BIN)/pip-audit --require-hashes --disable-pip -r locks/worker.txt
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .import_linter_cache
 
-# Everything, once, in exact versions.
+# Installs everything once, in exact versions.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "Patina needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
-	         "Name another: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12"; exit 1; }
+	         "Select another: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	@# From an index of its own torch comes first: what is asked for afterwards is then there already.
+	@# torch comes first, from its own index. The next line then finds it installed.
 	$(if $(TORCH_INDEX),$(BIN)/pip install -q $(PIP_ARGS) --index-url $(TORCH_INDEX) -c constraints.txt torch)
 	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[worker,demo,export,test]'
 	@touch $(READY)
