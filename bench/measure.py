@@ -237,5 +237,5 @@ def _get_arguments(json_file: Path) -> list[str]:
 
 
 def format_number(value: float) -> str:
-    """Format with three significant digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    """Format with three significant digits, or four from 10 on, so that 29.32 and 29.43 dB differ."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{4 if abs(value) >= 10 else 3}g}"
