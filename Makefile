@@ -56,6 +56,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/unasync.py --check
 	$(BIN)/mypy
 
 # For a full measurement, run one script without --quick.

@@ -1,4 +1,4 @@
-"""What can go wrong for the person at the keyboard; every message says what to do."""
+"""Errors for the person at the keyboard. Each message says what happened, then what to do."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class PatinaError(Exception):
-    """The command line prints the message and leaves with status 1."""
+    """The command line prints the message and exits with status 1."""
 
 
 class StartError(PatinaError):
@@ -14,22 +14,25 @@ class StartError(PatinaError):
 
 
 class AlreadyRunningError(StartError):
-    """Another `patina up` works on this data folder."""
+    """Another `patina up` uses this data folder."""
 
 
-class LostServiceError(PatinaError):
-    """Nobody answers, the connection broke, or the service's database is away; all of it may pass.
+class ServiceUnavailableError(PatinaError):
+    """The service cannot be reached, the connection broke, or its database is unavailable. A retry may succeed.
 
-    `reached` tells whether the request may have come through.
+    `request_sent` says whether the service may have received the request.
     """
 
-    def __init__(self, message: str, *, reached: bool = True) -> None:
+    def __init__(self, message: str, *, request_sent: bool = True) -> None:
         super().__init__(message)
-        self.reached = reached
+        self.request_sent = request_sent
 
 
 class ServiceError(PatinaError):
-    """The service refused, in its own words; `code` is for programs to branch on, `problem` all that it said."""
+    """The service refused a request. The message is its own.
+
+    `status` is the HTTP status, `code` is stable for programs, and `problem` is the whole problem document.
+    """
 
     def __init__(self, status: int, code: str, detail: str, problem: dict[str, Any] | None = None) -> None:
         super().__init__(detail)
@@ -39,7 +42,7 @@ class ServiceError(PatinaError):
 
 
 class JobError(PatinaError):
-    """A job ended without succeeding."""
+    """A job failed or was canceled."""
 
     def __init__(self, message: str, job: str, status: str) -> None:
         super().__init__(message)

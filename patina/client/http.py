@@ -1,111 +1,68 @@
-"""What every answer of the service has in common, and how it is asked for."""
+"""HTTP conventions that both clients share: settings, retries, and the service's errors as exceptions."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from patina.client.flow import Ask, Bound, Driver, Flavour, Flow, Pause, flow, stream
-from patina.errors import LostServiceError
+from patina.errors import ServiceError, ServiceUnavailableError
 
-PAGE = 100
-PAUSES = (1.0, 4.0, 15.0)  # seconds, after each time that the connection broke
-
-Form = TypeVar("Form", bound=BaseModel)
+DEFAULT_URL = "http://127.0.0.1:8000"
+PAGE_SIZE = 100
+RETRY_DELAYS = (1.0, 4.0, 15.0)  # seconds before each retry
+DATABASE_UNAVAILABLE = "database_unavailable"
 
 
-class Answer(BaseModel, Bound[Flavour]):
-    """Members that are not named are passed over, so that a client works with a newer service."""
-
-    model_config = ConfigDict(ignored_types=(flow, stream))
-
-    _driver: Driver = PrivateAttr()
-
-    def _become(self, answer: Self) -> None:
-        for name in type(self).model_fields:
-            setattr(self, name, getattr(answer, name))
-
-
-AnswerKind = TypeVar("AnswerKind", bound=Answer[Any])
+def http_settings(url: str | None, token: str | None, timeout: float) -> dict[str, Any]:
+    """Returns the arguments of `httpx.Client`. Unset values come from PATINA_API and PATINA_TOKEN."""
+    base_url = httpx.URL((url or os.environ.get("PATINA_API") or DEFAULT_URL).rstrip("/"))
+    token = token or os.environ.get("PATINA_TOKEN")
+    return {
+        "base_url": base_url,
+        "timeout": timeout,
+        "headers": {"Authorization": f"Bearer {token}"} if token else {},
+        # A proxy from the environment cannot reach this computer's own addresses.
+        "trust_env": base_url.host not in ("localhost", "127.0.0.1", "::1"),
+    }
 
 
-class Noun(Bound[Flavour]):
-    """The calls on all things of a kind."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-
-
-def asked(by: Bound[Any], kind: type[AnswerKind], method: str, path: str, **request: Any) -> Flow[AnswerKind]:
-    answer = yield Ask(method, path, request)
-    return bound(by, kind.model_validate_json(answer.content))
-
-
-def asked_again(ask: Ask) -> Flow[httpx.Response]:
-    """The answer of a request that does no harm when it is sent again where the connection broke."""
-    for pause in (*PAUSES, None):
-        try:
-            answer: httpx.Response = yield ask
-        except LostServiceError:
-            if pause is None:
-                raise
-        else:
-            return answer
-        yield Pause(pause)
-    raise AssertionError("the last try returns or raises")
+@contextmanager
+def map_errors(url: httpx.URL) -> Iterator[None]:
+    """Raises `ServiceUnavailableError` in place of httpx's connection errors."""
+    service = str(url).rstrip("/")
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise ServiceUnavailableError(
+            f"Nothing answers at {service}. Start the service with: patina up", request_sent=False
+        ) from error
+    except httpx.TransportError as error:
+        raise ServiceUnavailableError(f"The connection to {service} broke: {error or type(error).__name__}") from error
 
 
-def made(
-    by: Bound[Any], kind: type[AnswerKind], path: str, request: Callable[[], dict[str, Any]], /
-) -> Flow[AnswerKind]:
-    """What a request makes, made once though the connection break and it is sent again.
+def raise_for_problem(response: httpx.Response) -> httpx.Response:
+    """Returns a successful response; raises `ServiceError` for others, with the service's message if it has one.
 
-    Where nobody answers at all, that is said at once.
+    Raises `ServiceUnavailableError` if the service's database is unavailable: callers wait for both alike.
     """
-    headers = {"Idempotency-Key": str(uuid.uuid4())}
-    reached = False
-    for pause in (*PAUSES, None):
-        try:
-            return (yield from asked(by, kind, "POST", path, headers=headers, **request()))
-        except LostServiceError as error:
-            reached = reached or error.reached
-            if pause is None or not reached:
-                raise
-        yield Pause(pause)
-    raise AssertionError("the last try returns or raises")
+    if response.is_success:
+        return response
+    try:
+        problem = response.json()
+        if problem["code"] == DATABASE_UNAVAILABLE:
+            raise ServiceUnavailableError(problem["detail"])
+        raise ServiceError(response.status_code, problem["code"], problem["detail"], problem)
+    except (ValueError, KeyError, TypeError):
+        request = response.request
+        summary = f"{request.method} {request.url}: {response.status_code} {response.reason_phrase}"
+        message = f"{summary}. Is that a Patina service?"
+        raise ServiceError(response.status_code, "not_patina", message) from None
 
 
-def listed(
-    by: Bound[Any], kind: type[AnswerKind], path: str, limit: int | None, /, **filters: Any
-) -> Flow[list[AnswerKind]]:
-    """All pages of a list, or the first `limit` of it."""
-    items = yield from paged(kind, path, limit, **filters)
-    return [bound(by, item) for item in items]
-
-
-def paged(kind: type[Form], path: str, limit: int | None, page_size: int = PAGE, /, **filters: Any) -> Flow[list[Form]]:
-    found: list[Form] = []
-    cursor: str | None = None
-    while limit is None or len(found) < limit:
-        size = page_size if limit is None else min(page_size, limit - len(found))
-        answer = yield Ask("GET", path, {"params": given({**filters, "limit": size, "cursor": cursor})})
-        page = answer.json()
-        found += [kind.model_validate(item) for item in page["items"]]
-        cursor = page["next"]
-        if cursor is None:
-            break
-    return found
-
-
-def bound(by: Bound[Any], answer: AnswerKind) -> AnswerKind:
-    answer._driver = by._driver
-    return answer
-
-
-def given(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is left to the service."""
+def drop_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Drops unset values, so that the service's defaults apply."""
     return {name: value for name, value in values.items() if value is not None}

@@ -13,11 +13,11 @@ import httpx
 import lmdb
 import pytest
 
-from patina.client.drivers import SyncDriver
+from patina.client._sync.connection import Connection
+from patina.client._sync.export import export_job
 from patina.errors import PatinaError, ServiceError
 from patina.export.basicsr import BasicsrFolders
 from patina.export.formats import Form, write_pairs
-from patina.export.job import export
 from patina.export.pairs import pairs
 from tests.pictures import png
 
@@ -43,8 +43,10 @@ def export_shards(folder: Path, shards: int) -> None:
 
     with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://patina") as http:
         size = 4 // max(shards, 1)
-        steps = export(JOB, folder, "webdataset", validation=None, shard_size=size, tell=lambda _: None)
-        assert SyncDriver(http).run(steps) == {None: 4}
+        counts = export_job(
+            Connection(http), JOB, folder, "webdataset", validation=None, shard_size=size, on_pair=lambda _: None
+        )
+    assert counts == {None: 4}
 
 
 def test_shards_of_an_earlier_export_are_not_left_among_the_new_ones(tmp_path: Path) -> None:

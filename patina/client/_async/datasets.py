@@ -1,0 +1,139 @@
+"""Datasets: upload photos, train on them, and submit jobs that use the trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from patina.client._async.jobs import AsyncJob, super_resolve
+from patina.client._async.resources import AsyncRecord, AsyncResource
+from patina.client._async.uploads import upload_files
+from patina.client.http import drop_none
+from patina.client.photo_files import find_photo_files, multipart_files
+from patina.client.progress import OnUpload, progress_callback
+from patina.schemas import Image, Upload
+
+
+class AsyncDataset(AsyncRecord):
+    """A dataset. Its fields are those of the last request; `refresh` updates them."""
+
+    id: str
+    name: str
+    scale: int
+    images: dict[str, int]  # number of real low-resolution (lr) and clean (hr) images
+    shared: bool = False  # whether every token may use it
+    models: list[str]  # ids, newest first
+    created: datetime
+
+    async def upload(self, role: str, *paths: str | Path, progress: bool | OnUpload = False) -> Upload:
+        """Uploads photos, folders of photos and archives as real low-resolution (`lr`) or clean (`hr`) images.
+
+        Skips what the dataset already has. The same call therefore resumes an interrupted upload. Returns the accepted
+        files, and the rejected ones with the service's reasons. Raises `ServiceError` if no file can be used.
+        """
+        files = find_photo_files(paths)
+        with progress_callback(progress, "Photos", lambda tracker: tracker.show_count) as on_progress:
+            return await upload_files(self._connection, self.id, role, files, on_progress)
+
+    async def photos(self, role: str | None = None, limit: int | None = None) -> list[Image]:
+        """Lists its images, of one role or of both."""
+        return await self._connection.list_all(Image, f"/datasets/{self.id}/images", limit, role=role)
+
+    async def train(
+        self,
+        /,
+        *,
+        preset: str | None = None,
+        max_minutes: float | None = None,
+        max_steps: int | None = None,
+        seed: int | None = None,
+        **settings: Any,
+    ) -> AsyncJob:
+        """Submits a training. The service chooses the settings that are not given. `settings` are those of the API."""
+        payload = drop_none(
+            {"preset": preset, "max_minutes": max_minutes, "max_steps": max_steps, "seed": seed, **settings}
+        )
+        response = await self._connection.post_once(f"/datasets/{self.id}/train", lambda: {"json": payload})
+        return AsyncJob.from_response(response, self._connection)
+
+    async def degrade(
+        self,
+        /,
+        *paths: str | Path,
+        source: str | None = None,
+        model: str | None = None,
+        samples: int = 1,
+        seed: int | None = None,
+        crop: int | None = None,
+        crop_step: int | None = None,
+        min_detail: float | None = None,
+        leave_out: Sequence[str] = (),
+        lr_format: str | None = None,
+        jpeg: str | int | None = None,
+        validation: float | None = None,
+        progress: bool | OnUpload = False,
+    ) -> AsyncJob:
+        """Submits a job that degrades the photos at `paths`, or the clean images of the dataset whose id is `source`.
+
+        `samples` is the number of triplets of each image. `crop` is the side in pixels of the squares that each image
+        is cut into first, and `crop_step` the distance between them. `min_detail` drops flat squares: it is the
+        smallest mean difference of neighboring pixels, 0 to 255. `leave_out` is any of "kernel" and "noise".
+        `lr_format` is png or webp. `jpeg` compresses after the learned degradation: a quality such as 75, or "60-95"
+        to draw one for each sample. `validation` is the fraction of images in the validation split.
+        """
+        fields = drop_none(
+            {
+                "samples": samples,
+                "seed": seed,
+                "model": model,
+                "source": source,
+                "crop": crop,
+                "crop_step": crop_step,
+                "min_detail": min_detail,
+                "leave_out": ",".join(leave_out) or None,
+                "lr_format": lr_format,
+                "jpeg": jpeg,
+                "validation": validation,
+            }
+        )
+        files = find_photo_files(paths) if source is None else []
+        with progress_callback(progress, "Photos", lambda tracker: tracker.show_count) as on_progress:
+            response = await self._connection.post_once(
+                f"/datasets/{self.id}/degrade",
+                lambda: {"data": fields, "files": multipart_files(files, on_progress) or None},
+            )
+        return AsyncJob.from_response(response, self._connection)
+
+    async def sr(self, *paths: str | Path, tile: int | None = None, progress: bool | OnUpload = False) -> AsyncJob:
+        """Submits a job that super-resolves photos with the network trained last for this dataset."""
+        return await super_resolve(self._connection, paths, progress, dataset=self.id, tile=tile)
+
+    async def share(self, shared: bool = True) -> AsyncDataset:
+        """Lets every token use it, or stops that."""
+        return self._update_from(
+            await self._connection.request("PATCH", f"/datasets/{self.id}", json={"shared": shared})
+        )
+
+    async def refresh(self) -> AsyncDataset:
+        return self._update_from(await self._connection.request("GET", f"/datasets/{self.id}"))
+
+    async def delete(self) -> None:
+        """Deletes it with its images, models and jobs."""
+        await self._connection.request("DELETE", f"/datasets/{self.id}")
+
+
+class AsyncDatasets(AsyncResource):
+    async def create(self, name: str, scale: int = 4) -> AsyncDataset:
+        """Creates a dataset. `scale` is the factor from the real photos to the images to learn: 2, 3 or 4."""
+        payload = {"name": name, "scale": scale}
+        response = await self._connection.post_once("/datasets", lambda: {"json": payload})
+        return AsyncDataset.from_response(response, self._connection)
+
+    async def get(self, dataset: str) -> AsyncDataset:
+        return await self._get(AsyncDataset, f"/datasets/{dataset}")
+
+    async def list(self, limit: int | None = None) -> list[AsyncDataset]:
+        """Lists datasets, newest first."""
+        return await self._list(AsyncDataset, "/datasets", limit)

@@ -1,0 +1,54 @@
+"""Sends one large file in parts with the tus protocol. After a broken connection, only the last part is sent again."""
+
+from __future__ import annotations
+
+import base64
+from functools import partial
+from http import HTTPStatus
+
+from patina.client import http
+from patina.client._async.concurrency import run_blocking, sleep
+from patina.client._async.connection import AsyncConnection
+from patina.client.photo_files import NamedFile, read_part
+from patina.errors import ServiceError, ServiceUnavailableError
+from patina.schemas import Upload
+
+TUS = {"Tus-Resumable": "1.0.0"}
+# The service's offset may differ from the client's: ask for it and resume.
+RESUMABLE_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.LOCKED}
+
+
+async def send_resumable(connection: AsyncConnection, dataset: str, role: str, file: NamedFile) -> Upload:
+    """Sends a file and returns what the service accepted.
+
+    Raises `ServiceError` if the service can use nothing of it, `ServiceUnavailableError` if all retries of a part fail.
+    """
+    name, path = file
+    length = path.stat().st_size
+    metadata = f"filename {base64.b64encode(name.encode()).decode()}"
+    headers = TUS | {"Upload-Length": str(length), "Upload-Metadata": metadata}
+    created = await connection.request_with_retries(
+        "POST", f"/datasets/{dataset}/uploads", params={"role": role}, headers=headers
+    )
+    location = created.headers["Location"]
+    offset, failures = 0, 0
+    while offset < length:
+        part = await run_blocking(partial(read_part, path, offset))
+        headers = TUS | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+        try:
+            response = await connection.request("PATCH", location, headers=headers, content=part)
+        except (ServiceUnavailableError, ServiceError) as error:
+            resumable = isinstance(error, ServiceUnavailableError) or error.status in RESUMABLE_STATUSES
+            if not resumable or failures == len(http.RETRY_DELAYS):
+                raise
+            await sleep(http.RETRY_DELAYS[failures])
+            failures += 1
+            response = await connection.request_with_retries("HEAD", location, headers=TUS)
+        new_offset = int(response.headers["Upload-Offset"])
+        if new_offset > offset:
+            failures = 0
+        offset = new_offset
+    outcome = (await connection.request_with_retries("GET", location)).json()
+    if problem := outcome["problem"]:  # the response to the last part was lost
+        raise ServiceError(problem["status"], problem["code"], problem["detail"], problem)
+    return Upload.model_validate(outcome["result"])

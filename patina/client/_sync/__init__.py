@@ -1,0 +1,1 @@
+"""The synchronous client. scripts/unasync.py generates every module here, except `concurrency`."""

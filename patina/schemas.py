@@ -1,0 +1,145 @@
+"""What the service sends, as far as the client reads it. Records that have methods are in `patina.client`.
+
+These are not the service's own schemas, for two reasons: the client starts fast, and it works with a newer service.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# The preview files of a training. The finished model has the same files.
+GALLERY_FILES = ("gallery.json", "patches.png", "examples.png")
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class AcceptedFile(_Schema):
+    id: str
+    name: str
+    sha256: str
+    width: int
+    height: int
+
+
+class Image(AcceptedFile):
+    role: str
+
+
+class RejectedFile(_Schema):
+    name: str
+    code: str
+    message: str
+
+
+class Upload(_Schema):
+    accepted: list[AcceptedFile]
+    rejected: list[RejectedFile]
+    already_present: int = 0  # files not sent, because the dataset has the same bytes
+
+
+class JobFailure(_Schema):
+    code: str
+    message: str
+
+
+class Progress(_Schema):
+    done: float
+    total: float | None = None
+    unit: str = ""
+    per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class Event(_Schema):
+    """An event of a job."""
+
+    number: int  # from 1, without gaps
+    kind: str  # log, metrics or preview
+    time: datetime
+    data: dict[str, Any]  # log: `level`, `message` and more; metrics: `step` and values; preview: `step`
+
+
+class Result(_Schema):
+    """A finished sample of a job."""
+
+    source: str
+    source_sha256: str | None = None
+    sample: int
+    status: str  # ok, failed or skipped
+    code: str | None = None
+    message: str | None = None
+    links: dict[str, str] = Field(default_factory=dict)  # its files: lr, kernel and noise, or sr
+
+
+class Delivery(_Schema):
+    """The delivery of one webhook message."""
+
+    id: str
+    job: str
+    event: str
+    status: str  # waiting, delivered or given_up
+    attempts: int
+    next_attempt: datetime | None = None
+    answer: int | None = None  # HTTP status of the last response
+    error: str | None = None
+    created: datetime
+    delivered: datetime | None = None
+
+
+class Alarm(_Schema):
+    code: str
+    severity: str
+    message: str
+
+
+class Summary(_Schema):
+    """The mean and the 5th and 95th percentiles of a distribution."""
+
+    mean: float
+    p5: float
+    p95: float
+
+
+class Kernels(_Schema):
+    major: Summary
+    minor: Summary
+    off_centre: Summary
+    diversity: float
+
+
+class NoiseAtBrightness(_Schema):
+    brightness: float
+    level: float
+
+
+class Noise(_Schema):
+    level: Summary
+    by_brightness: list[NoiseAtBrightness]
+    right: float
+    below: float
+    red_green: float
+
+
+class ColorBias(_Schema):
+    red: float
+    green: float
+    blue: float
+
+
+class TwoSampleTest(_Schema):
+    accuracy: float
+    uncertainty: float
+
+
+class Report(_Schema):
+    score: float
+    two_sample: TwoSampleTest | None = None
+    kernels: Kernels
+    noise: Noise
+    colours: ColorBias
+    alarms: list[Alarm]
