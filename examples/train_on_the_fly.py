@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from patina import Degrader, seeded
+from patina import Degrader, seeded_generator
 
 PATCH = 32  # side of a low-resolution crop
 
@@ -34,7 +34,7 @@ class Pairs(Dataset[tuple[Tensor, Tensor]]):
         return self.length
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        generator = seeded(self.seed, "crop", index)
+        generator = seeded_generator(self.seed, "crop", index)
         with Image.open(self.photos[index % len(self.photos)]) as photo:
             pixels = torch.from_numpy(np.array(photo.convert("RGB"))).permute(2, 0, 1)
         side = PATCH * self.degrader.scale

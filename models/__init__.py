@@ -1,1 +1,1 @@
-"""The paper: its networks, its losses, how a degradation is applied, saving and loading. Imports nothing of ours."""
+"""The paper: networks, losses, how a degradation is applied, checkpoints. It imports no other package of Patina."""

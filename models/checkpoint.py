@@ -1,4 +1,4 @@
-"""Saving and loading. A checkpoint is a safetensors file that carries its configuration, so it needs no other file."""
+"""Saves and loads networks. A checkpoint is a safetensors file that carries its configuration, so it needs no other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,20 @@ from models.networks.edsr import EDSR, EDSRConfig
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
 
-LARGEST_NUMBER = 1024  # of layers, channels, taps, in a network's configuration
+MAX_CONFIG_VALUE = 1024  # of layers, channels or taps
+
+# Config fields that an earlier version stored by another name: old -> new. The names of tensors have never changed.
+RENAMED = {
+    "body_size": "body_kernel",
+    "centred": "center_kernels",
+    "ellipse": "parametric_ellipse",
+    "even": "uniform_latent",
+    "field_size": "filter_size",
+    "fields": "num_filters",
+    "head_size": "head_kernel",
+    "mix": "condition_on_image",
+    "single_stage": "single_upsample",
+}
 
 
 class CheckpointError(ValueError):
@@ -28,39 +41,52 @@ class CheckpointError(ValueError):
 
 
 def save_degradation(model: Degradation, path: Path) -> None:
-    """The same model gives the same bytes."""
+    """Writes a degradation. The same model gives the same bytes."""
     _save(model, model.config, "degradation", path)
 
 
 def load_degradation(path: Path, device: str = "cpu") -> Degradation:
-    """Bit for bit what was saved, ready for use. Raises CheckpointError, and OSError where the file cannot be read."""
+    """Reads a degradation bit for bit, in eval mode.
+
+    Raises CheckpointError if the file holds something else or is damaged, OSError if it cannot be read.
+    """
     state, config = _load(path, "degradation")
-    return _built(Degradation, config_from(DegradationConfig, config), state, path).to(device).eval()
+    return _build_validated(Degradation, build_config(DegradationConfig, config), state, path).to(device).eval()
 
 
 def save_edsr(model: EDSR, path: Path) -> None:
-    """The same model gives the same bytes."""
+    """Writes an EDSR. The same model gives the same bytes."""
     _save(model, model.config, "edsr", path)
 
 
 def load_edsr(path: Path, device: str = "cpu") -> EDSR:
-    """Bit for bit what was saved, ready for use. Raises CheckpointError, and OSError where the file cannot be read."""
+    """Reads an EDSR bit for bit, in eval mode.
+
+    Raises CheckpointError if the file holds something else or is damaged, OSError if it cannot be read.
+    """
     state, config = _load(path, "edsr")
-    return _built(EDSR, config_from(EDSRConfig, config), state, path).to(device).eval()
+    return _build_validated(EDSR, build_config(EDSRConfig, config), state, path).to(device).eval()
 
 
-def config_from(kind: type[Config], values: Any) -> Config:
-    """Builds a config dataclass, with those inside it, from what JSON gave. A name that it lacks is an error."""
+def build_config(kind: type[Config], values: Any, renamed: Mapping[str, str] = RENAMED) -> Config:
+    """Builds a config dataclass, and those inside it, from decoded JSON.
+
+    `renamed` maps old field names to new ones, at every depth. It applies where a class lacks the old name.
+    Raises CheckpointError for a field that the class does not have.
+    """
     if not isinstance(values, dict):
         raise CheckpointError(f"{kind.__name__} is not an object in this file's configuration")
     hints = typing.get_type_hints(kind)
+    values = {name if name in hints else renamed.get(name, name): value for name, value in values.items()}
     if unknown := values.keys() - hints.keys():
-        raise CheckpointError(f"{kind.__name__} has no {', '.join(sorted(unknown))}: another version wrote this file?")
+        raise CheckpointError(
+            f"{kind.__name__} has no {', '.join(sorted(unknown))}. Another version may have written this file."
+        )
     built = {}
     for name, value in values.items():
         inner = [part for part in (hints[name], *typing.get_args(hints[name])) if dataclasses.is_dataclass(part)]
         if inner and value is not None:
-            built[name] = config_from(typing.cast(type[Any], inner[0]), value)
+            built[name] = build_config(typing.cast(type[Any], inner[0]), value, renamed)
         else:
             built[name] = tuple(value) if isinstance(value, list) else value
     try:
@@ -82,24 +108,26 @@ def _load(path: Path, kind: str) -> tuple[dict[str, Tensor], Any]:
             description = json.loads((file.metadata() or {}).get("patina", "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is not a dict)
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
+        raise CheckpointError(f"{path.name} is not a complete safetensors file: {error}") from error
     found = description.get("kind") if isinstance(description, dict) else None
+    if not found:
+        raise CheckpointError(f"{path.name} is not a Patina checkpoint")
     if found != kind:
-        raise CheckpointError(f"{path.name} holds {found or 'nothing of ours'}, not {kind}")
+        raise CheckpointError(f"{path.name} holds {found}, not {kind}")
     return state, description.get("config")
 
 
-def _built(
+def _build_validated(
     network: Callable[[Any], Network], config: DegradationConfig | EDSRConfig, state: Mapping[str, Tensor], path: Path
 ) -> Network:
-    # A file of a kilobyte may ask for networks of any size. First they are built of shapes alone, which must be the
-    # file's own; so what is built for good is no larger than the file.
+    # A file of a kilobyte may ask for networks of any size. A build on the meta device takes no memory. Its shapes must
+    # be those of the file, so the real network is no larger than the file.
     try:
-        _require_modest(dataclasses.asdict(config))
+        _check_size_limits(dataclasses.asdict(config))
         with torch.device("meta"):
             shapes = {name: tensor.shape for name, tensor in network(config).state_dict().items()}
     except (RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path.name} has a configuration that nothing can be built by: {error}") from error
+        raise CheckpointError(f"{path.name} has a configuration that no network can be built from: {error}") from error
     if shapes != {name: tensor.shape for name, tensor in state.items()}:
         raise CheckpointError(f"{path.name} does not fit its own configuration")
     model = network(config)
@@ -110,10 +138,10 @@ def _built(
     return model
 
 
-def _require_modest(value: Any) -> None:
-    """Raises ValueError where a number in a configuration is larger than any network needs."""
+def _check_size_limits(value: Any) -> None:
+    """Raises ValueError if a number in a configuration is larger than any network needs."""
     if isinstance(value, dict | tuple):
         for part in value.values() if isinstance(value, dict) else value:
-            _require_modest(part)
-    elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
-        raise ValueError(f"{value} is not a number for a network")
+            _check_size_limits(part)
+    elif isinstance(value, int | float) and not abs(value) <= MAX_CONFIG_VALUE:
+        raise ValueError(f"{value} is larger than {MAX_CONFIG_VALUE}")

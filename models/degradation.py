@@ -1,4 +1,7 @@
-"""The degradation: high-resolution → low-resolution images, by kernel and noise (section 3.1 of the paper)."""
+"""The degradation: a high-resolution image becomes a low-resolution one, through a kernel and noise.
+
+Section 3.1 of "Learning the Degradation Distribution for Blind Image Super-Resolution", CVPR 2022.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,29 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.fixed_point import kernels_on_grid, noise_on_grid
-from models.geometry import apply_kernel, centred_origin, published_origin, sample_window
-from models.jpeg import UNCOMPRESSED, compress
-from models.losses import quantise
+from models.fixed_point import quantize_kernels, quantize_noise
+from models.geometry import apply_kernel, centered_origin, conv_strided, paper_origin
+from models.jpeg import NO_JPEG, compress
+from models.losses import quantize_ste
 from models.networks.kernel import KernelConfig, KernelNetwork
-from models.networks.noise import NoiseConfig, NoiseNetwork, within_range
+from models.networks.noise import NoiseConfig, NoiseNetwork, clip_noise
 
 
 @dataclass(frozen=True)
 class DegradationConfig:
-    """The defaults are the seed's run."""
+    """Scale, networks and compression. The defaults are those of the preset `seed`.
+
+    Raises ValueError for a scale other than 2, 3 or 4, and for a kernel smaller than the scale.
+    """
 
     scale: int = 4
     kernel: KernelConfig = field(default_factory=KernelConfig)
     noise: NoiseConfig | None = field(default_factory=NoiseConfig)
-    # True: every kernel's centre of mass is held at the sampled point, s·i + (s−1)/2, by construction.
-    # False: as published, the window is centred on pixel s·i and the kernel may drift in it.
-    centred: bool = False
-    # JPEG qualities that photos have been through, one drawn for each image, 100 for none; empty: never compressed.
-    # Not in the paper. What compression takes away counts as noise.
+    # True: every kernel's center of mass is held at the sampled point, s·i + (s−1)/2, by construction.
+    # False: as published, the window is centered on pixel s·i and the kernel may drift in it.
+    center_kernels: bool = False
+    # Not in the paper. JPEG qualities of the real photos, one drawn for each image; 100 is none. Empty: no compression.
+    # The JPEG residual counts as noise.
     jpeg_qualities: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -40,113 +46,123 @@ class DegradationConfig:
 
 
 class Latents(NamedTuple):
-    """What is random in a batch of degradations."""
+    """The random inputs of a batch of degradations."""
 
-    kernel: Tensor  # (B, z, 1, 1)
-    noise: Tensor  # (B, z, h, w) if noise is spatial, else (B, z, 1, 1)
-    white: Tensor  # (B, 3, h + 2·margin, w + 2·margin) if noise is made of fields, else empty
-    quality: Tensor  # (B,) of JPEG; 100 is none
+    kernel: Tensor  # z_k, (B, z, 1, 1)
+    noise: Tensor  # z_n, (B, z, h, w) if noise is spatial, else (B, z, 1, 1)
+    white_noise: Tensor  # (B, 3, h + 2·margin, w + 2·margin) if the noise network has filters, else empty
+    jpeg_quality: Tensor  # (B,), 1..100; 100 is none
 
     def to(self, device: str | torch.device) -> Latents:
         return Latents(*(latent.to(device) for latent in self))
 
 
 class Degraded(NamedTuple):
+    """What a degradation returns for a batch."""
+
     lr: Tensor  # (B, 3, H // s, W // s), neither clamped nor rounded
     kernel: Tensor  # (B, K, K), sums to 1
     noise: Tensor  # broadcastable to lr, 1 = full scale
 
 
 class Degradation(nn.Module):
-    """Blurs and samples with a drawn kernel, adds drawn noise, and compresses where the photos were compressed."""
+    """Blurs and samples with a drawn kernel, then adds drawn noise. May compress with JPEG."""
 
     def __init__(self, config: DegradationConfig):
         super().__init__()
         self.config = config
-        centre = (config.scale - 1) / 2 - self.kernel_origin[0] if config.centred else None
-        self.kernel = KernelNetwork(config.kernel, centre)
+        center = (config.scale - 1) / 2 - self.kernel_origin[0] if config.center_kernels else None
+        self.kernel = KernelNetwork(config.kernel, center)
         self.noise = NoiseNetwork(config.noise) if config.noise else None
 
     @property
     def kernel_origin(self) -> tuple[int, int]:
-        """(top, left): where the kernel's first tap lies from pixel (s·i, s·j), in high-resolution pixels."""
+        """(top, left) of the kernel's first tap relative to pixel (s·i, s·j), in high-resolution pixels."""
         size = self.config.kernel.size
-        top = centred_origin(size, self.config.scale) if self.config.centred else published_origin(size)
+        top = centered_origin(size, self.config.scale) if self.config.center_kernels else paper_origin(size)
         return top, top
 
     def draw_latents(
-        self, batch: int, lr_size: tuple[int, int], generator: torch.Generator, *, per_photo: int = 1
+        self, batch: int, lr_size: tuple[int, int], generator: torch.Generator, *, crops_per_photo: int = 1
     ) -> Latents:
-        """Latents for images of `lr_size`, (h, w) in low-resolution pixels, on the generator's device.
+        """Draws latents for images of `lr_size`, (h, w) in low-resolution pixels, on the generator's device.
 
-        Each `per_photo` images in a row are parts of one photo and share what is drawn once for an image.
+        Each `crops_per_photo` consecutive images are crops of one photo. They share the latents of an image.
         """
-        noise, photos = self.config.noise, batch // per_photo
+        noise, photos = self.config.noise, batch // crops_per_photo
 
         def shared(latent: Tensor) -> Tensor:
-            return latent.repeat_interleave(per_photo, 0)
+            return latent.repeat_interleave(crops_per_photo, 0)
 
-        kernel = shared(_normal((photos, self.config.kernel.z, 1, 1), generator))
-        z = white = kernel.new_empty(batch, 0, 1, 1)
+        kernel = shared(_randn((photos, self.config.kernel.z, 1, 1), generator))
+        z = white_noise = kernel.new_empty(batch, 0, 1, 1)
         if noise:
-            z = _normal((batch, noise.z, *lr_size), generator) if noise.spatial else z
-            z = z if noise.spatial else shared(_normal((photos, noise.z, 1, 1), generator))
-        if noise and noise.fields:
+            z = _randn((batch, noise.z, *lr_size), generator) if noise.spatial else z
+            z = z if noise.spatial else shared(_randn((photos, noise.z, 1, 1), generator))
+        if noise and noise.num_filters:
             height, width = (side + 2 * noise.margin for side in lr_size)
-            white = _normal((batch, 3, height, width), generator)
-        quality = kernel.new_full((batch,), UNCOMPRESSED)
+            white_noise = _randn((batch, 3, height, width), generator)
+        quality = kernel.new_full((batch,), NO_JPEG)
         if qualities := self.config.jpeg_qualities:
             drawn = torch.randint(len(qualities), (photos,), generator=generator, device=generator.device)
             quality = shared(kernel.new_tensor(qualities)[drawn])
-        return Latents(kernel, z, white, quality)
+        return Latents(kernel, z, white_noise, quality)
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
-        """Noise for a blurred image (B, 3, h, w) in [0, 1], broadcastable to it, 1 = full scale; zeros without a noise
-        network."""
+        """Noise for a blurred image (B, 3, h, w) in [0, 1], broadcastable to it, 1 = full scale.
+
+        Zeros if there is no noise network.
+        """
         if self.noise is None:
             return blurred.new_zeros(len(blurred), 1, 1, 1)
-        noise: Tensor = self.noise(latents.noise, blurred, latents.white)
+        noise: Tensor = self.noise(latents.noise, blurred, latents.white_noise)
         return noise
 
-    def compressed(self, latents: Latents, blurred: Tensor, noise: Tensor) -> Tensor:
-        """The noise together with what compression does to the blurred image (B, 3, h, w) that it was added to.
+    def add_jpeg_residual(self, latents: Latents, blurred: Tensor, noise: Tensor) -> Tensor:
+        """Adds to the noise what JPEG changes in blurred (B, 3, h, w) + noise.
 
-        The image is in [0, 1]; noise, broadcastable to it, has 1 = full scale, before and after.
+        blurred is in [0, 1]. noise is broadcastable to it, before and after, with 1 = full scale.
         """
         if not self.config.jpeg_qualities:
             return noise
-        noisy = quantise(blurred + noise)
-        through = compress(255 * noisy, latents.quality) / 255
-        return torch.where((latents.quality < UNCOMPRESSED)[:, None, None, None], through - blurred, noise)
+        noisy = quantize_ste(blurred + noise)
+        decoded = compress(255 * noisy, latents.jpeg_quality) / 255
+        return torch.where((latents.jpeg_quality < NO_JPEG)[:, None, None, None], decoded - blurred, noise)
 
     @property
     def has_noise(self) -> bool:
         return self.noise is not None or bool(self.config.jpeg_qualities)
 
     def forward(
-        self, hr: Tensor, latents: Latents, *, surrounded: bool = False, on_grid: bool = False, per_photo: int = 1
+        self,
+        hr: Tensor,
+        latents: Latents,
+        *,
+        padded_input: bool = False,
+        quantized: bool = False,
+        crops_per_photo: int = 1,
     ) -> Degraded:
-        """hr (B, 3, H, W) in [0, 1] → lr (B, 3, H // s, W // s), kernel and noise.
+        """Degrades hr (B, 3, H, W) in [0, 1] to lr (B, 3, H // s, W // s), with its kernel and noise.
 
-        A `surrounded` hr, (B, 3, s·(h−1)+K, s·(w−1)+K) → lr (B, 3, h, w), holds all that its low-resolution pixels are
-        sums of, so that nothing is reflected. `on_grid`: kernel and noise are rounded, and noise clipped, as those of
-        triplets are, which no gradient passes. Each `per_photo` images in a row share a photo's latents.
+        `padded_input`: hr is (B, 3, s·(h−1)+K, s·(w−1)+K), every pixel that lr (B, 3, h, w) is a sum of, so nothing is
+        reflected. `quantized`: kernel and noise are rounded, and noise clipped, as in triplets; no gradient passes.
+        Each `crops_per_photo` consecutive images share a photo's latents.
         """
-        kernel = self.kernel(latents.kernel[::per_photo]).repeat_interleave(per_photo, 0)
-        kernel = kernels_on_grid(kernel) if on_grid else kernel
-        if surrounded:
-            blurred = sample_window(hr, kernel, self.config.scale)
+        kernel = self.kernel(latents.kernel[::crops_per_photo]).repeat_interleave(crops_per_photo, 0)  # (B, K, K)
+        kernel = quantize_kernels(kernel) if quantized else kernel
+        if padded_input:
+            blurred = conv_strided(hr, kernel, self.config.scale)  # (B, 3, h, w)
         else:
-            blurred = apply_kernel(hr, kernel, self.config.scale, self.kernel_origin)
-        noise = self.compressed(latents, blurred, self.draw_noise(latents, blurred))
-        noise = noise_on_grid(noise) if on_grid and self.has_noise else noise
-        noise = within_range(noise, blurred) if on_grid and noise.shape == blurred.shape else noise
+            blurred = apply_kernel(hr, kernel, self.config.scale, self.kernel_origin)  # (B, 3, H // s, W // s)
+        noise = self.add_jpeg_residual(latents, blurred, self.draw_noise(latents, blurred))
+        noise = quantize_noise(noise) if quantized and self.has_noise else noise
+        noise = clip_noise(noise, blurred) if quantized and noise.shape == blurred.shape else noise
         return Degraded(blurred + noise, kernel, noise)
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Inside, BatchNorm uses what it has learned rather than the batch."""
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Puts a module into eval mode inside the `with` block, so BatchNorm uses its running statistics."""
     if not module.training:
         yield
         return
@@ -157,5 +173,5 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train()
 
 
-def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _randn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator, device=generator.device)

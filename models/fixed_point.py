@@ -1,11 +1,11 @@
-"""Steps in which kernels and noise are given, so that float32 makes no error in applying them.
+"""Rounds kernels and noise to fixed point, so that float32 applies them without error.
 
-A kernel's taps are whole multiples of 2⁻¹⁵ that add up to 1, pixels are whole numbers up to 255: every partial sum of
-their products is a multiple of 2⁻¹⁵ below 2⁸, which float32 holds exactly. So a blurred pixel is the same to the last
-bit in whatever order it is summed, by whichever library, on whichever device, in bands or in one piece.
+A kernel's taps are multiples of 2⁻¹⁵ that sum to 1, and pixels are whole numbers up to 255. So every partial sum of
+their products is a multiple of 2⁻¹⁵ below 2⁸, which float32 holds exactly. A blurred pixel is the same to the last bit
+in any order of summation, library, device or band.
 
-Noise lies half-way between multiples of 2⁻¹⁵ of full scale, a hundredth of a level apart. A blurred pixel with noise is
-then never nearer than 2⁻¹⁶ of a level to where rounding to 8 bits changes, so that this is the same everywhere, too.
+Noise lies half-way between multiples of 2⁻¹⁵ of full scale, a hundredth of a gray level apart. So a blurred pixel with
+noise is never nearer than 2⁻¹⁶ of a level to an edge of rounding to 8 bits, and rounds the same everywhere.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-STEPS = 2**15  # to 1: of a kernel's weight, and of noise, whose 1 is full scale
-# Taps whose remainders are nearer to each other than this are taken in their order: what float64 leaves in doubt, in a
-# symmetrical kernel for instance, shall not decide.
+FIXED_POINT_SCALE = 2**15  # steps in 1: in a kernel's sum, and in noise of full scale
+# Taps whose remainders agree to so many digits are rounded up in their order. Errors of float64 must not decide, for
+# instance in a symmetric kernel.
 REMAINDER_DIGITS = 6
 
 
-def kernels_on_grid(weight: Tensor) -> Tensor:
-    """Kernels (n, K, K), not negative → the nearest ones of whole steps that sum to 1, exactly; float32."""
+def quantize_kernels(weight: Tensor) -> Tensor:
+    """Rounds non-negative kernels (n, K, K) to the nearest fixed-point ones that sum to exactly 1. Returns float32."""
     steps = weight.double().flatten(1)
-    steps = steps * (STEPS / steps.sum(1, keepdim=True))
-    whole = steps.floor()
-    missing = STEPS - whole.sum(1, keepdim=True)
-    # Those that lose most by rounding down are rounded up, as many as it takes.
-    order = (steps - whole).round(decimals=REMAINDER_DIGITS).argsort(dim=1, descending=True, stable=True)
-    whole.scatter_add_(1, order, (torch.arange(order.shape[1], device=order.device) < missing).to(whole))
-    return (whole / STEPS).float().view_as(weight)
+    steps = steps * (FIXED_POINT_SCALE / steps.sum(1, keepdim=True))
+    floor = steps.floor()
+    missing = FIXED_POINT_SCALE - floor.sum(1, keepdim=True)
+    # The taps that lose most by rounding down are rounded up, until the sum is right.
+    order = (steps - floor).round(decimals=REMAINDER_DIGITS).argsort(dim=1, descending=True, stable=True)
+    floor.scatter_add_(1, order, (torch.arange(order.shape[1], device=order.device) < missing).to(floor))
+    return (floor / FIXED_POINT_SCALE).float().view_as(weight)
 
 
-def noise_on_grid(noise: Tensor) -> Tensor:
-    """The nearest noise that lies half-way between two steps; float32."""
-    return (noise * STEPS).floor_().add_(0.5).mul_(1 / STEPS)
+def quantize_noise(noise: Tensor) -> Tensor:
+    """Rounds noise to the nearest value half-way between two steps. Returns float32."""
+    return (noise * FIXED_POINT_SCALE).floor_().add_(0.5).mul_(1 / FIXED_POINT_SCALE)

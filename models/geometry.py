@@ -1,4 +1,4 @@
-"""Applying a kernel: blur and take every s-th point, at the house's geometry.
+"""Applies a kernel: blurs an image and takes every s-th point (section 3.1 of the paper, at our sampling points).
 
 A kernel k with origin (top, left) means, with the image reflected at its border,
 
@@ -13,31 +13,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-IMAGES_AT_ONCE = 4
+CHUNK = 4  # images whose padded copy fits into a CPU's cache
 
 
-def centred_size(scale: int) -> int:
-    """Taps a side of a window that lies centred on the sampled point: even or odd, as the scale is."""
+def centered_kernel_size(scale: int) -> int:
+    """Taps a side of a window centered on the sampled point: even if the scale is, odd if it is."""
     return 20 + scale
 
 
-def centred_origin(size: int, scale: int) -> int:
-    """First tap's offset for which a window of `size` taps lies centred on the sampled point, s·i + (s−1)/2.
+def centered_origin(size: int, scale: int) -> int:
+    """First tap's offset for a window of `size` taps centered on the sampled point, s·i + (s−1)/2.
 
-    Half a pixel before that point where size and scale are not both even or both odd.
+    If only one of size and scale is even, the window's center lies half a pixel before that point.
     """
     return -((size - scale) // 2)
 
 
-def published_origin(size: int) -> int:
-    """First tap's offset in the published code, whose window is centred on pixel s·i."""
+def paper_origin(size: int) -> int:
+    """First tap's offset in the paper's code, whose window is centered on pixel s·i."""
     return -(size // 2)
 
 
-def reflected(start: int, count: int, length: int, device: torch.device | None = None) -> Tensor:
-    """Indices start .. start + count − 1 into an axis of `length`, reflected at both ends as often as it takes.
+def reflect_indices(start: int, count: int, length: int, device: torch.device | None = None) -> Tensor:
+    """Indices start .. start + count − 1 into an axis of `length`, reflected at both ends as often as needed.
 
-    The same as padding by numpy's mode="reflect": the border pixel is not repeated; an axis of one pixel is constant.
+    Same as numpy's mode="reflect": the border pixel is not repeated, and an axis of one pixel is constant.
     """
     index = torch.arange(start, start + count, device=device)
     if length == 1:
@@ -48,26 +48,31 @@ def reflected(start: int, count: int, length: int, device: torch.device | None =
 
 
 def apply_kernel(hr: Tensor, kernel: Tensor, scale: int, origin: tuple[int, int]) -> Tensor:
-    """hr (B, C, H, W), kernel (B, K, K) → (B, C, H // scale, W // scale); one kernel for all channels of an image."""
+    """Applies kernel (B, K, K) to hr (B, C, H, W), reflected at its border; all channels of an image share a kernel.
+
+    Returns (B, C, H // scale, W // scale).
+    """
     (top, left), taps = origin, kernel.shape[-1]
-    rows = reflected(top, scale * (hr.shape[2] // scale - 1) + taps, hr.shape[2], hr.device)
-    cols = reflected(left, scale * (hr.shape[3] // scale - 1) + taps, hr.shape[3], hr.device)
-    # A few images at a time: what is laid around them, and copied by the convolution, is small and in the cache then.
-    some = zip(torch.split(hr, IMAGES_AT_ONCE), torch.split(kernel, IMAGES_AT_ONCE), strict=True)
-    return torch.cat([sample_window(images[:, :, rows][:, :, :, cols], kernels, scale) for images, kernels in some])
+    rows = reflect_indices(top, scale * (hr.shape[2] // scale - 1) + taps, hr.shape[2], hr.device)
+    cols = reflect_indices(left, scale * (hr.shape[3] // scale - 1) + taps, hr.shape[3], hr.device)
+    chunks = zip(torch.split(hr, CHUNK), torch.split(kernel, CHUNK), strict=True)
+    return torch.cat([conv_strided(images[:, :, rows][:, :, :, cols], kernels, scale) for images, kernels in chunks])
 
 
-def sample_window(window: Tensor, kernel: Tensor, scale: int) -> Tensor:
-    """window (B, C, s·(h−1)+K, s·(w−1)+K), kernel (B, K, K) → (B, C, h, w): no padding, the first tap on the corner."""
-    sampled: Tensor = _SampleWindow.apply(window, kernel, scale)  # type: ignore[no-untyped-call]
+def conv_strided(window: Tensor, kernel: Tensor, scale: int) -> Tensor:
+    """Applies kernel (B, K, K) to window (B, C, s·(h−1)+K, s·(w−1)+K) without padding, with stride s.
+
+    Returns (B, C, h, w). Gradients flow to the kernel only.
+    """
+    sampled: Tensor = _ConvStrided.apply(window, kernel, scale)  # type: ignore[no-untyped-call]
     return sampled
 
 
-class _SampleWindow(torch.autograd.Function):
-    """One strided convolution, each channel of each image a group of its own, so that kernels may differ.
+class _ConvStrided(torch.autograd.Function):
+    """One strided convolution with a group for each channel of each image, so that kernels may differ.
 
-    The kernel's gradient is a convolution of the window with the output's gradient, spread out by the stride. Written
-    so, it takes a fourteenth of the time of the library's own on a CPU. The window itself is data and gets none.
+    The kernel's gradient is a convolution of the window with the output's gradient, dilated by the stride. On a CPU
+    this takes a fourteenth of the time of torch's own gradient. The window is data and gets none.
     """
 
     @staticmethod
@@ -77,12 +82,12 @@ class _SampleWindow(torch.autograd.Function):
         ctx.scale = scale
         weight = kernel.repeat_interleave(channels, 0)[:, None]  # (B·C, 1, K, K)
         lr = functional.conv2d(window.flatten(0, 1)[None], weight, stride=scale, groups=batch * channels)
-        return lr.view(batch, channels, *lr.shape[2:])
+        return lr.view(batch, channels, *lr.shape[2:])  # (B, C, h, w)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
         (window,), (gradient,) = ctx.saved_tensors, gradients
         batch, channels = window.shape[:2]
-        spread = gradient.flatten(0, 1)[:, None].contiguous()  # (B·C, 1, h, w)
-        weight = functional.conv2d(window.flatten(0, 1)[None], spread, dilation=ctx.scale, groups=batch * channels)
-        return None, weight.view(batch, channels, *weight.shape[2:]).sum(1), None
+        filters = gradient.flatten(0, 1)[:, None].contiguous()  # (B·C, 1, h, w)
+        weight = functional.conv2d(window.flatten(0, 1)[None], filters, dilation=ctx.scale, groups=batch * channels)
+        return None, weight.view(batch, channels, *weight.shape[2:]).sum(1), None  # (B, K, K)

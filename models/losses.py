@@ -1,4 +1,7 @@
-"""The losses of the paper (section 3.4), and rounding that lets gradients through."""
+"""The losses of section 3.4 of the paper, and rounding with a straight-through gradient.
+
+The paper: "Learning the Degradation Distribution for Blind Image Super-Resolution", CVPR 2022.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,16 @@ from torch.nn import functional
 
 
 def lsgan_loss(scores: Tensor, *, real: bool) -> Tensor:
-    """Mean squared distance of all scores from 1 if they should look real, from 0 if made."""
+    """Mean squared distance of all scores from the target: 1 for real, 0 for generated."""
     return functional.mse_loss(scores, torch.full_like(scores, float(real)))
 
 
-def noise_regularisation(noise: Tensor) -> Tensor:
-    """Mean square of noise, 1 = full scale: the published regulariser, which holds noise small rather than unbiased."""
+def noise_l2(noise: Tensor) -> Tensor:
+    """Mean square of noise, 1 = full scale. The paper's regularizer, which makes noise small rather than unbiased."""
     return noise.square().mean()
 
 
-def quantise(image: Tensor) -> Tensor:
-    """Clamps to [0, 1] and rounds to 8 bits; the gradient passes as if it only clamped."""
+def quantize_ste(image: Tensor) -> Tensor:
+    """Clamps to [0, 1] and rounds to 8 bits. The gradient passes as if it only clamped (straight-through)."""
     clamped = image.clamp(0, 1)
     return clamped + ((clamped * 255).round() / 255 - clamped).detach()

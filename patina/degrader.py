@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from models.checkpoint import load_degradation
 from models.degradation import Degradation, Degraded
-from models.inference.deterministic import plain_sums
-from models.inference.triplet import Triplet, degrade_image, sample_generator
-from models.losses import quantise
+from models.inference.deterministic import deterministic_convs
+from models.inference.triplet import Triplet, degrade_image, generator_for_sample
+from models.losses import quantize_ste
 
 
 class Degrader(nn.Module):
@@ -53,7 +53,7 @@ class Degrader(nn.Module):
         to lr, in units of 1 = full scale. One image gives them without B. What is random is drawn from `generator`, on
         its device; unset, from torch's own on the CPU, which a `DataLoader` seeds anew for each worker and epoch.
 
-        For one image and `seeded(seed, source_sha256, sample)` it is the service's sample, but for pixels that lie on
+        For one image and `seeded_generator(seed, source_sha256, sample)` it is the service's sample, but for pixels that lie on
         the edge of rounding; `triplet` gives it to the last bit. Raises ValueError for what is no such image.
         """
         if hr.ndim == 3:
@@ -67,9 +67,9 @@ class Degrader(nn.Module):
         images = hr.float() / 255 if hr.dtype == torch.uint8 else hr.float()
         latents = self.degradation.draw_latents(len(hr), (height, width), generator or torch.default_generator)
         # In half precision a kernel's taps and faint noise would be lost.
-        with torch.no_grad(), torch.autocast(hr.device.type, enabled=False), plain_sums():
-            lr, kernel, noise = self.degradation(images, latents.to(hr.device), on_grid=True)
-            return Degraded(quantise(lr), kernel, noise)
+        with torch.no_grad(), torch.autocast(hr.device.type, enabled=False), deterministic_convs():
+            lr, kernel, noise = self.degradation(images, latents.to(hr.device), quantized=True)
+            return Degraded(quantize_ste(lr), kernel, noise)
 
     def triplet(self, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, sample: int = 0) -> Triplet:
         """hr (H, W, 3) → the same lr (h, w, 3), kernel and noise as the service gives, to the last bit.
@@ -83,9 +83,9 @@ class Degrader(nn.Module):
         return super().train(False)
 
 
-def seeded(seed: int, image: object, sample: int = 0) -> torch.Generator:
+def seeded_generator(seed: int, image: object, sample: int = 0) -> torch.Generator:
     """A generator that depends on these three alone, such as (seed, epoch, index), in whichever worker it is made.
 
     With the SHA-256 of an image's file in hexadecimal for `image` it is the one that the service draws from.
     """
-    return sample_generator(seed, str(image), sample)
+    return generator_for_sample(seed, str(image), sample)

@@ -1,4 +1,4 @@
-"""Convolutions on a GPU that are plain sums of float32."""
+"""Makes convolutions on a GPU plain sums in float32."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from threading import Lock
 import torch
 
 
-class _PlainSums:
-    """The library's switch is the whole process's: who comes first throws it, and who leaves last puts it back."""
+class _DeterministicConvs:
+    """Turns cuDNN off while any thread is inside. The switch is global: the first sets it, the last resets it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._inside = 0
-        self._before = True
+        self._threads_inside = 0
+        self._enabled_before = True
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         with self._lock:
-            if not self._inside:
-                self._before = torch.backends.cudnn.enabled
+            if not self._threads_inside:
+                self._enabled_before = torch.backends.cudnn.enabled
                 torch.backends.cudnn.enabled = False
-            self._inside += 1
+            self._threads_inside += 1
         try:
             yield
         finally:
             with self._lock:
-                self._inside -= 1
-                if not self._inside:
-                    torch.backends.cudnn.enabled = self._before
+                self._threads_inside -= 1
+                if not self._threads_inside:
+                    torch.backends.cudnn.enabled = self._enabled_before
 
 
-plain_sums = _PlainSums()
-"""Inside `with plain_sums():` cuDNN is off, in any number of threads. It rounds to TF32's ten bits, and by Winograd's
-method it would not sum products but their sums: a kernel's taps and faint noise would be lost, and no sum be exact."""
+deterministic_convs = _DeterministicConvs()
+"""`with deterministic_convs():` turns cuDNN off, in any number of threads.
+
+cuDNN rounds to TF32's ten bits, and Winograd's method multiplies sums of pixels rather than pixels. Both would lose a
+kernel's small taps and faint noise, and no sum would be exact.
+"""

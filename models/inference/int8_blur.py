@@ -1,7 +1,7 @@
-"""Blurring on a processor that multiplies bytes: as exact, and in half of the time.
+"""Blurs with int8 dot products: as exact as the float path, in half of the time.
 
-A tap in steps is 256 times one signed byte, and another. Pixels are bytes, so that both are summed in whole numbers;
-`scale` pixels of a row are the channels of one position, and rows that lie `scale` apart share a pass.
+A tap in fixed point is 256 times one signed byte, plus another. Pixels are bytes, so both parts are summed in whole
+numbers. `scale` neighboring pixels of a row become channels of one position. Rows that lie `scale` apart share a pass.
 """
 
 from __future__ import annotations
@@ -11,75 +11,95 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from models.fixed_point import STEPS
+from models.fixed_point import FIXED_POINT_SCALE, quantize_kernels
 
-FEWEST_SUMS = 16  # of a pass, for as many fill a vector register; where kernels are few, several rows of each share it
-BAND_SUMS = 2**19  # in a band's answer before its two halves are added up; more, and it leaves the cache
-HIGH = 256
-MOST_STEPS = 127 * HIGH + 127  # of a tap whose two parts are signed bytes
+MIN_CHANNELS = 16  # output channels of a pass, which fill a vector register; with few kernels, several rows share it
+BAND_ELEMENTS = 2**19  # of a band's output before its two halves are combined; more would leave the cache
+RADIX = 256
+MAX_TAP = 127 * RADIX + 127  # in fixed point; both of its parts are signed bytes
 
-Window = Callable[[slice], Tensor]
+ReadRows = Callable[[slice], Tensor]
 
 
 @cache
-def multiplies_bytes() -> bool:
-    """Whether it adds up products of bytes in 32 bits: older ones do in 16, which is too few."""
+def supports_int8_dot() -> bool:
+    """Whether int8 convolutions are fast and exact on this processor, with this version of torch.
+
+    Processors without VNNI or AMX sum products in 16 bits, which overflow. The torch operators are private and may
+    change, so one small blur must agree with the float path.
+    """
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_vnni", False) or capabilities.get("amx_int8", False))
+    if not (capabilities.get("avx512_vnni", False) or capabilities.get("amx_int8", False)):
+        return False
+    try:
+        return _agrees_with_float()
+    except Exception:  # a missing operator, other arguments, another layout: the float path does the work
+        return False
 
 
-def fits(kernels: Tensor) -> bool:
-    """Whether these kernels can be taken apart into bytes; not those that leave nearly all weight at one tap."""
-    return float(kernels.max()) * STEPS <= MOST_STEPS
+def _agrees_with_float() -> bool:
+    generator = torch.Generator().manual_seed(0)
+    hr = torch.randint(128, 256, (3, 19, 20), generator=generator, dtype=torch.uint8)  # bright: 16 bits would overflow
+    kernels = quantize_kernels(torch.rand(3, 5, 6, generator=generator))
+    blurred = torch.empty(3, 3, 8, 8)
+    blur_int8(lambda rows: hr[:, rows].contiguous(), kernels, 2, blurred)
+    return torch.equal(blurred, functional.conv2d(hr[:, None].float(), kernels[:, None], stride=2).transpose(0, 1))
 
 
-def byte_blur(read: Window, kernels: Tensor, scale: int, blurred: Tensor) -> None:
-    """Fills blurred (n, 3, h, w) with what kernels (n, K, L) on the grid give.
+def kernels_fit_int8(kernels: Tensor) -> bool:
+    """Whether the taps split into signed bytes. Kernels with nearly all weight on one tap do not."""
+    return float(kernels.max()) * FIXED_POINT_SCALE <= MAX_TAP
 
-    `read(rows)` gives (3, rows, cols) uint8: these rows of the image, counted from the first tap of pixel (0, 0), and
-    the columns of w − 1 + ⌈L / scale⌉ positions from there on.
+
+def blur_int8(read_rows: ReadRows, kernels: Tensor, scale: int, blurred: Tensor) -> None:
+    """Fills blurred (n, 3, h, w) with the image blurred and sampled by quantized kernels (n, K, L).
+
+    `read_rows(rows)` returns these rows of the image, (3, rows, cols) uint8. Rows and columns count from the first tap
+    of pixel (0, 0). The columns are those of w − 1 + ⌈L / scale⌉ positions.
     """
     count, (height, width) = len(kernels), blurred.shape[2:]
-    together = max(1, FEWEST_SUMS // (2 * count))  # rows that share a pass
-    weight, adding = _weights(kernels, scale, together)
-    sums, _, tall, positions = weight.shape
-    passes = -(-height // together)
-    step = min(passes, max(1, BAND_SUMS // (3 * sums * width)))
-    ones, zeros, stride = torch.ones(sums), torch.zeros(sums, dtype=torch.int32), [scale * together, 1]
-    where = (stride, [0, 0], [1, 1], 1)  # stride, padding, dilation, groups
-    shape = [3, scale, scale * together * (step - 1) + tall, width - 1 + positions]
-    packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *where, shape)
+    rows_per_pass = max(1, MIN_CHANNELS // (2 * count))
+    weight, combine = _pack_weights(kernels, scale, rows_per_pass)
+    channels, _, window_height, positions = weight.shape
+    passes = -(-height // rows_per_pass)
+    step = min(passes, max(1, BAND_ELEMENTS // (3 * channels * width)))
+    ones, zeros, stride = torch.ones(channels), torch.zeros(channels, dtype=torch.int32), [scale * rows_per_pass, 1]
+    geometry = (stride, [0, 0], [1, 1], 1)  # stride, padding, dilation, groups
+    shape = [3, scale, scale * rows_per_pass * (step - 1) + window_height, width - 1 + positions]
+    packed = torch.ops.onednn.qconv_prepack(weight, ones, 1.0, 0, *geometry, shape)
     for first in range(0, passes, step):
-        some = min(step, passes - first)
-        top = first * together
-        planes = read(slice(scale * top, scale * together * (first + some - 1) + tall))
+        band = min(step, passes - first)
+        top = first * rows_per_pass
+        planes = read_rows(slice(scale * top, scale * rows_per_pass * (first + band - 1) + window_height))
         # (3, scale, rows, positions), channels last
         image = planes.view(*planes.shape[:2], -1, scale).permute(0, 3, 1, 2)
-        made = torch.ops.onednn.qconv2d_pointwise(
-            *(image, 1.0, 0, packed, ones, zeros, None, *where),
+        sums = torch.ops.onednn.qconv2d_pointwise(
+            *(image, 1.0, 0, packed, ones, zeros, None, *geometry),
             *(1.0, 0, torch.float32, "none", [], ""),
-        )  # (3, sums, passes, w), channels last
-        added = adding @ made.flatten(2)  # (3, n·together, passes·w)
-        rows = added.view(3, count, together, some, width).permute(1, 0, 3, 2, 4).flatten(2, 3)
-        blurred[:, :, top : top + together * some] = rows[:, :, : height - top]
+        )  # (3, channels, band, w), channels last
+        combined = combine @ sums.flatten(2)  # (3, n·rows_per_pass, band·w)
+        rows = combined.view(3, count, rows_per_pass, band, width).permute(1, 0, 3, 2, 4).flatten(2, 3)
+        blurred[:, :, top : top + rows_per_pass * band] = rows[:, :, : height - top]
 
 
-def _weights(kernels: Tensor, scale: int, together: int) -> tuple[Tensor, Tensor]:
-    """Of the convolution, (2·n·together, scale, rows, positions) int8, and of adding its answers up,
-    (n·together, 2·n·together).
+def _pack_weights(kernels: Tensor, scale: int, rows_per_pass: int) -> tuple[Tensor, Tensor]:
+    """Splits kernels (n, K, L) into int8 weights, and builds the matrix that combines their outputs.
 
-    The latter has a step's size in it. Both are exact in float32, as is every sum.
+    The weights are (2·n·rows_per_pass, scale, rows, positions). The matrix is (n·rows_per_pass, 2·n·rows_per_pass) and
+    includes the fixed-point unit. Both are exact in float32, and so is every sum.
     """
-    count, tall, wide = kernels.shape
-    steps = (kernels * STEPS).round().int()
-    high = (steps + HIGH // 2) // HIGH
-    positions = -(-wide // scale)
-    parts = torch.zeros(2, count, together, tall + scale * (together - 1), positions * scale, dtype=torch.int8)
-    for row in range(together):
-        seen = slice(scale * row, scale * row + tall)
-        parts[0, :, row, seen, :wide] = high
-        parts[1, :, row, seen, :wide] = steps - HIGH * high
+    count, kernel_h, kernel_w = kernels.shape
+    taps = (kernels * FIXED_POINT_SCALE).round().int()
+    high = (taps + RADIX // 2) // RADIX
+    positions = -(-kernel_w // scale)
+    window_height = kernel_h + scale * (rows_per_pass - 1)
+    parts = torch.zeros(2, count, rows_per_pass, window_height, positions * scale, dtype=torch.int8)
+    for row in range(rows_per_pass):
+        rows = slice(scale * row, scale * row + kernel_h)
+        parts[0, :, row, rows, :kernel_w] = high
+        parts[1, :, row, rows, :kernel_w] = taps - RADIX * high
     weight = parts.view(-1, parts.shape[3], positions, scale).permute(0, 3, 1, 2).contiguous()
-    identity = torch.eye(count * together) / STEPS
-    return weight, torch.cat([HIGH * identity, identity], 1)
+    identity = torch.eye(count * rows_per_pass) / FIXED_POINT_SCALE
+    return weight, torch.cat([RADIX * identity, identity], 1)

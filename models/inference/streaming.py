@@ -1,7 +1,7 @@
-"""An EDSR that is given an image's rows as they come.
+"""Runs an EDSR on an image's rows as they arrive.
 
-No pixel is computed twice and no feature map is held whole: each convolution keeps the last two rows that it was given.
-So what is held does not grow with the image's height, and what is being worked on fits into a processor's cache.
+No pixel is computed twice and no feature map is held whole: each convolution keeps its last two input rows. So memory
+does not grow with the image's height, and the working set fits into a processor's cache.
 """
 
 from __future__ import annotations
@@ -15,88 +15,88 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.networks.edsr import EDSR, ResidualBlock
-from models.networks.fused_tail import ComposedTail
+from models.networks.fused_tail import FusedTail
 
-BICUBIC_REACH = 2
+BICUBIC_RADIUS = 2
 
 
-class BandedEDSR:
-    """An EDSR's weights, arranged for this. Some are taken over here: when they change, make another.
+class StreamingEDSR:
+    """An EDSR that processes rows. It copies weights: if they change, build another.
 
-    The body's convolutions compute in `dtype`, all else in the weights' own type: what the skip connections carry, too.
+    The body's convolutions compute in `dtype`. All else, including the skip connections, uses the weights' own type.
     """
 
     def __init__(self, edsr: EDSR, dtype: torch.dtype):
         self.edsr, self.dtype = edsr, dtype
         with torch.inference_mode():
-            self.tail = ComposedTail(edsr.tail, edsr.config.scale)
+            self.tail = FusedTail(edsr.tail, edsr.config.scale)
 
-    def input(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
-        """Images of one size, (h, w, 3) each, as `enlarge` takes them."""
+    def to_tensor(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        """Stacks images of one size, (h, w, 3) each, into the input (B, 3, h, w) of `upscale_rows`."""
         pixels = torch.from_numpy(np.stack(images)).to(self.tail.weight.device)
         return pixels.permute(0, 3, 1, 2).to(self.tail.weight.dtype) / 255
 
-    def output(self, images: Tensor) -> NDArray[np.uint8]:
-        """What `enlarge` gives, as pixels (B, h, w, 3)."""
+    def to_pixels(self, images: Tensor) -> NDArray[np.uint8]:
+        """Rounds the output (B, 3, h, w) of `upscale_rows` to pixels (B, h, w, 3)."""
         pixels: NDArray[np.uint8] = (images * 255).clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return pixels
 
-    def enlarge(self, bands: Iterable[Tensor], height: int) -> Iterator[Tensor]:
-        """Rows of images (B, 3, height, w) in [0, 1], some at a time → rows of (B, 3, s·height, s·w), about [0, 1].
+    def upscale_rows(self, bands: Iterable[Tensor], height: int) -> Iterator[Tensor]:
+        """Turns bands of rows of images (B, 3, height, w) in [0, 1] into rows of (B, 3, s·height, s·w), about [0, 1].
 
-        What comes out lags behind what goes in, since the network looks some rows down.
+        The output lags behind the input by the network's receptive radius.
         """
         edsr, scale = self.edsr, self.edsr.config.scale
-        head = RowConvolution(edsr.head[0], self.tail.weight.dtype)
+        head = RowConv3x3(edsr.head[0], self.tail.weight.dtype)
         body = [
-            RowBlock(layer, self.dtype) if isinstance(layer, ResidualBlock) else RowConvolution(layer, self.dtype)
+            RowResidualBlock(layer, self.dtype) if isinstance(layer, ResidualBlock) else RowConv3x3(layer, self.dtype)
             for layer in edsr.body
         ]
-        skip, global_skip = Delay(), Delay()
-        before_tail, before_bicubic = Window(self.tail.reach), Window(BICUBIC_REACH)
-        seen = 0
+        skip, global_skip = SkipBuffer(), SkipBuffer()
+        before_tail, before_bicubic = RowBuffer(self.tail.radius), RowBuffer(BICUBIC_RADIUS)
+        rows_read = 0
         for band in bands:
-            seen += band.shape[2]
-            last = seen == height
+            rows_read += band.shape[2]
+            last = rows_read == height
             features = head(edsr.sub_mean(band * 255), last)
-            details = features
+            residual = features
             for layer in body:
-                details = layer(details, last)
-            skip.put(features)
+                residual = layer(residual, last)
+            skip.push(features)
             if edsr.config.global_skip:
-                window, new = before_bicubic.slide(band, last)
-                enlarged = functional.interpolate(window, scale_factor=float(scale), mode="bicubic")
-                global_skip.put(enlarged[:, :, scale * new.start : scale * new.stop])
+                window, ready = before_bicubic.push(band, last)
+                bicubic = functional.interpolate(window, scale_factor=float(scale), mode="bicubic")
+                global_skip.push(bicubic[:, :, scale * ready.start : scale * ready.stop])
             at_top = before_tail.start == 0
-            window, new = before_tail.slide(skip.add_to(details), last)
-            if new.start == new.stop:
+            window, ready = before_tail.push(skip.add(residual), last)
+            if ready.start == ready.stop:
                 continue
-            image = self.tail(window, at_top=at_top, at_bottom=last)[:, :, scale * new.start : scale * new.stop]
-            yield global_skip.add_to(image / 255) if edsr.config.global_skip else edsr.add_mean(image) / 255
+            image = self.tail(window, at_top=at_top, at_bottom=last)[:, :, scale * ready.start : scale * ready.stop]
+            yield global_skip.add(image / 255) if edsr.config.global_skip else edsr.add_mean(image) / 255
 
 
-class Window:
-    """Rows of a map as they come, together with those before them that a layer of this reach still needs."""
+class RowBuffer:
+    """Keeps the last rows of a map that a layer of this radius still needs."""
 
-    def __init__(self, reach: int):
-        self.reach = reach
+    def __init__(self, radius: int):
+        self.radius = radius
         self.kept: Tensor | None = None
-        self.start = 0  # the first row of those kept
-        self.done = 0  # all rows before it have been ready
+        self.start = 0  # index in the map of the first row kept
+        self.ready = 0  # rows before this index were returned as ready
 
-    def slide(self, rows: Tensor, last: bool) -> tuple[Tensor, slice]:
-        """The window, and those of its rows that are ready: as many lie around them as the layer reaches."""
-        window = rows if self.kept is None else joined(self.kept, rows)
-        start, done = self.start, self.done
+    def push(self, rows: Tensor, last: bool) -> tuple[Tensor, slice]:
+        """Appends rows. Returns the window, and which of its rows are ready: those with `radius` rows around them."""
+        window = rows if self.kept is None else concat_rows(self.kept, rows)
+        start, ready = self.start, self.ready
         end = start + window.shape[2]
-        self.done = end if last else max(done, end - self.reach)
-        self.start = max(0, self.done - self.reach)
+        self.ready = end if last else max(ready, end - self.radius)
+        self.start = max(0, self.ready - self.radius)
         self.kept = window[:, :, self.start - start :].clone()
-        return window, slice(done - start, self.done - start)
+        return window, slice(ready - start, self.ready - start)
 
 
-def joined(above: Tensor, below: Tensor) -> Tensor:
-    """torch.cat is slower, and forgets channels_last where one of the two is empty."""
+def concat_rows(above: Tensor, below: Tensor) -> Tensor:
+    """Concatenates rows. torch.cat is slower, and loses channels_last if one of the two is empty."""
     batch, channels, rows, width = above.shape
     shape = (batch, channels, rows + below.shape[2], width)
     both = torch.empty(shape, dtype=below.dtype, device=below.device, memory_format=torch.channels_last)
@@ -105,16 +105,17 @@ def joined(above: Tensor, below: Tensor) -> Tensor:
     return both
 
 
-class Delay:
-    """Rows that wait until a branch has made something of them, to which they are then added."""
+class SkipBuffer:
+    """Delays the rows of a skip connection until its branch returns the same rows."""
 
     def __init__(self) -> None:
         self.waiting: Tensor | None = None
 
-    def put(self, rows: Tensor) -> None:
-        self.waiting = rows if self.waiting is None else joined(self.waiting, rows)
+    def push(self, rows: Tensor) -> None:
+        self.waiting = rows if self.waiting is None else concat_rows(self.waiting, rows)
 
-    def add_to(self, branch: Tensor) -> Tensor:
+    def add(self, branch: Tensor) -> Tensor:
+        """Adds the oldest waiting rows to the branch's rows (in place) and drops them."""
         assert self.waiting is not None
         branch = branch.to(self.waiting.dtype)
         branch += self.waiting[:, :, : branch.shape[2]]
@@ -122,33 +123,33 @@ class Delay:
         return branch
 
 
-class RowConvolution:
-    """A 3×3 convolution that pads with zeros, row by row."""
+class RowConv3x3:
+    """A 3×3 convolution with zero padding that processes rows."""
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype, factor: float = 1.0):
         assert isinstance(layer, nn.Conv2d)
         assert layer.bias is not None
         self.weight = (layer.weight * factor).to(dtype).contiguous(memory_format=torch.channels_last)
         self.bias = (layer.bias * factor).to(dtype)
-        self.window = Window(1)
+        self.buffer = RowBuffer(1)
 
     def __call__(self, rows: Tensor, last: bool) -> Tensor:
-        window, new = self.window.slide(rows.to(self.weight.dtype), last)
-        if new.stop == new.start:
+        window, ready = self.buffer.push(rows.to(self.weight.dtype), last)
+        if ready.stop == ready.start:
             return rows.new_empty(len(rows), len(self.weight), 0, rows.shape[3])
-        if new.start == 0 or last:
-            window = functional.pad(window, (0, 0, int(new.start == 0), int(last)))
+        if ready.start == 0 or last:
+            window = functional.pad(window, (0, 0, int(ready.start == 0), int(last)))
         return functional.conv2d(window, self.weight, self.bias, padding=(0, 1))
 
 
-class RowBlock:
-    """A residual block, row by row."""
+class RowResidualBlock:
+    """A residual block that processes rows."""
 
     def __init__(self, block: ResidualBlock, dtype: torch.dtype):
-        self.first = RowConvolution(block.body[0], dtype)
-        self.second = RowConvolution(block.body[2], dtype, block.scale)
-        self.skip = Delay()
+        self.first = RowConv3x3(block.body[0], dtype)
+        self.second = RowConv3x3(block.body[2], dtype, block.scale)
+        self.skip = SkipBuffer()
 
     def __call__(self, rows: Tensor, last: bool) -> Tensor:
-        self.skip.put(rows)
-        return self.skip.add_to(self.second(self.first(rows, last).relu_(), last))
+        self.skip.push(rows)
+        return self.skip.add(self.second(self.first(rows, last).relu_(), last))

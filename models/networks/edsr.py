@@ -1,6 +1,8 @@
-"""EDSR (baseline), "Enhanced Deep Residual Networks for Single Image Super-Resolution", Lim et al. 2017.
+"""EDSR (baseline): "Enhanced Deep Residual Networks for Single Image Super-Resolution", Lim et al., CVPRW 2017.
 
-The names in its state dict are those of the authors' PyTorch code, so that public checkpoints load.
+It is the super-resolution network of section 3.4 of "Learning the Degradation Distribution for Blind Image
+Super-Resolution", CVPR 2022. The names in its state dict are those of the EDSR authors' PyTorch code, so that official
+checkpoints load.
 """
 
 from __future__ import annotations
@@ -13,37 +15,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # of its training images, RGB in 0..1
 
 
 @dataclass(frozen=True)
 class EDSRConfig:
-    """The defaults are the paper's EDSR."""
+    """EDSR's shape. The defaults are the paper's EDSR. Raises ValueError for a scale other than 2, 3 or 4."""
 
     scale: int = 4
     width: int = 64
     blocks: int = 16
     residual_scale: float = 1.0
-    # Adds to a bicubic enlargement and starts as one. Not in the public checkpoints.
+    # Adds a bicubic enlargement, from which an untrained network starts. Not in official checkpoints.
     global_skip: bool = False
-    # One convolution makes all s² pixels of a pixel at once: a third of the work. Not in the public checkpoints.
-    single_stage: bool = False
+    # One convolution makes all s² pixels of a low-resolution pixel. A third of the work. Not in official checkpoints.
+    single_upsample: bool = False
 
     def __post_init__(self) -> None:
         if self.scale not in (2, 3, 4):
             raise ValueError(f"scale is 2, 3 or 4, not {self.scale}")
 
     @property
-    def halo(self) -> int:
-        """How many low-resolution pixels around it an enlarged pixel depends on."""
+    def receptive_radius(self) -> int:
+        """Distance of the farthest low-resolution pixel that an output pixel depends on, in low-resolution pixels."""
         body = 1 + 2 * self.blocks + 1
-        # After ×f a 3×3 convolution reaches 1/f of a low-resolution pixel further; a bicubic enlargement reaches 2.
-        tail = 1.0 if self.single_stage else {2: 1 + 1 / 2, 3: 1 + 1 / 3, 4: 1 + 1 / 2 + 1 / 4}[self.scale]
+        # A 3×3 convolution at f times the size has a radius of 1/f. Bicubic interpolation has a radius of 2.
+        tail = 1.0 if self.single_upsample else {2: 1 + 1 / 2, 3: 1 + 1 / 3, 4: 1 + 1 / 2 + 1 / 4}[self.scale]
         return max(body + math.ceil(tail), 2 * self.global_skip)
 
 
 class MeanShift(nn.Conv2d):
-    """Adds `sign` times the mean colour of the public training set, on the 0..255 scale. Not trained."""
+    """Adds `sign` times the mean color of DIV2K, on the 0..255 scale. Not trained."""
 
     def __init__(self, sign: int):
         super().__init__(3, 3, 1)
@@ -54,7 +56,7 @@ class MeanShift(nn.Conv2d):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions, scaled and added to their input."""
+    """Adds the scaled output of two 3×3 convolutions to their input."""
 
     def __init__(self, width: int, scale: float):
         super().__init__()
@@ -80,14 +82,14 @@ class EDSR(nn.Module):
             *(ResidualBlock(width, config.residual_scale) for _ in range(config.blocks)),
             nn.Conv2d(width, width, 3, padding=1),
         )
-        stages = {2: (2,), 3: (3,), 4: (2, 2)}[config.scale]
+        factors = {2: (2,), 3: (3,), 4: (2, 2)}[config.scale]
         upsampler = [
             layer
-            for factor in stages
+            for factor in factors
             for layer in (nn.Conv2d(width, width * factor**2, 3, padding=1), nn.PixelShuffle(factor))
         ]
         last = nn.Conv2d(width, 3, 3, padding=1)
-        if config.single_stage:
+        if config.single_upsample:
             last = nn.Conv2d(width, 3 * config.scale**2, 3, padding=1)
             self.tail = nn.Sequential(nn.Sequential(last, nn.PixelShuffle(config.scale)))
         else:
@@ -97,10 +99,11 @@ class EDSR(nn.Module):
             nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
     def forward(self, lr: Tensor, tail: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """(B, 3, h, w) in [0, 1] → (B, 3, s·h, s·w), about [0, 1]. `tail` may do the tail's work in another way."""
+        """Enlarges lr (B, 3, h, w) in [0, 1] to (B, 3, s·h, s·w), about [0, 1]. `tail` replaces the network's own."""
         features = self.head(self.sub_mean(lr * 255))  # (B, width, h, w)
-        details = (tail or self.tail)(features + self.body(features))  # (B, 3, s·h, s·w)
+        features = features + self.body(features)  # (B, width, h, w)
+        residual = (tail or self.tail)(features)  # (B, 3, s·h, s·w)
         if self.config.global_skip:
-            # What the mean shifts would add is in the enlargement already.
-            return details / 255 + functional.interpolate(lr, size=details.shape[2:], mode="bicubic")
-        return self.add_mean(details) / 255  # type: ignore[no-any-return]
+            # No mean shift: the bicubic enlargement has the mean already.
+            return residual / 255 + functional.interpolate(lr, size=residual.shape[2:], mode="bicubic")
+        return self.add_mean(residual) / 255  # type: ignore[no-any-return]

@@ -1,4 +1,7 @@
-"""The kernel network: z_k → blur kernel (section 3.2 of the paper)."""
+"""The kernel network: z_k gives a blur kernel.
+
+Section 3.2 of "Learning the Degradation Distribution for Blind Image Super-Resolution", CVPR 2022.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +11,42 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-FAINTEST = 1e-12  # of what a tap lets through, for its logarithm to count
-SLIGHT = 0.12  # elongation that counts half: one axis an eighth longer than the other
-WIDEST = 1 / 4  # of the window's side, for the standard deviation of an ellipse
+EPS = 1e-12  # weight of a tap below which its logarithm is ignored
+ELONGATION_SCALE = 0.12  # elongation that gets half of the penalty: one axis an eighth longer than the other
+MAX_SIGMA_FRACTION = 1 / 4  # largest sigma of a Gaussian, as a fraction of the window's side
 NEWTON_STEPS = 24
-NEWTON_PARTS = (1.0, 0.3, 0.1, 0.01, 0.0001)
+LINE_SEARCH_STEPS = (1.0, 0.3, 0.1, 0.01, 0.0001)  # fractions of a Newton step
 
 
 @dataclass(frozen=True)
 class KernelConfig:
-    """The defaults are the seed's run."""
+    """The kernel network's shape. The defaults are those of the preset `seed`.
 
-    z: int = 3
+    Raises ValueError for a parametric ellipse without `initial_sigma`.
+    """
+
+    z: int = 3  # channels of z_k
     width: int = 64
     blocks: int = 8
     size: int = 21  # taps a side
     batch_norm: bool = True
-    # Standard deviation, in high-resolution pixels, of the Gaussian that an untrained network gives. None is the
-    # published start, one logit at 1 and all others at 0, which after the softmax is all but a box.
+    # None of what follows is in the paper. Sigma, in high-resolution pixels, of the Gaussian that an untrained network
+    # returns. None: as published, one logit is 1 and all others 0, which after the softmax is nearly a box.
     initial_sigma: float | None = None
-    # Standard deviation, in high-resolution pixels, of a Gaussian that the logits are smoothed by. What is finer than a
-    # low-resolution pixel hardly shows in photos; unsmoothed, kernels may become a few points far apart.
+    # Sigma, in high-resolution pixels, of a Gaussian filter on the logits. Detail finer than a low-resolution pixel
+    # hardly shows in photos. Without the filter, kernels may become a few separate points.
     smoothing: float = 0.0
-    # Width, elongation and direction have three outputs of their own (`ellipses`), to which the logits of all taps add
-    # what else there is to the shape. Through these alone a narrower kernel takes hundreds of outputs that agree.
-    ellipse: bool = False
+    # Three outputs set a Gaussian's sigma, elongation and direction (`gaussian_logits`). The logits of all taps add to
+    # it. Without them, a narrower kernel needs hundreds of outputs to agree.
+    parametric_ellipse: bool = False
 
     def __post_init__(self) -> None:
-        if self.ellipse and self.initial_sigma is None:
-            raise ValueError("kernels that start from an ellipse need its width, initial_sigma")
+        if self.parametric_ellipse and self.initial_sigma is None:
+            raise ValueError("parametric_ellipse needs initial_sigma")
 
 
 class ResidualBlock(nn.Module):
-    """Two 1×1 convolutions added to their input."""
+    """Adds the output of two 1×1 convolutions to their input."""
 
     def __init__(self, width: int, batch_norm: bool):
         super().__init__()
@@ -58,14 +64,14 @@ class ResidualBlock(nn.Module):
 class KernelNetwork(nn.Module):
     """Draws blur kernels.
 
-    `centre` is where, in taps from the window's first, the centre of mass of every kernel is held in both directions.
+    `center`, in taps from the window's first, is where every kernel's center of mass is held, in both directions.
     None leaves it free, as published.
     """
 
-    def __init__(self, config: KernelConfig, centre: float | None = None):
+    def __init__(self, config: KernelConfig, center: float | None = None):
         super().__init__()
         self.config = config
-        self.centre = centre
+        self.center = center
         self.body = nn.Sequential(
             nn.Conv2d(config.z, config.width, 1),
             nn.BatchNorm2d(config.width) if config.batch_norm else nn.Identity(),
@@ -73,98 +79,101 @@ class KernelNetwork(nn.Module):
             *(ResidualBlock(config.width, config.batch_norm) for _ in range(config.blocks)),
         )
         self.head = nn.Conv2d(config.width, config.size**2, 1)
-        self.ellipse = nn.Conv2d(config.width, 3, 1) if config.ellipse else None
+        self.ellipse = nn.Conv2d(config.width, 3, 1) if config.parametric_ellipse else None
         if config.smoothing:
-            self.register_buffer("smoothing", _smoothing(config.size, config.smoothing), persistent=False)
-        self._start()
+            self.register_buffer("smoothing", _gaussian_matrix(config.size, config.smoothing), persistent=False)
+        self._init_weights()
 
-    def _start(self) -> None:
+    def _init_weights(self) -> None:
         with torch.no_grad():
             self.head.bias.zero_()  # type: ignore[union-attr]
             if self.ellipse is not None:
                 self.ellipse.bias.zero_()  # type: ignore[union-attr]
             elif self.config.initial_sigma is not None:
-                self.head.bias.copy_(self._ellipses(torch.zeros(1, 3))[0])  # type: ignore[union-attr]
+                self.head.bias.copy_(self._gaussian_logits(torch.zeros(1, 3))[0])  # type: ignore[union-attr]
             else:
                 self.head.weight.zero_()
                 self.head.bias[self.config.size**2 // 2] = 1  # type: ignore[index]
 
     def forward(self, z: Tensor) -> Tensor:
-        """(B, z, 1, 1) → kernels (B, size, size), non-negative; each sums to 1."""
-        features = self.body(z)
-        logits: Tensor = self.head(features).flatten(1)  # (B, size²)
+        """Non-negative kernels (B, K, K), each of sum 1, for z (B, z, 1, 1)."""
+        features = self.body(z)  # (B, width, 1, 1)
+        logits: Tensor = self.head(features).flatten(1)  # (B, K²)
         if self.config.smoothing:
-            across = self.get_buffer("smoothing")
-            logits = (across @ logits.view(-1, *across.shape) @ across.T).flatten(1)
+            smoothing = self.get_buffer("smoothing")  # (K, K)
+            logits = (smoothing @ logits.view(-1, *smoothing.shape) @ smoothing.T).flatten(1)
         if self.ellipse is not None:
-            logits = logits + self._ellipses(self.ellipse(features).flatten(1))
-        if self.centre is not None:
-            logits = centred(logits, self.config.size, self.centre)
-        return logits.softmax(1).view(-1, self.config.size, self.config.size)
+            logits = logits + self._gaussian_logits(self.ellipse(features).flatten(1))  # (B, 3) -> (B, K²)
+        if self.center is not None:
+            logits = center_logits(logits, self.config.size, self.center)
+        return logits.softmax(1).view(-1, self.config.size, self.config.size)  # (B, K, K)
 
-    def _ellipses(self, shape: Tensor) -> Tensor:
+    def _gaussian_logits(self, shape: Tensor) -> Tensor:
         size, sigma = self.config.size, self.config.initial_sigma
         assert sigma is not None
-        return ellipses(shape, size, size // 2 if self.centre is None else self.centre, sigma)
+        return gaussian_logits(shape, size, size // 2 if self.center is None else self.center, sigma)
 
 
-def ellipses(shape: Tensor, size: int, centre: float, sigma: float) -> Tensor:
-    """Logits (B, size²) of Gaussians about (centre, centre), in taps, from shape (B, 3).
+def gaussian_logits(shape: Tensor, size: int, center: float, sigma: float) -> Tensor:
+    """Logits (B, size²) of Gaussians around (center, center), in taps, for `shape` (B, 3) = (n, e, d).
 
-    Their precision goes from that of the widest that the window holds, a quarter of it, by the matrix exponential of
-    [[n + e, d], [d, n − e]], whose rows are x and y. So 0 is round and sigma wide, n narrows, (e, d) flattens by its
-    length and turns by half of its angle. Whatever the three are, it is an ellipse in the window.
+    The precision matrix is P_min + (sigma⁻² − P_min) · exp([[n + e, d], [d, n − e]]), rows being x and y. P_min belongs
+    to the widest Gaussian that the window holds, whose sigma is a quarter of its side. So (0, 0, 0) is round with
+    `sigma`; n narrows; (e, d) elongates by its length and rotates by half of its angle. Any three numbers give a
+    Gaussian that fits the window.
     """
-    narrow, e, d = shape.unbind(1)
-    flat = (e**2 + d**2 + 1e-6).sqrt()
-    across, along = (narrow + flat).exp(), (narrow - flat).exp()
-    mean, apart = (across + along) / 2, (across - along) / (2 * flat)
-    widest = (WIDEST * size) ** -2
-    start = sigma**-2 - widest
-    xx, yy, xy = widest + start * (mean + e * apart), widest + start * (mean - e * apart), start * d * apart
-    y, x = _from(centre, size, shape)
+    n, e, d = shape.unbind(1)
+    length = (e**2 + d**2 + 1e-6).sqrt()
+    larger, smaller = (n + length).exp(), (n - length).exp()  # eigenvalues of the matrix exponential
+    mean, slope = (larger + smaller) / 2, (larger - smaller) / (2 * length)
+    minimum = (MAX_SIGMA_FRACTION * size) ** -2
+    start = sigma**-2 - minimum
+    xx, yy, xy = minimum + start * (mean + e * slope), minimum + start * (mean - e * slope), start * d * slope
+    y, x = _offsets(center, size, shape)
     return -0.5 * (xx[:, None] * x**2 + 2 * xy[:, None] * (x * y) + yy[:, None] * y**2)
 
 
-def _from(centre: float, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each tap of a window lies below and to the right of (centre, centre), (size²,) each."""
-    offset = torch.arange(size, device=like.device, dtype=like.dtype) - centre
+def _offsets(center: float, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Vertical and horizontal offset of each tap of a window from (center, center), (size²,) each."""
+    offset = torch.arange(size, device=like.device, dtype=like.dtype) - center
     return offset.repeat_interleave(size), offset.repeat(size)
 
 
-def _smoothing(size: int, sigma: float) -> Tensor:
-    """(size, size): what a product with it does to each column is a Gaussian filter; beyond its ends, values go on."""
-    reach = math.ceil(3 * sigma)
-    offset = torch.arange(-reach, reach + 1)
-    falloff = (-0.5 * (offset / sigma) ** 2).exp()
-    taken = (torch.arange(size)[:, None] + offset).clamp(0, size - 1)  # (size, taps)
-    return torch.zeros(size, size).scatter_add(1, taken, (falloff / falloff.sum()).expand(size, -1))
+def _gaussian_matrix(size: int, sigma: float) -> Tensor:
+    """(size, size): a product with it filters each column by a Gaussian, with replicate padding."""
+    radius = math.ceil(3 * sigma)
+    offset = torch.arange(-radius, radius + 1)
+    weight = (-0.5 * (offset / sigma) ** 2).exp()
+    column = (torch.arange(size)[:, None] + offset).clamp(0, size - 1)  # (size, taps)
+    return torch.zeros(size, size).scatter_add(1, column, (weight / weight.sum()).expand(size, -1))
 
 
-def convexity(kernel: Tensor) -> Tensor:
-    """How far kernels (B, K, K) are from log-concave, 0 for those that are: a mean over taps and directions.
+def log_concavity_penalty(kernel: Tensor) -> Tensor:
+    """How far kernels (B, K, K) are from log-concave: a mean over taps and directions, 0 for log-concave ones.
 
-    Gaussians, ellipses, streaks and all else without lumps or long tails are log-concave. What it measures is positive
-    second differences of the logarithm.
+    Gaussians, ellipses, disks and motion streaks are log-concave. Kernels with several lumps or long tails are not.
+    The penalty is the mean positive second difference of the logarithm.
     """
-    log, seen = kernel.clamp_min(FAINTEST).log(), kernel > FAINTEST
+    log, significant = kernel.clamp_min(EPS).log(), kernel > EPS
     size, total = kernel.shape[-1], kernel.new_zeros(())
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        for reach in (1, 2, 4):
-            y, x = reach * down, reach * abs(right)
+        for distance in (1, 2, 4):
+            y, x = distance * down, distance * abs(right)
             rows = slice(0, size - 2 * y), slice(y, size - y), slice(2 * y, size)
             cols = slice(0, size - 2 * x), slice(x, size - x), slice(2 * x, size)
             if right < 0:
                 cols = cols[::-1]
             ends, middle = [log[:, rows[i], cols[i]] for i in (0, 2)], log[:, rows[1], cols[1]]
-            all_seen = seen[:, rows[0], cols[0]] & seen[:, rows[2], cols[2]]
-            total = total + ((ends[0] + ends[1] - 2 * middle) * all_seen).clamp_min(0).mean()
+            both_ends = significant[:, rows[0], cols[0]] & significant[:, rows[2], cols[2]]
+            total = total + ((ends[0] + ends[1] - 2 * middle) * both_ends).clamp_min(0).mean()
     return total / 12
 
 
-def moments(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Kernels (B, K, K) → their centre of mass (B, 2), (y, x) in taps from the window's first; their variance down and
-    across, and covariance, in taps², (B,) each."""
+def compute_moments(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Moments of kernels (B, K, K): (center of mass, vertical variance, horizontal variance, covariance).
+
+    The center of mass (B, 2) is (y, x) in taps from the window's first. The others, (B,) each, are in taps².
+    """
     offset = torch.arange(kernel.shape[-1], device=kernel.device, dtype=kernel.dtype)
     rows, cols = kernel.sum(2), kernel.sum(1)
     y, x = rows @ offset, cols @ offset
@@ -174,32 +183,31 @@ def moments(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return torch.stack([y, x], 1), yy, xx, yx
 
 
-def elongated(kernel: Tensor) -> Tensor:
-    """About the share of kernels (B, K, K) that are not round.
+def elongation_penalty(kernel: Tensor) -> Tensor:
+    """About the fraction of kernels (B, K, K) that are not round.
 
-    The mean of e² / (e² + SLIGHT²), e being (a² − b²) / (a² + b²) of the widths a and b: it pulls slight elongations to
-    0 and hardly touches long kernels.
+    It is the mean of e² / (e² + ELONGATION_SCALE²) with e = (a² − b²) / (a² + b²) for the sigmas a and b of the axes.
+    It pulls slight elongations to 0 and hardly touches long kernels.
     """
-    _, yy, xx, yx = moments(kernel)
-    square = ((xx - yy) ** 2 + 4 * yx**2) / ((xx + yy) ** 2).clamp_min(1e-6)  # of a single tap it is 0
-    return (square / (square + SLIGHT**2)).mean()
+    _, yy, xx, yx = compute_moments(kernel)
+    squared = ((xx - yy) ** 2 + 4 * yx**2) / ((xx + yy) ** 2).clamp_min(1e-6)  # e²; a single tap has 0
+    return (squared / (squared + ELONGATION_SCALE**2)).mean()
 
 
-def centred(logits: Tensor, size: int, centre: float) -> Tensor:
-    """Tilts kernels until their centre of mass is where it should be.
+def center_logits(logits: Tensor, size: int, center: float) -> Tensor:
+    """Moves the center of mass of softmax(logits) to (center, center), in taps, for logits (B, size²).
 
-    Adds to logits (B, size²) the plane t·(y, x) that brings the centre of mass of their softmax to (centre, centre), in
-    taps. Of all kernels with that centre of mass this is the nearest in relative entropy, and t is the minimum of a
-    convex function, so it always exists and is unique.
+    It adds a plane t·(y, x) to the logits. Of all kernels with that center of mass, the result is nearest to the input
+    in relative entropy. t minimizes a convex function, so it exists and is unique.
 
-    Gradients flow through t as well. At the minimum a Newton step changes nothing, but its derivative by the logits
-    is the implicit function theorem's; so the search needs no gradient and one last step of 0 carries it all.
+    Gradients flow through t. At the minimum a Newton step is 0, but its derivative with respect to the logits is that
+    of the implicit function theorem. So the search runs without gradients, and one last step carries them.
     """
-    y, x = _from(centre, size, logits)
+    y, x = _offsets(center, size, logits)
     plane = torch.stack([y, x])  # (2, size²)
     products = torch.stack([y * y, y * x, x * x])  # (3, size²)
-    ridge = 1e-6  # in taps²; keeps the step finite for a kernel that is all but a line or a point
-    watched = logits.device.type == "cpu" and not torch.compiler.is_exporting()  # a GPU would have to be waited for
+    ridge = 1e-6  # in taps²; keeps the step finite for a kernel that is almost a line or a point
+    may_stop = logits.device.type == "cpu" and not torch.compiler.is_exporting()  # on a GPU it would synchronize
 
     def mean_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
         mean, second = weight @ plane.T, weight @ products.T  # (B, 2), (B, 3)
@@ -210,20 +218,20 @@ def centred(logits: Tensor, size: int, centre: float) -> Tensor:
         return mean, adjugate / (yy * xx - yx**2).clamp_min(ridge**2)[:, None, None]
 
     with torch.no_grad():
-        tilt = torch.zeros(len(logits), 2, device=logits.device, dtype=logits.dtype)
+        t = torch.zeros(len(logits), 2, device=logits.device, dtype=logits.dtype)
         for _ in range(NEWTON_STEPS):
-            mean, inverse = mean_and_inverse((logits + tilt @ plane).softmax(1))
+            mean, inverse = mean_and_inverse((logits + t @ plane).softmax(1))
             step = (inverse @ mean[:, :, None])[:, :, 0]
-            # A whole step overshoots where a kernel is far off or has several lumps: the part of it that leads lowest.
-            # Of short ones none does, and rounding hides which part leads lower.
-            tries = torch.stack([tilt - part * step for part in NEWTON_PARTS])  # (parts, B, 2)
+            # A full step overshoots where a kernel is far off or has several lumps, so a line search shortens it.
+            # Near the minimum full steps converge, and rounding would hide which fraction is best.
+            tries = torch.stack([t - fraction * step for fraction in LINE_SEARCH_STEPS])  # (fractions, B, 2)
             lowest = (logits + tries @ plane).logsumexp(2).argmin(0)
-            partly = tries[lowest, torch.arange(len(tilt), device=tilt.device)]
+            searched = tries[lowest, torch.arange(len(t), device=t.device)]
             length, precision = step.norm(dim=1, keepdim=True), torch.finfo(step.dtype).eps
-            tilt = torch.where(length < precision ** (1 / 3), tilt - step, partly)
-            if watched and length.max() < precision**0.5:
-                break  # the length is squared with each: the next is 0
-        _, inverse = mean_and_inverse((logits + tilt @ plane).softmax(1))
-    mean = (logits + tilt @ plane).softmax(1) @ plane.T
-    tilt = tilt - (inverse @ (mean - mean.detach())[:, :, None])[:, :, 0]
-    return logits + tilt @ plane
+            t = torch.where(length < precision ** (1 / 3), t - step, searched)
+            if may_stop and length.max() < precision**0.5:
+                break  # convergence is quadratic: the next step is 0
+        _, inverse = mean_and_inverse((logits + t @ plane).softmax(1))
+    mean = (logits + t @ plane).softmax(1) @ plane.T
+    t = t - (inverse @ (mean - mean.detach())[:, :, None])[:, :, 0]
+    return logits + t @ plane

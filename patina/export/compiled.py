@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 
 from models.degradation import Degradation, Latents
-from models.losses import quantise
+from models.losses import quantize_ste
 from models.networks.edsr import EDSR
 from patina.errors import PatinaError
 
@@ -41,8 +41,8 @@ class ExplicitDegrader(nn.Module):
             given.get("white", nothing),
             given.get("quality", hr.new_full((1,), 100.0)),
         )
-        lr, kernel, noise = self.degradation(self._surrounded(hr), drawn, surrounded=True)
-        return quantise(lr), kernel, noise
+        lr, kernel, noise = self.degradation(self._surrounded(hr), drawn, padded_input=True)
+        return quantize_ste(lr), kernel, noise
 
     def _surrounded(self, hr: Tensor) -> Tensor:
         """Reflected by an operation that every runtime knows, which is the same for images larger than a kernel."""
@@ -60,7 +60,7 @@ def latent_names(degradation: Degradation) -> list[str]:
     noise = degradation.config.noise
     names = ["z_kernel"]
     names += ["z_noise"] if noise else []
-    names += ["white"] if noise and noise.fields else []
+    names += ["white"] if noise and noise.num_filters else []
     names += ["quality"] if degradation.config.jpeg_qualities else []
     return names
 
@@ -70,7 +70,12 @@ def example(degradation: Degradation, height: int = 32, width: int = 48, seed: i
     generator = torch.Generator().manual_seed(seed)
     scale = degradation.config.scale
     drawn = degradation.draw_latents(1, (height, width), generator)
-    by_name = {"z_kernel": drawn.kernel, "z_noise": drawn.noise, "white": drawn.white, "quality": drawn.quality}
+    by_name = {
+        "z_kernel": drawn.kernel,
+        "z_noise": drawn.noise,
+        "white": drawn.white_noise,
+        "quality": drawn.jpeg_quality,
+    }
     hr = torch.rand(1, 3, scale * height, scale * width, generator=generator)
     return {"hr": hr} | {name: by_name[name] for name in latent_names(degradation)}
 

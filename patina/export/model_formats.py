@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class ModelForm(StrEnum):
+class ModelFormat(StrEnum):
     onnx = "onnx"
     torch = "torch"
     npz = "npz"

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.degradation import Degradation
-from models.fixed_point import kernels_on_grid
+from models.fixed_point import quantize_kernels
 from patina.errors import PatinaError
 
 TOGETHER = 64
@@ -19,20 +19,20 @@ BRIGHTNESS = 0.05, 0.95  # of the grey that noise is drawn on, 1 = full scale
 
 
 @dataclass(frozen=True)
-class BankSize:
+class SampleCounts:
     kernels: int = 1000
     noises: int = 256
     patch: int = 64  # side of a patch of noise, in low-resolution pixels
 
 
-def kernel_bank(degradation: Degradation, count: int, seed: int) -> dict[str, NDArray[np.generic]]:
+def sample_kernels(degradation: Degradation, count: int, seed: int) -> dict[str, NDArray[np.generic]]:
     """`kernels` (count, K, K) float32, each sums to 1; `scale`; `origin` (top, left) of the first tap."""
     generator = torch.Generator().manual_seed(seed)
     kernels = []
     with torch.inference_mode():
         for some in _parts(count):
             latents = degradation.draw_latents(some, (1, 1), generator)
-            kernels.append(kernels_on_grid(degradation.kernel(latents.kernel)).numpy())
+            kernels.append(quantize_kernels(degradation.kernel(latents.kernel)).numpy())
     return {
         "kernels": np.concatenate(kernels),
         "scale": np.array(degradation.config.scale),
@@ -40,7 +40,7 @@ def kernel_bank(degradation: Degradation, count: int, seed: int) -> dict[str, ND
     }
 
 
-def noise_bank(degradation: Degradation, count: int, patch: int, seed: int) -> dict[str, NDArray[np.generic]]:
+def sample_noise(degradation: Degradation, count: int, patch: int, seed: int) -> dict[str, NDArray[np.generic]]:
     """`noise` (count, patch, patch, 3) float32, 1 = full scale, on flat grey of `brightness` (count,)."""
     generator = torch.Generator().manual_seed(seed)
     patches, greys = [], []
@@ -50,7 +50,7 @@ def noise_bank(degradation: Degradation, count: int, patch: int, seed: int) -> d
             grey = low + (high - low) * torch.rand(some, generator=generator)
             flat = grey[:, None, None, None].expand(some, 3, patch, patch)
             latents = degradation.draw_latents(some, (patch, patch), generator)
-            noise = degradation.compressed(latents, flat, degradation.draw_noise(latents, flat))
+            noise = degradation.add_jpeg_residual(latents, flat, degradation.draw_noise(latents, flat))
             patches.append(noise.expand_as(flat).permute(0, 2, 3, 1).numpy())
             greys.append(grey.numpy())
     return {"noise": np.concatenate(patches), "brightness": np.concatenate(greys)}

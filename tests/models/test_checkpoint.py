@@ -22,8 +22,10 @@ from models.networks.noise import NoiseConfig
 
 CONFIGS = [
     DegradationConfig(),
-    DegradationConfig(3, KernelConfig(size=9, batch_norm=False, initial_sigma=1.5), None, centred=True),
-    DegradationConfig(2, KernelConfig(blocks=1), NoiseConfig(mix=True, spatial=True, dim=3, body_size=3, blocks=1)),
+    DegradationConfig(3, KernelConfig(size=9, batch_norm=False, initial_sigma=1.5), None, center_kernels=True),
+    DegradationConfig(
+        2, KernelConfig(blocks=1), NoiseConfig(condition_on_image=True, spatial=True, dim=3, body_kernel=3, blocks=1)
+    ),
 ]
 
 
@@ -61,10 +63,10 @@ def test_damaged_and_foreign_files_are_refused_in_words(tmp_path: Path) -> None:
         load_degradation(path)
     for damaged in (whole[: len(whole) // 2], whole[:4], b"", b"not a checkpoint at all"):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="not a whole"):
+        with pytest.raises(CheckpointError, match="not a complete"):
             load_edsr(path)
     save_file({"weight": torch.zeros(1)}, path)
-    with pytest.raises(CheckpointError, match="nothing of ours"):
+    with pytest.raises(CheckpointError, match="not a Patina checkpoint"):
         load_edsr(path)
     with pytest.raises(FileNotFoundError):
         load_edsr(tmp_path / "missing")

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import torch
 
-from models.inference.deterministic import plain_sums
+from models.inference.deterministic import deterministic_convs
 
 
 def test_cudnn_is_off_until_the_last_thread_has_left() -> None:
     assert torch.backends.cudnn.enabled
-    first, second = plain_sums(), plain_sums()
+    first, second = deterministic_convs(), deterministic_convs()
     first.__enter__()
     second.__enter__()
     assert not torch.backends.cudnn.enabled

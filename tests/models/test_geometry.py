@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.geometry import apply_kernel, centred_origin, published_origin, reflected, sample_window
+from models.geometry import apply_kernel, centered_origin, conv_strided, paper_origin, reflect_indices
 
 
 def direct_sum(
@@ -29,7 +29,7 @@ def direct_sum(
 @given(start=st.integers(-40, 5), count=st.integers(1, 80), length=st.integers(1, 9))
 def test_reflection_is_numpys(start: int, count: int, length: int) -> None:
     padded = np.pad(np.arange(length), (50, 100), mode="reflect")
-    assert reflected(start, count, length).tolist() == padded[50 + start : 50 + start + count].tolist()
+    assert reflect_indices(start, count, length).tolist() == padded[50 + start : 50 + start + count].tolist()
 
 
 @settings(max_examples=40, deadline=None)
@@ -47,7 +47,7 @@ def test_kernels_are_applied_as_by_direct_summation(
     hr = rng.uniform(size=(2, *shape, 3))
     kernels = rng.uniform(size=(2, taps, taps))
     kernels /= kernels.sum((1, 2), keepdims=True)
-    first = published_origin(taps) if published else centred_origin(taps, scale)
+    first = paper_origin(taps) if published else centered_origin(taps, scale)
     lr = apply_kernel(
         torch.from_numpy(hr).permute(0, 3, 1, 2).float(), torch.from_numpy(kernels).float(), scale, (first, first)
     )
@@ -62,17 +62,17 @@ def test_a_ramp_keeps_its_place(scale: int) -> None:
     taps = 20 + scale
     ramp = torch.arange(200.0).expand(1, 1, 200, 200)
     box = torch.full((1, taps, taps), 1 / taps**2)
-    first = centred_origin(taps, scale)
+    first = centered_origin(taps, scale)
     lr = apply_kernel(ramp, box, scale, (first, first))
     inner = torch.arange(10, 200 // scale - 10)
     torch.testing.assert_close(lr[0, 0, 20, 10:-10], scale * inner + (scale - 1) / 2)
 
 
 def test_origins() -> None:
-    assert centred_origin(21, 4) == -8
-    assert centred_origin(24, 4) == -10
-    assert centred_origin(21, 3) == -9
-    assert published_origin(21) == -10
+    assert centered_origin(21, 4) == -8
+    assert centered_origin(24, 4) == -10
+    assert centered_origin(21, 3) == -9
+    assert paper_origin(21) == -10
 
 
 def test_the_gradient_of_the_kernel_is_the_derivative() -> None:
@@ -80,4 +80,4 @@ def test_the_gradient_of_the_kernel_is_the_derivative() -> None:
     for scale, taps in [(2, 5), (3, 4), (4, 9)]:
         window = torch.rand(2, 3, 2 * scale + taps, 3 * scale + taps, generator=generator, dtype=torch.float64)
         kernel = torch.rand(2, taps, taps, generator=generator, dtype=torch.float64, requires_grad=True)
-        assert torch.autograd.gradcheck(lambda k, w=window, s=scale: sample_window(w, k, s), kernel)
+        assert torch.autograd.gradcheck(lambda k, w=window, s=scale: conv_strided(w, k, s), kernel)

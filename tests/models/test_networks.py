@@ -9,11 +9,11 @@ from scipy.stats import kstest, uniform
 from torch import Tensor, nn
 
 from models.degradation import Degradation, DegradationConfig
-from models.losses import lsgan_loss, noise_regularisation, quantise
+from models.losses import lsgan_loss, noise_l2, quantize_ste
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.networks.edsr import EDSR, EDSRConfig
-from models.networks.kernel import KernelConfig, KernelNetwork, centred
-from models.networks.noise import NoiseConfig, NoiseNetwork, correlation, diversity
+from models.networks.kernel import KernelConfig, KernelNetwork, center_logits
+from models.networks.noise import NoiseConfig, NoiseNetwork, filter_correlation_penalty, latent_gain_penalty
 
 
 def centre_of_mass(kernel: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def test_edsr_has_the_public_names() -> None:
 def test_edsr_enlarges(scale: int) -> None:
     lr = torch.rand(1, 3, 7, 5)
     assert EDSR(EDSRConfig(scale, width=8, blocks=1))(lr).shape == (1, 3, 7 * scale, 5 * scale)
-    assert EDSR(EDSRConfig(scale, 8, 1, single_stage=True))(lr).shape == (1, 3, 7 * scale, 5 * scale)
+    assert EDSR(EDSRConfig(scale, 8, 1, single_upsample=True))(lr).shape == (1, 3, 7 * scale, 5 * scale)
     bicubic = nn.functional.interpolate(lr, scale_factor=float(scale), mode="bicubic")
     torch.testing.assert_close(EDSR(EDSRConfig(scale, 8, 1, global_skip=True))(lr), bicubic)
 
@@ -72,7 +72,7 @@ def test_kernels_are_weights(initial_sigma: float | None, batch_norm: bool) -> N
 
 def test_an_untrained_kernel_is_the_gaussian_asked_for() -> None:
     config = KernelConfig(size=24, batch_norm=False, initial_sigma=1.7)
-    kernel = KernelNetwork(config, centre=11.5)
+    kernel = KernelNetwork(config, center=11.5)
     nn.init.zeros_(kernel.head.weight)
     marginal = kernel(torch.zeros(1, 3, 1, 1))[0].sum(0)
     variance = (marginal * (torch.arange(24) - 11.5) ** 2).sum()
@@ -92,7 +92,7 @@ def test_centring_is_exact(size: int, centre: float, spread: float) -> None:
     offset = torch.arange(size) - centre
     blob = -(offset[:, None] ** 2 + (offset[None] - 3) ** 2) / 8  # three pixels off
     logits = blob.flatten() + spread * torch.randn(64, size**2, generator=generator)
-    kernel = centred(logits, size, centre).softmax(1).view(-1, size, size)
+    kernel = center_logits(logits, size, centre).softmax(1).view(-1, size, size)
     assert (centre_of_mass(kernel) - centre).abs().max() < 1e-4
 
 
@@ -103,19 +103,19 @@ def test_centring_brings_back_what_is_far_off(sigma: float, off: float) -> None:
     blob = -((offset[:, None] - off) ** 2 + (offset[None] + off) ** 2) / (2 * sigma**2)
     second = -((offset[:, None] - 2 * off) ** 2 + offset[None] ** 2) / (2 * sigma**2)
     for logits in (blob, torch.logaddexp(blob, second)):
-        kernel = centred(logits.flatten()[None], 24, 11.5).softmax(1).view(1, 24, 24)
+        kernel = center_logits(logits.flatten()[None], 24, 11.5).softmax(1).view(1, 24, 24)
         assert (centre_of_mass(kernel) - 11.5).abs().max() < 1e-4
 
 
 def test_centring_has_the_right_gradient() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 25, generator=generator, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: centred(x, 5, 2.0).softmax(1), logits)
+    assert torch.autograd.gradcheck(lambda x: center_logits(x, 5, 2.0).softmax(1), logits)
 
 
 def test_a_centred_degradation_is_centred_whatever_its_weights() -> None:
     for scale, size in itertools.product([2, 3, 4], [20, 21]):
-        config = DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), None, centred=True)
+        config = DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), None, center_kernels=True)
         degradation = Degradation(config)
         nn.init.normal_(degradation.kernel.head.weight, std=0.3)
         kernel = degradation.kernel(torch.randn(16, 3, 1, 1))
@@ -128,7 +128,9 @@ def test_a_centred_degradation_is_centred_whatever_its_weights() -> None:
 def test_noise_depends_on_what_it_should(mix: bool, spatial: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     size = 3 if spatial else 1
-    config = NoiseConfig(mix=mix, spatial=spatial, dim=3, head_size=size, body_size=size, blocks=1, batch_norm=False)
+    config = NoiseConfig(
+        condition_on_image=mix, spatial=spatial, dim=3, head_kernel=size, body_kernel=size, blocks=1, batch_norm=False
+    )
     network = NoiseNetwork(config)
     nn.init.normal_(network.head.weight, std=0.05)
     degradation = Degradation(DegradationConfig(noise=config))
@@ -145,17 +147,17 @@ def test_noise_depends_on_what_it_should(mix: bool, spatial: bool) -> None:
 
 def test_three_by_three_noise_needs_a_place() -> None:
     with pytest.raises(ValueError, match="spatial"):
-        NoiseConfig(mix=True, body_size=3)
+        NoiseConfig(condition_on_image=True, body_kernel=3)
 
 
 def test_fields_make_noise_of_mean_0_with_a_level_for_each_image() -> None:
-    config = NoiseConfig(mix=True, dim=3, width=16, blocks=1, batch_norm=False, fields=4)
+    config = NoiseConfig(condition_on_image=True, dim=3, width=16, blocks=1, batch_norm=False, num_filters=4)
     degradation = Degradation(DegradationConfig(noise=config))
     assert degradation.noise
     nn.init.normal_(degradation.noise.head.weight)
     generator = torch.Generator().manual_seed(0)
-    latents = degradation.draw_latents(4, (100, 90), generator, per_photo=2)
-    assert latents.white.shape == (4, 3, 104, 94)
+    latents = degradation.draw_latents(4, (100, 90), generator, crops_per_photo=2)
+    assert latents.white_noise.shape == (4, 3, 104, 94)
     blurred = torch.full((4, 3, 100, 90), 0.5)
     noise = degradation.draw_noise(latents, blurred)
     assert noise.shape == blurred.shape
@@ -163,7 +165,7 @@ def test_fields_make_noise_of_mean_0_with_a_level_for_each_image() -> None:
     level = noise.std((1, 2, 3))
     torch.testing.assert_close(level[::2], level[1::2], rtol=0.05, atol=0)  # two parts of one photo
     assert abs(level[0] - level[2]) > 0.1 * level[0]
-    mirrored = degradation.draw_noise(latents._replace(white=-latents.white), blurred)
+    mirrored = degradation.draw_noise(latents._replace(white_noise=-latents.white_noise), blurred)
     assert torch.equal(mirrored, -noise)
 
 
@@ -171,9 +173,9 @@ def test_parts_of_a_photo_are_degraded_alike() -> None:
     torch.manual_seed(0)
     degradation = Degradation(DegradationConfig(kernel=KernelConfig(batch_norm=False), noise=None))
     nn.init.normal_(degradation.kernel.head.weight)
-    latents = degradation.draw_latents(6, (8, 8), torch.Generator().manual_seed(0), per_photo=3)
+    latents = degradation.draw_latents(6, (8, 8), torch.Generator().manual_seed(0), crops_per_photo=3)
     hr = torch.rand(1, 3, 32, 32).expand(6, -1, -1, -1)
-    alone, together = degradation(hr, latents), degradation(hr, latents, per_photo=3)
+    alone, together = degradation(hr, latents), degradation(hr, latents, crops_per_photo=3)
     torch.testing.assert_close(together.kernel, alone.kernel)
     torch.testing.assert_close(together.lr, alone.lr)
     assert torch.equal(together.lr[0], together.lr[2])
@@ -189,12 +191,12 @@ def test_losses_in_closed_form() -> None:
     scores = torch.tensor([[0.5, 2.0]])
     assert lsgan_loss(scores, real=True).item() == pytest.approx((0.25 + 1) / 2)
     assert lsgan_loss(scores, real=False).item() == pytest.approx((0.25 + 4) / 2)
-    assert noise_regularisation(torch.tensor([1.0, -3.0])).item() == pytest.approx(5)
+    assert noise_l2(torch.tensor([1.0, -3.0])).item() == pytest.approx(5)
 
 
 def test_quantising_rounds_forward_and_clamps_backward() -> None:
     image = torch.tensor([-0.2, 0.1, 0.5, 0.9999, 1.3], requires_grad=True)
-    rounded = quantise(image)
+    rounded = quantize_ste(image)
     torch.testing.assert_close(rounded * 255, torch.tensor([0.0, 26.0, 128.0, 255.0, 255.0]))
     torch.autograd.backward(rounded.sum())
     assert image.grad is not None
@@ -215,10 +217,12 @@ def test_smoothed_logits_are_those_of_another_gaussian_filter() -> None:
 
 def test_noise_led_to_little_correlation_has_independent_pixels() -> None:
     torch.manual_seed(0)
-    network = NoiseNetwork(NoiseConfig(mix=True, dim=3, width=16, blocks=1, batch_norm=False, fields=4))
+    network = NoiseNetwork(
+        NoiseConfig(condition_on_image=True, dim=3, width=16, blocks=1, batch_norm=False, num_filters=4)
+    )
     assert network.filters
     nn.init.ones_(network.filters.weight)
-    assert correlation(network).item() == pytest.approx(24 / 25)
+    assert filter_correlation_penalty(network).item() == pytest.approx(24 / 25)
     z, blurred = torch.randn(2, 3, 1, 1), torch.full((2, 3, 60, 60), 0.5)
 
     def neighbours() -> float:
@@ -229,21 +233,25 @@ def test_noise_led_to_little_correlation_has_independent_pixels() -> None:
     optimizer = torch.optim.Adam([network.filters.weight], 0.05)
     for _ in range(100):
         optimizer.zero_grad()
-        torch.autograd.backward(correlation(network))
+        torch.autograd.backward(filter_correlation_penalty(network))
         optimizer.step()
-    assert correlation(network) < 0.01
+    assert filter_correlation_penalty(network) < 0.01
     assert abs(neighbours()) < 0.05
 
 
 def test_a_latent_that_is_evened_out_is_uniform() -> None:
-    network = NoiseNetwork(NoiseConfig(mix=True, dim=3, batch_norm=False, fields=4, even=True))
-    entering = network.entering(torch.randn(100_000, generator=torch.Generator().manual_seed(0))).numpy()
+    network = NoiseNetwork(
+        NoiseConfig(condition_on_image=True, dim=3, batch_norm=False, num_filters=4, uniform_latent=True)
+    )
+    entering = network.warp_latent(torch.randn(100_000, generator=torch.Generator().manual_seed(0))).numpy()
     assert kstest(entering, uniform(-(3**0.5), 2 * 3**0.5).cdf).pvalue > 0.01
 
 
 def test_noise_without_diversity_differs_between_photos_in_its_level_alone() -> None:
     torch.manual_seed(0)
-    network = NoiseNetwork(NoiseConfig(mix=True, dim=3, width=16, blocks=1, batch_norm=False, fields=4))
+    network = NoiseNetwork(
+        NoiseConfig(condition_on_image=True, dim=3, width=16, blocks=1, batch_norm=False, num_filters=4)
+    )
     nn.init.normal_(network.head.weight)
     z, blurred = torch.tensor([-2.0, 2.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1), torch.full((2, 3, 40, 40), 0.5)
     white = torch.randn(1, 3, 44, 44).expand(2, -1, -1, -1)
@@ -256,7 +264,7 @@ def test_noise_without_diversity_differs_between_photos_in_its_level_alone() -> 
     optimizer = torch.optim.Adam(network.body.parameters(), 0.05)
     for _ in range(200):
         optimizer.zero_grad()
-        torch.autograd.backward(diversity(network))
+        torch.autograd.backward(latent_gain_penalty(network))
         optimizer.step()
     assert unlike() < 1e-4
     one, other = network(z, blurred, white).std((1, 2, 3))

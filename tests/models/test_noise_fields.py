@@ -5,12 +5,20 @@ import torch
 from torch import nn
 
 import models.inference.noise_fields
-from models.inference.noise_fields import FieldNoise
+from models.inference.noise_fields import FilteredNoiseSampler
 from models.networks.noise import NoiseConfig, NoiseNetwork
 
 
 def network(batch_norm: bool, blocks: int, fields: int, even: bool) -> NoiseNetwork:
-    config = NoiseConfig(mix=True, dim=3, width=8, blocks=blocks, batch_norm=batch_norm, fields=fields, even=even)
+    config = NoiseConfig(
+        condition_on_image=True,
+        dim=3,
+        width=8,
+        blocks=blocks,
+        batch_norm=batch_norm,
+        num_filters=fields,
+        uniform_latent=even,
+    )
     made = NoiseNetwork(config)
     generator = torch.Generator().manual_seed(0)
     for parameter in made.parameters():
@@ -35,9 +43,9 @@ def test_it_draws_the_noise_of_its_network(
     blurred = 255 * torch.rand(1, 3, *size, generator=generator)
     white = torch.randn(1, 3, size[0] + 4, size[1] + 4, generator=generator)
     expected = model(z, blurred / 255, white)
-    arranged = FieldNoise(model)
-    for pixels_at_once in (models.inference.noise_fields.PIXELS_AT_ONCE, 300):  # all at once, and in bands
-        monkeypatch.setattr(models.inference.noise_fields, "PIXELS_AT_ONCE", pixels_at_once)
+    arranged = FilteredNoiseSampler(model)
+    for pixels_at_once in (models.inference.noise_fields.CHUNK_PIXELS, 300):  # all at once, and in bands
+        monkeypatch.setattr(models.inference.noise_fields, "CHUNK_PIXELS", pixels_at_once)
         noise = arranged.draw(z, blurred, white)
         assert noise.shape == (1, 3, *size)
         assert (noise - expected).abs().max() < 1e-5 * expected.abs().max()

@@ -19,7 +19,7 @@ FEW = settings(max_examples=15, deadline=None, database=None, suppress_health_ch
 SIDES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 SCALES = st.sampled_from([2, 3, 4])
 SEEDS = st.integers(0, 2**63 - 1)
-FIELDS = NoiseConfig(mix=True, dim=3, width=8, blocks=1, batch_norm=False, fields=4)
+FIELDS = NoiseConfig(condition_on_image=True, dim=3, width=8, blocks=1, batch_norm=False, num_filters=4)
 
 
 @FEW
@@ -32,9 +32,11 @@ def test_tiles_of_any_size_make_the_whole(shape: tuple[int, int], scale: int, ti
 
 
 @FEW
-@given(shape=SIDES, scale=SCALES, rows=st.integers(1, 50), single_stage=st.booleans())
-def test_bands_of_any_height_make_the_whole(shape: tuple[int, int], scale: int, rows: int, single_stage: bool) -> None:
-    edsr = banded_network(scale, single_stage=single_stage)
+@given(shape=SIDES, scale=SCALES, rows=st.integers(1, 50), single_upsample=st.booleans())
+def test_bands_of_any_height_make_the_whole(
+    shape: tuple[int, int], scale: int, rows: int, single_upsample: bool
+) -> None:
+    edsr = banded_network(scale, single_upsample=single_upsample)
     lr = torch.rand(1, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(rows))
     with torch.no_grad():
         torch.testing.assert_close(in_bands(edsr, lr, rows), edsr(lr), rtol=0, atol=1e-10)

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.inference.streaming import BandedEDSR
+from models.inference.streaming import StreamingEDSR
 from models.networks.edsr import EDSR, EDSRConfig
-from models.networks.fused_tail import ComposedTail
+from models.networks.fused_tail import FusedTail
 
 
-def network(scale: int, *, global_skip: bool = False, single_stage: bool = False, blocks: int = 3) -> EDSR:
-    config = EDSRConfig(scale, width=8, blocks=blocks, global_skip=global_skip, single_stage=single_stage)
+def network(scale: int, *, global_skip: bool = False, single_upsample: bool = False, blocks: int = 3) -> EDSR:
+    config = EDSRConfig(scale, width=8, blocks=blocks, global_skip=global_skip, single_upsample=single_upsample)
     edsr = EDSR(config).double()
     for layer in edsr.tail.modules():
         if isinstance(layer, nn.Conv2d):
@@ -25,15 +25,17 @@ def network(scale: int, *, global_skip: bool = False, single_stage: bool = False
 
 def in_bands(edsr: EDSR, lr: Tensor, rows: int) -> Tensor:
     with torch.inference_mode():
-        return torch.cat(list(BandedEDSR(edsr, torch.float64).enlarge(torch.split(lr, rows, 2), lr.shape[2])), 2)
+        return torch.cat(
+            list(StreamingEDSR(edsr, torch.float64).upscale_rows(torch.split(lr, rows, 2), lr.shape[2])), 2
+        )
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("single_stage", [False, True])
+@pytest.mark.parametrize("single_upsample", [False, True])
 @pytest.mark.parametrize(("shape", "rows"), [((1, 1), 1), ((2, 3), 1), ((33, 5), 1), ((40, 1), 7), ((20, 12), 64)])
-def test_bands_join_to_the_whole(scale: int, single_stage: bool, shape: tuple[int, int], rows: int) -> None:
+def test_bands_join_to_the_whole(scale: int, single_upsample: bool, shape: tuple[int, int], rows: int) -> None:
     for global_skip in (False, True):
-        edsr = network(scale, global_skip=global_skip, single_stage=single_stage)
+        edsr = network(scale, global_skip=global_skip, single_upsample=single_upsample)
         lr = torch.rand(2, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             torch.testing.assert_close(in_bands(edsr, lr, rows), edsr(lr), rtol=0, atol=1e-10)
@@ -50,19 +52,19 @@ def test_rows_come_out_as_soon_as_their_surroundings_are_in() -> None:
             yield band
 
     with torch.inference_mode():
-        first = next(iter(BandedEDSR(edsr, torch.float64).enlarge(bands(), 50)))
+        first = next(iter(StreamingEDSR(edsr, torch.float64).upscale_rows(bands(), 50)))
     assert first.shape == (1, 3, 4, 24)
-    assert len(fed) == edsr.config.halo + 1
+    assert len(fed) == edsr.config.receptive_radius + 1
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("single_stage", [False, True])
-def test_the_composed_tail_is_the_tail_and_so_are_its_gradients(scale: int, single_stage: bool) -> None:
-    edsr = network(scale, single_stage=single_stage)
+@pytest.mark.parametrize("single_upsample", [False, True])
+def test_the_composed_tail_is_the_tail_and_so_are_its_gradients(scale: int, single_upsample: bool) -> None:
+    edsr = network(scale, single_upsample=single_upsample)
     features = torch.rand(2, 8, 6, 5, dtype=torch.float64, requires_grad=True)
     weights = list(edsr.tail.parameters())
     seen = []
-    for tail in (edsr.tail, ComposedTail(edsr.tail, scale)):
+    for tail in (edsr.tail, FusedTail(edsr.tail, scale)):
         image = tail(features)
         seen.append([image, *torch.autograd.grad(image.square().sum(), [features, *weights])])
     for one, other in zip(*seen, strict=True):

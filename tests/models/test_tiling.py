@@ -8,7 +8,7 @@ from torch import nn
 
 from models.device import free_memory
 from models.inference import tiling as tiles
-from models.inference.tiling import planned, super_resolve, super_resolved_rows
+from models.inference.tiling import plan_tiles, super_resolve, upscale_rows
 from models.networks.edsr import EDSR, EDSRConfig
 from tests.pictures import picture
 
@@ -40,7 +40,7 @@ def test_a_narrower_halo_would_show() -> None:
     """The halo is what the network needs: one pixel outside it changes nothing, the pixel inside it does."""
     for scale, global_skip in [(2, False), (3, False), (4, True)]:
         edsr = network(scale, global_skip).double()
-        halo = edsr.config.halo
+        halo = edsr.config.receptive_radius
         lr = torch.rand(1, 3, 1, 2 * halo + 3, dtype=torch.float64, requires_grad=True)
         middle = halo + 1
         edsr(lr)[..., middle * scale : (middle + 1) * scale].sum().backward()
@@ -54,7 +54,7 @@ def test_a_narrower_halo_would_show() -> None:
 def test_progress_is_told_and_can_stop() -> None:
     told: list[float] = []
     lr = np.zeros((20, 10, 3), np.uint8)
-    for _ in super_resolved_rows(network(2, False), lr, tile=7, after_band=told.append):
+    for _ in upscale_rows(network(2, False), lr, tile=7, on_progress=told.append):
         pass
     assert len(told) >= 3
     assert told == sorted(told)
@@ -64,17 +64,17 @@ def test_progress_is_told_and_can_stop() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(super_resolved_rows(network(2, False), lr, tile=7, after_band=cancel))
+        list(upscale_rows(network(2, False), lr, tile=7, on_progress=cancel))
 
 
 def test_an_image_too_wide_for_the_memory_is_enlarged_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     edsr = network(2, False)
     lr = np.random.default_rng(0).integers(0, 256, (40, 150, 3), dtype=np.uint8)
     whole = super_resolve(edsr, lr)
-    assert planned(edsr.config, 40, 150, None, torch.device("cpu")).columns == 150
+    assert plan_tiles(edsr.config, 40, 150, None, torch.device("cpu")).columns == 150
     monkeypatch.setattr(tiles, "free_memory", lambda device: 2**19)
-    assert planned(edsr.config, 40, 150, None, torch.device("cpu")).columns < 75
-    rows = list(super_resolved_rows(edsr, lr))
+    assert plan_tiles(edsr.config, 40, 150, None, torch.device("cpu")).columns < 75
+    rows = list(upscale_rows(edsr, lr))
     assert np.abs(np.concatenate(rows).astype(int) - whole).max() <= 1
 
 
@@ -82,9 +82,9 @@ def test_what_is_worked_on_at_once_follows_the_memory_and_not_the_image() -> Non
     """Figures of the plan itself; what it leads to is measured in bench/sr.py."""
     device = torch.device("cpu")
     for config in (EDSRConfig(), EDSRConfig(2), EDSRConfig(4, width=32, blocks=8)):
-        small, large = (planned(config, side, side, None, device) for side in (500, 5000))
-        assert small.band == large.band
-        assert 8 * 4 * config.width * small.band <= free_memory(device) / 4
+        small, large = (plan_tiles(config, side, side, None, device) for side in (500, 5000))
+        assert small.band_pixels == large.band_pixels
+        assert 8 * 4 * config.width * small.band_pixels <= free_memory(device) / 4
 
 
 def test_bfloat16_hardly_shows() -> None:

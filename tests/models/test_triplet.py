@@ -13,16 +13,16 @@ import models.inference.blur
 import models.inference.noise_fields
 import models.inference.triplet
 from models.degradation import Degradation, DegradationConfig
-from models.geometry import reflected
-from models.inference.triplet import Source, Triplet, TripletMaker, degrade_image, degrade_samples
+from models.geometry import reflect_indices
+from models.inference.triplet import SourceImage, Triplet, TripletSampler, degrade_image, degrade_samples
 from models.jpeg import compress
 from models.networks.kernel import KernelConfig
 from models.networks.noise import NoiseConfig
 from tests.models.test_geometry import direct_sum
 
-SPATIAL = NoiseConfig(mix=True, spatial=True, dim=3, head_size=3, body_size=3, width=8, blocks=2)
+SPATIAL = NoiseConfig(condition_on_image=True, spatial=True, dim=3, head_kernel=3, body_kernel=3, width=8, blocks=2)
 
-FIELDS = NoiseConfig(mix=True, dim=3, width=8, blocks=1, batch_norm=False, fields=4)
+FIELDS = NoiseConfig(condition_on_image=True, dim=3, width=8, blocks=1, batch_norm=False, num_filters=4)
 
 
 def degradation(
@@ -42,7 +42,7 @@ def rebuilt(hr: NDArray[np.uint8], triplet: Triplet, model: Degradation) -> NDAr
     return blurred + triplet.noise.astype(np.float64) * 255
 
 
-@pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(mix=True, dim=3), SPATIAL, FIELDS])
+@pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(condition_on_image=True, dim=3), SPATIAL, FIELDS])
 @pytest.mark.parametrize(("scale", "shape"), [(4, (101, 67)), (3, (50, 64)), (2, (9, 5)), (4, (4, 300))])
 def test_triplets_add_up_exactly(noise: NoiseConfig | None, scale: int, shape: tuple[int, int]) -> None:
     hr = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
@@ -79,8 +79,8 @@ def test_float32_makes_no_error_in_whatever_order_it_sums(noise: NoiseConfig) ->
     model = degradation(4, noise)
     hr = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)
     triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
-    rows = reflected(model.kernel_origin[0], 76 + 21, 80)
-    cols = reflected(model.kernel_origin[1], 92 + 21, 96)
+    rows = reflect_indices(model.kernel_origin[0], 76 + 21, 80)
+    cols = reflect_indices(model.kernel_origin[1], 92 + 21, 96)
     windows = torch.from_numpy(hr)[rows][:, cols].float().unfold(0, 21, 4).unfold(1, 21, 4)  # (h, w, 3, K, K)
     products = (windows * torch.from_numpy(triplet.kernel)).flatten(3)
     for order in (torch.arange(21**2), torch.randperm(21**2), torch.arange(21**2).flip(0)):
@@ -140,8 +140,8 @@ def test_images_together_give_what_each_gives_alone_in_their_order() -> None:
     model = degradation(4, FIELDS)
     hr = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
     parts = {"ab": hr[:60, 50:], "cd": hr[40:, :30], "ef": hr}
-    sources = [Source(part, key, list(range(n * 6))) for n, (key, part) in enumerate(parts.items(), start=1)]
-    made = list(TripletMaker(model).make(sources, seed=1))
+    sources = [SourceImage(part, key, list(range(n * 6))) for n, (key, part) in enumerate(parts.items(), start=1)]
+    made = list(TripletSampler(model).sample(sources, seed=1))
     assert [(which, sample) for which, sample, _ in made] == [(n, k) for n in range(3) for k in range(6 * n + 6)]
     for which, sample, triplet in made:
         part, key = np.ascontiguousarray(sources[which].hr), sources[which].sha256
@@ -161,7 +161,7 @@ def test_bands_join_as_if_there_were_none(
     monkeypatch.setattr(models.inference.triplet, "BAND_PIXELS", 200)
     monkeypatch.setattr(models.inference.triplet, "STEP_PIXELS", 200)
     monkeypatch.setattr(models.inference.blur, "BAND_PIXELS", 200)
-    monkeypatch.setattr(models.inference.noise_fields, "PIXELS_AT_ONCE", 200)
+    monkeypatch.setattr(models.inference.noise_fields, "CHUNK_PIXELS", 200)
     banded = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     for one, other in ((banded.lr, whole.lr), (banded.kernel, whole.kernel), (banded.noise, whole.noise)):
         assert one.tobytes() == other.tobytes()
@@ -188,7 +188,7 @@ from models.networks.kernel import KernelConfig
 from models.networks.noise import NoiseConfig
 from models.inference.triplet import degrade_image
 torch.set_num_threads(1)
-noise = NoiseConfig(mix=True, spatial=True, dim=3, width=64, head_size=3, body_size=3)
+noise = NoiseConfig(condition_on_image=True, spatial=True, dim=3, width=64, head_kernel=3, body_kernel=3)
 model = Degradation(DegradationConfig(4, KernelConfig(), noise))
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 hr = np.random.default_rng(0).integers(0, 256, (1356, 2040, 3), dtype=np.uint8)
@@ -196,7 +196,7 @@ degrade_image(model, hr[:64, :64], seed=0, source_sha256="", sample=0)
 before = peak()
 degrade_image(model, hr, seed=0, source_sha256="", sample=0)
 print((peak() - before) / 1024)
-noise = NoiseConfig(mix=True, dim=3, width=16, blocks=1, fields=4)
+noise = NoiseConfig(condition_on_image=True, dim=3, width=16, blocks=1, num_filters=4)
 model = Degradation(DegradationConfig(4, KernelConfig(), noise, jpeg_qualities=(60,)))
 hr = np.zeros((4000, 6000, 3), np.uint8)
 before = peak()

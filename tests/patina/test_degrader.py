@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from models.checkpoint import CheckpointError
-from models.fixed_point import STEPS
-from patina import Degrader, seeded
+from models.fixed_point import FIXED_POINT_SCALE
+from patina import Degrader, seeded_generator
 from patina.client import Client
 from tests.patina.conftest import Trained
 
@@ -70,13 +70,13 @@ def test_called_with_the_services_generator_it_gives_the_services_sample(
     for line in lines_of(triplets):
         source = trained.hr / line["source"]
         hr = as_tensor(pixels(source))
-        made = degrader(hr, generator=seeded(7, line["source_sha256"], line["sample"]))
+        made = degrader(hr, generator=seeded_generator(7, line["source_sha256"], line["sample"]))
         expected = as_tensor(pixels(triplets / line["lr"]))
         # Compression after a pixel on the edge of rounding may move its whole block by a level or two.
         off = (255 * made.lr - expected).abs()
         assert off.mean() < 0.02
         assert off.max() < 8
-        np.testing.assert_allclose(made.kernel, np.load(triplets / line["kernel"]), atol=1 / STEPS)
+        np.testing.assert_allclose(made.kernel, np.load(triplets / line["kernel"]), atol=1 / FIXED_POINT_SCALE)
 
 
 def test_a_batch_is_its_images_with_draws_of_their_own(degrader: Degrader) -> None:
@@ -109,7 +109,7 @@ def test_it_is_frozen_in_whatever_holds_it(degrader: Degrader) -> None:
 def test_it_travels_to_workers(degrader: Degrader) -> None:
     sent: Degrader = pickle.loads(pickle.dumps(degrader))
     hr = torch.rand(3, 40, 40)
-    assert torch.equal(sent(hr, generator=seeded(0, 1, 2)).lr, degrader(hr, generator=seeded(0, 1, 2)).lr)
+    assert torch.equal(sent(hr, generator=seeded_generator(0, 1, 2)).lr, degrader(hr, generator=seeded_generator(0, 1, 2)).lr)
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (40, 40, 3), (1, 4, 40, 40), (3, 3, 40)])

@@ -16,11 +16,11 @@ from scipy.io import loadmat
 
 from models.checkpoint import load_degradation, load_edsr, save_degradation
 from models.degradation import Degradation
-from models.losses import quantise
+from models.losses import quantize_ste
 from patina.export.compiled import example
 from patina.export.model import export_model
-from patina.export.model_formats import ModelForm
-from patina.export.samples import BankSize
+from patina.export.model_formats import ModelFormat
+from patina.export.samples import SampleCounts
 from tests.patina.conftest import Trained, Up
 
 STEPS = 3
@@ -43,8 +43,8 @@ def exported(service: Up, trained: Trained, tmp_path_factory: pytest.TempPathFac
     save_degradation(compressing, folder / "compressing.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.networks.kernel.NEWTON_STEPS", STEPS)
-        forms = [ModelForm.onnx, ModelForm.torch]
-        programs = export_model(folder / "compressing.safetensors", own[1], folder, forms, BankSize(), seed=0)
+        forms = [ModelFormat.onnx, ModelFormat.torch]
+        programs = export_model(folder / "compressing.safetensors", own[1], folder, forms, SampleCounts(), seed=0)
         assert [file.name for file in programs] == ["degrader.pt2", "degrader.onnx", "sr.pt2", "sr.onnx"]
     return folder
 
@@ -79,7 +79,7 @@ def test_degrader_programs(exported: Path, degradation: Degradation) -> None:
         with torch.no_grad():
             lr, kernel, noise = degradation(inputs["hr"], latents)  # which reflects the image by itself
             again = program(*inputs.values())
-        expected = quantise(lr), kernel, noise
+        expected = quantize_ste(lr), kernel, noise
         assert lr.shape == (1, 3, height, width)
         elsewhere = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
         assert_same_triplet(expected, [tensor.numpy() for tensor in again], share=0.01, levels=0.01)
