@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.color import LUMA_WEIGHTS, RGB_TO_YCBCR, YCBCR_TO_RGB
+
 # The standard's example tables (annex K), which nearly all encoders scale by their quality.
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -30,8 +32,6 @@ CHROMA_TABLE = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 8,) * 4,
 )
-RGB_TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # BT.601, full range
-YCBCR_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 MCU_SIZE = 16  # pixels a side of a minimum coded unit: chroma is halved, then cut into blocks of 8
 NO_JPEG = 100  # the quality of a photo without visible compression; nothing is done to it
 
@@ -67,7 +67,7 @@ def estimate_quality(photo: Tensor) -> int:
     height, width = photo.shape[1] // 8 * 8, photo.shape[2] // 8 * 8
     if not (height and width):
         return NO_JPEG
-    luma = torch.einsum("c,chw->hw", photo.new_tensor(RGB_TO_YCBCR[0]), photo)[:height, :width] - 128
+    luma = torch.einsum("c,chw->hw", photo.new_tensor(LUMA_WEIGHTS), photo)[:height, :width] - 128
     # A clipped channel hides what rounding did, so blocks with black or white pixels are left out.
     saturated = ((photo <= 0) | (photo >= 255)).any(0)[:height, :width].unfold(0, 8, 8).unfold(1, 8, 8)
     coefficients = _dct_blocks(luma[None, None])[0, 0][~saturated.any(-1).any(-1)]  # (N, 8, 8)

@@ -1,4 +1,4 @@
-"""How near two distributions are, and what is measured of a kernel."""
+"""Metrics of the demo: kernel shape, distance of two distributions, PSNR."""
 
 from __future__ import annotations
 
@@ -7,46 +7,50 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.color import LUMA_WEIGHTS
+
+BT601_LUMA = np.array(LUMA_WEIGHTS) * 219 / 255  # limited range, as super-resolution papers measure it
+
 
 @dataclass(frozen=True)
 class KernelShape:
-    """In pixels of the clean image."""
+    """All values are in pixels of the clean image."""
 
-    major: float  # standard deviation along the wider axis
+    major: float  # standard deviation along the major axis
     minor: float
-    off_centre: float  # distance of the centre of mass from the point that the low-resolution pixel stands on
+    center_offset: float  # distance of the center of mass from the sampled point
 
 
-def kernel_shape(kernel: NDArray[np.floating], origin: tuple[int, int], scale: int) -> KernelShape:
+def measure_kernel(kernel: NDArray[np.floating], origin: tuple[int, int], scale: int) -> KernelShape:
     weight = kernel / kernel.sum()
     y = np.arange(kernel.shape[0])[:, None] + origin[0] - (scale - 1) / 2
     x = np.arange(kernel.shape[1])[None, :] + origin[1] - (scale - 1) / 2
     mean_y, mean_x = float((weight * y).sum()), float((weight * x).sum())
-    across = float((weight * (y - mean_y) * (x - mean_x)).sum())
+    covariance_xy = float((weight * (y - mean_y) * (x - mean_x)).sum())
     covariance = [
-        [float((weight * (y - mean_y) ** 2).sum()), across],
-        [across, float((weight * (x - mean_x) ** 2).sum())],
+        [float((weight * (y - mean_y) ** 2).sum()), covariance_xy],
+        [covariance_xy, float((weight * (x - mean_x) ** 2).sum())],
     ]
     minor, major = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance), 0))
     return KernelShape(float(major), float(minor), float(np.hypot(mean_y, mean_x)))
 
 
 def wasserstein(first: ArrayLike, second: ArrayLike) -> float:
-    """Wasserstein-1 distance of two samples: how far, on average, one has to be moved to become the other."""
+    """Returns the Wasserstein-1 distance of two samples, in their unit."""
     a, b = np.sort(np.asarray(first, float)), np.sort(np.asarray(second, float))
-    everywhere = np.sort(np.concatenate([a, b]))
-    share_a = np.searchsorted(a, everywhere[:-1], side="right") / len(a)
-    share_b = np.searchsorted(b, everywhere[:-1], side="right") / len(b)
-    return float((np.abs(share_a - share_b) * np.diff(everywhere)).sum())
+    merged = np.sort(np.concatenate([a, b]))
+    cdf_a = np.searchsorted(a, merged[:-1], side="right") / len(a)
+    cdf_b = np.searchsorted(b, merged[:-1], side="right") / len(b)
+    return float((np.abs(cdf_a - cdf_b) * np.diff(merged)).sum())
 
 
 def psnr(restored: NDArray[np.uint8], truth: NDArray[np.uint8], border: int) -> float:
-    """Of the luma, in dB, leaving out a border that no method can know."""
+    """Returns the PSNR of the luma in dB, without a border of `border` pixels that no method can know."""
     inside = slice(border, -border)
-    difference = (_luma(restored) - _luma(truth))[inside, inside]
+    difference = (_to_luma(restored) - _to_luma(truth))[inside, inside]
     return float(10 * np.log10(255**2 / max(float(np.mean(difference**2)), 1e-10)))
 
 
-def _luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    weighted: NDArray[np.float64] = image.astype(np.float64) @ np.array([65.481, 128.553, 24.966]) / 255 + 16
-    return weighted
+def _to_luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    luma: NDArray[np.float64] = image.astype(np.float64) @ BT601_LUMA + 16
+    return luma

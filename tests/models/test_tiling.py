@@ -10,7 +10,7 @@ from models.device import free_memory
 from models.inference import tiling as tiles
 from models.inference.tiling import plan_tiles, super_resolve, upscale_rows
 from models.networks.edsr import EDSR, EDSRConfig
-from tests.pictures import picture
+from tests.pictures import make_picture
 
 
 def untiled(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -90,7 +90,7 @@ def test_what_is_worked_on_at_once_follows_the_memory_and_not_the_image() -> Non
 def test_bfloat16_hardly_shows() -> None:
     edsr = EDSR(EDSRConfig(4, width=16, blocks=4, global_skip=True))
     nn.init.normal_(edsr.tail[1].weight, std=0.02)  # type: ignore[arg-type]
-    lr = picture(40, 50)
+    lr = make_picture(40, 50)
     exact, rough = (super_resolve(edsr, lr, dtype=dtype).astype(float) for dtype in (torch.float32, torch.bfloat16))
     assert np.abs(exact - rough).max() > 0
     assert np.square(exact - rough).mean() < 0.3
