@@ -23,7 +23,7 @@ NamedFile = tuple[str, Path]
 def find_photo_files(paths: Iterable[str | Path]) -> list[NamedFile]:
     """Lists photos and archives with the names to send. Searches folders recursively.
 
-    A file that is named directly is included whatever its suffix: the service reports if it cannot read it. Raises
+    A file that is named directly is included with any suffix: the service reports if it cannot read it. Raises
     `PatinaError` if a path does not exist or nothing is found.
     """
     found: list[NamedFile] = []

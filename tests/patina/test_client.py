@@ -1,4 +1,4 @@
-"""The client's errors, against a server that answers what the test says; its answers, against the service's schemas."""
+"""The client against a stub server, and its schemas against the service's."""
 
 from __future__ import annotations
 
@@ -24,36 +24,38 @@ from app.models.report import ReportOut
 from app.models.schemas import ModelDetailRead
 from app.webhooks.schemas import DeliveryRead, WebhookCreated
 from patina import AsyncClient, Client
-from patina.client.datasets import Dataset
-from patina.client.drivers import SyncDriver
-from patina.client.jobs import Job
-from patina.client.models import Model
-from patina.client.schemas import Delivery, Event, Report, Upload
-from patina.client.tus import send_in_parts
-from patina.client.webhooks import Webhook
-from patina.errors import JobError, LostServiceError, ServiceError
+from patina.client import AsyncDataset, AsyncJob, AsyncModel, AsyncWebhook, Dataset, Job, Model, Webhook
+from patina.client._sync.connection import Connection
+from patina.client._sync.tus import send_resumable
+from patina.errors import JobError, ServiceError, ServiceUnavailableError
+from patina.schemas import Delivery, Event, Report, Upload
 
 JOB: dict[str, Any] = JobRead.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
 DATASET: dict[str, Any] = DatasetRead.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
-EXAMPLE_IMAGE: dict[str, Any] = ImageUploadResponse.model_config["json_schema_extra"]["example"]["accepted"][0]  # type: ignore[index,call-overload,assignment]
-NOTHING_HELD: dict[str, Any] = {"items": [], "next": None}
-DATABASE_AWAY: dict[str, Any] = {"status": 503, "code": "database_away", "detail": "The database is away. Wait."}
+IMAGE: dict[str, Any] = ImageUploadResponse.model_config["json_schema_extra"]["example"]["accepted"][0]  # type: ignore[index,call-overload,assignment]
+EMPTY_LIST: dict[str, Any] = {"items": [], "next": None}
+DATABASE_UNAVAILABLE: dict[str, Any] = {
+    "status": 503,
+    "code": "database_unavailable",
+    "detail": "Database unavailable. Retry later.",
+}
 
 
-class Answering(ThreadingHTTPServer):
-    """Gives the answers in order, the last one for ever; keeps what it was asked."""
+class StubServer(ThreadingHTTPServer):
+    """Sends the given responses in order and repeats the last one. Records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: list[tuple[int, bytes]] = []
-        self.asked: list[tuple[str, bytes]] = []
+        self.responses: list[tuple[int, bytes]] = []
+        self.requests: list[tuple[str, bytes]] = []
         self.tokens: list[str | None] = []
-        self.keys: list[str | None] = []
-        self.resumed: list[str | None] = []
+        self.idempotency_keys: list[str | None] = []
+        self.last_event_ids: list[str | None] = []
 
-    def says(self, *answers: tuple[int, object]) -> None:
-        self.answers = [
-            (status, body if isinstance(body, bytes) else json.dumps(body).encode()) for status, body in answers
+    def respond(self, *responses: tuple[int, object]) -> None:
+        """Sets the responses, each a status and a body. Status 0 closes the connection without a response."""
+        self.responses = [
+            (status, body if isinstance(body, bytes) else json.dumps(body).encode()) for status, body in responses
         ]
 
     @property
@@ -62,110 +64,110 @@ class Answering(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Answering
+    server: StubServer
 
-    def _answer(self) -> None:
+    def _respond(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append((f"{self.command} {self.path}", body))
+        self.server.requests.append((f"{self.command} {self.path}", body))
         self.server.tokens.append(self.headers.get("Authorization"))
-        self.server.keys.append(self.headers.get("Idempotency-Key"))
-        self.server.resumed.append(self.headers.get("Last-Event-ID"))
-        status, content = self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]
+        self.server.idempotency_keys.append(self.headers.get("Idempotency-Key"))
+        self.server.last_event_ids.append(self.headers.get("Last-Event-ID"))
+        responses = self.server.responses
+        status, content = responses.pop(0) if len(responses) > 1 else responses[0]
         if status == 0:
-            return  # hangs up without a word
+            return
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - names that the base class looks for
+    do_GET = do_POST = do_DELETE = _respond  # noqa: N815 - names from the base class
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
 @pytest.fixture
-def server() -> Iterator[Answering]:
-    with Answering() as answering:
-        Thread(target=answering.serve_forever, args=(0.01,), daemon=True).start()
-        yield answering
-        answering.shutdown()
+def server() -> Iterator[StubServer]:
+    with StubServer() as stub:
+        Thread(target=stub.serve_forever, args=(0.01,), daemon=True).start()
+        yield stub
+        stub.shutdown()
 
 
-def test_a_refusal_comes_in_the_services_own_words(server: Answering) -> None:
+def test_error_has_the_services_message_and_code(server: StubServer) -> None:
     problem = {"type": "urn:patina:problem:no_model", "status": 409, "code": "no_model", "detail": "Train it first."}
-    server.says((200, DATASET), (409, problem))
+    server.respond((200, DATASET), (409, problem))
     with Client(server.url) as patina, pytest.raises(ServiceError, match="Train it first") as refused:
         patina.datasets.get("d").degrade(source="d")
     assert (refused.value.status, refused.value.code, refused.value.problem) == (409, "no_model", problem)
 
 
-def test_something_that_is_no_patina_is_named_so(server: Answering) -> None:
-    server.says((404, b"<html>not here</html>"))
+def test_other_servers_are_recognized(server: StubServer) -> None:
+    server.respond((404, b"<html>not here</html>"))
     with Client(server.url) as patina, pytest.raises(ServiceError, match="Is that a Patina service"):
         patina.jobs.get("j")
 
 
-def test_nobody_there() -> None:
-    with Client("http://127.0.0.1:9") as patina, pytest.raises(LostServiceError, match="patina up"):
+def test_no_service_is_reported_with_a_hint() -> None:
+    with Client("http://127.0.0.1:9") as patina, pytest.raises(ServiceUnavailableError, match="patina up") as error:
         patina.jobs.get("j")
+    assert not error.value.request_sent
 
 
-def test_a_proxy_is_not_asked_for_what_is_here(server: Answering, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_is_not_used_for_this_computer(server: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    server.says((200, JOB))
+    server.respond((200, JOB))
     with Client(server.url) as patina:
         assert patina.jobs.get("j").id == JOB["id"]
 
 
-def test_the_service_and_the_token_may_come_from_the_environment(
-    server: Answering, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_url_and_token_come_from_the_environment(server: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATINA_API", server.url)
     monkeypatch.setenv("PATINA_TOKEN", "from the environment")
-    server.says((200, JOB))
+    server.respond((200, JOB))
     for client in (Client(), Client(token="a token")):
         client.jobs.get("j")
         client.close()
     assert server.tokens == ["Bearer from the environment", "Bearer a token"]
 
 
-def test_a_broken_connection(server: Answering) -> None:
-    server.says((0, b""))
-    with Client(server.url) as patina, pytest.raises(LostServiceError, match="broke"):
+def test_broken_connection_is_reported(server: StubServer) -> None:
+    server.respond((0, b""))
+    with Client(server.url) as patina, pytest.raises(ServiceUnavailableError, match="broke"):
         patina.jobs.get("j")
 
 
-def waiting(server: Answering) -> None:
+def respond_with_interrupted_job(server: StubServer) -> None:
     failed = JOB | {"status": "failed", "error": {"code": "out_of_memory", "message": "Use smaller tiles."}}
-    server.says((200, JOB), (0, b""), (200, JOB), (200, failed))
+    server.respond((200, JOB), (0, b""), (200, JOB), (200, failed))
 
 
-def test_waits_over_an_interruption_and_says_why_a_job_failed(server: Answering) -> None:
-    waiting(server)
-    seen: list[str] = []
+def test_wait_survives_an_interruption_and_says_why_a_job_failed(server: StubServer) -> None:
+    respond_with_interrupted_job(server)
+    statuses: list[str] = []
     with Client(server.url) as patina, pytest.raises(JobError, match="failed: Use smaller tiles") as error:
-        patina.jobs.get(JOB["id"]).wait(lambda job: seen.append(job.status))
+        patina.jobs.get(JOB["id"]).wait(lambda job: statuses.append(job.status))
     assert error.value.job == JOB["id"]
-    assert seen == ["running", "running", "failed"]
+    assert statuses == ["running", "running", "failed"]
 
 
-def test_awaits_the_same(server: Answering) -> None:
-    waiting(server)
-    seen: list[str] = []
+def test_async_wait_does_the_same(server: StubServer) -> None:
+    respond_with_interrupted_job(server)
+    statuses: list[str] = []
 
     async def follow() -> None:
         async with AsyncClient(server.url) as patina:
             job = await patina.jobs.get(JOB["id"])
-            await job.wait(lambda job: seen.append(job.status))
+            await job.wait(lambda job: statuses.append(job.status))
 
     with pytest.raises(JobError, match="failed: Use smaller tiles"):
         anyio.run(follow)
-    assert seen == ["running", "running", "failed"]
+    assert statuses == ["running", "running", "failed"]
 
 
-def test_a_job_knows_what_has_become_of_it(server: Answering) -> None:
-    server.says((200, JOB), (200, JOB | {"status": "canceled"}))
+def test_calls_update_the_job(server: StubServer) -> None:
+    server.respond((200, JOB), (200, JOB | {"status": "canceled"}))
     with Client(server.url) as patina:
         job = patina.jobs.get(JOB["id"])
         assert job.unfinished
@@ -173,114 +175,113 @@ def test_a_job_knows_what_has_become_of_it(server: Answering) -> None:
         assert job.status == "canceled"
 
 
-def test_events_go_on_where_the_connection_broke(server: Answering) -> None:
-    def lines(kind: str, number: str, data: object) -> bytes:
+def test_events_resume_after_a_broken_connection(server: StubServer) -> None:
+    def encode(kind: str, number: str, data: object) -> bytes:
         return f"event: {kind}\nid: {number}\ndata: {json.dumps(data)}\n\n".encode()
 
-    def happened(number: int) -> bytes:
+    def log_line(number: int) -> bytes:
         event = {"number": number, "time": JOB["created"], "data": {"message": f"line {number}"}}
-        return lines("log", str(number), event)
+        return encode("log", str(number), event)
 
-    begun = happened(2)[:-30]  # cut off within an event
+    cut_off = log_line(2)[:-30]
     change = f"event: job\ndata: {json.dumps(JOB | {'status': 'succeeded'})}\n\n".encode()
-    server.says(
+    server.respond(
         (200, JOB),
-        (200, b": keep-alive\n\n" + happened(1) + begun),
-        (200, happened(2) + change + lines("end", "2-end", {})),
+        (200, b": keep-alive\n\n" + log_line(1) + cut_off),
+        (200, log_line(2) + change + encode("end", "2-end", {})),
     )
     with Client(server.url) as patina:
         job = patina.jobs.get(JOB["id"])
         assert [event.data["message"] for event in job.events()] == ["line 1", "line 2"]
         assert job.status == "succeeded"
-    assert server.resumed == [None, None, "1"]
+    assert server.last_event_ids == [None, None, "1"]
 
 
 EVENT: dict[str, Any] = {"number": 1, "time": JOB["created"], "data": {"message": "“a\u2028b\x85c.png”"}}
-# Raw, as JSON may have them; and lines may end with a carriage return, too.
+# JSON may contain these characters unescaped, and lines may end with a carriage return.
 STREAM = (
     f"event: log\r\nid: 1\r\ndata: {json.dumps(EVENT, ensure_ascii=False)}\r\n\r\nevent: end\ndata: {{}}\n\n".encode()
 )
 
 
-def test_events_lines_end_at_line_feeds_alone(server: Answering) -> None:
-    async def awaited() -> list[Event]:
+def test_event_lines_end_only_at_line_feeds(server: StubServer) -> None:
+    async def receive() -> list[Event]:
         async with AsyncClient(server.url) as patina:
             return [event async for event in (await patina.jobs.get(JOB["id"])).events()]
 
-    server.says((200, JOB), (200, STREAM))
+    server.respond((200, JOB), (200, STREAM))
     with Client(server.url) as patina:
         (event,) = patina.jobs.get(JOB["id"]).events()
     assert event.data == EVENT["data"]
-    server.says((200, JOB), (200, STREAM))
-    assert anyio.run(awaited) == [event]
+    server.respond((200, JOB), (200, STREAM))
+    assert anyio.run(receive) == [event]
 
 
-def test_events_come_whole_however_the_connection_cuts_them() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
+def test_events_may_arrive_one_byte_at_a_time() -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/events"):
             return httpx.Response(200, content=(STREAM[at : at + 1] for at in range(len(STREAM))))
         return httpx.Response(200, json=JOB)
 
     with Client() as patina:
-        patina._http._transport = httpx.MockTransport(answer)
+        patina._http._transport = httpx.MockTransport(respond)
         assert [event.data for event in patina.jobs.get(JOB["id"]).events()] == [EVENT["data"]]
 
 
-def test_waiting_outlives_a_database_that_is_started_again(server: Answering) -> None:
+def test_calls_survive_a_database_restart(server: StubServer) -> None:
     stream = f"event: job\ndata: {json.dumps(JOB | {'status': 'succeeded'})}\n\nevent: end\ndata: {{}}\n\n".encode()
-    done = JOB | {"status": "succeeded"}
+    succeeded = JOB | {"status": "succeeded"}
     with Client(server.url) as patina:
-        server.says((200, JOB), (503, DATABASE_AWAY), (200, done))
+        server.respond((200, JOB), (503, DATABASE_UNAVAILABLE), (200, succeeded))
         assert patina.jobs.get(JOB["id"]).wait().status == "succeeded"
-        server.says((200, JOB), (503, DATABASE_AWAY), (200, stream))
+        server.respond((200, JOB), (503, DATABASE_UNAVAILABLE), (200, stream))
         assert list(patina.jobs.get(JOB["id"]).events()) == []
-        server.says((200, DATASET), (503, DATABASE_AWAY), (202, JOB))
+        server.respond((200, DATASET), (503, DATABASE_UNAVAILABLE), (202, JOB))
         assert patina.datasets.get("d").train().id == JOB["id"]
-        assert server.keys[-1] == server.keys[-2] is not None
-        server.says((503, DATABASE_AWAY))
-        with pytest.raises(LostServiceError, match=re.escape(DATABASE_AWAY["detail"])):
+        assert server.idempotency_keys[-1] == server.idempotency_keys[-2] is not None
+        server.respond((503, DATABASE_UNAVAILABLE))
+        with pytest.raises(ServiceUnavailableError, match=re.escape(DATABASE_UNAVAILABLE["detail"])):
             patina.jobs.get(JOB["id"])
 
 
-def test_an_upload_in_parts_outlives_a_database_that_is_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("patina.client.tus.PART_BYTES", 3)
+def test_resumable_upload_survives_a_database_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each kind of request fails once."""
+    monkeypatch.setattr("patina.client.photo_files.PART_BYTES", 3)
     (tmp_path / "large.zip").write_bytes(b"abcdefgh")
-    came, restarts = bytearray(), ["POST", "PATCH", "HEAD", "GET"]  # each is answered so once
+    received, failures = bytearray(), ["POST", "PATCH", "HEAD", "GET"]
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        if request.method in restarts and (request.method != "PATCH" or came):
-            restarts.remove(request.method)
-            return httpx.Response(503, json=DATABASE_AWAY)
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.method in failures and (request.method != "PATCH" or received):
+            failures.remove(request.method)
+            return httpx.Response(503, json=DATABASE_UNAVAILABLE)
         if request.method == "PATCH":
-            assert int(request.headers["Upload-Offset"]) == len(came)
-            came.extend(request.content)
-        told: dict[str, Any] = {"problem": None, "result": {"accepted": [], "rejected": []}}
-        headers = {"Location": "/uploads/u", "Upload-Offset": str(len(came))}
-        return httpx.Response(200, headers=headers, json=told)
+            assert int(request.headers["Upload-Offset"]) == len(received)
+            received.extend(request.content)
+        outcome: dict[str, Any] = {"problem": None, "result": {"accepted": [], "rejected": []}}
+        headers = {"Location": "/uploads/u", "Upload-Offset": str(len(received))}
+        return httpx.Response(200, headers=headers, json=outcome)
 
-    monkeypatch.setattr("patina.client.http.PAUSES", (0, 0, 0))
-    with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://patina") as http:
-        SyncDriver(http).run(send_in_parts("d", "lr", ("large.zip", tmp_path / "large.zip")))
-    assert (bytes(came), restarts) == (b"abcdefgh", [])
+    monkeypatch.setattr("patina.client.http.RETRY_DELAYS", (0, 0, 0))
+    with httpx.Client(transport=httpx.MockTransport(respond), base_url="http://patina") as http:
+        send_resumable(Connection(http), "d", "lr", ("large.zip", tmp_path / "large.zip"))
+    assert (bytes(received), failures) == (b"abcdefgh", [])
 
 
-def test_leaves_to_the_service_what_is_not_given(server: Answering) -> None:
-    server.says((200, DATASET), (202, JOB))
+def test_unset_options_are_not_sent(server: StubServer) -> None:
+    server.respond((200, DATASET), (202, JOB))
     with Client(server.url) as patina:
         patina.datasets.get("d").train(preset=None, max_minutes=0.5, seed=0)
-    assert server.asked[1] == (f"POST /datasets/{DATASET['id']}/train", b'{"max_minutes":0.5,"seed":0}')
+    assert server.requests[1] == (f"POST /datasets/{DATASET['id']}/train", b'{"max_minutes":0.5,"seed":0}')
 
 
-def test_what_is_made_is_made_once_though_the_connection_break(server: Answering, tmp_path: Path) -> None:
+def test_retried_post_keeps_its_idempotency_key(server: StubServer, tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(bytes(2_000_000))
-    server.says((200, DATASET), (0, b""), (202, JOB))
+    server.respond((200, DATASET), (0, b""), (202, JOB))
     with Client(server.url) as patina:
         assert patina.datasets.get("d").degrade(tmp_path).id == JOB["id"]
-    assert server.asked[1][1].count(bytes(1000)) == server.asked[2][1].count(bytes(1000))
-    assert server.keys[0] is None
-    assert server.keys[1] == server.keys[2] is not None
+    assert server.requests[1][1].count(bytes(1000)) == server.requests[2][1].count(bytes(1000))
+    assert server.idempotency_keys[0] is None
+    assert server.idempotency_keys[1] == server.idempotency_keys[2] is not None
 
 
 @pytest.fixture
@@ -290,42 +291,42 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_uploads_in_batches_and_gathers_what_was_refused(server: Answering, folder: Path) -> None:
+def test_upload_sends_batches_and_collects_rejected_files(server: StubServer, folder: Path) -> None:
+    """One batch is rejected completely, and one is sent again after the connection broke."""
     rejected = [{"name": "x.png", "code": "corrupt_image", "message": "Not an image."}]
     problem = {"code": "corrupt_image", "detail": "All of them.", "rejected": rejected}
-    taken = {"accepted": [EXAMPLE_IMAGE], "rejected": rejected}
-    # One batch is refused whole, and one is sent again after the connection broke.
-    server.says((200, DATASET), (200, NOTHING_HELD), (0, b""), (422, problem), (200, taken))
+    result = {"accepted": [IMAGE], "rejected": rejected}
+    server.respond((200, DATASET), (200, EMPTY_LIST), (0, b""), (422, problem), (200, result))
     progress: list[tuple[int, int]] = []
     with Client(server.url) as patina:
-        answer = patina.datasets.get("d").upload("lr", folder, progress=lambda *at: progress.append(at))
-    assert len(answer.accepted) == 1
-    assert [file.code for file in answer.rejected] == ["corrupt_image"] * 2
+        upload = patina.datasets.get("d").upload("lr", folder, progress=lambda *sent: progress.append(sent))
+    assert len(upload.accepted) == 1
+    assert [file.code for file in upload.rejected] == ["corrupt_image"] * 2
     assert progress[0] == (0, 40)
     assert progress[1] in [(8, 40), (32, 40)]
     assert progress[2:] == [(40, 40)]
-    batches = [body.count(b"filename=") for asked, body in server.asked if asked.startswith("POST")]
+    batches = [body.count(b"filename=") for request, body in server.requests if request.startswith("POST")]
     assert sorted(batches) in [[8, 8, 32], [8, 32, 32]]
 
 
-def test_an_upload_of_which_nothing_can_be_used_is_refused(server: Answering, folder: Path) -> None:
+def test_upload_fails_if_no_file_can_be_used(server: StubServer, folder: Path) -> None:
     rejected = [{"name": "x.png", "code": "corrupt_image", "message": "Not an image."}]
     problem = {"code": "corrupt_image", "detail": "Not one.", "rejected": rejected}
-    server.says((200, DATASET), (200, NOTHING_HELD), (422, problem))
+    server.respond((200, DATASET), (200, EMPTY_LIST), (422, problem))
     with Client(server.url) as patina, pytest.raises(ServiceError, match="Not one"):
         patina.datasets.get("d").upload("lr", folder)
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
-def test_what_a_dataset_holds_is_not_sent_again(
-    server: Answering, folder: Path, client: type[Client | AsyncClient]
+def test_upload_skips_what_the_dataset_has(
+    server: StubServer, folder: Path, client: type[Client | AsyncClient]
 ) -> None:
-    held = [EXAMPLE_IMAGE | {"sha256": hashlib.sha256(b"picture %d" % number).hexdigest()} for number in range(39)]
-    server.says(
+    present = [IMAGE | {"sha256": hashlib.sha256(b"picture %d" % number).hexdigest()} for number in range(39)]
+    server.respond(
         (200, DATASET),
-        (200, {"items": held[:20], "next": "more"}),
-        (200, {"items": held[20:], "next": None}),
-        (200, {"accepted": [EXAMPLE_IMAGE], "rejected": []}),
+        (200, {"items": present[:20], "next": "more"}),
+        (200, {"items": present[20:], "next": None}),
+        (200, {"accepted": [IMAGE], "rejected": []}),
     )
 
     async def send() -> Upload:
@@ -333,31 +334,42 @@ def test_what_a_dataset_holds_is_not_sent_again(
             return await (await patina.datasets.get("d")).upload("lr", folder)
 
     if client is AsyncClient:
-        answer = anyio.run(send)
+        upload = anyio.run(send)
     else:
         with Client(server.url) as patina:
-            answer = patina.datasets.get("d").upload("lr", folder)
-    assert (answer.present, len(answer.accepted)) == (39, 1)
-    assert b"picture 39" in server.asked[-1][1]
-    assert server.asked[-1][1].count(b"filename=") == 1
+            upload = patina.datasets.get("d").upload("lr", folder)
+    assert (upload.already_present, len(upload.accepted)) == (39, 1)
+    assert b"picture 39" in server.requests[-1][1]
+    assert server.requests[-1][1].count(b"filename=") == 1
 
 
-def test_tells_how_many_photos_of_one_request_are_sent(server: Answering, tmp_path: Path) -> None:
+def test_async_upload_raises_the_first_error_itself(server: StubServer, folder: Path) -> None:
+    server.respond((200, DATASET), (200, EMPTY_LIST), (403, {"code": "forbidden", "detail": "Not yours."}))
+
+    async def send() -> None:
+        async with AsyncClient(server.url) as patina:
+            await (await patina.datasets.get("d")).upload("lr", folder)
+
+    with pytest.raises(ServiceError, match="Not yours"):
+        anyio.run(send)
+
+
+def test_progress_counts_the_photos_of_one_request(server: StubServer, tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(bytes(200_000))
-    server.says((200, DATASET), (202, JOB))
+    server.respond((200, DATASET), (202, JOB))
     progress: list[tuple[int, int]] = []
     with Client(server.url) as patina:
-        patina.datasets.get("d").degrade(tmp_path, samples=2, progress=lambda *at: progress.append(at))
+        patina.datasets.get("d").degrade(tmp_path, samples=2, progress=lambda *sent: progress.append(sent))
     assert progress == [(1, 3), (2, 3), (3, 3)]
-    assert server.asked[1][1].count(b'name="files"') == 3
+    assert server.requests[1][1].count(b'name="files"') == 3
 
 
-def test_follows_a_list_to_its_end(server: Answering) -> None:
-    server.says((200, {"items": [JOB, JOB], "next": "more"}), (200, {"items": [JOB], "next": None}))
+def test_list_reads_all_pages(server: StubServer) -> None:
+    server.respond((200, {"items": [JOB, JOB], "next": "more"}), (200, {"items": [JOB], "next": None}))
     with Client(server.url) as patina:
         assert len(patina.jobs.list(kind="sr")) == 3
-    assert [path for path, _ in server.asked] == [
+    assert [request for request, _ in server.requests] == [
         "GET /jobs?kind=sr&limit=100",
         "GET /jobs?kind=sr&limit=100&cursor=more",
     ]
@@ -373,14 +385,24 @@ def test_follows_a_list_to_its_end(server: Answering) -> None:
         (Upload, ImageUploadResponse),
         (Model, ModelDetailRead),
         (Report, ReportOut),
+        (AsyncWebhook, WebhookCreated),
+        (AsyncJob, JobRead),
+        (AsyncDataset, DatasetRead),
+        (AsyncModel, ModelDetailRead),
     ],
 )
-def test_understands_what_the_service_documents(ours: type[BaseModel], theirs: type[BaseModel]) -> None:
+def test_schemas_match_the_services(ours: type[BaseModel], theirs: type[BaseModel]) -> None:
     example = theirs.model_config["json_schema_extra"]["example"]  # type: ignore[index]
     ours.model_validate(example)
-    assert set(ours.model_fields) - {"present"} <= set(theirs.model_fields)
+    assert set(ours.model_fields) - {"already_present"} <= set(theirs.model_fields)
 
 
-def test_the_client_brings_no_torch() -> None:
+def test_client_does_not_import_torch() -> None:
     code = "import patina, sys; patina.Client; patina.AsyncClient; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sync_client_is_generated_from_the_async_one() -> None:
+    script = Path(__file__).parents[2] / "scripts/unasync.py"
+    check = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert check.returncode == 0, check.stdout + check.stderr

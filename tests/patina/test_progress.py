@@ -1,4 +1,4 @@
-"""How far a thing is, on a terminal and in a pipe."""
+"""Progress on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import io
 
 from rich.console import Console
 
-from patina.client.progress import tracking
+from patina.client.progress import track_progress
 
 
-def shown(terminal: bool) -> str:
+def show_upload(terminal: bool) -> str:
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
-    with tracking(console, "Upload") as tracker:
+    with track_progress(console, "Upload") as tracker:
         for done in range(1, 5):
-            tracker.count(done, 4)
+            tracker.show_count(done, 4)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def test_on_a_terminal_there_is_a_bar() -> None:
-    drawn = shown(terminal=True)
-    assert "━━━" in drawn
-    assert "4/4 files" in drawn
+def test_terminal_shows_a_bar() -> None:
+    output = show_upload(terminal=True)
+    assert "━━━" in output
+    assert "4/4 files" in output
 
 
-def test_in_a_pipe_there_are_plain_lines_and_few() -> None:
-    assert shown(terminal=False).startswith("Upload: 4/4 files")
-    assert len(shown(terminal=False).splitlines()) == 1
-    assert "\x1b" not in shown(terminal=False)
+def test_pipe_gets_few_plain_lines() -> None:
+    assert show_upload(terminal=False).startswith("Upload: 4/4 files")
+    assert len(show_upload(terminal=False).splitlines()) == 1
+    assert "\x1b" not in show_upload(terminal=False)

@@ -54,7 +54,7 @@ class AsyncModel(AsyncRecord):
 
         Raises `PatinaError` if the model has no gallery.
         """
-        from patina.sheet.learned import Learned, contact_sheet  # noqa: PLC0415 - most programs draw nothing
+        from patina.sheet.model import GalleryData, contact_sheet  # noqa: PLC0415 - most programs draw nothing
 
         if not set(self.files).issuperset(GALLERY_FILES):
             raise PatinaError(f"Model {self.id} has no pictures to draw. Train again to get them.")
@@ -73,7 +73,7 @@ class AsyncModel(AsyncRecord):
 
         def draw() -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
-            contact_sheet(summary, Learned.read(contents), report).save(target)
+            contact_sheet(summary, GalleryData.from_files(contents), report).save(target)
 
         await run_blocking(draw)
         return target

@@ -55,7 +55,7 @@ class Model(Record):
 
         Raises `PatinaError` if the model has no gallery.
         """
-        from patina.sheet.learned import Learned, contact_sheet  # noqa: PLC0415 - most programs draw nothing
+        from patina.sheet.model import GalleryData, contact_sheet  # noqa: PLC0415 - most programs draw nothing
 
         if not set(self.files).issuperset(GALLERY_FILES):
             raise PatinaError(f"Model {self.id} has no pictures to draw. Train again to get them.")
@@ -74,7 +74,7 @@ class Model(Record):
 
         def draw() -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
-            contact_sheet(summary, Learned.read(contents), report).save(target)
+            contact_sheet(summary, GalleryData.from_files(contents), report).save(target)
 
         run_blocking(draw)
         return target
