@@ -33,9 +33,9 @@ from PIL import Image
 from bench.measure import Metric, Summary, compute_ratio, run, time_interleaved
 from imaging.image_files import read_rgb
 from imaging.png import write_png
-from patina.demo.photographs import photographs
+from patina.demo.photographs import load_photographs
 from patina.local.session import temporary_service
-from worker.jobs.triplet_files import npy
+from worker.jobs.triplet_files import encode_npy
 
 SIZE = (1632, 1224)
 SCALE, SAMPLES = 4, 4
@@ -113,7 +113,7 @@ def _compare(http: httpx.Client, folder: Path, sources: list[Path], preset: str,
 def _photos(folder: Path, count: int) -> Iterator[Path]:
     """Parts of photographs, enlarged: no two the same."""
     rng = np.random.default_rng(0)
-    pictures = list(photographs().values())
+    pictures = list(load_photographs().values())
     for number in range(count):
         picture = Image.fromarray(pictures[number % len(pictures)])
         left, top = (rng.integers(0, side // 3) for side in picture.size)
@@ -201,7 +201,7 @@ def _pillows(number: int, out: Path) -> None:
 
 def _write_rest(number: int, out: Path) -> None:
     for which, array in enumerate(_made[number].rest):
-        (out / f"{number}_{which}.npy").write_bytes(npy(array))
+        (out / f"{number}_{which}.npy").write_bytes(encode_npy(array))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.measure import Metric, add_json_option, save_metrics
-from patina.client import schemas as answers
-from patina.demo.photographs import photographs
-from patina.demo.run import SHOWN
-from patina.sheet.learned import Learned, contact_sheet
+from patina import schemas
+from patina.demo.photographs import load_photographs
+from patina.demo.run import PUBLISHABLE
+from patina.sheet.model import GalleryData, contact_sheet
 from training.config import preset
 from training.data.photos import Photos
 from training.loop import train
 from training.report.gallery import Gallery, gallery_of, grid_of
-from worker.jobs.preview import COLUMNS, files_of
+from worker.jobs.preview import COLUMNS, render_gallery
 
 SCALE, ENLARGED = 4, 3
 
@@ -58,8 +58,8 @@ def main() -> None:
         gallery = gallery_of(trained.degradation, lr, hr, seed=options.seed)
         published = None
         if options.publish:
-            of_demo = photographs()
-            shown = Photos.write(Path(folder) / "shown", [of_demo[name] for name in SHOWN])
+            of_demo = load_photographs()
+            shown = Photos.write(Path(folder) / "shown", [of_demo[name] for name in PUBLISHABLE])
             published = gallery_of(trained.degradation, lr, shown, seed=options.seed)
     print(f"score {report.score:.2f}, told apart {report.two_sample}")
     metrics = [Metric("report score", report.score, lower_is_better=True)]
@@ -68,15 +68,15 @@ def main() -> None:
     save_metrics(options, metrics)
     for alarm in report.alarms:
         print(f"{alarm.severity}: {alarm.message}")
-    told = answers.Report.model_validate(dataclasses.asdict(report))
+    told = schemas.Report.model_validate(dataclasses.asdict(report))
     summary = f"{options.real.name}: {report.photos.real.photos} photos, learned in {options.minutes:g} minutes."
 
-    def learned(gallery: Gallery) -> Learned:
-        return Learned.read(files_of(gallery, step=trained.steps, alarms=report.alarms))
+    def learned(gallery: Gallery) -> GalleryData:
+        return GalleryData.from_files(render_gallery(gallery, step=trained.steps, alarms=report.alarms))
 
     contact_sheet(summary, learned(gallery), told).save(options.sheet)
     if published:
-        without_photos = dataclasses.replace(learned(published), real=(), made=())
+        without_photos = dataclasses.replace(learned(published), real=(), generated=())
         contact_sheet(summary, without_photos, told).save(options.publish)
     if options.beside:
         print(*("real" if real else "made" for real in gallery.real))

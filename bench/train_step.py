@@ -43,7 +43,7 @@ from training.data.patches import draw_clean, draw_latents, draw_real
 from training.data.photos import Photos
 from training.phases.joint import joint_step
 from training.state import State
-from worker.jobs.train import KEEP_MEMORY
+from worker.jobs.train import MALLOC_ENV
 
 PIECES = 10
 LOSSES = ("adversarial", "discriminator", "edsr_l1", "noise_levels")
@@ -111,7 +111,7 @@ class Trainer:
             target=serve, args=(its, folder, batch, plain), daemon=True
         )
         before = dict(os.environ)
-        os.environ.update({} if plain else KEEP_MEMORY)
+        os.environ.update({} if plain else MALLOC_ENV)
         self._process.start()
         os.environ.clear()
         os.environ.update(before)

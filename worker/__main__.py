@@ -1,4 +1,4 @@
-"""A worker process: `python -m worker warm` for degrade and sr, `python -m worker train` for trainings."""
+"""Runs a worker process: `python -m worker warm` for degrade and sr jobs, `python -m worker train` for trainings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import argparse
 from config.logging import configure_logging
 from config.settings import settings
 from store.queue import INFERENCE, TRAIN
-from worker.runtime.job_log import Journal
-from worker.runtime.worker import work
+from worker.execute import execute_job
+from worker.runtime.job_log import JobLogHandler
+from worker.runtime.worker import run_worker
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("queue", choices=(INFERENCE, TRAIN))
     arguments = parser.parse_args()
-    configure_logging(settings(), f"{arguments.queue} worker", Journal(settings()))
-    work(settings(), arguments.queue)
+    configure_logging(settings(), f"{arguments.queue} worker", JobLogHandler(settings()))
+    run_worker(settings(), arguments.queue, execute_job)

@@ -84,7 +84,7 @@ class DeliveryRead(BaseModel):
                 "attempts": 2,
                 "next_attempt": "2026-01-31T12:00:25Z",
                 "answer": 503,
-                "error": "the answer was 503",
+                "error": "the response status was 503",
                 "created": "2026-01-31T12:00:00Z",
                 "delivered": None,
             }

@@ -33,7 +33,7 @@ WORKER: Victim = ("worker", "warm")
 TRAINER: Victim = ("worker", "train")
 TRAIN_CHILD: Victim = ("worker.jobs.train_main",)
 API: Victim = ("app",)
-REAPER: Victim = ("worker.maintenance.reaper",)
+REAPER: Victim = ("worker.maintenance",)
 DECODER: Victim = ("imaging.decoder_process",)
 
 

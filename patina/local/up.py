@@ -103,7 +103,7 @@ class _Supervisor:
             migration.kill()
         self._ready = self._wait_for(self._is_ready, READY_TIMEOUT)
         if self._ready:  # no job can be lost before, and the others start sooner without it
-            reaper = ChildProcess("reaper", [*PYTHON, "-m", "worker.maintenance.reaper"], environment)
+            reaper = ChildProcess("reaper", [*PYTHON, "-m", "worker.maintenance"], environment)
             self._children.append(reaper)
             reaper.start()
         if not self._ready and self._stop_requests == 0:
@@ -111,7 +111,9 @@ class _Supervisor:
 
     def _describe_missing_queue(self) -> str:
         if self._settings.redis_url:
-            return "Nothing answers at PATINA_REDIS_URL. Start that Redis or Valkey; or unset it to use the embedded one."
+            return (
+                "Nothing answers at PATINA_REDIS_URL. Start that Redis or Valkey; or unset it to use the embedded one."
+            )
         return (
             f"The embedded Valkey did not start; see {embedded_valkey.log_file(self._settings)}. "
             "To use your own Redis or Valkey, set PATINA_REDIS_URL."
@@ -131,14 +133,14 @@ class _Supervisor:
         if self._settings.on_loopback:
             return
         # Most starts need no database here.
-        from store.db.bootstrap import NoTokenError, refuse_strangers  # noqa: PLC0415
+        from store.bootstrap import InsecureConfig, check_exposure  # noqa: PLC0415
 
         from store.db.database import Database  # noqa: PLC0415
 
         database = Database(self._settings.database)
         try:
-            refuse_strangers(self._settings, database)
-        except NoTokenError as error:
+            check_exposure(self._settings, database)
+        except InsecureConfig as error:
             raise StartError(str(error)) from error
         finally:
             database.close()

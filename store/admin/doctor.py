@@ -203,5 +203,5 @@ def _forgotten_jobs(session: Session) -> Iterator[Finding]:
     for job_id in session.scalars(select(Job.id).where(Job.status == "running", Job.lease_until < now() - 60)):
         yield Finding(
             f"Job {job_id} is running by its record, and nobody has been heard of it for more than a minute.",
-            "Is the reaper running? It gives the job to another worker: python -m worker.maintenance.reaper",
+            "Is the reaper running? It gives the job to another worker: python -m worker.maintenance",
         )

@@ -26,18 +26,18 @@ from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 
 from app.datasets.schemas import Role
-from app.uploads import service
 from app.ingest.multipart import BATCH
+from app.uploads import service
 from config.settings import Settings
 from patina import AsyncClient, Client
-from patina.client.schemas import Upload as Taken
+from patina.schemas import Upload as Taken
 from store.db.tables import Upload
 from store.store import Store
 from tests.app.conftest import Api, serving
 from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
-from tests.pictures import png, tarred, zipped
-from tests.wait_until import soon
-from worker.maintenance.reaper import Reaper
+from tests.pictures import make_png, make_tar, make_zip
+from tests.wait_until import wait_until
+from worker.maintenance.expire_uploads import ExpireUploads
 
 TUS = {"Tus-Resumable": "1.0.0"}
 START_SECONDS = 60
@@ -100,7 +100,7 @@ def sender(creation: str | None, data: bytes, name: str = "photos.zip", **how: A
 
 def large_archive(count: int = 2, filler: int = 20_000_000) -> bytes:
     """With so many images, and so many bytes that are none."""
-    return zipped({f"{n}.png": png(40, 40, n) for n in range(count)} | {"notes.bin": os.urandom(filler)})
+    return make_zip({f"{n}.png": make_png(40, 40, n) for n in range(count)} | {"notes.bin": os.urandom(filler)})
 
 
 @contextmanager
@@ -158,8 +158,8 @@ def test_an_archive_comes_through_connections_that_break(running: ApiProcess) ->
 def test_our_own_client_goes_on_where_the_connection_broke(
     running: ApiProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awaited: bool
 ) -> None:
-    monkeypatch.setattr("patina.client.uploads.BATCH_BYTES", 10_000_000)
-    monkeypatch.setattr("patina.client.tus.PAUSES", (0, 0, 0))
+    monkeypatch.setattr("patina.client.photo_files.MAX_BATCH_BYTES", 10_000_000)
+    monkeypatch.setattr("patina.client.http.RETRY_DELAYS", (0, 0, 0))
     (tmp_path / "photos.zip").write_bytes(large_archive())
     (tmp_path / "nothing.zip").write_bytes(large_archive(count=0))
     dataset = running.dataset()
@@ -248,7 +248,7 @@ def test_what_was_being_written_when_the_service_leaves_is_there_once(api: Api, 
 
 def test_images_that_a_process_died_over_are_taken_when_the_client_comes_back(running: ApiProcess) -> None:
     """As a process leaves it that is killed between the last byte and the record of the images."""
-    data, url = png(40, 40), f"{running.url}/datasets/{running.dataset()}/uploads?role=lr"
+    data, url = make_png(40, 40), f"{running.url}/datasets/{running.dataset()}/uploads?role=lr"
     upload = sender(url, data, "a.png")
     upload.upload(stop_at=len(data) - 1)
     running.kill()
@@ -292,14 +292,14 @@ def send(api: Api, at: str, data: bytes, start: int = 0, kind: str = "applicatio
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
-        ("a.png", png(64, 64)[:-300], "corrupt_image"),
+        ("a.png", make_png(64, 64)[:-300], "corrupt_image"),
         ("a.png", b"hello there", "not_an_image"),
-        ("a.png", png(31, 64), "image_too_small"),
-        ("a.zip", zipped({"../../x.png": png(64, 64)}), "unsafe_path"),
-        ("a.zip", zipped({f"{n}.txt": b"x" for n in range(3)}), "not_an_image"),
-        ("a.tar", tarred({"a.png": png(300, 300)})[:5000], "corrupt_archive"),
+        ("a.png", make_png(31, 64), "image_too_small"),
+        ("a.zip", make_zip({"../../x.png": make_png(64, 64)}), "unsafe_path"),
+        ("a.zip", make_zip({f"{n}.txt": b"x" for n in range(3)}), "not_an_image"),
+        ("a.tar", make_tar({"a.png": make_png(300, 300)})[:5000], "corrupt_archive"),
         ("a.png", b"", "empty_file"),
-        ("a.png", png(40, 40) + bytes(10_000_000), "file_too_large"),
+        ("a.png", make_png(40, 40) + bytes(10_000_000), "file_too_large"),
     ],
 )
 def test_what_is_refused_is_refused_as_in_one_request_and_leaves_no_trace(
@@ -328,7 +328,7 @@ def test_a_file_that_is_too_large_for_an_image_is_refused_when_its_beginning_sho
     api: Api,
 ) -> None:
     dataset = api.dataset()
-    photo, packed = (data + bytes(10_000_000) for data in (png(64, 64), zipped({"a.png": png(64, 64)})))
+    photo, packed = (data + bytes(10_000_000) for data in (make_png(64, 64), make_zip({"a.png": make_png(64, 64)})))
     at = begin(api, dataset, photo).headers["location"]
     assert send(api, at, photo[:300]).status_code == 204
     refused = send(api, at, photo[300:600], 300)
@@ -340,7 +340,7 @@ def test_a_file_that_is_too_large_for_an_image_is_refused_when_its_beginning_sho
 
 
 def test_the_same_image_in_parts_and_at_once_is_one(api: Api) -> None:
-    dataset, data = api.dataset(), png(64, 48)
+    dataset, data = api.dataset(), make_png(64, 48)
     (known,) = api.upload(dataset, "lr", a_png=data).json()["accepted"]
     at = begin(api, dataset, data).headers["location"]
     first = send(api, at, data[:100])
@@ -359,7 +359,7 @@ def test_the_same_image_in_parts_and_at_once_is_one(api: Api) -> None:
 
 
 def test_the_protocol_is_held_to(api: Api) -> None:
-    dataset, data = api.dataset(), png(64, 64)
+    dataset, data = api.dataset(), make_png(64, 64)
     able = api.http.options(f"/datasets/{dataset}/uploads")
     assert able.status_code == 204
     assert able.headers["tus-version"] == "1.0.0"
@@ -409,32 +409,32 @@ def test_limits_hold_and_what_has_come_counts_as_taken(tmp_path: Path, redis_url
         assert begin(api, dataset, bytes(110_000)).json()["code"] == "storage_full"
         assert api.upload(dataset, "lr", a_png=bytes(110_000)).json()["code"] == "storage_full"
         api.http.delete(at, headers=TUS)
-        assert soon(lambda: begin(api, dataset, bytes(110_000)).is_success)
+        assert wait_until(lambda: begin(api, dataset, bytes(110_000)).is_success)
 
 
 def test_what_nobody_goes_on_with_expires_and_a_dataset_takes_its_uploads_along(tmp_path: Path, redis_url: str) -> None:
     settings = Settings(data_dir=tmp_path, redis_url=redis_url)
     with serving(settings) as api:
-        dataset, data = api.dataset(), png(64, 64)
+        dataset, data = api.dataset(), make_png(64, 64)
         at = begin(api, dataset, data).headers["location"]
         send(api, at, data[:100])
-        reaper = Reaper(api.store, settings)
-        reaper.expire_uploads()
+        duty = ExpireUploads(api.store, settings)
+        duty.run()
         assert api.http.get(at).json()["received"] == 100
         with api.store.database.write() as session:
             session.execute(update(Upload).values(expires=0))
-        reaper.expire_uploads()
+        duty.run()
         assert api.http.get(at).json()["code"] == "upload_not_found"
         at = begin(api, dataset, data).headers["location"]
         send(api, at, data[:100])
         assert api.http.delete(f"/datasets/{dataset}").status_code == 204
         assert send(api, at, data[100:], 100).status_code == 404
-        reaper.expire_uploads()
+        duty.run()
         assert list(api.store.unfinished.root.iterdir()) == []
 
 
 def test_an_upload_is_its_token_s_alone(door: Door) -> None:  # noqa: F811
-    dataset, data = door.dataset("anna"), png(64, 64)
+    dataset, data = door.dataset("anna"), make_png(64, 64)
     path = f"/datasets/{dataset}/uploads?role=lr"
 
     def call(who: str, method: str, at: str, **headers: str) -> Any:

@@ -31,8 +31,8 @@ from store.repositories.webhooks import EVENTS, Outbox, WebhookRepository
 from store.store import Store
 from tests.app.conftest import Api, serving
 from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
+from worker.maintenance.deliver_webhooks import MAX_ATTEMPTS, DeliverWebhooks
 from worker.maintenance.ssrf_guard import is_public
-from worker.maintenance.webhook_delivery import ATTEMPTS, Courier
 
 SECONDS = 30
 SILENT, DRIPPING = 0, 1  # instead of a status: no answer at all, and one that comes byte by byte and never ends
@@ -121,10 +121,10 @@ def ended_job(store: Store, status: str) -> str:
 
 def deliver(api: Api) -> None:
     """Rounds until nothing waits."""
-    courier, give_up = Courier(api.store, api.settings), time.monotonic() + SECONDS
+    sender, give_up = DeliverWebhooks(api.store, api.settings), time.monotonic() + SECONDS
     while any(hook["waiting"] for hook in api.http.get("/webhooks").json()["items"]):
         assert time.monotonic() < give_up
-        courier.round()
+        sender.deliver_due()
         time.sleep(0.01)
 
 
@@ -156,28 +156,28 @@ def test_a_message_is_sent_until_it_is_taken_and_is_signed_each_time(api: Api, r
 def test_what_nobody_takes_is_given_up_and_told_and_410_ends_it_at_once(api: Api, receiver: Receiver) -> None:
     hook = register(api, receiver.url)
     settings = api.settings.model_copy(update={"webhook_retry_seconds": 1e-9})
-    receiver.answers = [503] * ATTEMPTS + [410]
-    for number in (ATTEMPTS, ATTEMPTS + 1):
+    receiver.answers = [503] * MAX_ATTEMPTS + [410]
+    for number in (MAX_ATTEMPTS, MAX_ATTEMPTS + 1):
         ended_job(api.store, "succeeded")
         patience = time.monotonic() + 30  # a round may come in the very moment in which the message is not yet due
         while len(receiver.received) < number and time.monotonic() < patience:
-            Courier(api.store, settings).round()
-        for _ in range(ATTEMPTS):
-            Courier(api.store, settings).round()
+            DeliverWebhooks(api.store, settings).deliver_due()
+        for _ in range(MAX_ATTEMPTS):
+            DeliverWebhooks(api.store, settings).deliver_due()
         assert len(receiver.received) == number
     (shown,) = api.http.get("/webhooks").json()["items"]
     assert (shown["waiting"], shown["delivered"], shown["given_up"]) == (0, 0, 2)
     gone, given_up = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
-    assert (given_up["status"], given_up["attempts"], given_up["answer"]) == ("given_up", ATTEMPTS, 503)
+    assert (given_up["status"], given_up["attempts"], given_up["answer"]) == ("given_up", MAX_ATTEMPTS, 503)
     assert (gone["status"], gone["attempts"]) == ("given_up", 1)
 
 
 def test_pauses_grow_to_about_a_day(api: Api) -> None:
-    courier = Courier(api.store, api.settings.model_copy(update={"webhook_retry_seconds": 5.0}))
-    pauses = [courier._pause(attempt) for attempt in range(1, ATTEMPTS)]
+    sender = DeliverWebhooks(api.store, api.settings.model_copy(update={"webhook_retry_seconds": 5.0}))
+    pauses = [sender._backoff(attempt) for attempt in range(1, MAX_ATTEMPTS)]
     assert 3.9 < pauses[0] < 6.1
     assert 18 * 3600 < sum(pauses) < 32 * 3600
-    assert len({courier._pause(1) for _ in range(5)}) > 1
+    assert len({sender._backoff(1) for _ in range(5)}) > 1
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_pauses_grow_to_about_a_day(api: Api) -> None:
 def test_a_name_that_leads_to_this_computer_is_not_called(api: Api, receiver: Receiver, url: str) -> None:
     hook = register(api, url.format(port=receiver.port))
     ended_job(api.store, "succeeded")
-    Courier(api.store, api.settings.model_copy(update={"webhook_private_addresses": False})).round()
+    DeliverWebhooks(api.store, api.settings.model_copy(update={"webhook_private_addresses": False})).deliver_due()
     (told,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
     assert "may not be called" in told["error"]
     assert (told["status"], told["answer"]) == ("waiting", None)
@@ -219,10 +219,10 @@ def test_one_that_does_not_answer_is_left_in_time(api: Api, receiver: Receiver, 
     receiver.answers = [answer]
     ended_job(api.store, "succeeded")
     began = time.monotonic()
-    Courier(api.store, api.settings).round()
+    DeliverWebhooks(api.store, api.settings).deliver_due()
     assert time.monotonic() - began < 10
     (told,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
-    assert told["error"] == "no answer within 2 s"
+    assert told["error"] == "no response within 2 s"
 
 
 def test_what_is_wanted_is_sent_and_nothing_else(api: Api, receiver: Receiver) -> None:
@@ -364,7 +364,7 @@ def test_a_message_outlives_a_courier_that_is_killed_with_it_in_hand(api: Api, r
         "PATINA_WEBHOOK_TIMEOUT_SECONDS": "2",
         "PATINA_REAP_EVERY_SECONDS": "0.1",
     }
-    command = [sys.executable, "-P", "-m", "worker.maintenance.reaper"]
+    command = [sys.executable, "-P", "-m", "worker.maintenance"]
     for count in (1, 2):
         process = subprocess.Popen(command, env=os.environ | ours)
         try:

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 from tests.page import chromium
-from tests.pictures import photos
+from tests.pictures import make_photos
 from tests.worker.service import Service, running_service
 
 FLAGS = [
@@ -92,7 +92,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="package")
 def dataset(service: Service) -> str:
     """Photos, and a model with random weights; one that was trained has a report, too."""
-    dataset = service.dataset(lr=photos(3, 48), hr=photos(3, 160, seed=10))
+    dataset = service.dataset(lr=make_photos(3, 48), hr=make_photos(3, 160, seed=10))
     service.model(dataset)
     return dataset
 
@@ -100,7 +100,7 @@ def dataset(service: Service) -> str:
 @pytest.fixture(scope="package")
 def trained(service: Service, dataset: str) -> str:
     """The id of a training that has ended with a model."""
-    return str(service.until_finished(service.train(dataset, max_steps=3))["id"])
+    return str(service.wait_until_finished(service.train(dataset, max_steps=3))["id"])
 
 
 @pytest.fixture

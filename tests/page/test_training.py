@@ -31,7 +31,7 @@ def test_a_training_is_watched_guessed_at_and_ended_with_its_model(desk: Desk, d
     page.get_by_role("button", name="Stop and keep").click()
     page.get_by_role("link", name="Its report").wait_for()
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
-    expect(page.get_by_label("Log")).to_contain_text("model kept")
+    expect(page.get_by_label("Log")).to_contain_text("model saved")
     assert desk.service.job(job_id)["ended_early"]
     page.get_by_role("button", name="Go on").click()
     page.wait_for_url(lambda url: "/jobs/" in url and job_id not in url)
@@ -44,7 +44,7 @@ def test_what_happens_is_seen_where_streams_do_not_come_through(desk: Desk, data
     job_id = desk.service.train(dataset, max_steps=2)
     page = desk.open(f"jobs/{job_id}")
     expect(page.locator("h1 .pill")).to_have_text("succeeded")
-    expect(page.get_by_label("Log")).to_contain_text("model kept")
+    expect(page.get_by_label("Log")).to_contain_text("model saved")
 
 
 def test_a_report_says_what_to_do_and_is_kept_as_one_file(desk: Desk, trained: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typer.main import get_command
 
 from patina.cli.app import cli
 from patina.cli.main import main  # noqa: F401 - with it come all commands
-from tests.patina.conftest import Trained, Up, photos
+from tests.patina.conftest import LocalService, TrainedModel, save_photos
 from tests.patina.sessions import shell
 from tests.patina.test_readme import for_the_test
 
@@ -29,12 +29,12 @@ def block(language: str, page: str = "client.md") -> str:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    photos(tmp_path / "real", 3, (40, 36))
-    photos(tmp_path / "clean", 2, (136, 144))
+    save_photos(tmp_path / "real", 3, (40, 36))
+    save_photos(tmp_path / "clean", 2, (136, 144))
     return tmp_path
 
 
-def run(program: str, service: Up, desk: Path) -> str:
+def run(program: str, service: LocalService, desk: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-c", for_the_test(program, service)],
         cwd=desk,
@@ -47,7 +47,7 @@ def run(program: str, service: Up, desk: Path) -> str:
     return done.stdout
 
 
-def test_the_client(service: Up, desk: Path) -> None:
+def test_the_client(service: LocalService, desk: Path) -> None:
     said = run(block("python"), service, desk)
     assert said.startswith("score ")
     assert said.count(" ok") == 8
@@ -55,18 +55,18 @@ def test_the_client(service: Up, desk: Path) -> None:
     assert len(list((desk / "super-resolved/sr").iterdir())) == 3
 
 
-def test_awaited(service: Up, trained: Trained, desk: Path) -> None:
+def test_awaited(service: LocalService, trained: TrainedModel, desk: Path) -> None:
     run(block("python async"), service, desk)
     assert [len(list((desk / f"seed-{seed}/lr").iterdir())) for seed in range(3)] == [4, 4, 4]
 
 
-def test_degrading_on_the_fly(service: Up, trained: Trained, desk: Path) -> None:
+def test_degrading_on_the_fly(service: LocalService, trained: TrainedModel, desk: Path) -> None:
     program = block("python degrader")
-    checked = "\nassert lr.shape == (8, 3, 32, 32) and torch.equal(same, degrader(hr[0], generator=seeded(7, 0, 5)).lr)"
+    checked = "\nassert lr.shape == (8, 3, 32, 32) and torch.equal(same, degrader(hr[0], generator=seeded_generator(7, 0, 5)).lr)"
     run(program + checked, service, desk)
 
 
-def test_the_shell(service: Up, trained: Trained, desk: Path) -> None:
+def test_the_shell(service: LocalService, trained: TrainedModel, desk: Path) -> None:
     score, made, status, file, real = shell(block("bash"), service, desk).split()
     assert float(score) > 0
     assert (made, status, file, real) == ("8", "succeeded", "degrader.safetensors", "3")
@@ -80,13 +80,13 @@ def test_every_command_has_a_line() -> None:
     assert not set(command.commands) - told
 
 
-def test_a_training_watched_and_ended_early(service: Up, trained: Trained, desk: Path) -> None:
+def test_a_training_watched_and_ended_early(service: LocalService, trained: TrainedModel, desk: Path) -> None:
     said = run(block("python training"), service, desk)
-    assert "model kept" in said
+    assert "model saved" in said
     assert (desk / "contact-sheet.png").exists()
 
 
-def test_the_forms(service: Up, trained: Trained, desk: Path) -> None:
+def test_the_forms(service: LocalService, trained: TrainedModel, desk: Path) -> None:
     said = shell(block("bash", "formats.md"), service, desk)
     assert "8 pairs are in pairs\n" in said
     assert len(list((desk / "pairs/lr").iterdir())) == 8

@@ -1,4 +1,4 @@
-"""The whole service as `patina up` runs it, with real processes that tests may kill."""
+"""The whole service as `patina up` runs it. Tests may kill its real processes."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Service:
         return dataset
 
     def model(self, dataset: str) -> str:
-        """Small networks with random weights, recorded as a training would."""
+        """Save small networks with random weights as a model. Return its id."""
         store = Store.open(self.settings)
         degradation, edsr = Degradation(DegradationConfig(4)), EDSR(EDSRConfig(4, width=16, blocks=4))
         generator = torch.Generator().manual_seed(0)
-        for parameter in degradation.parameters():  # as they are built, they give the same for every z
+        for parameter in degradation.parameters():  # initialized networks ignore z
             parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
         with store.blobs.scratch() as folder:
             save_degradation(degradation, folder / "degrader")
@@ -92,30 +92,30 @@ class Service:
     def job(self, job_id: str) -> dict[str, Any]:
         return self._ok(self.http.get(f"/jobs/{job_id}"))
 
-    def until_at_work(self, job_id: str, done: int) -> dict[str, Any]:
-        """The job as soon as so much of it is done; it must not be finished yet."""
-        job = self.until_job(job_id, lambda job: job["progress"]["done"] >= done)
-        assert job["status"] in ("queued", "running"), "it is not disturbed at its work any more"
+    def wait_until_running(self, job_id: str, done: int) -> dict[str, Any]:
+        """Return the job once its progress reaches `done`. The job must not have ended by then."""
+        job = self.wait_for_job(job_id, lambda job: job["progress"]["done"] >= done)
+        assert job["status"] in ("queued", "running"), "the job ended before the test could disturb it"
         return job
 
-    def until_finished(self, job_id: str) -> dict[str, Any]:
-        return self.until_job(job_id, lambda job: job["status"] not in ("queued", "running"))
+    def wait_until_finished(self, job_id: str) -> dict[str, Any]:
+        return self.wait_for_job(job_id, lambda job: job["status"] not in ("queued", "running"))
 
-    def until_job(self, job_id: str, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        def found() -> dict[str, Any] | None:
+    def wait_for_job(self, job_id: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        def find() -> dict[str, Any] | None:
             job = self.job(job_id)
-            return job if is_so(job) else None
+            return job if condition(job) else None
 
-        return self.until(found)
+        return self.wait_until(find)
 
-    def until_logged(self, **fields: object) -> list[dict[str, Any]]:
-        return self.until(lambda: self.logged(**fields))
+    def wait_until_logged(self, **fields: object) -> list[dict[str, Any]]:
+        return self.wait_until(lambda: self.logged(**fields))
 
-    def until(self, ask: Callable[[], Found | None]) -> Found:
-        """What it answers as soon as that is something."""
-        end = time.monotonic() + JOB_SECONDS
-        while not (found := ask()):
-            assert time.monotonic() < end, self.log.read_text()[-5000:]
+    def wait_until(self, find: Callable[[], Found | None]) -> Found:
+        """Return the first result of `find` that is true."""
+        deadline = time.monotonic() + JOB_SECONDS
+        while not (found := find()):
+            assert time.monotonic() < deadline, self.log.read_text()[-5000:]
             time.sleep(0.05)
         return found
 
@@ -126,25 +126,25 @@ class Service:
             return {name: file.read() for name, file in members if file}
 
     def pid(self, *words: str) -> int:
-        """The process of the service whose command line holds all of these words."""
+        """Return the id of the process whose command line has all of these words."""
 
-        def found() -> int | None:
+        def find() -> int | None:
             for process in psutil.Process(self.process.pid).children(recursive=True):
                 with suppress(psutil.NoSuchProcess):
                     if all(word in process.cmdline() for word in words):
                         return int(process.pid)
             return None
 
-        return self.until(found)
+        return self.wait_until(find)
 
     def kill(self, *words: str) -> int:
-        """kill -9; gives the process id that was."""
+        """Send SIGKILL. Return the id of the killed process."""
         pid = self.pid(*words)
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def logged(self, **fields: object) -> list[dict[str, Any]]:
-        """The log's lines that have these fields."""
+        """Return the log lines that have these fields."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if fields.items() <= line.items()]
 
@@ -157,9 +157,9 @@ class Service:
 
 @contextmanager
 def running_service(data_dir: Path, **environment: str) -> Iterator[Service]:
-    """`patina up` on a free port, ready for work; Ctrl-C at the end."""
+    """Run `patina up` on a free port until it is ready. Send Ctrl-C at the end."""
     log = data_dir.parent / f"{data_dir.name}.log"
-    more = {
+    settings_of_test = {
         "PATINA_DATA_DIR": str(data_dir),
         "PATINA_LEASE_SECONDS": str(LEASE_SECONDS),
         "PATINA_REAP_EVERY_SECONDS": "0.5",
@@ -167,16 +167,16 @@ def running_service(data_dir: Path, **environment: str) -> Iterator[Service]:
         "PATINA_LOG_JSON": "true",
         **environment,
     }
-    without_ours = {name: value for name, value in os.environ.items() if not name.startswith("PATINA_")}
-    with log.open("ab") as written:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PATINA_")}
+    with log.open("ab") as log_file:
         process = subprocess.Popen(
             [sys.executable, "-m", "patina", "up", "--port", "0"],
-            env=without_ours | more,
-            stdout=written,
-            stderr=written,
+            env=inherited | settings_of_test,
+            stdout=log_file,
+            stderr=log_file,
         )
     try:
-        url = _url_when_ready(process, data_dir, log)
+        url = _wait_until_ready(process, data_dir, log)
         settings = Settings(
             data_dir=data_dir,
             database_url=environment.get("PATINA_DATABASE_URL"),
@@ -189,12 +189,13 @@ def running_service(data_dir: Path, **environment: str) -> Iterator[Service]:
         process.wait(30)
 
 
-def _url_when_ready(process: subprocess.Popen[bytes], data_dir: Path, log: Path) -> str:
-    end = time.monotonic() + READY_SECONDS
-    note = data_dir / "service.json"
-    while time.monotonic() < end and process.poll() is None:
+def _wait_until_ready(process: subprocess.Popen[bytes], data_dir: Path, log: Path) -> str:
+    """Return the URL of the service."""
+    deadline = time.monotonic() + READY_SECONDS
+    pidfile = data_dir / "service.json"
+    while time.monotonic() < deadline and process.poll() is None:
         try:
-            url = str(json.loads(note.read_text())["url"])
+            url = str(json.loads(pidfile.read_text())["url"])
             if httpx.get(f"{url}/ready").status_code == 200:
                 return url
         except (OSError, ValueError, httpx.HTTPError):

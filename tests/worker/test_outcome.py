@@ -1,4 +1,4 @@
-"""How work may end, and what becomes of its job."""
+"""How an attempt may end, and what becomes of its job."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from store.errors import DatabaseUnavailable
 from store.files.capacity import Room
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.worker.conftest import claimed
-from worker.jobs.items import require_room
-from worker.maintenance.reaper import Reaper
-from worker.runtime import outcome as conclusion
-from worker.runtime.outcome import conclude
+from tests.worker.conftest import claim_new_job
+from worker.jobs.items import check_disk_space
+from worker.maintenance.requeue_stalled_jobs import RequeueStalledJobs
+from worker.runtime import outcome
+from worker.runtime.outcome import run_and_record
 
-FULL = Path("/dev/full")  # Linux: whatever is written to it finds no room
+FULL = Path("/dev/full")  # Linux: every write to it fails with "no space left"
 
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conclusion, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(outcome, "PAUSE_SECONDS", 0.01)
 
 
-def after(store: Store, job: Job) -> Job:
+def reload(store: Store, job: Job) -> Job:
     with store.database.read() as session:
         found = JobRepository(session).get(job.id)
         assert found is not None
@@ -43,34 +43,34 @@ def write_a_file() -> None:
     FULL.write_bytes(b"a sample")
 
 
-def test_a_job_that_finds_no_room_waits_and_says_so(store: Store) -> None:
-    job = claimed(store)
-    conclude(store, job.id, job.attempt, write_a_file)
-    left = after(store, job)
-    assert left.status == "queued"
-    assert left.error is not None
-    assert left.error["code"] == "disk_full"
-    assert left.deaths == 0
+def test_a_job_that_finds_the_disk_full_waits(store: Store) -> None:
+    job = claim_new_job(store)
+    run_and_record(store, job.id, job.attempt, write_a_file)
+    after = reload(store, job)
+    assert after.status == "queued"
+    assert after.error is not None
+    assert after.error["code"] == "disk_full"
+    assert after.deaths == 0
     assert job.id in store.queue.queued_ids()
 
 
 @pytest.mark.parametrize(
-    ("max_bytes", "min_free_bytes", "ends"),
+    ("max_bytes", "min_free_bytes", "expected"),
     [(None, 2**60, ("queued", "disk_full")), (5, 0, ("failed", "storage_full"))],
 )
-def test_a_job_waits_for_the_disk_and_fails_at_the_services_own_limit(
-    store: Store, max_bytes: int | None, min_free_bytes: int, ends: tuple[str, str]
+def test_a_job_waits_for_the_disk_but_fails_at_the_quota(
+    store: Store, max_bytes: int | None, min_free_bytes: int, expected: tuple[str, str]
 ) -> None:
-    job = claimed(store)
+    job = claim_new_job(store)
     store.blobs.put(b"more than five bytes")
     full = replace(store, room=Room([store.blobs.root], max_bytes, min_free_bytes))
-    conclude(store, job.id, job.attempt, lambda: require_room(full))
-    left = after(store, job)
-    assert (left.status, left.error and left.error["code"]) == ends
+    run_and_record(store, job.id, job.attempt, lambda: check_disk_space(full))
+    after = reload(store, job)
+    assert (after.status, after.error and after.error["code"]) == expected
 
 
 def test_a_job_whose_database_breaks_off_waits(store: Store) -> None:
-    job = claimed(store)
+    job = claim_new_job(store)
 
     def work() -> None:
         with store.database.write() as session:
@@ -83,55 +83,70 @@ def test_a_job_whose_database_breaks_off_waits(store: Store) -> None:
                 finally:
                     session.execute(text("PRAGMA query_only=OFF"))
 
-    conclude(store, job.id, job.attempt, work)
-    left = after(store, job)
-    assert (left.status, left.error and left.error["code"]) == ("queued", "database_away")
+    run_and_record(store, job.id, job.attempt, work)
+    after = reload(store, job)
+    assert (after.status, after.error and after.error["code"]) == ("queued", "database_unavailable")
 
 
-def test_a_job_that_is_itself_to_blame_fails(store: Store) -> None:
-    job = claimed(store)
-    conclude(store, job.id, job.attempt, Path("/nowhere/at/all").rmdir)
-    left = after(store, job)
-    assert (left.status, left.error and left.error["code"]) == ("failed", "internal_error")
+def test_a_job_with_an_error_of_its_own_fails(store: Store) -> None:
+    job = claim_new_job(store)
+    run_and_record(store, job.id, job.attempt, Path("/nowhere/at/all").rmdir)
+    after = reload(store, job)
+    assert (after.status, after.error and after.error["code"]) == ("failed", "internal_error")
 
 
-def away(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """The store's database, for so many transactions that are begun from now on."""
-    write, begun = store.database.write, itertools.count()
+def break_database(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Make the next `times` write transactions of the store fail."""
+    write, started = store.database.write, itertools.count()
 
-    def maybe() -> AbstractContextManager[Session]:
-        if next(begun) < times:
-            raise DatabaseUnavailable("unable to open database file")
+    def fail_first() -> AbstractContextManager[Session]:
+        if next(started) < times:
+            raise DatabaseUnavailable("the database is unavailable")
         return write()
 
-    monkeypatch.setattr(store.database, "write", maybe)
+    monkeypatch.setattr(store.database, "write", fail_first)
 
 
-def test_an_end_is_recorded_when_the_database_is_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = claimed(store)
-    away(store, monkeypatch, times=3)
-    conclude(store, job.id, job.attempt, lambda: None)
-    assert after(store, job).status == "succeeded"
+def test_an_outcome_is_recorded_when_the_database_is_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = claim_new_job(store)
+    break_database(store, monkeypatch, times=3)
+    run_and_record(store, job.id, job.attempt, lambda: None)
+    assert reload(store, job).status == "succeeded"
 
 
-def test_an_end_is_not_waited_with_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conclusion, "PATIENCE_SECONDS", 0.1)
-    job = claimed(store)
-    away(store, monkeypatch, times=1000)
-    conclude(store, job.id, job.attempt, lambda: None)
-    assert after(store, job).status == "running"  # until the reaper takes it back
+def test_an_outcome_is_dropped_after_a_timeout(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome, "RECORD_TIMEOUT", 0.1)
+    job = claim_new_job(store)
+    break_database(store, monkeypatch, times=1000)
+    run_and_record(store, job.id, job.attempt, lambda: None)
+    assert reload(store, job).status == "running"  # until maintenance requeues it
 
 
-def test_no_worker_is_taken_for_dead_that_could_not_be_heard(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    silent = claimed(store)
-    reaper = Reaper(store, Settings(lease_seconds=1))
+def test_workers_get_a_grace_period_after_an_outage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker could renew its lease during the outage, so an expired lease does not mean a dead worker."""
+    silent = claim_new_job(store)
+    duty = RequeueStalledJobs(store, Settings(lease_seconds=1))
     with store.database.write() as session:
         JobRepository(session).renew(silent.id, silent.attempt, 0)
-    away(store, monkeypatch, times=1)
+    break_database(store, monkeypatch, times=1)
     with pytest.raises(DatabaseUnavailable):
-        reaper.round()
-    reaper.round()
-    assert after(store, silent).status == "running"
-    time.sleep(1)  # as long as a lease, in which it might have spoken up
-    reaper.round()
-    assert (after(store, silent).status, after(store, silent).deaths) == ("queued", 1)
+        duty.run()
+    duty.run()
+    assert reload(store, silent).status == "running"
+    time.sleep(1)  # one lease, in which the worker might have renewed it
+    duty.run()
+    assert (reload(store, silent).status, reload(store, silent).deaths) == ("queued", 1)
+
+
+def test_a_lasting_outage_extends_the_grace_period(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = claim_new_job(store)
+    duty = RequeueStalledJobs(store, Settings(lease_seconds=1))
+    with store.database.write() as session:
+        JobRepository(session).renew(silent.id, silent.attempt, 0)
+    break_database(store, monkeypatch, times=2)
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            duty.run()
+        time.sleep(0.6)
+    duty.run()
+    assert reload(store, silent).status == "running"

@@ -1,4 +1,4 @@
-"""What a job says of its own speed, and what it records of itself."""
+"""The progress of a job: its speed, and the order of its writes."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import pytest
 
 from store.repositories.jobs import NewSample
 from store.store import Store
-from tests.sync_checks import watch_settling
-from tests.worker.conftest import claimed
-from worker.jobs.train_process import Start
+from tests.sync_checks import record_unsynced
+from tests.worker.conftest import claim_new_job
+from worker.jobs.train_process import ResumePoint
 from worker.runtime.progress import ProgressRecorder
 
 
-def test_a_training_s_rate_is_that_of_the_present_attempt() -> None:
-    resumed = Start(None, step=1000, seconds=100.0)  # ten steps a second so far
-    assert resumed.rate(1010, 105.0) == 2.0
-    assert resumed.rate(1000, 100.0) is None
-    assert Start(None, 0, 0.0).rate(30, 10.0) == 3.0
+def test_the_speed_of_a_training_is_that_of_the_current_attempt() -> None:
+    resumed = ResumePoint(None, step=1000, seconds=100.0)  # 10 steps per second so far
+    assert resumed.steps_per_second(1010, 105.0) == 2.0
+    assert resumed.steps_per_second(1000, 100.0) is None
+    assert ResumePoint(None, 0, 0.0).steps_per_second(30, 10.0) == 3.0
 
 
-def test_results_are_on_the_disk_before_a_record_names_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = claimed(store)
-    unsettled = watch_settling(store, monkeypatch)
+def test_results_are_on_disk_before_a_record_references_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = claim_new_job(store)
+    unsettled = record_unsynced(store, monkeypatch)
     recorder = ProgressRecorder(store, job.id, job.attempt, done=0, total=2)
     for position in range(2):
         recorder.add(NewSample(position, 0, {"sr": store.blobs.put(f"result {position}".encode())}))

@@ -1,4 +1,4 @@
-"""A training as its own process runs it: what it keeps, when, and for whom."""
+"""A training as its process runs it: what it saves, and when."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository, ModelRepository
 from store.store import Store
-from tests.pictures import png
-from tests.sync_checks import watch_settling
+from tests.pictures import make_png
+from tests.sync_checks import record_unsynced
 from training.loop import Checkpoint
-from worker.jobs.train_process import Training
-from worker.runtime.outcome import conclude
+from worker.jobs.train_process import TrainingAttempt
+from worker.runtime.outcome import run_and_record
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
 def job(store: Store) -> Job:
-    """One of a single step that a worker has just taken."""
+    """A claimed training of one step."""
     with store.database.write() as session:
         datasets, jobs = DatasetRepository(session), JobRepository(session)
         dataset = datasets.create("photos", 4).id
         for role, side in (("lr", 48), ("hr", 160)):
-            images = [NewImage(f"{n}.png", store.blobs.put(png(side, side, n)), side, side) for n in range(4)]
+            images = [NewImage(f"{n}.png", store.blobs.put(make_png(side, side, n)), side, side) for n in range(4)]
             datasets.add_images(dataset, role, images)
         parameters = {"preset": "default", "scale": 4, "seed": 0, "max_steps": 1, "max_minutes": None}
-        made = jobs.create("train", dataset_id=dataset, model_id=None, parameters=parameters, unit="steps", total=1)
-        claimed = jobs.claim(made.id, "a worker", 60)
+        created = jobs.create("train", dataset_id=dataset, model_id=None, parameters=parameters, unit="steps", total=1)
+        claimed = jobs.claim(created.id, "a worker", 60)
         assert claimed is not None
         return claimed
 
 
-def attempt(store: Store, job: Job) -> Training:
-    return Training(store, Settings(data_dir=store.blobs.root.parent), job, threading.Event())
+def start_attempt(store: Store, job: Job) -> TrainingAttempt:
+    return TrainingAttempt(store, Settings(data_dir=store.blobs.root.parent), job, threading.Event())
 
 
-def test_all_that_it_keeps_is_on_the_disk_before_a_record_names_it(
+def test_everything_saved_is_on_disk_before_a_record_references_it(
     store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unsettled = watch_settling(store, monkeypatch)
-    attempt(store, job).run()
+    unsettled = record_unsynced(store, monkeypatch)
+    start_attempt(store, job).run()
     assert unsettled
     assert not any(unsettled)
     with store.database.read() as session:
@@ -57,8 +57,8 @@ def test_all_that_it_keeps_is_on_the_disk_before_a_record_names_it(
         assert len(CheckpointRepository(session).of_job(job.id)) == 1
 
 
-class Kept:
-    """Stands in for a checkpoint."""
+class FakeCheckpoint:
+    """Stands in for a `Checkpoint`."""
 
     step, seconds = 1, 1.0
 
@@ -66,37 +66,40 @@ class Kept:
         path.write_bytes(b"weights")
 
 
-def test_an_attempt_that_has_lost_its_job_keeps_nothing(store: Store, job: Job) -> None:
+def test_an_attempt_that_lost_its_lease_saves_nothing(store: Store, job: Job) -> None:
     with store.database.write() as session:
         jobs = JobRepository(session)
         jobs.give_back(job.id, job.attempt)
         assert jobs.claim(job.id, "another worker", 60)
-    for lost in (attempt(store, job).run, lambda: attempt(store, job)._keep_checkpoint(cast(Checkpoint, Kept()))):
+    for save in (
+        start_attempt(store, job).run,
+        lambda: start_attempt(store, job)._on_checkpoint(cast(Checkpoint, FakeCheckpoint())),
+    ):
         with pytest.raises(LeaseLostError):
-            lost()
+            save()
     with store.database.read() as session:
         assert not CheckpointRepository(session).of_job(job.id)
         assert session.get_one(Job, job.id).model_id is None
 
 
-def test_one_that_died_between_its_model_and_its_end_is_only_ended(store: Store, job: Job) -> None:
+def test_an_attempt_after_a_saved_model_only_records_the_outcome(store: Store, job: Job) -> None:
     with store.database.write() as session:
         JobRepository(session).set_model(job.id, job.attempt, "a model")
     job.model_id = "a model"
-    conclude(store, job.id, job.attempt, attempt(store, job).run)
+    run_and_record(store, job.id, job.attempt, start_attempt(store, job).run)
     with store.database.read() as session:
         ended = session.get_one(Job, job.id)
         assert (ended.status, ended.model_id, ended.done) == ("succeeded", "a model", 0)
 
 
-def test_photos_that_cannot_be_read_any_more_are_left_out_and_named(store: Store, job: Job, tmp_path: Path) -> None:
+def test_unreadable_photos_are_skipped_and_logged(store: Store, job: Job, tmp_path: Path) -> None:
     with store.database.write() as session:
         damaged, lost, undecodable, _ = DatasetRepository(session).images(job.dataset_id or "", role="lr")
-        undecodable.sha256 = store.blobs.put(png(48, 48)[:-100])
+        undecodable.sha256 = store.blobs.put(make_png(48, 48)[:-100])
     store.blobs.path(damaged.sha256).write_bytes(b"something else")
     store.blobs.path(lost.sha256).unlink()
     with capture_logs() as logs:
-        photos = attempt(store, job)._photos("lr", tmp_path / "decoded")
+        photos = start_attempt(store, job)._decode_photos("lr", tmp_path / "decoded")
     assert len(photos) == 1
-    left_out = [line["name"] for line in logs if line["event"] == "photo left out"]
-    assert left_out == [damaged.name, lost.name, undecodable.name]
+    skipped = [line["name"] for line in logs if line["event"] == "photo skipped"]
+    assert skipped == [damaged.name, lost.name, undecodable.name]

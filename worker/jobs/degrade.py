@@ -1,135 +1,129 @@
-"""The degrade job: for every image, samples of low-resolution / kernel / noise triplets."""
+"""The degrade job: low-resolution / kernel / noise triplets for every image."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
 
 from imaging.image_files import ImageRefusedError
-from models.inference.blur import KERNELS_AT_ONCE
-from models.inference.triplet import Source, TripletMaker
+from models.inference.triplet import SourceImage, TripletSampler
 from store.db.tables import Job
 from store.degrade_options import DegradeOptions
-from store.files.blobs import BlobLostError
+from store.errors import BlobMissing
 from store.repositories.jobs import NewSample
 from store.repositories.models import ModelRepository
 from store.store import Store
-from worker.jobs.degrade_batches import batches
-from worker.jobs.items import WaitingItem, require_any_ok, require_room, waiting_items
-from worker.jobs.triplet_files import detail, encoded
+from worker.jobs.degrade_batches import (
+    PIXELS_IN_FLIGHT,
+    THREADS_PER_CORE,
+    Batch,
+    FileWork,
+    OpenedFile,
+    plan_batches,
+    split_by_bytes,
+    split_by_pixels,
+)
+from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results
+from worker.jobs.triplet_files import encode_triplet, mean_gradient
+from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease
-from worker.runtime.model_cache import makers_of, one_thread_each, require_model
-from worker.runtime.progress import ProgressRecorder
-from worker.runtime.thread_pool import Allowance, Lanes
-from worker.runtime.worker import WorkerContext
-
-LANES_PER_CORE = 2  # a lane often waits while the disk makes its files last
-PIXELS_AT_ONCE = 48_000_000  # in the images that are worked on; one that alone has more is worked on alone
-PIXELS_TOGETHER = 2**21  # in the images of a batch, unless one alone has more
-BYTES_TOGETHER = 2**20  # of triplets after which they are written: the disk takes many small files as it takes few
+from worker.runtime.model_cache import require_model, samplers_for, single_threaded_torch
+from worker.runtime.thread_pool import Budget, OrderedThreadPool
 
 
-def degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
-    """Several images at once; what is made is on disk, and soon after in the records, while more is being made."""
-    store = context.store
+def run_degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
+    """Process the batches of the plan in several threads. Record results while later ones are computed."""
+    store, options = context.store, DegradeOptions.of(job.parameters)
     with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
-    makers = makers_of(context, model)
-    options = DegradeOptions.of(job.parameters)
-    recorder = ProgressRecorder(store, job.id, job.attempt, done=job.done, total=job.total)
-    allowance = Allowance(PIXELS_AT_ONCE)
+    samplers = samplers_for(context, model)
+    budget = Budget(PIXELS_IN_FLIGHT)
 
-    def work(batch: Sequence[WaitingItem], lane: int) -> Iterator[NewSample]:
-        return _Batch(store, makers[lane % len(makers)], options, allowance).degraded(batch)
-
-    def size(sha256: str) -> float:
+    def file_size(sha256: str) -> float:
         try:
             return store.blobs.size(sha256)
-        except BlobLostError:
+        except BlobMissing:
             return math.inf
 
-    lanes = LANES_PER_CORE * context.settings.torch_threads
-    shards = [
-        shard
-        for waiting in waiting_items(store, job.id, options.samples)
-        for shard in waiting.shards(lanes, KERNELS_AT_ONCE)
-    ]
-    try:
-        with one_thread_each(context.settings):
-            Lanes(lanes, work).run(list(batches(shards, size, lanes)), recorder.add, lease.check)
-    finally:
-        recorder.record()
-    require_any_ok(store, job.id)
+    def process(batch: Batch, thread: int) -> Iterator[NewSample]:
+        return _BatchProcessor(store, samplers[thread % len(samplers)], options, budget).process_batch(batch)
+
+    threads = THREADS_PER_CORE * context.settings.torch_threads
+    batches = plan_batches(pending_items(store, job.id, options.samples), file_size, threads)
+    with record_results(store, job) as recorder, single_threaded_torch(context.settings):
+        OrderedThreadPool(threads, process).run(batches, recorder.add, lease.check)
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """What the work on a batch needs."""
+class EncodedTriplet:
+    """The encoded files of one sample, by kind."""
+
+    item: PendingItem
+    sample: int
+    files: dict[str, bytes]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.files.values()))
+
+
+@dataclass(frozen=True)
+class _BatchProcessor:
+    """Opens, loads, degrades, encodes and stores the images of a batch."""
 
     store: Store
-    maker: TripletMaker
+    sampler: TripletSampler
     options: DegradeOptions
-    allowance: Allowance
+    budget: Budget
 
-    def degraded(self, shards: Sequence[WaitingItem]) -> Iterator[NewSample]:
-        """The samples of shards, each file of which is read once."""
-        require_room(self.store)
-        readable, pixels = list[tuple[Path, Sequence[WaitingItem]]](), 0
-        for _, of_file in groupby(shards, key=lambda shard: shard.item.sha256 or shard.item.position):
-            some = list(of_file)
+    def process_batch(self, batch: Batch) -> Iterator[NewSample]:
+        """Yield one result for each sample: ok, failed or skipped."""
+        check_disk_space(self.store)
+        opened, failed = self._open(batch)
+        yield from failed
+        for files in split_by_pixels(opened):
+            with self.budget.acquire(sum(file.pixels for file in files)):
+                images, rejected = self._load(files)
+                yield from rejected
+                for triplets in split_by_bytes(self._encode(images), lambda triplet: triplet.size):
+                    yield from self._store(triplets)
+
+    def _open(self, batch: Sequence[FileWork]) -> tuple[list[OpenedFile], list[NewSample]]:
+        """Return the usable files and the results of the others."""
+        opened, failed = list[OpenedFile](), list[NewSample]()
+        for work in batch:
             try:
-                file = some[0].file(self.store.blobs)
-                its_pixels = self.store.decoders.count_pixels(file)
+                path = work.items[0].verified_file(self.store.blobs)
+                opened.append(OpenedFile(path, self.store.decoders.count_pixels(path), work.items))
             except ImageRefusedError as error:
-                yield from _refused(some, error)
+                failed += [result for item in work.items for result in item.fail(error)]
+        return opened, failed
+
+    def _load(self, files: Sequence[OpenedFile]) -> tuple[list[tuple[PendingItem, SourceImage]], list[NewSample]]:
+        """Decode the files and crop the images. Return what is to be degraded, and the results of the rest."""
+        images, rejected = list[tuple[PendingItem, SourceImage]](), list[NewSample]()
+        for file in files:
+            try:
+                pixels = self.store.decoders.read_rgb(file.path)
+            except ImageRefusedError as error:
+                rejected += [result for item in file.items for result in item.fail(error)]
                 continue
-            if readable and pixels + its_pixels > PIXELS_TOGETHER:
-                yield from self._of_files(readable, pixels)
-                readable, pixels = [], 0
-            readable.append((file, some))
-            pixels += its_pixels
-        if readable:
-            yield from self._of_files(readable, pixels)
+            for item in file.items:
+                crop = item.crop(pixels)
+                if self.options.min_detail and mean_gradient(crop) < self.options.min_detail:
+                    rejected += item.skip_low_detail()
+                else:
+                    images.append((item, SourceImage(crop, item.seed_key, item.samples)))
+        return images, rejected
 
-    def _of_files(self, files: Sequence[tuple[Path, Sequence[WaitingItem]]], pixels: int) -> Iterator[NewSample]:
-        with self.allowance.taken(pixels):
-            detailed, sources = [], []
-            for file, shards in files:
-                try:
-                    image = self.store.decoders.read_rgb(file)
-                except ImageRefusedError as error:
-                    yield from _refused(shards, error)
-                    continue
-                for shard in shards:
-                    part = shard.cut_from(image)
-                    if self.options.min_detail and detail(part) < self.options.min_detail:
-                        yield from shard.too_flat()
-                        continue
-                    detailed.append(shard)
-                    sources.append(Source(part, shard.key, shard.samples))
-            yield from self._written(detailed, sources)
+    def _encode(self, images: Sequence[tuple[PendingItem, SourceImage]]) -> Iterator[EncodedTriplet]:
+        sources = [source for _, source in images]
+        for index, sample, triplet in self.sampler.sample(sources, seed=self.options.seed):
+            item, source = images[index]
+            yield EncodedTriplet(item, sample, encode_triplet(triplet, self.options, source.sha256, sample))
 
-    def _written(self, shards: Sequence[WaitingItem], sources: Sequence[Source]) -> Iterator[NewSample]:
-        made, size = list[tuple[int, int, dict[str, bytes]]](), 0
-        for which, sample, triplet in self.maker.make(sources, seed=self.options.seed):
-            files = encoded(triplet, self.options, sources[which].sha256, sample)
-            made.append((shards[which].item.position, sample, files))
-            size += sum(map(len, files.values()))
-            if size >= BYTES_TOGETHER:
-                yield from self._put(made)
-                made, size = [], 0
-        yield from self._put(made)
-
-    def _put(self, made: Sequence[tuple[int, int, dict[str, bytes]]]) -> Iterator[NewSample]:
-        """(position, sample, files) each."""
-        sha256s = iter(self.store.blobs.put_all([data for *_, files in made for data in files.values()]))
-        for position, sample, files in made:
-            yield NewSample(position, sample, {what: next(sha256s) for what in files})
-
-
-def _refused(shards: Sequence[WaitingItem], error: ImageRefusedError) -> Iterator[NewSample]:
-    for shard in shards:
-        yield from shard.refused(error)
+    def _store(self, triplets: Sequence[EncodedTriplet]) -> Iterator[NewSample]:
+        sha256s = iter(self.store.blobs.put_all([data for each in triplets for data in each.files.values()]))
+        for triplet in triplets:
+            yield triplet.item.succeed(triplet.sample, {kind: next(sha256s) for kind in triplet.files})

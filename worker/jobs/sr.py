@@ -1,47 +1,58 @@
-"""The super-resolution job: every image through the EDSR, read, enlarged and written some rows at a time."""
+"""The sr job: super-resolve every image with the model's EDSR. Rows are computed and written in bands."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imaging.image_files import ImageRefusedError
 from imaging.png import PngWriter
-from models.inference.tiling import super_resolved_rows
+from models.inference.tiling import upscale_rows
 from store.db.tables import Job
 from store.repositories.jobs import NewSample
 from store.repositories.models import ModelRepository
-from worker.jobs.items import require_any_ok, waiting_images
+from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results
+from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease
-from worker.runtime.model_cache import edsr_of, require_model
-from worker.runtime.progress import ProgressRecorder
-from worker.runtime.worker import WorkerContext
+from worker.runtime.model_cache import edsr_for, require_model
 
 
-def super_resolve_images(context: WorkerContext, job: Job, lease: Lease) -> None:
-    """An image has one sample, number 0. Between two bands of it the job can be canceled."""
-    with context.store.database.read() as session:
+def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
+    """Upscale image by image. Every image has one sample, number 0. A cancel takes effect after each band."""
+    store = context.store
+    with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
-    edsr = edsr_of(context, model)
-    recorder = ProgressRecorder(context.store, job.id, job.attempt, done=job.done, total=job.total)
+    edsr = edsr_for(context, model)
 
-    def after_band(done: float) -> None:
+    def on_progress(fraction: float) -> None:
         lease.check()
-        if done < 1:
-            recorder.advance(done)
+        if fraction < 1:
+            recorder.set_partial(fraction)
 
-    def enlarged(lr: NDArray[np.uint8]) -> str:
-        """The SHA-256 of the blob."""
+    def process(item: PendingItem) -> Iterator[NewSample]:
+        """Yield the result of an image: ok or failed."""
+        try:
+            pixels = store.decoders.read_rgb(item.verified_file(store.blobs))
+        except ImageRefusedError as error:
+            yield from item.fail(error)
+        else:
+            yield item.succeed(0, {"sr": upscale(pixels)})
+
+    def upscale(lr: NDArray[np.uint8]) -> str:
+        """Upscale an image (h, w, 3) and return the SHA-256 of the PNG's blob."""
         height, width = (side * edsr.config.scale for side in lr.shape[:2])
-        with context.store.blobs.scratch() as folder:
+        with store.blobs.scratch() as folder:
             path = folder / "sr.png"
             with path.open("wb") as file, PngWriter(file, width, height) as png:
-                for rows in super_resolved_rows(edsr, lr, tile=job.parameters["tile"], after_band=after_band):
+                for rows in upscale_rows(edsr, lr, tile=job.parameters["tile"], on_progress=on_progress):
                     png.write(rows)
-            return context.store.blobs.put_file(path)
+            return store.blobs.put_file(path)
 
-    try:
-        for image in waiting_images(context.store, job.id, recorder, lease):
-            recorder.add(NewSample(image.item.position, 0, {"sr": enlarged(image.pixels)}))
-    finally:
-        recorder.record()
-    require_any_ok(context.store, job.id)
+    with record_results(store, job) as recorder:
+        for item in pending_items(store, job.id, samples=1):
+            lease.check()
+            check_disk_space(store)
+            for result in process(item):
+                recorder.add(result)

@@ -1,6 +1,6 @@
-"""Starts the process that trains: `python -m worker.jobs.train_main JOB ATTEMPT PARENT`, called by `worker.jobs.train`.
+"""Starts the training process: `python -m worker.jobs.train_main JOB ATTEMPT PARENT`, called by `worker.jobs.train`.
 
-`PARENT` is the process id of the worker; when that is gone, so is this one, even while torch is still being loaded.
+`PARENT` is the process id of the worker. When the worker dies, this process dies too, even while it loads torch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ if __name__ == "__main__":
     parser.add_argument("parent", type=int)
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
-    from worker.jobs.train_process import run
+    from worker.jobs.train_process import run_training
 
-    run(arguments.job, arguments.attempt)
+    run_training(arguments.job, arguments.attempt)

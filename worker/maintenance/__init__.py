@@ -1,1 +1,1 @@
-"""Periodic duties: requeue, expire, collect garbage, deliver webhooks."""
+"""Periodic duties: requeue, expire, collect garbage, purge, deliver webhooks. Each file has one."""

@@ -1,143 +1,80 @@
-"""Brings back what was lost on the way: `python -m worker.maintenance.reaper`.
-
-Every few seconds, jobs whose worker has died are queued again, and queued jobs that the queue has lost are put back on
-it. Now and then, blobs that no record names are deleted, and the keys of old requests and uploads that nobody goes on
-with forgotten. Where webhooks are allowed, it also calls them.
-"""
+"""Schedules the maintenance duties. A failed duty is logged and tried again in the next cycle."""
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
-from config.logging import configure_logging
-from config.settings import Settings, settings
-from store.db.schema import wait_until_current
-from store.files.gc import collect_garbage
-from store.repositories.idempotency import RequestRepository
-from store.repositories.jobs import JobRepository
-from store.repositories.uploads import UploadRepository
-from store.repositories.webhooks import Outbox
+from config.settings import Settings
 from store.store import Store
-from worker.maintenance.webhook_delivery import deliver_until
-from worker.runtime.job_log import Journal
-from worker.runtime.transient_errors import is_outage
+from worker.maintenance.collect_garbage import CollectGarbage
+from worker.maintenance.deliver_webhooks import DeliverWebhooks
+from worker.maintenance.duty import Duty
+from worker.maintenance.expire_results import ExpireResults
+from worker.maintenance.expire_uploads import ExpireUploads
+from worker.maintenance.purge_deliveries import PurgeDeliveries
+from worker.maintenance.purge_idempotency_keys import PurgeIdempotencyKeys
+from worker.maintenance.reenqueue_missing_jobs import ReenqueueMissingJobs
+from worker.maintenance.requeue_stalled_jobs import RequeueStalledJobs
 
-GARBAGE_EVERY_SECONDS = 300
+CLEANUP_SECONDS = 300
 
 log = structlog.get_logger()
 
 
-class Reaper:
-    def __init__(self, store: Store, settings: Settings):
-        self.store = store
-        self.settings = settings
-        self._unqueued_before: set[str] = set()
-        self._patient_until = 0.0
+@dataclass
+class ScheduledDuty:
+    """A duty, and the minimum time in seconds between two runs. At 0 it runs in every cycle."""
 
-    def round(self) -> None:
+    duty: Duty
+    interval: float
+    last_run: float
+
+    def run_if_due(self) -> None:
+        if time.monotonic() - self.last_run < self.interval:
+            return
         try:
-            if time.monotonic() >= self._patient_until:
-                self.requeue_orphans()
-            self.enqueue_lost()
+            self.duty.run()
         except Exception as error:
-            if is_outage(error):  # in which no worker could be heard of: each may still speak up after it
-                self._patient_until = time.monotonic() + self.settings.lease_seconds
-            raise
-
-    def requeue_orphans(self) -> None:
-        """Jobs whose worker was not heard of for longer than its lease."""
-        with self.store.database.write() as session:
-            reaped = JobRepository(session).reap(self.settings.max_attempts)
-        for job_id in reaped:  # now that it is so: the database may be away or full
-            log.warning("worker died, job taken back", job=job_id)
-
-    def enqueue_lost(self) -> None:
-        """Jobs that are queued by their record, and not on the queue."""
-        with self.store.database.read() as session:
-            queued = JobRepository(session).queued()
-        waiting = self.store.queue.waiting()
-        unqueued = {job_id for job_id in queued if job_id not in waiting}
-        # Only what was missing in the round before too: a worker may be just about to claim it.
-        for job_id in sorted(unqueued & self._unqueued_before):
-            log.info("job put on the queue", job=job_id)
-            self.store.queue.enqueue(job_id, queued[job_id])
-        self._unqueued_before = unqueued
-
-    def expire_results(self) -> None:
-        """What jobs made is deleted when they said; its blobs go with the next collection."""
-        expired = None
-        while expired is None or expired:
-            with self.store.database.write() as session:
-                expired = JobRepository(session).expire()
-            for job_id in expired:
-                log.info("results expired", job=job_id)
-
-    def collect_garbage(self) -> None:
-        deleted = collect_garbage(self.store.database, self.store.blobs, self.settings.unreferenced_blob_seconds)
-        if deleted:
-            log.info("unreferenced blobs deleted", blobs=deleted)
-
-    def expire_uploads(self) -> None:
-        """Uploads that nobody goes on with, and files whose upload is gone or done."""
-        with self.store.database.write() as session:
-            for upload_id in UploadRepository(session).expire():
-                log.info("upload expired", upload=upload_id)
-
-        def unconcluded() -> set[str]:
-            with self.store.database.read() as session:
-                return UploadRepository(session).unconcluded()
-
-        self.store.unfinished.sweep(unconcluded)
-
-    def forget_requests(self) -> None:
-        """Keys of requests that nobody will repeat any more."""
-        with self.store.database.write() as session:
-            RequestRepository(session).forget_older(self.settings.idempotency_key_seconds)
-
-    def forget_deliveries(self) -> None:
-        """What became of messages to webhooks, when nobody will ask any more."""
-        with self.store.database.write() as session:
-            Outbox(session).forget_old()
+            log.warning("cycle failed", duty=type(self.duty).__name__, error=f"{type(error).__name__}: {error}")
+        else:
+            self.last_run = time.monotonic()
 
 
-def reap_until(leaving: threading.Event, store: Store, settings: Settings) -> None:
-    """Rounds until `leaving` is set. A database or queue that is away is waited for."""
-    reaper = Reaper(store, settings)
-    # What the reaper before this one had taken aside when it was killed is put back at once: somebody may wait for it.
+def schedule_duties(store: Store, settings: Settings) -> list[ScheduledDuty]:
+    """List the duties in the order in which a cycle runs them. Those with an interval first run when it is over."""
+    cleanup = min(CLEANUP_SECONDS, settings.unreferenced_blob_seconds)
+    started = time.monotonic()
+    return [
+        ScheduledDuty(RequeueStalledJobs(store, settings), 0, started),
+        ScheduledDuty(ReenqueueMissingJobs(store, settings), 0, started),
+        ScheduledDuty(ExpireResults(store, settings), cleanup, started),
+        ScheduledDuty(ExpireUploads(store, settings), cleanup, started),
+        ScheduledDuty(CollectGarbage(store, settings), cleanup, started),  # after those that make garbage
+        ScheduledDuty(PurgeIdempotencyKeys(store, settings), cleanup, started),
+        ScheduledDuty(PurgeDeliveries(store, settings), cleanup, started),
+    ]
+
+
+def run_loop(shutdown: threading.Event, duties: Sequence[ScheduledDuty], pause_seconds: float) -> None:
+    """Run all due duties every `pause_seconds` until `shutdown` is set."""
+    while not shutdown.wait(pause_seconds):
+        for scheduled in duties:
+            if shutdown.is_set():  # a duty may wait half a minute for a locked database
+                return
+            scheduled.run_if_due()
+
+
+def run_reaper(shutdown: threading.Event, store: Store, settings: Settings) -> None:
+    """Run all duties until `shutdown` is set. Webhooks have a thread of their own, because receivers may be slow."""
+    # Restore blobs that a killed reaper had set aside for deletion: a job may be waiting for one.
     store.blobs.sweep_temporary(settings.unreferenced_blob_seconds)
-    collected = time.monotonic()
-    collect_every = min(GARBAGE_EVERY_SECONDS, settings.unreferenced_blob_seconds)
-    while not leaving.wait(settings.reap_every_seconds):
-        try:
-            reaper.round()
-            if time.monotonic() - collected > collect_every:
-                reaper.expire_results()
-                reaper.expire_uploads()
-                reaper.collect_garbage()
-                reaper.forget_requests()
-                reaper.forget_deliveries()
-                collected = time.monotonic()
-        except Exception as error:  # the next round may find it mended
-            log.warning("round failed", error=f"{type(error).__name__}: {error}")
-
-
-def main() -> None:
-    configure_logging(settings(), "reaper", Journal(settings()))
-    store = Store.open(settings())
-    wait_until_current(store.database)
-    leaving = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: leaving.set())
-    log.info("reaper ready")
-    if settings().webhooks:  # in a thread of its own: those who are called may take their time
-        threading.Thread(target=deliver_until, args=(leaving, store, settings()), daemon=True).start()
-    reap_until(leaving, store, settings())
-    store.close()
-
-
-if __name__ == "__main__":
-    main()
+    pause = settings.reap_every_seconds
+    if settings.webhooks:
+        delivery = [ScheduledDuty(DeliverWebhooks(store, settings), 0, time.monotonic())]
+        threading.Thread(target=run_loop, args=(shutdown, delivery, pause), name="webhooks", daemon=True).start()
+    run_loop(shutdown, schedule_duties(store, settings), pause)

@@ -1,4 +1,4 @@
-"""What every job of a worker process is given."""
+"""What every job of a worker process receives."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from store.store import Store
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """`leaving` is set when the process must shut down."""
+    """`shutdown` is set when the process must exit."""
 
     store: Store
     settings: Settings
     name: str = field(default_factory=lambda: f"{socket.gethostname()}-{new_id()}")
-    leaving: threading.Event = field(default_factory=threading.Event)
+    shutdown: threading.Event = field(default_factory=threading.Event)

@@ -1,4 +1,4 @@
-"""Keeps what workers log of a job beside the job, where those can read it who do not see the workers' logs."""
+"""Stores what workers log about a job beside the job, for users who cannot see the workers' logs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from store.db.database import Database
 from store.repositories.events import EventRepository, NewEvent
 
 WRITE_EVERY_SECONDS = 0.5
-MOST_LINES = 1000  # of one job, from one process; the process's own log has all
-LONGEST_FIELD = 10_000  # characters
-OF_THE_LOG = {"job", "process", "timestamp", "level", "event"}  # what is told elsewhere
+MAX_LINES = 1000  # of one job from one process; the process's own log has all
+MAX_FIELD_CHARS = 10_000
+RESERVED_FIELDS = {"job", "process", "timestamp", "level", "event"}  # stored elsewhere in the event
 
 log = structlog.get_logger()
 
 
-class Journal:
-    """A structlog processor. A thread writes: who logs need not wait for the database, nor hold up a transaction."""
+class JobLogHandler:
+    """A structlog processor. A thread writes to the database, so logging neither waits nor extends a transaction."""
 
     def __init__(self, settings: Settings):
         self._database = Database(settings.database)
@@ -35,22 +35,23 @@ class Journal:
         self._thread: threading.Thread | None = None
 
     def __call__(self, _logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Collect a line that has a job's id. Return the line unchanged."""
         if job_id := line.get("job"):
             with self._lock:
                 self._counts[job_id] += 1
-                if self._counts[job_id] <= MOST_LINES:
-                    self._lines[job_id].append(NewEvent("log", _data(line)))
-                elif self._counts[job_id] == MOST_LINES + 1:
-                    said = "There is more than is kept here; the worker's log has all of it."
-                    self._lines[job_id].append(NewEvent("log", {"level": "info", "message": said}))
+                if self._counts[job_id] <= MAX_LINES:
+                    self._lines[job_id].append(NewEvent("log", _event_data(line)))
+                elif self._counts[job_id] == MAX_LINES + 1:
+                    message = f"Log truncated after {MAX_LINES} lines. The worker's log has all lines."
+                    self._lines[job_id].append(NewEvent("log", {"level": "info", "message": message}))
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._write_until_closed, name="journal", daemon=True)
+                    self._thread = threading.Thread(target=self._write_until_closed, name="job-log", daemon=True)
                     self._thread.start()
                     atexit.register(self.close)
         return line
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Write the remaining lines and stop the thread."""
         self._closed.set()
         if self._thread:
             self._thread.join()
@@ -68,13 +69,13 @@ class Journal:
                 with self._database.write() as session:
                     EventRepository(session).add(job_id, events)
             except Exception as error:  # the process's own log has them
-                log.warning("journal not written", lines=len(events), error=str(error))
+                log.warning("job log not persisted", lines=len(events), error=str(error))
 
 
-def _data(line: MutableMapping[str, Any]) -> dict[str, Any]:
-    fields = {name: value for name, value in line.items() if name not in OF_THE_LOG and not name.startswith("_")}
-    told = {"level": line.get("level", "info"), "message": str(line.get("event", "")), **fields}
-    if "exception" in told:
-        told["exception"] = str(told["exception"])[-LONGEST_FIELD:]
-    plain: dict[str, Any] = json.loads(json.dumps(told, default=str))
-    return plain
+def _event_data(line: MutableMapping[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in line.items() if name not in RESERVED_FIELDS and not name.startswith("_")}
+    data = {"level": line.get("level", "info"), "message": str(line.get("event", "")), **fields}
+    if "exception" in data:
+        data["exception"] = str(data["exception"])[-MAX_FIELD_CHARS:]
+    serializable: dict[str, Any] = json.loads(json.dumps(data, default=str))
+    return serializable

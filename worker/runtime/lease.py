@@ -1,4 +1,4 @@
-"""A worker's hold on a job: kept alive by a thread, given up on cancel, on leaving, or when it was lost."""
+"""A worker's lease on a job. A thread renews it until the job is done, canceled, lost or the worker shuts down."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from store.repositories.jobs import JobRepository
 from store.store import Store
 from worker.runtime.job_log import WRITE_EVERY_SECONDS
 
-LONGEST_PAUSE_SECONDS = 0.5  # between two looks at whether the job shall be canceled
-ENFORCED_EXIT = 70  # exit status of a worker that a canceled job would not let go
+MAX_HEARTBEAT_SECONDS = 0.5  # a cancel is noticed within this time
+KILLED_EXIT_STATUS = 70  # of a worker whose canceled job did not stop
 
 log = structlog.get_logger()
 
 
 class JobCanceledError(Exception):
-    """Somebody asked for the job to stop."""
+    """A user canceled the job."""
 
 
-class WorkerLeavingError(Exception):
-    """The worker was told to leave (SIGTERM); the job goes on elsewhere or later."""
+class WorkerShutdown(Exception):
+    """The worker received SIGTERM. The job continues later or on another worker."""
 
 
 class Lease:
-    """Inside `with`, the job is this worker's attempt. The work calls `check` between its steps."""
+    """Inside `with`, the job belongs to this worker's attempt. The work calls `check` between its steps."""
 
-    def __init__(self, store: Store, settings: Settings, job_id: str, attempt: int, leaving: threading.Event):
+    def __init__(self, store: Store, settings: Settings, job_id: str, attempt: int, shutdown: threading.Event):
         self.store = store
         self.settings = settings
         self.job_id = job_id
         self.attempt = attempt
-        self._leaving = leaving
+        self._shutdown = shutdown
         self._canceled = threading.Event()
         self._lost = threading.Event()
         self._released = threading.Event()
         self._context = structlog.contextvars.get_contextvars()
-        self._thread = threading.Thread(target=self._keep, name=f"lease-{job_id}", daemon=True)
+        self._thread = threading.Thread(target=self._heartbeat_loop, name=f"lease-{job_id}", daemon=True)
 
     def __enter__(self) -> Lease:
         self._thread.start()
@@ -55,17 +55,17 @@ class Lease:
         self._thread.join()
 
     def check(self) -> None:
-        """Raises `LeaseLostError`, `JobCanceledError` or `WorkerLeavingError` when the work shall stop."""
+        """Raises `LeaseLostError`, `JobCanceledError` or `WorkerShutdown` if the work must stop."""
         if self._lost.is_set():
             raise LeaseLostError(self.job_id)
         if self._canceled.is_set():
             raise JobCanceledError(self.job_id)
-        if self._leaving.is_set():
-            raise WorkerLeavingError(self.job_id)
+        if self._shutdown.is_set():
+            raise WorkerShutdown(self.job_id)
 
-    def _keep(self) -> None:
+    def _heartbeat_loop(self) -> None:
         structlog.contextvars.bind_contextvars(**self._context)  # a thread starts with an empty context
-        pause = min(LONGEST_PAUSE_SECONDS, self.settings.lease_seconds / 4)
+        pause = min(MAX_HEARTBEAT_SECONDS, self.settings.lease_seconds / 4)
         canceled_at: float | None = None
         while not self._released.wait(pause):
             try:
@@ -75,17 +75,17 @@ class Lease:
                     canceled_at = time.monotonic()
                     self._canceled.set()
                 if canceled_at is not None and time.monotonic() - canceled_at > self.settings.cancel_grace_seconds:
-                    self._enforce_cancel()
+                    self._kill_worker()
             except LeaseLostError:
                 self._lost.set()
                 return
-            except Exception as error:  # the database may come back before the lease runs out
+            except Exception as error:  # the database may be back before the lease expires
                 log.warning("lease not renewed", error=str(error))
 
-    def _enforce_cancel(self) -> None:
-        """The work has not stopped by itself; its process ends, and the supervisor starts another."""
-        log.warning("canceled job does not stop, ending the worker")
+    def _kill_worker(self) -> None:
+        """End this process, because the work ignored the cancel. The supervisor starts a new worker."""
+        log.warning("cancel grace period exceeded, killing worker")
         with self.store.database.write() as session:
             JobRepository(session).finish(self.job_id, self.attempt, "canceled")
-        time.sleep(2 * WRITE_EVERY_SECONDS)  # until the job's journal has it, too
-        os._exit(ENFORCED_EXIT)
+        time.sleep(2 * WRITE_EVERY_SECONDS)  # until the job's log is written
+        os._exit(KILLED_EXIT_STATUS)

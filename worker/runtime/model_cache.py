@@ -12,26 +12,27 @@ import torch
 from config.settings import Settings
 from models.checkpoint import load_degradation, load_edsr
 from models.device import choose_device, choose_devices
-from models.inference.triplet import TripletMaker
+from models.inference.triplet import TripletSampler
 from models.networks.edsr import EDSR
 from store.db.tables import Model
-from store.files.blobs import BlobDamagedError, Blobs
+from store.errors import BlobCorrupt, BlobMissing
+from store.files.blobs import Blobs
+from worker.runtime.context import WorkerContext
 from worker.runtime.outcome import JobFailedError
-from worker.runtime.worker import WorkerContext
 
 DEGRADER, SR = "degrader.safetensors", "sr.safetensors"
-KEPT = 4  # of each kind, the last that were used
-MOST_DEVICES = 8
+CACHE_SIZE = 4  # models of each kind, the last ones used
+MAX_DEVICES = 8
 
 
-def prepare(settings: Settings) -> None:
-    """Sets torch up for this process; importing this module has loaded it."""
+def configure_torch(settings: Settings) -> None:
+    """Set the number of threads of torch. Importing this module loads torch."""
     torch.set_num_threads(settings.torch_threads)
 
 
 @contextmanager
-def one_thread_each(settings: Settings) -> Iterator[None]:
-    """Inside, threads that are started compute with one core each: so that several need not wait for each other."""
+def single_threaded_torch(settings: Settings) -> Iterator[None]:
+    """Inside, each new thread computes on one core, so that several threads do not compete for cores."""
     torch.set_num_threads(1)
     try:
         yield
@@ -39,39 +40,40 @@ def one_thread_each(settings: Settings) -> Iterator[None]:
         torch.set_num_threads(settings.torch_threads)
 
 
-def makers_of(context: WorkerContext, model: Model) -> list[TripletMaker]:
-    """The model's on each device that this worker has."""
+def samplers_for(context: WorkerContext, model: Model) -> list[TripletSampler]:
+    """Return the model's sampler on each device of this worker."""
     sha256 = model.files[DEGRADER]
-    return [_maker(context.store.blobs, sha256, device) for device in choose_devices(context.settings.device)]
+    return [_load_sampler(context.store.blobs, sha256, device) for device in choose_devices(context.settings.device)]
 
 
-def edsr_of(context: WorkerContext, model: Model) -> EDSR:
-    return _edsr(context.store.blobs, model.files[SR], choose_device(context.settings.device))
+def edsr_for(context: WorkerContext, model: Model) -> EDSR:
+    """Return the model's super-resolution network."""
+    return _load_edsr(context.store.blobs, model.files[SR], choose_device(context.settings.device))
 
 
-@lru_cache(maxsize=KEPT * MOST_DEVICES)
-def _maker(blobs: Blobs, sha256: str, device: str) -> TripletMaker:
-    return TripletMaker(load_degradation(_whole(blobs, sha256), device))
+@lru_cache(maxsize=CACHE_SIZE * MAX_DEVICES)
+def _load_sampler(blobs: Blobs, sha256: str, device: str) -> TripletSampler:
+    return TripletSampler(load_degradation(_verified_path(blobs, sha256), device))
 
 
-@lru_cache(maxsize=KEPT)
-def _edsr(blobs: Blobs, sha256: str, device: str) -> EDSR:
-    return load_edsr(_whole(blobs, sha256), device)
+@lru_cache(maxsize=CACHE_SIZE)
+def _load_edsr(blobs: Blobs, sha256: str, device: str) -> EDSR:
+    return load_edsr(_verified_path(blobs, sha256), device)
 
 
-def _whole(blobs: Blobs, sha256: str) -> Path:
+def _verified_path(blobs: Blobs, sha256: str) -> Path:
     try:
         return blobs.verified(sha256)
-    except (FileNotFoundError, BlobDamagedError) as error:
+    except (BlobMissing, BlobCorrupt) as error:
         raise JobFailedError(
             "model_damaged",
-            "A file of the model is gone or has changed on disk. Restore it from a backup and retry the job, or train "
-            "again.",
+            "A file of the model is missing or has changed on disk. Restore it from a backup and retry the job, or "
+            "train again.",
         ) from error
 
 
 def require_model(model: Model | None) -> Model:
-    """Raises `JobFailedError` for a model that was deleted after the job was accepted."""
+    """Raises `JobFailedError` if the model was deleted after the job was accepted."""
     if model is None:
-        raise JobFailedError("model_not_found", "The model was deleted meanwhile; send the request with another.")
+        raise JobFailedError("model_not_found", "The model was deleted. Send the request again with another model.")
     return model

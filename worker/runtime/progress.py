@@ -1,4 +1,4 @@
-"""How far a job is, recorded often enough to watch and seldom enough to cost nothing."""
+"""Records a job's progress: often enough to watch it, rarely enough to cost nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RECORD_EVERY_SECONDS = 0.5
 class ProgressRecorder:
     """Collects finished samples and writes them with the progress, fenced by the attempt.
 
-    What was added is safe after the next `record`; a worker that is killed before it makes those samples again.
+    A sample is safe after the next `record`. If the worker is killed before that, the sample is generated again.
     """
 
     def __init__(self, store: Store, job_id: str, attempt: int, *, done: int, total: int):
@@ -25,19 +25,19 @@ class ProgressRecorder:
         self.total = total
         self._done_before = done
         self._started = self._recorded = time.monotonic()
-        self._part = 0.0
+        self._partial = 0.0
         self._samples: list[NewSample] = []
 
     def add(self, sample: NewSample) -> None:
-        """Raises `LeaseLostError`."""
+        """Add a finished sample. Raises `LeaseLostError`."""
         self._samples.append(sample)
         self.done += 1
-        self._part = 0.0
+        self._partial = 0.0
         self._record_if_due()
 
-    def advance(self, part: float) -> None:
-        """The next sample is done up to this part of it, 0..1; rate and ETA count it. Raises `LeaseLostError`."""
-        self._part = part
+    def set_partial(self, fraction: float) -> None:
+        """Report the fraction (0..1) of the next sample that is done, for rate and ETA. Raises `LeaseLostError`."""
+        self._partial = fraction
         self._record_if_due()
 
     def _record_if_due(self) -> None:
@@ -45,8 +45,8 @@ class ProgressRecorder:
             self.record()
 
     def record(self) -> None:
-        """Writes what was added since the last time. Raises `LeaseLostError`."""
-        done = self.done + self._part
+        """Write what was added since the last call. Raises `LeaseLostError`."""
+        done = self.done + self._partial
         rate = (done - self._done_before) / max(time.monotonic() - self._started, 1e-3)
         eta = (self.total - done) / rate if rate else None
         progress = Progress(self.done, self.total, rate or None, eta)
@@ -58,6 +58,6 @@ class ProgressRecorder:
         self._recorded = time.monotonic()
 
 
-def finite(metrics: dict[str, float]) -> dict[str, Any]:
-    """Figures that JSON can carry; one that is not finite is left out."""
+def drop_non_finite(metrics: dict[str, float]) -> dict[str, Any]:
+    """Return the metrics without infinite or NaN values, which JSON cannot carry."""
     return {name: value for name, value in metrics.items() if abs(value) < float("inf")}

@@ -1,4 +1,4 @@
-"""Several pieces of a job at once, each in a thread of its own: while one waits for the disk another computes."""
+"""Runs parts of a job in several threads: while one waits for the disk, another computes."""
 
 from __future__ import annotations
 
@@ -12,46 +12,50 @@ from typing import Generic, TypeVar
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-LOOK_EVERY_SECONDS = 0.1  # at whether the work shall stop
+CHECK_EVERY_SECONDS = 0.1  # how often `run` checks for a cancel
 
 
-class Lanes(Generic[Task, Result]):
-    """`work(task, lane)` yields the results of a task, in one of `lanes` threads, numbered from 0.
+class OrderedThreadPool(Generic[Task, Result]):
+    """Starts tasks in order. `work(task, thread)` yields the results of a task; threads are numbered from 0.
 
-    Threads are enough: decoding, convolving, hashing and writing let go of Python's lock.
+    Threads suffice: decoding, convolving, hashing and writing release Python's lock.
     """
 
-    def __init__(self, lanes: int, work: Callable[[Task, int], Iterator[Result]]):
-        self._lanes = lanes
+    def __init__(self, num_threads: int, work: Callable[[Task, int], Iterator[Result]]):
+        self._num_threads = num_threads
         self._work = work
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._results: SimpleQueue[Result | _Ended] = SimpleQueue()
+        self._results: SimpleQueue[Result | _Done] = SimpleQueue()
 
-    def run(self, tasks: Sequence[Task], take: Callable[[Result], None], check: Callable[[], None]) -> None:
-        """Does all tasks, begun in their order, and gives each result to `take` here in this thread, as it comes.
+    def run(
+        self, tasks: Sequence[Task], on_result: Callable[[Result], None], check_canceled: Callable[[], None]
+    ) -> None:
+        """Run all tasks. Call `on_result` in this thread with each result as it arrives.
 
-        Whatever `take`, `check` or a task raises ends it: no more is begun, and it is raised when all threads have left
-        off, which is after the result that each is at.
+        Raises the first error of `on_result`, `check_canceled` or a task. No task starts after that, and each thread
+        stops after its current result; `run` waits for that before it raises.
         """
-        waiting = iter(tasks)
-        running = min(self._lanes, len(tasks))
-        # Each with a copy of this thread's context, so that its log lines have the job's id.
+        remaining = iter(tasks)
+        running = min(self._num_threads, len(tasks))
+        # Each thread gets a copy of this thread's context, so that its log lines have the job's id.
         threads = [
-            threading.Thread(target=copy_context().run, args=(self._drive, waiting, lane), name=f"lane-{lane}")
-            for lane in range(running)
+            threading.Thread(
+                target=copy_context().run, args=(self._worker_loop, remaining, thread), name=f"pool-{thread}"
+            )
+            for thread in range(running)
         ]
         for thread in threads:
             thread.start()
         try:
             while running:
-                check()
+                check_canceled()
                 try:
-                    result = self._results.get(timeout=LOOK_EVERY_SECONDS)
+                    result = self._results.get(timeout=CHECK_EVERY_SECONDS)
                 except Empty:
                     continue
-                if not isinstance(result, _Ended):
-                    take(result)
+                if not isinstance(result, _Done):
+                    on_result(result)
                     continue
                 running -= 1
                 if result.error is not None:
@@ -61,32 +65,32 @@ class Lanes(Generic[Task, Result]):
             for thread in threads:
                 thread.join()
 
-    def _drive(self, waiting: Iterator[Task], lane: int) -> None:
+    def _worker_loop(self, remaining: Iterator[Task], thread: int) -> None:
         error = None
         try:
             while not self._stop.is_set():
                 with self._lock:
-                    task = next(waiting)
-                for result in self._work(task, lane):
+                    task = next(remaining)
+                for result in self._work(task, thread):
                     self._results.put(result)
                     if self._stop.is_set():
                         break
         except StopIteration:
             pass
-        except Exception as raised:  # whatever it is, it is raised where the job is concluded
+        except Exception as raised:  # `run` raises it
             error = raised
-        self._results.put(_Ended(error))
+        self._results.put(_Done(error))
 
 
-class _Ended:
-    """A lane has nothing more to do, or cannot."""
+class _Done:
+    """The last message of a thread."""
 
     def __init__(self, error: Exception | None):
         self.error = error
 
 
-class Allowance:
-    """So much of something, pixels for instance, may be in use at once; a request for more waits until it is alone."""
+class Budget:
+    """Limits how much of something, such as pixels, is in use at once. A larger request waits until it is alone."""
 
     def __init__(self, limit: int):
         self._limit = limit
@@ -94,7 +98,8 @@ class Allowance:
         self._changed = threading.Condition()
 
     @contextmanager
-    def taken(self, amount: int) -> Iterator[None]:
+    def acquire(self, amount: int) -> Iterator[None]:
+        """Wait until `amount` is available, and hold it inside `with`."""
         with self._changed:
             self._changed.wait_for(lambda: self._used == 0 or self._used + amount <= self._limit)
             self._used += amount

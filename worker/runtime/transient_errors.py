@@ -1,4 +1,4 @@
-"""What goes wrong through no fault of a job: the disk is full, the database away. It then waits and is not failed."""
+"""Errors that are no fault of a job: disk full, database unavailable. The job waits and does not fail."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from safetensors import SafetensorError
 from store.errors import DatabaseUnavailable
 
 PAUSE_SECONDS = 2.0  # before such a job is tried again
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class NotYetRoomError(OSError):
-    """The job needs more of the disk than is left of it now; the code and the message go into its record."""
+class InsufficientDisk(OSError):
+    """The job needs more disk space than is free now. The code and the message go into its record."""
 
     def __init__(self, code: str, message: str):
         super().__init__(errno.ENOSPC, message)
@@ -21,21 +21,24 @@ class NotYetRoomError(OSError):
         self.message = message
 
 
-def is_outage(error: BaseException) -> bool:
-    """Whether the same may succeed in a while, with nothing changed in the job."""
-    return isinstance(error, DatabaseUnavailable) or _no_room(error)
+def is_transient(error: BaseException) -> bool:
+    """Return whether the same job may succeed later without any change."""
+    return isinstance(error, DatabaseUnavailable) or _is_disk_full(error)
 
 
-def explained(error: Exception) -> dict[str, str]:
-    """For the record of a job that waits."""
-    if isinstance(error, NotYetRoomError):
+def to_error(error: Exception) -> dict[str, str]:
+    """Return code and message of a transient error, for the record of the job that waits."""
+    if isinstance(error, InsufficientDisk):
         return {"code": error.code, "message": error.message}
-    if _no_room(error):
-        return {"code": "disk_full", "message": "The service's disk is full; the job goes on when there is room."}
-    return {"code": "database_away", "message": "The database did not answer; the job goes on when it does."}
+    if _is_disk_full(error):
+        return {"code": "disk_full", "message": "Disk full. Free space; the job then continues."}
+    return {
+        "code": "database_unavailable",
+        "message": "Database unavailable. The job continues when the database answers.",
+    }
 
 
-def _no_room(error: BaseException) -> bool:
-    if isinstance(error, SafetensorError):  # its writer says so in words alone
+def _is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, SafetensorError):  # it carries the error number in its text only
         return f"os error {errno.ENOSPC}" in str(error)
-    return isinstance(error, OSError) and error.errno in NO_ROOM
+    return isinstance(error, OSError) and error.errno in DISK_FULL

@@ -16,7 +16,6 @@ from store.errors import QueueUnavailable
 from store.queue import HEARTBEAT_TIMEOUT, TRAIN, JobQueue
 from store.store import Store
 from worker.runtime.context import WorkerContext
-from worker.runtime.execute import run
 from worker.runtime.gpu import gpu_memory
 
 NICE = 5  # jobs take hours, so the API and other programs on this computer go first
@@ -24,13 +23,13 @@ NICE = 5  # jobs take hours, so the API and other programs on this computer go f
 log = structlog.get_logger()
 
 
-def work(settings: Settings, queue: str) -> None:
-    """Runs the jobs of one queue until SIGTERM or SIGINT. The job that runs then is requeued."""
+def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext, str], None]) -> None:
+    """Call `execute` for each job id of one queue until SIGTERM or SIGINT. The running job is then requeued."""
     if queue != TRAIN:
         # Before the first job comes, so that it starts at once. The train worker never imports torch.
-        from worker.runtime.model_cache import prepare  # noqa: PLC0415
+        from worker.runtime.model_cache import configure_torch  # noqa: PLC0415
 
-        prepare(settings)
+        configure_torch(settings)
     context = WorkerContext(Store.open(settings), settings)
     if queue != TRAIN:
         context.store.decoders.prepare()
@@ -38,13 +37,13 @@ def work(settings: Settings, queue: str) -> None:
     os.nice(NICE)
     stop_heartbeat = _start_heartbeat(context.store.queue, queue, context.name)
     log.info("worker ready", queue=queue, worker=context.name)
-    context.store.queue.consume(queue, partial(run, context), context.leaving)
+    context.store.queue.consume(queue, partial(execute, context), context.shutdown)
     stop_heartbeat()
     context.store.close()
 
 
 def _start_heartbeat(queue: JobQueue, name: str, worker: str) -> Callable[[], None]:
-    """Sends this worker's heartbeat from a thread. Returns a function that ends that."""
+    """Send this worker's heartbeat from a thread. Return a function that stops it."""
     heartbeat, stopped = queue.heartbeat(name, worker), threading.Event()
 
     def beat() -> None:

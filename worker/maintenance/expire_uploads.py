@@ -1,0 +1,24 @@
+"""Deletes resumable uploads that were abandoned."""
+
+from __future__ import annotations
+
+import structlog
+
+from store.repositories.uploads import UploadRepository
+from worker.maintenance.duty import Duty
+
+log = structlog.get_logger()
+
+
+class ExpireUploads(Duty):
+    """Deletes expired uploads, and partial files whose upload is deleted or complete."""
+
+    def run(self) -> None:
+        with self.store.database.write() as session:
+            for upload_id in UploadRepository(session).expire():
+                log.info("upload expired", upload=upload_id)
+        self.store.unfinished.sweep(self._incomplete_ids)
+
+    def _incomplete_ids(self) -> set[str]:
+        with self.store.database.read() as session:
+            return UploadRepository(session).unconcluded()
