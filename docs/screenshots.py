@@ -19,8 +19,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from patina import Client
 from patina.demo.camera import Camera
-from patina.demo.run import SEED, take_photos, write
-from patina.local.session import started
+from patina.demo.run import SEED, save_photos, take_photos
+from patina.local.session import temporary_service
 from tests.page import chromium
 
 SIZE = {"width": 1100, "height": 760}
@@ -37,10 +37,10 @@ def main() -> None:
         raise SystemExit(chromium.NONE)
     options.out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        material = take_photos(Camera(), np.random.default_rng(SEED))
-        folders = write(material, Path(folder))
+        photos = take_photos(Camera(), np.random.default_rng(SEED))
+        folders = save_photos(photos, Path(folder))
         clean = folders["hr"] / "cat.png"
-        with started(Path(folder) / "data", embedded=True) as url, Client(url) as patina:
+        with temporary_service(Path(folder) / "data", embedded=True) as url, Client(url) as patina:
             dataset = patina.datasets.create("photos of an old phone", 4)
             dataset.upload("lr", folders["lr"])
             dataset.upload("hr", folders["hr"])

@@ -1,4 +1,4 @@
-"""Reads server-sent events, as the WHATWG's HTML standard tells browsers to."""
+"""A parser of server-sent events, after the WHATWG HTML standard."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Told:
+class ParsedEvent:
     kind: str
     id: str  # of the last event that had one
     data: dict[str, Any]
 
 
-def parsed(lines: Iterable[str]) -> Iterator[Told]:
-    kind, last, data = "message", "", list[str]()
+def parse_events(lines: Iterable[str]) -> Iterator[ParsedEvent]:
+    kind, last_id, data = "message", "", list[str]()
     for line in lines:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
             if data:
-                yield Told(kind, last, json.loads("\n".join(data)))
+                yield ParsedEvent(kind, last_id, json.loads("\n".join(data)))
             kind, data = "message", []
         elif field == "event":
             kind = value
         elif field == "data":
             data.append(value)
         elif field == "id":
-            last = value
+            last_id = value

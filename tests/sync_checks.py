@@ -1,4 +1,4 @@
-"""Whether names of blobs are on the disk before records name them."""
+"""Checks that blobs are synced to disk before records name them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from store.db.database import Session
 from store.store import Store
 
 
-def watch_settling(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Of each transaction that is begun from now on: whether a power cut could still take the name of a blob."""
+def record_unsynced(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Returns a list that gets an entry per transaction: whether a power cut could still lose a blob's name."""
     store.blobs.settle()
-    write, found = store.database.write, list[bool]()
+    write, unsynced = store.database.write, list[bool]()
 
-    def watched() -> AbstractContextManager[Session]:
-        found.append(bool(store.blobs._unsettled))
+    def recording_write() -> AbstractContextManager[Session]:
+        unsynced.append(bool(store.blobs._unsettled))
         return write()
 
-    monkeypatch.setattr(store.database, "write", watched)
-    return found
+    monkeypatch.setattr(store.database, "write", recording_write)
+    return unsynced

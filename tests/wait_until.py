@@ -1,4 +1,4 @@
-"""Waits that end."""
+"""Waits for a condition, with a time limit."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 
 
-def soon(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Returns True as soon as the condition holds, False after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         if condition():
             return True
         time.sleep(0.05)

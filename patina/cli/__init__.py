@@ -1,3 +1,3 @@
-"""The command line: each command is a few calls of the client, with progress shown."""
+"""The command line. Each command makes a few calls of the client and shows their progress."""
 
 from patina.cli.main import main as main

@@ -1,4 +1,4 @@
-"""The command on datasets."""
+"""`patina datasets`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from patina.cli.app import Api, AsJson, cli, example
-from patina.cli.session import session
-from patina.client.datasets import Dataset
-from patina.client.flow import Sync
+from patina.cli.app import Api, AsJson, cli, format_example
+from patina.cli.session import open_session
+from patina.client import Dataset
 
-LISTED = 20
+MAX_LISTED = 20
 
 
-@cli.command(epilog=example("patina datasets", "patina datasets 01jd3v9k5m8q2x7c4n6b1z0w5e --delete"))
+@cli.command(epilog=format_example("patina datasets", "patina datasets 01jd3v9k5m8q2x7c4n6b1z0w5e --delete"))
 def datasets(
-    dataset_id: Annotated[str | None, typer.Argument(metavar="ID", help="One dataset, with its photos' names.")] = None,
+    dataset_id: Annotated[str | None, typer.Argument(metavar="ID", help="Show this dataset and its photos.")] = None,
     *,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Delete it with its photos, models and jobs, after a question.")
+        bool, typer.Option("--delete", help="Delete it with its photos, models and jobs. Asks first.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without a question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without asking.")] = False,
     share: Annotated[
         bool | None,
-        typer.Option("--share/--no-share", help="Let every token see and use it, or its owner's alone."),
+        typer.Option("--share/--no-share", help="Let every token see and use it, or only its owner's."),
     ] = None,
     as_json: AsJson = False,
     api: Api = None,
@@ -34,42 +33,42 @@ def datasets(
     """List the newest datasets; or show, share or delete one."""
     if dataset_id is None and (delete or share is not None):
         raise typer.BadParameter("--delete and --share need the ID of a dataset")
-    with session(api, as_json) as here:
+    with open_session(api, as_json) as session:
         if dataset_id is None:
-            found = here.patina.datasets.list(limit=LISTED)
-            here.out.table(_table(found))
-            here.out.result(found)
+            newest = session.patina.datasets.list(limit=MAX_LISTED)
+            session.out.print_table(_format_table(newest))
+            session.out.print_result(newest)
             return
-        dataset = here.patina.datasets.get(dataset_id)
+        dataset = session.patina.datasets.get(dataset_id)
         if delete:
-            what = f"“{dataset.name}” with its {sum(dataset.images.values()):,} photos, its models and its jobs"
+            description = f"“{dataset.name}” with its {sum(dataset.images.values()):,} photos, its models and its jobs"
             if not yes:
-                typer.confirm(f"Delete {what}? This cannot be undone.", abort=True, err=True)
+                typer.confirm(f"Delete {description}? This cannot be undone.", abort=True, err=True)
             dataset.delete()
-            here.out.say(f"Deleted {what}.")
-            here.out.result(dataset)
+            session.out.print(f"Deleted {description}.")
+            session.out.print_result(dataset)
             return
         if share is not None:
             dataset.share(share)
         photos = dataset.photos()
-        here.out.table(_table([dataset]))
-        here.out.say(f"Models: {', '.join(dataset.models) or 'none yet'}")
+        session.out.print_table(_format_table([dataset]))
+        session.out.print(f"Models: {', '.join(dataset.models) or 'none yet'}")
         for photo in photos:
-            here.out.say(f"{photo.role}  {photo.width:>5} × {photo.height:<5}  {photo.name}")
-        here.out.result({**dataset.model_dump(mode="json"), "photos": photos})
+            session.out.print(f"{photo.role}  {photo.width:>5} × {photo.height:<5}  {photo.name}")
+        session.out.print_result({**dataset.model_dump(mode="json"), "photos": photos})
 
 
-def _table(found: list[Dataset[Sync]]) -> Table:
+def _format_table(datasets: list[Dataset]) -> Table:
     table = Table(
         Column("ID", no_wrap=True, min_width=26),
         "Name",
         *(Column(name, justify="right") for name in ("Scale", "Real", "Clean", "Models")),
-        "Made",
+        "Created",
         box=None,
         pad_edge=False,
     )
-    for dataset in found:
-        made = dataset.created.astimezone().strftime("%Y-%m-%d")
+    for dataset in datasets:
+        created = dataset.created.astimezone().strftime("%Y-%m-%d")
         counts = (dataset.images.get("lr", 0), dataset.images.get("hr", 0), len(dataset.models))
-        table.add_row(dataset.id, Text(dataset.name), str(dataset.scale), *(f"{count:,}" for count in counts), made)
+        table.add_row(dataset.id, Text(dataset.name), str(dataset.scale), *(f"{count:,}" for count in counts), created)
     return table

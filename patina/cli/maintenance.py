@@ -1,4 +1,4 @@
-"""`patina doctor`, `backup` and `restore`: they work on the records and blobs themselves, so only where these are."""
+"""`patina doctor`, `backup` and `restore`. They open database and blobs, so they run on the service's machine."""
 
 from __future__ import annotations
 
@@ -10,54 +10,50 @@ import typer
 from rich.console import Console
 
 from config.settings import settings
-from patina.cli.app import FAILED, cli, example
+from patina.cli.app import FAILED, cli, format_example
 from patina.errors import PatinaError
 
 if TYPE_CHECKING:
     from store.store import Store
 
-console = Console(soft_wrap=True, highlight=False, markup=False)  # names of files may hold brackets
+console = Console(soft_wrap=True, highlight=False, markup=False)  # file names may hold brackets
 
 
-@cli.command(epilog=example("patina doctor --deep"))
+@cli.command(epilog=format_example("patina doctor --deep"))
 def doctor(
-    mend: Annotated[bool, typer.Option("--mend", help="Do what can be done safely.")] = False,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Also read every stored file, to see whether it is intact.")
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Do the repairs that are safe.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also read every stored file and check its hash.")] = False,
 ) -> None:
-    """Check the records against the stored files, and say what is wrong and how to mend it."""
+    """Check the database against the stored files; print each problem and its remedy."""
     from store.admin.doctor import examine, unreferenced  # noqa: PLC0415 - the other commands need no database
 
     with _store() as store:
         findings = list(examine(store, deep=deep))
         for finding in findings:
             console.print(f"{finding.message}\n  {finding.remedy}")
-            if mend and finding.mend:
+            if repair and finding.mend:
                 with store.database.write() as session:
                     finding.mend(session)
                 console.print("  Done.")
         count, size = unreferenced(store)
         if count:
-            console.print(
-                f"{count} stored files ({size:,} bytes) belong to no record; the reaper deletes them in time."
-            )
-    left = [finding for finding in findings if not (mend and finding.mend)]
+            console.print(f"{count} stored files ({size:,} bytes) belong to no record; the reaper will delete them.")
+    remaining = [finding for finding in findings if not (repair and finding.mend)]
     if not findings:
-        console.print("All is well.")
-    elif not mend and any(finding.mend for finding in findings):
-        console.print("To mend what can be mended safely: patina doctor --mend")
-    if left:
+        console.print("No problems found.")
+    elif not repair and any(finding.mend for finding in findings):
+        console.print("To do the safe repairs: patina doctor --repair")
+    if remaining:
         raise typer.Exit(FAILED)
 
 
-@cli.command(epilog=example("patina backup /mnt/patina.tar"))
-def backup(file: Annotated[Path, typer.Argument(help="A new file, .tar; it should lie on another disk.")]) -> None:
-    """Write all that lasts into one file, while the service runs."""
+@cli.command(epilog=format_example("patina backup /mnt/patina.tar"))
+def backup(file: Annotated[Path, typer.Argument(help="A new .tar file, best on another disk.")]) -> None:
+    """Back up the database and all stored files into one file, while the service runs."""
     from store.admin.backup import BackupError, back_up  # noqa: PLC0415
 
     if file.exists():
-        raise PatinaError(f"{file} is there already. Name another file.")
+        raise PatinaError(f"{file} already exists. Name another file.")
     with _store() as store:
         try:
             copied = back_up(store, file)
@@ -66,17 +62,17 @@ def backup(file: Annotated[Path, typer.Argument(help="A new file, .tar; it shoul
     console.print(f"{copied.records} records and {copied.blobs} stored files are in {file}.")
     if copied.missing:
         console.print(
-            f"{copied.missing} stored files are lost or damaged, and so not in it; patina doctor --deep says which."
+            f"{copied.missing} stored files are lost or damaged and not in the backup. List them: patina doctor --deep"
         )
         raise typer.Exit(FAILED)
 
 
-@cli.command(epilog=example("patina restore /mnt/patina.tar"))
+@cli.command(epilog=format_example("patina restore /mnt/patina.tar"))
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `patina backup` wrote.", exists=True, dir_okay=False)],
-    replace: Annotated[bool, typer.Option("--replace", help="Replace all records that there are.")] = False,
+    file: Annotated[Path, typer.Argument(help="A file written by `patina backup`.", exists=True, dir_okay=False)],
+    replace: Annotated[bool, typer.Option("--replace", help="Replace all existing records.")] = False,
 ) -> None:
-    """Put everything back as it was in a backup, also while the service runs."""
+    """Restore a backup, also while the service runs."""
     from store.admin.backup import BackupError  # noqa: PLC0415
     from store.admin.backup import restore as put_back  # noqa: PLC0415
 
@@ -89,6 +85,6 @@ def restore(
 
 
 def _store() -> AbstractContextManager[Store]:
-    from patina.local.local_store import records  # noqa: PLC0415
+    from patina.local.local_store import open_store  # noqa: PLC0415
 
-    return records(settings(), "upkeep")
+    return open_store(settings(), "maintenance")

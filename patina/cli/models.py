@@ -1,4 +1,4 @@
-"""Commands on models."""
+"""`patina models`, `report`, `sheet` and `export-model`."""
 
 from __future__ import annotations
 
@@ -10,142 +10,145 @@ from typing import Annotated
 import typer
 from rich.table import Column, Table
 
-from patina.cli.app import Api, AsJson, cli, example, picture
-from patina.cli.session import session
-from patina.client.flow import Sync
-from patina.client.models import Model
-from patina.client.schemas import Report
+from patina.cli.app import Api, AsJson, check_picture_name, cli, format_example
+from patina.cli.session import open_session
+from patina.client import Model
 from patina.errors import PatinaError
-from patina.export.model_formats import ModelForm
+from patina.export.model_formats import ModelFormat
+from patina.schemas import Report
 
-LISTED = 20
+MAX_LISTED = 20
 
 
-@cli.command(epilog=example("patina models", "patina models 01jd3vqz0r6f8h2k4m6p8s0v2x --out my-camera"))
+@cli.command(epilog=format_example("patina models", "patina models 01jd3vqz0r6f8h2k4m6p8s0v2x --out my-camera"))
 def models(
-    model_id: Annotated[str | None, typer.Argument(metavar="ID", help="One model, with its files' names.")] = None,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Only those of this dataset.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Fetch its files into this folder.")] = None,
+    model_id: Annotated[str | None, typer.Argument(metavar="ID", help="Show this model and its files.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="List only the models of this dataset.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Download the model's files into this folder.")
+    ] = None,
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """List the newest models; or show or fetch one. How good it is, tells: patina report"""
+    """List the newest models; or show or download one. For its quality, see: patina report"""
     if model_id is None and out:
         raise typer.BadParameter("--out needs the ID of a model")
-    with session(api, as_json) as here:
+    with open_session(api, as_json) as session:
         if model_id is None:
-            found = here.patina.models.list(LISTED, dataset=dataset)
-            here.out.table(_table(found))
-            here.out.result([model.model_dump(mode="json", exclude={"history"}) for model in found])
+            newest = session.patina.models.list(MAX_LISTED, dataset=dataset)
+            session.out.print_table(_format_table(newest))
+            session.out.print_result([model.model_dump(mode="json", exclude={"history"}) for model in newest])
             return
-        model = here.patina.models.get(model_id)
-        here.out.table(_table([model]))
-        here.out.say(f"Scale {model.scale}, {model.steps:,} steps in {model.seconds / 60:.1f} minutes.")
+        model = session.patina.models.get(model_id)
+        session.out.print_table(_format_table([model]))
+        session.out.print(f"Scale {model.scale}, {model.steps:,} steps in {model.seconds / 60:.1f} minutes.")
         files = [model.download(out, name) for name in model.files] if out else []
-        here.out.say(f"{', '.join(model.files)} {f'are in {out}' if out else 'can be fetched with --out.'}")
-        here.out.result({**model.model_dump(mode="json"), "files": files or model.files})
+        session.out.print(f"{', '.join(model.files)} {f'are in {out}' if out else 'can be downloaded with --out.'}")
+        session.out.print_result({**model.model_dump(mode="json"), "files": files or model.files})
 
 
-@cli.command(epilog=example("patina report", "patina report --json | jq .score"))
+@cli.command(epilog=format_example("patina report", "patina report --json | jq .score"))
 def report(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Unset: the one trained last.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: the newest model.")] = None,
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Tell how good a trained model is: what it makes, how like the real photos that looks, and what is wrong."""
-    with session(api, as_json) as here:
-        chosen = here.model(model)
+    """Report a model's quality: its kernels and noise, how realistic its photos are, and warnings."""
+    with open_session(api, as_json) as session:
+        chosen = session.get_model(model)
         if as_json:
-            here.out.result(json.loads(chosen.report_json()))
+            session.out.print_result(json.loads(chosen.report_json()))
         else:
-            found = chosen.report()
-            here.out.table(_figures(found))
-            here.out.alarms(found.alarms)
+            report = chosen.report()
+            session.out.print_table(_format_metrics(report))
+            session.out.print_alarms(report.alarms)
 
 
-@cli.command(epilog=example("patina sheet --out my-camera.png"))
+@cli.command(epilog=format_example("patina sheet --out my-camera.png"))
 def sheet(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Unset: the one trained last.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", callback=picture, help="The picture: a .png or .jpg.")] = Path(
-        "contact-sheet.png"
-    ),
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: the newest model.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", callback=check_picture_name, help="The picture: a .png or .jpg.")
+    ] = Path("contact-sheet.png"),
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Draw what a model learned on one page: real photos beside made ones, kernels, noise, and the report's words."""
-    with session(api, as_json) as here:
-        chosen = here.model(model)
-        here.draw(chosen, out)
-        here.out.result({"model": chosen.id, "sheet": out})
+    """Draw a contact sheet of a model: real and generated photos, kernels, noise and warnings."""
+    with open_session(api, as_json) as session:
+        chosen = session.get_model(model)
+        session.save_sheet(chosen, out)
+        session.out.print_result({"model": chosen.id, "sheet": out})
 
 
-def _table(found: list[Model[Sync]]) -> Table:
+def _format_table(models: list[Model]) -> Table:
     ids = (Column(name, no_wrap=True, min_width=26) for name in ("ID", "Dataset"))
-    table = Table(*ids, "Preset", "Made", box=None, pad_edge=False)
-    for model in found:
+    table = Table(*ids, "Preset", "Created", box=None, pad_edge=False)
+    for model in models:
         table.add_row(model.id, model.dataset, model.preset, model.created.astimezone().strftime("%Y-%m-%d"))
     return table
 
 
-def _figures(found: Report) -> Table:
-    kernels, noise, colours = found.kernels, found.noise, found.colours
-    table = Table("Figure", "Value", "Meaning", box=None, pad_edge=False)
-    table.add_row("score", f"{found.score:.2f}", "0 is perfect; lower is better, for models of the same photos")
-    if test := found.two_sample:
-        told = f"{test.accuracy:.0%} ± {test.uncertainty:.0%}"
-        table.add_row("told apart", told, "made photos from real ones, by a small classifier; 50% is perfect")
-    for name, width in (("blur, major", kernels.major), ("blur, minor", kernels.minor)):
-        spread = f"{width.mean:.2f} ({width.p5:.2f} to {width.p95:.2f})"
-        table.add_row(name, spread, "width of kernels in high-resolution pixels, and of nine in ten")
+def _format_metrics(report: Report) -> Table:
+    kernels, noise, colors = report.kernels, report.noise, report.colours
+    table = Table("Metric", "Value", "Meaning", box=None, pad_edge=False)
+    table.add_row("score", f"{report.score:.2f}", "0 is perfect; lower is better, for models of the same photos")
+    if test := report.two_sample:
+        accuracy = f"{test.accuracy:.0%} ± {test.uncertainty:.0%}"
+        table.add_row("real vs. generated", accuracy, "accuracy of a small classifier; 50% is perfect")
+    for name, sigma in (("blur, major", kernels.major), ("blur, minor", kernels.minor)):
+        spread = f"{sigma.mean:.2f} ({sigma.p5:.2f} to {sigma.p95:.2f})"
+        table.add_row(name, spread, "sigma in high-resolution pixels: mean (5th to 95th percentile)")
     table.add_row(
-        "off centre", f"{kernels.off_centre.mean:.3f}", "distance of kernels from the sampled point, in pixels"
+        "off center", f"{kernels.off_centre.mean:.3f}", "distance of kernels from the sampled point, in pixels"
     )
-    table.add_row("diversity", f"{kernels.diversity:.2f}", "of kernels; 0: all the same, 1: nothing in common")
+    table.add_row("diversity", f"{kernels.diversity:.2f}", "of kernels; 0: all identical, 1: nothing in common")
     level = noise.level
     table.add_row(
-        "noise", f"{level.mean:.1f} ({level.p5:.1f} to {level.p95:.1f})", "in 8-bit levels, and of nine in ten"
+        "noise",
+        f"{level.mean:.1f} ({level.p5:.1f} to {level.p95:.1f})",
+        "standard deviation in 8-bit levels: mean (5th to 95th percentile)",
     )
     if curve := noise.by_brightness:
         ends = f"{curve[0].level:.1f} to {curve[-1].level:.1f}"
         between = f"{curve[0].brightness:.0f} to {curve[-1].brightness:.0f}"
-        table.add_row("", ends, f"from brightness {between}")
+        table.add_row("", ends, f"standard deviation at brightness {between}")
     correlation = f"{noise.right:.2f}, {noise.below:.2f}, {noise.red_green:.2f}"
-    table.add_row("", correlation, "correlation with the right and lower neighbour, and of red and green")
-    shift = f"{colours.red:+.1f}, {colours.green:+.1f}, {colours.blue:+.1f}"
-    table.add_row("colour shift", shift, "of red, green and blue, in levels; 0 is perfect")
+    table.add_row("", correlation, "correlation with the right and lower neighbor, and of red and green")
+    shift = f"{colors.red:+.1f}, {colors.green:+.1f}, {colors.blue:+.1f}"
+    table.add_row("color shift", shift, "of red, green and blue, in levels; 0 is perfect")
     return table
 
 
-@cli.command("export-model", epilog=example("patina export-model --out my-camera --as onnx --as npz"))
+@cli.command("export-model", epilog=format_example("patina export-model --out my-camera --as onnx --as npz"))
 def export_model(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Unset: the one trained last.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="Default: the newest model.")] = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path("model"),
     forms: Annotated[
-        list[ModelForm],
+        list[ModelFormat],
         typer.Option(
             "--as",
-            help="onnx and torch (torch.export): degrader and super-resolution as programs; npz and mat (MATLAB): many "
-            "kernels and patches of noise. May be given several times.",
+            help="onnx and torch (torch.export): degrader and super-resolution programs; npz and mat (MATLAB): "
+            "samples of kernels and noise. Repeat for several formats.",
         ),
-    ] = list(ModelForm),  # noqa: B006 - typer copies it
-    kernels: Annotated[int, typer.Option(min=1, help="How many kernels.")] = 1000,
-    noises: Annotated[int, typer.Option(min=1, help="How many patches of noise.")] = 256,
-    patch: Annotated[int, typer.Option(min=8, max=1024, help="Side of a patch of noise, in pixels.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same kernels and noise.")] = 0,
+    ] = list(ModelFormat),  # noqa: B006 - typer copies it
+    kernels: Annotated[int, typer.Option(min=1, help="Number of kernels.")] = 1000,
+    noises: Annotated[int, typer.Option(min=1, help="Number of noise patches.")] = 256,
+    patch: Annotated[int, typer.Option(min=8, max=1024, help="Side of a noise patch in pixels.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same kernels and noise.")] = 0,
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Write a model in forms that others run or read, beside its own (safetensors). Needs torch."""
+    """Export a model for other programs, next to its safetensors files. Needs torch."""
     if find_spec("torch") is None:
         raise PatinaError("This needs torch: pip install 'patina[worker]'")
     from patina.export.model import export_model as export  # noqa: PLC0415
-    from patina.export.samples import BankSize  # noqa: PLC0415 - torch takes seconds that other commands do not need
+    from patina.export.samples import SampleCounts  # noqa: PLC0415 - importing torch takes seconds
 
-    with session(api, as_json) as here:
-        chosen = here.model(model)
+    with open_session(api, as_json) as session:
+        chosen = session.get_model(model)
         files = [chosen.download(out, name) for name in ("degrader.safetensors", "sr.safetensors")]
-        for file in export(files[0], files[1], out, forms, BankSize(kernels, noises, patch), seed):
-            here.out.say(f"{file}")
+        for file in export(files[0], files[1], out, forms, SampleCounts(kernels, noises, patch), seed):
+            session.out.print(f"{file}")
             files.append(file)
-        here.out.result({"model": chosen.id, "files": files})
+        session.out.print_result({"model": chosen.id, "files": files})

@@ -8,31 +8,31 @@ from typing import Annotated
 import typer
 
 from config.settings import settings
-from patina.cli.app import cli, example
+from patina.cli.app import cli, format_example
 from patina.cli.output import Output
 
 
-@cli.command(epilog=example("patina up --port 0"))
+@cli.command(epilog=format_example("patina up --port 0"))
 def up(
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one. Unset: PATINA_PORT.")
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one. Default: PATINA_PORT.")
     ] = None,
 ) -> None:
-    """Run the service here until Ctrl-C: API, workers, queue and all."""
-    # What the supervisor needs would be a third of every other command's start.
+    """Run the service with its API, workers and queue until Ctrl-C."""
+    # These imports would add a third to the start time of every other command.
     from config.logging import configure_logging  # noqa: PLC0415
-    from patina.local.up import up as run_service  # noqa: PLC0415
+    from patina.local.up import run_service  # noqa: PLC0415
 
     configure_logging(settings(), "up")
     run_service(settings(), port)
 
 
-@cli.command(epilog=example("patina demo --minutes 2 --out what-it-made"))
+@cli.command(epilog=format_example("patina demo --minutes 2 --out what-it-made"))
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 5.5,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for all that the demo makes.")] = Path("demo-output"),
+    minutes: Annotated[float, typer.Option(min=0.1, help="Training time in minutes.")] = 5.5,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the demo's files.")] = Path("demo-output"),
 ) -> None:
-    """See the whole of it happen on photographs that come with a package, in six minutes."""
-    from patina.demo.run import run  # noqa: PLC0415 - its libraries are not needed, or installed, for anything else
+    """Run everything on sample photographs in six minutes, scored against a simulated camera's ground truth."""
+    from patina.demo.run import run  # noqa: PLC0415 - only the demo needs its libraries
 
     run(Output().console, out.absolute(), minutes)

@@ -1,4 +1,4 @@
-"""What commands do alike: finding the service, waiting for a job, fetching its results, choosing a model."""
+"""A command's session: it finds the service, waits for a job, downloads results and chooses a model."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ import typer
 
 from config.settings import settings
 from patina.cli.app import FAILED, INTERRUPTED
-from patina.cli.output import Output, complain, errors
-from patina.client import Client
-from patina.client.datasets import Dataset
-from patina.client.flow import Sync
-from patina.client.jobs import Job
-from patina.client.models import Model
-from patina.client.progress import tracking
-from patina.errors import LostServiceError, PatinaError
-from patina.local.session import Service, service
+from patina.cli.output import Output, print_error, stderr
+from patina.client import Client, Dataset, Job, Model
+from patina.client.progress import track_progress
+from patina.errors import PatinaError, ServiceUnavailableError
+from patina.local.session import Service, connect
 
 NOTHING_TRAINED = "Nothing has been trained yet. Train first: patina train REAL_PHOTOS --hr CLEAN_PHOTOS"
 
@@ -29,76 +25,76 @@ NOTHING_TRAINED = "Nothing has been trained yet. Train first: patina train REAL_
 @dataclass(frozen=True)
 class Session:
     patina: Client
-    at: Service
+    service: Service
     out: Output
 
-    def finish(self, job: Job[Sync], title: str) -> None:
-        """Waits with a bar."""
-        with self.waiting_for(job), tracking(self.out.console, title) as tracker:
-            job.wait(tracker.job)
+    def wait(self, job: Job, title: str) -> None:
+        """Waits for the job's end and shows a progress bar."""
+        with self.detach_on_interrupt(job), track_progress(self.out.console, title) as tracker:
+            job.wait(tracker.show_job)
 
     @contextmanager
-    def waiting_for(self, job: Job[Sync]) -> Iterator[None]:
-        """Ctrl-C ends the waiting, not the job."""
+    def detach_on_interrupt(self, job: Job) -> Iterator[None]:
+        """On Ctrl-C the command exits; the job keeps running."""
         try:
             yield
         except KeyboardInterrupt:
-            self._show_how_it_goes_on(job.id)
+            self._print_resume_hint(job.id)
             raise typer.Exit(INTERRUPTED) from None
-        except LostServiceError as error:
-            raise LostServiceError(f"{error}\nThe job {job.id} is kept: patina jobs {job.id} follows it.") from error
+        except ServiceUnavailableError as error:
+            raise ServiceUnavailableError(
+                f"{error}\nThe job {job.id} is kept. Follow it with: patina jobs {job.id}"
+            ) from error
 
-    def fetch(self, job: Job[Sync], folder: Path) -> None:
-        fetched: list[str] = []
-        with tracking(self.out.console, "Fetching") as tracker:
+    def download(self, job: Job, folder: Path) -> None:
+        names: list[str] = []
+        with track_progress(self.out.console, "Downloading") as tracker:
 
             def count(name: str) -> None:
-                fetched.append(name)
-                tracker.count(len(fetched))
+                names.append(name)
+                tracker.show_count(len(names))
 
             lines = job.download(folder, on_file=count)
-        self.conclude(job, folder, lines)
+        self._report_results(job, folder, lines)
 
-    def conclude(self, job: Job[Sync], folder: Path, lines: list[dict[str, Any]]) -> None:
-        """Says what came of a job whose results are in `folder` now; where some failed, so has the command."""
-        failed = [line for line in lines if line["status"] == "failed"]
-        ok = sum(line["status"] == "ok" for line in lines)
-        for line in failed:
-            complain(line["source"], line.get("message") or line["status"])
-        self.out.say(f"{ok} of {len(lines)} results are in {folder}")
-        self.out.result({"job": job, "folder": str(folder.absolute()), "ok": ok, "failed": failed})
-        if failed:
-            raise typer.Exit(FAILED)
-
-    def draw(self, model: Model[Sync], file: Path) -> None:
+    def save_sheet(self, model: Model, file: Path) -> None:
         model.sheet(file)
-        self.out.say(f"The contact sheet is {file}")
+        self.out.print(f"The contact sheet is {file}")
 
-    def dataset(self, dataset: str | None, model: str | None) -> Dataset[Sync]:
-        """The one that is named, that of the model, or the one trained last."""
-        return self.patina.datasets.get(dataset or self.model(model).dataset)
+    def get_dataset(self, dataset: str | None, model: str | None) -> Dataset:
+        """Returns the named dataset, else the model's, else that of the newest model."""
+        return self.patina.datasets.get(dataset or self.get_model(model).dataset)
 
-    def model(self, model: str | None) -> Model[Sync]:
-        """The one that is named, or the one trained last."""
+    def get_model(self, model: str | None) -> Model:
+        """Returns the named model, else the newest. Raises `PatinaError` if there is none."""
         if model:
             return self.patina.models.get(model)
         for newest in self.patina.models.list(limit=1):
             return newest
         raise PatinaError(NOTHING_TRAINED)
 
-    def _show_how_it_goes_on(self, job: str) -> None:
-        if self.at.own:
-            errors.print(
-                "\nStopping. The job is kept and goes on with the next `patina up`; or now, with:", highlight=False
-            )
-            errors.print(f"  patina jobs {job}", highlight=False)
+    def _report_results(self, job: Job, folder: Path, lines: list[dict[str, Any]]) -> None:
+        """Prints a manifest's failures and counts. Exits with `FAILED` if any result failed."""
+        failed = [line for line in lines if line["status"] == "failed"]
+        ok = sum(line["status"] == "ok" for line in lines)
+        for line in failed:
+            print_error(line["source"], line.get("message") or line["status"])
+        self.out.print(f"{ok} of {len(lines)} results are in {folder}")
+        self.out.print_result({"job": job, "folder": str(folder.absolute()), "ok": ok, "failed": failed})
+        if failed:
+            raise typer.Exit(FAILED)
+
+    def _print_resume_hint(self, job: str) -> None:
+        if self.service.is_temporary:
+            stderr.print("\nStopping. The job resumes with the next `patina up`; or now, with:", highlight=False)
+            stderr.print(f"  patina jobs {job}", highlight=False)
         else:
-            target = f" --api {self.at.url}" if "PATINA_API" not in os.environ else ""
-            errors.print(f"\nThe job goes on. To follow it:  patina jobs {job}{target}", highlight=False)
-            errors.print(f"To cancel it:  patina jobs {job}{target} --cancel", highlight=False)
+            target = f" --api {self.service.url}" if "PATINA_API" not in os.environ else ""
+            stderr.print(f"\nThe job keeps running. To follow it:  patina jobs {job}{target}", highlight=False)
+            stderr.print(f"To cancel it:  patina jobs {job}{target} --cancel", highlight=False)
 
 
 @contextmanager
-def session(api: str | None, as_json: bool = False) -> Iterator[Session]:
-    with service(settings().data_dir, api, errors.print) as at, Client(at.url) as patina:
-        yield Session(patina, at, Output(as_json))
+def open_session(api: str | None, as_json: bool = False) -> Iterator[Session]:
+    with connect(settings().data_dir, api, stderr.print) as service, Client(service.url) as patina:
+        yield Session(patina, service, Output(as_json))

@@ -1,4 +1,4 @@
-"""`patina token`: who may call the service. Works on the records themselves, so only where they are."""
+"""`patina token`. It opens the database, so it runs on the service's machine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from config.settings import settings
-from patina.cli.app import example
-from patina.cli.output import Output, errors
+from patina.cli.app import format_example
+from patina.cli.output import Output, stderr
 from patina.errors import PatinaError
 
 if TYPE_CHECKING:
     from store.repositories.tokens import TokenRepository
 
 tokens = typer.Typer(
-    help="Make, list and revoke the tokens that calls from other computers need.",
-    epilog=example("patina token create anna"),
+    help="Create, list and revoke the tokens that calls from other computers need.",
+    epilog=format_example("patina token create alice"),
     no_args_is_help=True,
 )
 
@@ -35,18 +35,18 @@ class Scope(StrEnum):
 
 @tokens.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Whose it is, or what for.")],
+    name: Annotated[str, typer.Argument(help="Whose token it is, or its purpose.")],
     scope: Annotated[
         Scope,
-        typer.Option(help="read: look; submit: also make and change one's own; admin: everything of everybody."),
+        typer.Option(help="read: view; submit: also create and change own resources; admin: access to everything."),
     ] = Scope.submit,
 ) -> None:
-    """Make a token and print it, this once: only its hash is kept. For example: patina token create anna"""
+    """Create a token and print it once; only its hash is stored. For example: patina token create alice"""
     with _repository() as repository:
-        made = repository.create(name, scope)
-    print(made.text)
-    errors.print(
-        f"Keep it safe. Used as PATINA_TOKEN by this command line; revoked by: patina token revoke {made.token.id}",
+        created = repository.create(name, scope)
+    print(created.secret)
+    stderr.print(
+        f"Store it safely. The command line reads PATINA_TOKEN. To revoke it: patina token revoke {created.token.id}",
         soft_wrap=True,
         highlight=False,
     )
@@ -54,34 +54,36 @@ def create(
 
 @tokens.command("list")
 def list_tokens() -> None:
-    """List all tokens, revoked ones too; their secrets are not known here."""
+    """List all tokens, also revoked ones, without their secrets."""
     id_column = Column("ID", no_wrap=True, min_width=26)
-    table = Table(id_column, "Name", "Scope", "Made", "Revoked", box=None, pad_edge=False)
+    table = Table(id_column, "Name", "Scope", "Created", "Revoked", box=None, pad_edge=False)
     with _repository() as repository:
-        for token in repository.all():
-            table.add_row(token.id, Text(token.name), token.scope, _day(token.created), _day(token.revoked))
-    Output().table(table)
+        for token in repository.list_all():
+            table.add_row(
+                token.id, Text(token.name), token.scope, _format_day(token.created_at), _format_day(token.revoked_at)
+            )
+    Output().print_table(table)
 
 
 @tokens.command()
-def revoke(token_id: Annotated[str, typer.Argument(metavar="ID", help="As `patina token list` shows it.")]) -> None:
-    """Let a token open nothing any more. What belongs to it stays, and is seen by admins."""
+def revoke(token_id: Annotated[str, typer.Argument(metavar="ID", help="An ID from `patina token list`.")]) -> None:
+    """Revoke a token. Its datasets and jobs stay; admins can see them."""
     with _repository() as repository:
         if not repository.revoke(token_id):
-            raise PatinaError(f"There is no token {token_id!r}. All are listed by: patina token list")
-    errors.print(f"Token {token_id} is revoked.", highlight=False)
+            raise PatinaError(f"There is no token {token_id!r}. List all: patina token list")
+    stderr.print(f"Token {token_id} is revoked.", highlight=False)
 
 
 @contextmanager
 def _repository() -> Iterator[TokenRepository]:
-    # Imported here: the other commands speak HTTP and need no database.
-    from patina.local.local_store import records  # noqa: PLC0415
+    # The other commands use HTTP and need no database.
+    from patina.local.local_store import open_store  # noqa: PLC0415
     from store.repositories.tokens import TokenRepository  # noqa: PLC0415
 
-    # Tokens may be made before the service's first start.
-    with records(settings(), "token") as store, store.database.write() as session:
+    # Opening migrates: tokens may be created before the service's first start.
+    with open_store(settings(), "token") as store, store.database.write() as session:
         yield TokenRepository(session)
 
 
-def _day(seconds: float | None) -> str:
+def _format_day(seconds: float | None) -> str:
     return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

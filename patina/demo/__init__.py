@@ -1,1 +1,1 @@
-"""The main job, whole, on photographs that packages ship, in front of a camera whose faults are known."""
+"""The demo: the whole workflow on sample photographs, scored against a simulated camera with known blur and noise."""

@@ -1,4 +1,4 @@
-"""The demo's photographs: those that the wheels of scikit-image and scikit-learn carry. Nothing is downloaded."""
+"""The demo's photographs, from the wheels of scikit-image and scikit-learn. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from PIL import Image
 from patina.errors import PatinaError
 from patina.sheet.page import Picture
 
-# Where each lies in its package. The first three are in the public domain or CC0 and appear on the contact sheet.
-SHIPPED = {
+# Package and path. The first three are in the public domain or CC0 and appear on the contact sheet.
+FILES = {
     "astronaut": ("skimage", "data/astronaut.png"),
     "cat": ("skimage", "data/chelsea.png"),
     "coffee": ("skimage", "data/coffee.png"),
@@ -23,23 +23,27 @@ SHIPPED = {
 }
 
 
-def photographs() -> dict[str, Picture]:
-    return {name: load(_folder(package) / path) for name, (package, path) in SHIPPED.items()}
+def load_photographs() -> dict[str, Picture]:
+    """Loads all photographs by name. Raises `PatinaError` if a package is not installed."""
+    return {name: load_picture(_find_package(package) / path) for name, (package, path) in FILES.items()}
 
 
-def load(path: Path) -> Picture:
+def load_picture(path: Path) -> Picture:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
-def halves(photograph: Picture) -> tuple[Picture, Picture]:
-    """(left, right): as unlike as two photographs, yet equally sharp, so that only the camera makes a difference."""
+def split_halves(photograph: Picture) -> tuple[Picture, Picture]:
+    """Returns the left and the right half.
+
+    Their contents differ as in two photographs, but they are equally sharp: only the camera makes a difference.
+    """
     middle = photograph.shape[1] // 2
     return photograph[:, :middle], photograph[:, middle:]
 
 
-def _folder(package: str) -> Path:
-    # Found without importing: scikit-learn takes seconds to import, and only its files are wanted.
+def _find_package(package: str) -> Path:
+    # Importing scikit-learn takes seconds, and only its files are needed.
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise PatinaError("The demo's photographs are not installed. Run: pip install 'patina[demo]'")

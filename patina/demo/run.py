@@ -1,8 +1,10 @@
-"""`patina demo`: the main job from beginning to end, over HTTP, with everything that it makes kept in one folder."""
+"""`patina demo`: the whole workflow over HTTP; all files end up in one folder."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,97 +16,96 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
-from patina.client import Client
-from patina.client.archive import Manifest
-from patina.client.flow import Sync
-from patina.client.jobs import Job
-from patina.client.progress import tracking
-from patina.demo.camera import Camera, Shot
+from patina.archive import ManifestLine
+from patina.client import Client, Job
+from patina.client.progress import track_progress
+from patina.demo.camera import Camera, CameraPhoto
 from patina.demo.measure import psnr
-from patina.demo.photographs import halves, load, photographs
-from patina.demo.scorecard import Comparison, compare, verdict
-from patina.demo.sheet import Restoration, Spread, Story, Triplet, contact_sheet
-from patina.local.session import started
+from patina.demo.photographs import load_photographs, load_picture, split_halves
+from patina.demo.scorecard import Comparison, compare, render_scorecard
+from patina.demo.sheet import PropertySamples, Restoration, SheetData, Triplet, contact_sheet
+from patina.local.session import temporary_service
 from patina.sheet.page import Picture
 
-SHOTS = 8  # of each photograph, each with a blur and noise of its own
-SAMPLES = 8  # triplets drawn from each clean photograph
-SHOWN = ("astronaut", "cat", "coffee")  # on the contact sheet; free for any use
+PHOTOS_EACH = 8  # camera photos of each photograph, each with its own blur and noise
+SAMPLES = 8  # triplets sampled for each clean photograph
+PUBLISHABLE = ("astronaut", "cat", "coffee")  # free for any use, so they appear on the contact sheet
 SEED = 0
 
 
 @dataclass(frozen=True)
-class Material:
-    """What the demo photographs and what it keeps clean."""
+class PhotoSets:
+    """The demo's photos. Camera photos come from one half of each photograph; the other half stays clean."""
 
     camera: Camera
-    shots: dict[str, list[Shot]]  # of one half of each photograph
-    photographed: dict[str, Picture]  # that half itself: the truth that nobody uploads
+    camera_photos: dict[str, list[CameraPhoto]]
+    truth: dict[str, Picture]  # the half that the camera photographed; nobody uploads it
     clean: dict[str, Picture]  # the other half
 
 
 def run(console: Console, out: Path, minutes: float) -> None:
-    began = time.monotonic()
-    material = take_photos(Camera(), np.random.default_rng(SEED))
-    folders = write(material, out)
+    """Runs the demo: take photos, train for `minutes`, degrade, super-resolve and score."""
+    started = time.monotonic()
+    photos = take_photos(Camera(), np.random.default_rng(SEED))
+    folders = save_photos(photos, out)
     console.print(
-        f"A pretend camera photographed one half of {len(material.clean)} photographs, {SHOTS} times each, with blur "
-        "and noise of its own. Patina is now given these photos, and the other halves clean; nothing else."
+        f"A simulated camera with known blur and noise took {PHOTOS_EACH} photos of one half of "
+        f"{len(photos.clean)} photographs. Patina gets only these photos and the other halves, clean."
     )
-    with started(out / "data", embedded=True) as url, Client(url) as patina:
-        console.print(f"Service at {url}, its page of documentation at {url}/docs", highlight=False)
-        dataset = patina.datasets.create("demo", material.camera.scale)
+    with temporary_service(out / "data", embedded=True) as url, Client(url) as patina:
+        console.print(f"Service at {url}, API documentation at {url}/docs", highlight=False)
+        dataset = patina.datasets.create("demo", photos.camera.scale)
         for role, title in (("lr", "Uploading real photos"), ("hr", "Uploading clean photos")):
-            with tracking(console, title) as tracker:
-                dataset.upload(role, folders[role], progress=tracker.count)
+            with track_progress(console, title) as tracker:
+                dataset.upload(role, folders[role], progress=tracker.show_count)
         training = dataset.train(max_minutes=minutes, seed=SEED)
-        _finish(console, training, "Learning the camera")
+        _wait(console, training, "Learning the camera")
         job = dataset.degrade(source=dataset.id, samples=SAMPLES, seed=SEED)
-        _finish(console, job, "Making triplets")
+        _wait(console, job, "Generating triplets")
         triplets = job.download(out / "triplets")
         job = dataset.sr(folders["sr"])
-        _finish(console, job, "Super-resolving real photos")
+        _wait(console, job, "Super-resolving real photos")
         restored = job.download(out / "super-resolved")
-    with _telling(console, "Comparing with the truth"):
-        comparison = compare(material.camera, material.clean, out / "triplets", triplets)
-        restorations = _restorations(material, out / "super-resolved", restored)
-        story = _tell(material, comparison, out / "triplets", triplets, restorations, minutes)
-        contact_sheet(story).save(out / "contact-sheet.png")
-    console.print(verdict(comparison, restorations))
-    _show_the_way(console, out, time.monotonic() - began)
+    with _show_status(console, "Comparing with the ground truth"):
+        comparison = compare(photos.camera, photos.clean, out / "triplets", triplets)
+        restorations = _load_restorations(photos, out / "super-resolved", restored)
+        data = _collect_sheet_data(photos, comparison, out / "triplets", triplets, restorations, minutes)
+        contact_sheet(data).save(out / "contact-sheet.png")
+    console.print(render_scorecard(comparison, restorations))
+    _print_next_steps(console, out, time.monotonic() - started)
 
 
-def take_photos(camera: Camera, rng: np.random.Generator) -> Material:
-    shots: dict[str, list[Shot]] = {}
-    photographed: dict[str, Picture] = {}
+def take_photos(camera: Camera, rng: np.random.Generator) -> PhotoSets:
+    camera_photos: dict[str, list[CameraPhoto]] = {}
+    truth: dict[str, Picture] = {}
     clean: dict[str, Picture] = {}
-    for number, (name, photograph) in enumerate(photographs().items()):
-        left, right = halves(photograph)
-        photographed[name], clean[name] = (left, right) if number % 2 == 0 else (right, left)
-        shots[name] = [camera.shoot(photographed[name], rng) for _ in range(SHOTS)]
-    return Material(camera, shots, photographed, clean)
+    for number, (name, photograph) in enumerate(load_photographs().items()):
+        left, right = split_halves(photograph)
+        truth[name], clean[name] = (left, right) if number % 2 == 0 else (right, left)
+        camera_photos[name] = [camera.shoot(truth[name], rng) for _ in range(PHOTOS_EACH)]
+    return PhotoSets(camera, camera_photos, truth, clean)
 
 
-def write(material: Material, out: Path) -> dict[str, Path]:
-    """The photos as files, as a user would have them; `sr` are those that are enlarged at the end."""
+def save_photos(photos: PhotoSets, out: Path) -> dict[str, Path]:
+    """Saves the photos as files. Returns the folders "lr", "hr" and "sr" (to be super-resolved at the end)."""
     folders = {"lr": out / "real-photos", "hr": out / "clean-photos", "sr": out / "to-super-resolve"}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    for name, shots in material.shots.items():
-        for number, shot in enumerate(shots):
-            Image.fromarray(shot.lr).save(folders["lr"] / f"{name}-{number}.png")
-        Image.fromarray(shots[0].lr).save(folders["sr"] / f"{name}.png")
-        Image.fromarray(material.clean[name]).save(folders["hr"] / f"{name}.png")
+    for name, camera_photos in photos.camera_photos.items():
+        for number, photo in enumerate(camera_photos):
+            Image.fromarray(photo.lr).save(folders["lr"] / f"{name}-{number}.png")
+        Image.fromarray(camera_photos[0].lr).save(folders["sr"] / f"{name}.png")
+        Image.fromarray(photos.clean[name]).save(folders["hr"] / f"{name}.png")
     return folders
 
 
-def _finish(console: Console, job: Job[Sync], title: str) -> None:
-    with tracking(console, title) as tracker:
-        job.wait(tracker.job)
+def _wait(console: Console, job: Job, title: str) -> None:
+    with track_progress(console, title) as tracker:
+        job.wait(tracker.show_job)
 
 
 @contextmanager
-def _telling(console: Console, title: str) -> Iterator[None]:
+def _show_status(console: Console, title: str) -> Iterator[None]:
     if console.is_terminal:
         with console.status(title):
             yield
@@ -113,87 +114,95 @@ def _telling(console: Console, title: str) -> Iterator[None]:
         yield
 
 
-def _restorations(material: Material, folder: Path, lines: Sequence[Manifest]) -> dict[str, Restoration]:
-    scale = material.camera.scale
-    found: dict[str, Restoration] = {}
+def _load_restorations(photos: PhotoSets, folder: Path, lines: Sequence[ManifestLine]) -> dict[str, Restoration]:
+    scale = photos.camera.scale
+    restorations: dict[str, Restoration] = {}
     for line in lines:
         name = Path(line["source"]).stem
-        lr = material.shots[name][0].lr
+        lr = photos.camera_photos[name][0].lr
         height, width = lr.shape[0] * scale, lr.shape[1] * scale
         bicubic = np.asarray(Image.fromarray(lr).resize((width, height), Image.Resampling.BICUBIC))
-        restored, truth = load(folder / line["sr"]), material.photographed[name][:height, :width]
-        quality = [psnr(picture, truth, border=scale) for picture in (bicubic, restored)]
-        found[name] = Restoration(bicubic, restored, truth, *quality)
-    return found
+        restored, truth = load_picture(folder / line["sr"]), photos.truth[name][:height, :width]
+        qualities = [psnr(picture, truth, border=scale) for picture in (bicubic, restored)]
+        restorations[name] = Restoration(bicubic, restored, truth, *qualities)
+    return restorations
 
 
-def _tell(
-    material: Material,
+def _collect_sheet_data(
+    photos: PhotoSets,
     comparison: Comparison,
     folder: Path,
-    lines: Sequence[Manifest],
+    lines: Sequence[ManifestLine],
     restorations: dict[str, Restoration],
     minutes: float,
-) -> Story:
+) -> SheetData:
     rng = np.random.default_rng(SEED + 1)
     kernels = [np.load(folder / line["kernel"]) for line in lines]
     step = max(1, len(kernels) // 10)
-    first = {Path(line["source"]).stem: line for line in reversed(lines)}
-    return Story(
-        summary=f"Learned how one camera wears photos down, in {minutes:g} min on {os.cpu_count()} CPU cores.",
-        real=[material.shots[name][1].lr for name in (*SHOWN, "rocket")],
-        clean=[material.clean[name] for name in ("rocket", *reversed(SHOWN))],
+    first_lines = {Path(line["source"]).stem: line for line in reversed(lines)}
+    return SheetData(
+        summary=f"A camera's degradation, learned in {minutes:g} min on {os.cpu_count()} CPU cores.",
+        real=[photos.camera_photos[name][1].lr for name in (*PUBLISHABLE, "rocket")],
+        clean=[photos.clean[name] for name in ("rocket", *reversed(PUBLISHABLE))],
         triplets=[
-            _triplet(material, name, folder, first[name], material.camera.shoot(material.clean[name], rng).lr)
-            for name in SHOWN
+            _load_triplet(photos, name, folder, first_lines[name], photos.camera.shoot(photos.clean[name], rng).lr)
+            for name in PUBLISHABLE
         ],
-        true_kernels=[_framed(material.camera.draw_kernel(rng), kernels[0].shape) for _ in range(10)],
+        true_kernels=[_pad_kernel(photos.camera.sample_kernel(rng), kernels[0].shape) for _ in range(10)],
         learned_kernels=kernels[::step][:10],
-        spreads=[Spread(row.title, row.unit, row.truth, row.learned) for row in comparison.shown],
-        restorations=[_cropped(restorations[name]) for name in SHOWN[:2]],
+        properties=[
+            PropertySamples(score.title, score.unit, score.truth, score.learned) for score in comparison.properties
+        ],
+        restorations=[_crop_to_detail(restorations[name]) for name in PUBLISHABLE[:2]],
     )
 
 
-def _triplet(material: Material, name: str, folder: Path, line: Manifest, camera_lr: Picture) -> Triplet:
+def _load_triplet(photos: PhotoSets, name: str, folder: Path, line: ManifestLine, camera_lr: Picture) -> Triplet:
     noise: NDArray[np.floating] = np.load(folder / line["noise"])
     kernel: NDArray[np.floating] = np.load(folder / line["kernel"])
-    return Triplet(material.clean[name], load(folder / line["lr"]), kernel, noise, camera_lr)
+    return Triplet(photos.clean[name], load_picture(folder / line["lr"]), kernel, noise, camera_lr)
 
 
-def _framed(kernel: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.floating]:
-    """In a window of the learned kernels' size, so that widths can be compared by eye."""
-    margins = [(max(0, wanted - given) // 2,) * 2 for wanted, given in zip(shape, kernel.shape, strict=True)]
+def _pad_kernel(kernel: NDArray[np.floating], shape: tuple[int, ...]) -> NDArray[np.floating]:
+    """Pads a kernel to the learned kernels' shape, so that widths can be compared by eye."""
+    margins = [(max(0, target - side) // 2,) * 2 for target, side in zip(shape, kernel.shape, strict=True)]
     return np.pad(kernel, margins)
 
 
-def _cropped(case: Restoration, width: int = 192, height: int = 144) -> Restoration:
-    """Where most is to be seen, near enough to see the difference."""
-    detail = np.abs(np.diff(case.truth.astype(np.float64).mean(axis=2), axis=1))
-    rows, columns = case.truth.shape[0] - height, case.truth.shape[1] - width
+def _crop_to_detail(restoration: Restoration, width: int = 192, height: int = 144) -> Restoration:
+    """Crops to the window with most detail, small enough to see the difference."""
+    detail = np.abs(np.diff(restoration.truth.astype(np.float64).mean(axis=2), axis=1))
+    rows, columns = restoration.truth.shape[0] - height, restoration.truth.shape[1] - width
     top, left = max(
         ((y, x) for y in range(0, rows + 1, 8) for x in range(0, columns + 1, 8)),
-        key=lambda at: float(detail[at[0] : at[0] + height, at[1] : at[1] + width].mean()),
+        key=lambda corner: float(detail[corner[0] : corner[0] + height, corner[1] : corner[1] + width].mean()),
     )
     window = slice(top, top + height), slice(left, left + width)
     return Restoration(
-        case.bicubic[window], case.restored[window], case.truth[window], case.bicubic_psnr, case.restored_psnr
+        restoration.bicubic[window],
+        restoration.restored[window],
+        restoration.truth[window],
+        restoration.bicubic_psnr,
+        restoration.restored_psnr,
     )
 
 
-def _show_the_way(console: Console, out: Path, seconds: float) -> None:
-    here = _from_here(out)
+def _print_next_steps(console: Console, out: Path, seconds: float) -> None:
+    folder = _shorten(out)
+    # The commands can be pasted: the virtual environment is rarely activated.
+    program = "patina" if shutil.which("patina") else _shorten(Path(sys.executable).parent / "patina")
     console.print(
-        f"\nDone in {seconds / 60:.1f} minutes. Look at [bold]{here / 'contact-sheet.png'}[/]", highlight=False
+        f"\nDone in {seconds / 60:.1f} minutes. Open [bold]{folder / 'contact-sheet.png'}[/]", highlight=False
     )
     console.print(
-        f"The triplets are in {here / 'triplets'}, the enlarged photos in {here / 'super-resolved'}.\n\n"
-        "With photos of your own:\n"
-        "  patina train MY_LOW_QUALITY_PHOTOS --hr MY_CLEAN_PHOTOS --minutes 60\n"
-        "  patina degrade MY_CLEAN_PHOTOS --samples 4\n"
-        "  patina sr MY_LOW_QUALITY_PHOTOS",
+        f"The triplets are in {folder / 'triplets'}, the super-resolved photos in {folder / 'super-resolved'}.\n\n"
+        "With your own photos:\n"
+        f"  {program} train MY_LOW_QUALITY_PHOTOS --hr MY_CLEAN_PHOTOS --minutes 60\n"
+        f"  {program} degrade MY_CLEAN_PHOTOS --samples 4\n"
+        f"  {program} sr MY_LOW_QUALITY_PHOTOS",
         highlight=False,
     )
 
 
-def _from_here(path: Path) -> Path:
+def _shorten(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

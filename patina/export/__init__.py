@@ -1,1 +1,1 @@
-"""Writes what a degrade job made in the forms that trainers read: a file for each, fed by one stream."""
+"""Exports a degrade job's pairs to the formats that trainers read, in one streaming pass."""

@@ -1,4 +1,4 @@
-"""The forms by name, and the writing of one stream of pairs in one of them."""
+"""The export formats, and writing a stream of pairs in one of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
 
-from patina.client.archive import write_whole
+from patina.archive import write_atomically
 from patina.export.basicsr import BasicsrFolders
 from patina.export.lmdb import BasicsrLmdb
-from patina.export.pairs import Pair, pairs
+from patina.export.pairs import Pair, read_pairs
 from patina.export.parquet import ParquetFiles
 
 
-class Form(StrEnum):
+class ExportFormat(StrEnum):
     basicsr = "basicsr"
     lmdb = "lmdb"
     parquet = "parquet"
@@ -32,35 +32,40 @@ class Writer(Protocol):
 
 
 def write_pairs(
-    pieces: Iterator[bytes], folder: Path, form: Form, shard_size: int, tell: Callable[[int], None]
+    chunks: Iterator[bytes], folder: Path, file_format: ExportFormat, shard_size: int, on_pair: Callable[[int], None]
 ) -> dict[str | None, int]:
-    """Writes them with `manifest.jsonl`, each side of a split apart; gives the number of pairs by side."""
+    """Writes the pairs and `manifest.jsonl`; each split gets its own writer. Returns the number of pairs by split.
+
+    `on_pair` receives the number of pairs written so far. Raises `PatinaError` if the stream ends early.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     counts: dict[str | None, int] = {}
     writers: dict[str | None, Writer] = {}
 
     def lines() -> Iterator[bytes]:
-        with ExitStack() as open_ones:
-            for done, pair in enumerate(pairs(pieces), start=1):
+        with ExitStack() as stack:
+            for done, pair in enumerate(read_pairs(chunks), start=1):
                 if pair.split not in writers:
-                    writers[pair.split] = open_ones.enter_context(_writer(form, folder, pair.split, shard_size))
+                    writer = _create_writer(file_format, folder, pair.split, shard_size)
+                    writers[pair.split] = stack.enter_context(writer)
                 writers[pair.split].add(pair)
                 counts[pair.split] = counts.get(pair.split, 0) + 1
-                tell(done)
+                on_pair(done)
                 yield json.dumps(pair.line, ensure_ascii=False).encode() + b"\n"
 
-    write_whole(lines(), folder / "manifest.jsonl")  # whole at the end: a folder may turn out to be somebody else's
+    # Last, because a writer may refuse a folder with files of other origin.
+    write_atomically(lines(), folder / "manifest.jsonl")
     return counts
 
 
-def _writer(form: Form, folder: Path, split: str | None, shard_size: int) -> Writer:
-    side = folder / split if split else folder
-    match form:
-        case Form.basicsr:
-            return BasicsrFolders(side)
-        case Form.lmdb:
-            return BasicsrLmdb(side)
-        case Form.parquet:
+def _create_writer(file_format: ExportFormat, folder: Path, split: str | None, shard_size: int) -> Writer:
+    split_folder = folder / split if split else folder
+    match file_format:
+        case ExportFormat.basicsr:
+            return BasicsrFolders(split_folder)
+        case ExportFormat.lmdb:
+            return BasicsrLmdb(split_folder)
+        case ExportFormat.parquet:
             return ParquetFiles(folder, split or "train", shard_size)
         case _:
-            raise ValueError(f"{form} is not written from pairs")
+            raise ValueError(f"{file_format} is not written from pairs")

@@ -1,4 +1,4 @@
-"""The pairs that a degrade job made, one after the other, from a stream in WebDataset's form."""
+"""Reads the pairs of a degrade job from a stream in WebDataset format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from patina.client.archive import Pieces
+from patina.archive import ChunkReader
 from patina.errors import PatinaError
 
 PNG = b"\x89PNG"
@@ -19,53 +19,53 @@ PNG = b"\x89PNG"
 
 @dataclass(frozen=True)
 class Pair:
-    """One sample; its key is unique within the job and has no dots. An hr has s·h × s·w pixels where lr has h × w."""
+    """One sample. `hr` has scale times the rows and columns of `lr`. The key is unique in the job, without dots."""
 
     key: str
     hr: bytes  # PNG
     lr: bytes  # PNG
     kernel: bytes | None  # .npy
     noise: bytes | None  # .npy
-    line: dict[str, Any]  # of the manifest
+    line: dict[str, Any]  # its manifest line
 
     @property
     def split(self) -> str | None:
-        """train or validation; None where there is no split."""
+        """Returns "train" or "validation"; None without a split."""
         return self.line.get("split")
 
 
-def pairs(pieces: Iterator[bytes]) -> Iterator[Pair]:
-    """Raises `PatinaError` where the stream breaks off."""
+def read_pairs(chunks: Iterator[bytes]) -> Iterator[Pair]:
+    """Yields the pairs of a tar stream in order. Raises `PatinaError` if the stream ends early."""
     key, files = "", dict[str, bytes]()
     try:
-        with tarfile.open(fileobj=Pieces(pieces), mode="r|") as archive:
+        with tarfile.open(fileobj=ChunkReader(chunks), mode="r|") as archive:
             for member in archive:
                 next_key, _, kind = member.name.partition(".")
                 if next_key != key and files:
-                    yield _pair(key, files)
+                    yield _parse_pair(key, files)
                     files = {}
                 key = next_key
                 content = archive.extractfile(member)
                 files[kind.partition(".")[0]] = content.read() if content else b""
     except tarfile.TarError as error:
-        raise PatinaError(f"The archive broke off ({error}). Export again.") from error
+        raise PatinaError(f"The archive ended early ({error}). Export again.") from error
     if files:
-        yield _pair(key, files)
+        yield _parse_pair(key, files)
 
 
-def size_of(png: bytes) -> tuple[int, int]:
-    """(height, width), from the file's head."""
+def read_png_size(png: bytes) -> tuple[int, int]:
+    """Returns (height, width) from the file's header."""
     return int.from_bytes(png[20:24]), int.from_bytes(png[16:20])
 
 
-def _pair(key: str, files: dict[str, bytes]) -> Pair:
+def _parse_pair(key: str, files: dict[str, bytes]) -> Pair:
     return Pair(
-        key, files["hr"], _as_png(files["lr"]), files.get("kernel"), files.get("noise"), json.loads(files["json"])
+        key, files["hr"], _to_png(files["lr"]), files.get("kernel"), files.get("noise"), json.loads(files["json"])
     )
 
 
-def _as_png(image: bytes) -> bytes:
-    """Trainers find a low-resolution image by the name of its clean one, with its ending."""
+def _to_png(image: bytes) -> bytes:
+    """Converts to PNG, because trainers expect clean and low-resolution files with the same name and suffix."""
     if image.startswith(PNG):
         return image
     buffer = io.BytesIO()

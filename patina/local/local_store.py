@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from config.logging import configure_logging
 from config.settings import Settings
-from patina.client.flow import Sync
-from patina.client.jobs import Job
+from patina.client import Job
 from patina.errors import PatinaError
 from store.db.migrate import NewerSchemaError, migrate
 from store.db.schema import current_revision
@@ -24,7 +23,7 @@ def open_store(settings: Settings, process: str) -> Iterator[Store]:
         yield store
 
 
-def list_latest_jobs(settings: Settings, count: int) -> list[Job[Sync]]:
+def list_latest_jobs(settings: Settings, count: int) -> list[Job]:
     """Lists jobs without a running service. Raises what `open_store` raises."""
     from app.jobs import service  # noqa: PLC0415 - other users of this module need none of the API
 
@@ -32,7 +31,7 @@ def list_latest_jobs(settings: Settings, count: int) -> list[Job[Sync]]:
         if current_revision(store.database) is None:  # no service has ever run here
             return []
         migrate(store.database)
-        page = service.page(store, None, count, None, None, None)
+        page = service.list_jobs(store, None, count, None, None, None)
     return [Job.model_validate(job.model_dump()) for job in page.items]
 
 
@@ -43,9 +42,7 @@ def _open(settings: Settings, process: str) -> Iterator[Store]:
     try:
         yield store
     except DatabaseUnavailable as error:
-        raise PatinaError(
-            f"The database does not answer ({error}). Check PATINA_DATABASE_URL."
-        ) from error
+        raise PatinaError(f"The database does not answer ({error}). Check PATINA_DATABASE_URL.") from error
     except NewerSchemaError as error:
         raise PatinaError(str(error)) from error
     finally:

@@ -1,4 +1,4 @@
-"""Which service works on a data folder now: the lock that keeps it the only one, and the note that says where it is."""
+"""The running service of a data folder: a lock that keeps it the only one, and a pidfile with its URL."""
 
 from __future__ import annotations
 
@@ -16,37 +16,40 @@ from patina.errors import AlreadyRunningError, StartError
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningService:
     url: str
     pid: int
 
 
 @contextmanager
-def only_service_of(data_dir: Path) -> Iterator[None]:
-    """Holds the folder's lock; the kernel gives it back whatever becomes of this process."""
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
+    """Locks the folder for this process; the kernel releases the lock even after a kill -9.
+
+    Raises `AlreadyRunningError` if another service holds it, `StartError` if the folder is not writable.
+    """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = (data_dir / "service.lock").open("a")
     except OSError as error:
         raise StartError(
-            f"Cannot write to {data_dir} ({error.strerror}). Set PATINA_DATA_DIR to a folder that you can write to."
+            f"Cannot write to {data_dir} ({error.strerror}). Set PATINA_DATA_DIR to another folder."
         ) from error
     with lock:
         if not _acquire(lock):
-            note = read_note(data_dir)
-            where = f" at {note.url} (process {note.pid})" if note else ""
+            running = read_pidfile(data_dir)
+            where = f" at {running.url} (process {running.pid})" if running else ""
             raise AlreadyRunningError(
                 f"Patina already runs on {data_dir}{where}. Stop it first, or set PATINA_DATA_DIR to another folder."
             )
-        _note_file(data_dir).unlink(missing_ok=True)  # of a service that was killed
+        _pidfile(data_dir).unlink(missing_ok=True)  # of a killed service
         try:
             yield
         finally:
-            _note_file(data_dir).unlink(missing_ok=True)
+            _pidfile(data_dir).unlink(missing_ok=True)
 
 
 def _acquire(lock: TextIO) -> bool:
-    """A few tries, because a command that asks whether the folder `is_locked` holds the lock for a moment."""
+    """Tries for a second, because `is_locked` in another process holds the lock for a moment."""
     for _ in range(20):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,19 +73,19 @@ def is_locked(data_dir: Path) -> bool:
         return False
 
 
-def write_note(data_dir: Path, running: Running) -> None:
-    temporary = _note_file(data_dir).with_suffix(f".{os.getpid()}")
+def write_pidfile(data_dir: Path, running: RunningService) -> None:
+    temporary = _pidfile(data_dir).with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(asdict(running)) + "\n")
-    temporary.rename(_note_file(data_dir))
+    temporary.rename(_pidfile(data_dir))
 
 
-def read_note(data_dir: Path) -> Running | None:
-    """Where the service said it is; true only while the folder `is_locked`."""
+def read_pidfile(data_dir: Path) -> RunningService | None:
+    """Returns URL and process id of the service. They are valid only while the folder `is_locked`."""
     try:
-        return Running(**json.loads(_note_file(data_dir).read_text()))
+        return RunningService(**json.loads(_pidfile(data_dir).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
-def _note_file(data_dir: Path) -> Path:
+def _pidfile(data_dir: Path) -> Path:
     return data_dir / "service.json"

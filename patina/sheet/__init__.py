@@ -1,1 +1,1 @@
-"""Contact sheets: pictures, kernels, noise and figures on one page that needs no other explanation."""
+"""Contact sheets: one picture that shows what a model learned."""

@@ -1,4 +1,4 @@
-"""Real services, in folders of their own."""
+"""Fixtures: real services, each in its own folder."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ from PIL import Image
 
 from patina.client import Client
 from patina.local.child_process import PYTHON
-from patina.local.pidfile import Running, read_note
+from patina.local.pidfile import RunningService, read_pidfile
 
-START_SECONDS = 60
+START_TIMEOUT = 60
 
 
-class Up:
-    """A `patina up` of the test's own."""
+def enable_sigint() -> None:
+    """Restores SIGINT in a child process; for `preexec_fn`.
+
+    A shell starts `make test &` with SIGINT ignored, and children inherit that. A person at a terminal never has it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class LocalService:
+    """A `patina up` process in a folder below `root`."""
 
     def __init__(self, root: Path) -> None:
         self.data_dir = root / "data with a space"
         self.temporary = root / "tmp"
         self.temporary.mkdir(exist_ok=True)
+        self.log = root / "log"
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PATINA_")} | {
             "PATINA_DATA_DIR": str(self.data_dir),
             "TMPDIR": str(self.temporary),
@@ -37,7 +46,7 @@ class Up:
         self.process: subprocess.Popen[str] | None = None
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Another command of the same user, to its end."""
+        """Runs another command of the same user to its end."""
         return subprocess.run(
             [*PYTHON, "-m", "patina", *arguments],
             env=self.environment,
@@ -47,8 +56,8 @@ class Up:
             check=False,
         )
 
-    def start(self) -> Running:
-        with (self.temporary.parent / "log").open("a") as log:
+    def start(self) -> RunningService:
+        with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [*PYTHON, "-m", "patina", "up", "--port", "0"],
                 env=self.environment,
@@ -57,46 +66,48 @@ class Up:
                 text=True,
                 start_new_session=True,
             )
-        give_up = time.monotonic() + START_SECONDS
-        while time.monotonic() < give_up:
-            note = read_note(self.data_dir)
-            if note and note.pid == self.process.pid:
-                return note
-            assert self.process.poll() is None, (self.temporary.parent / "log").read_text()
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            running = read_pidfile(self.data_dir)
+            if running and running.pid == self.process.pid:
+                return running
+            assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)
-        raise AssertionError((self.temporary.parent / "log").read_text())
+        raise AssertionError(self.log.read_text())
 
     def signal(self, number: signal.Signals) -> int:
+        """Sends a signal and returns the exit status."""
         assert self.process
         self.process.send_signal(number)
         return self.process.wait(40)
 
 
 @pytest.fixture
-def up() -> Iterator[Up]:
+def up() -> Iterator[LocalService]:
+    """A service for one test, not yet started."""
     # Not below pytest's own folder: a socket's path must stay short.
     root = Path(tempfile.mkdtemp(prefix="up-"))
-    one = Up(root)
-    yield one
-    if one.process and one.process.poll() is None:
-        one.process.terminate()
-        one.process.wait(40)
+    service = LocalService(root)
+    yield service
+    if service.process and service.process.poll() is None:
+        service.process.terminate()
+        service.process.wait(40)
     shutil.rmtree(root)
 
 
 @pytest.fixture(scope="session")
-def service() -> Iterator[Up]:
-    """One service for all tests that only use it."""
+def service() -> Iterator[LocalService]:
+    """One running service, shared by all tests that neither stop nor damage it."""
     root = Path(tempfile.mkdtemp(prefix="up-"))
-    one = Up(root)
-    one.start()
-    yield one
-    one.signal(signal.SIGTERM)
+    service = LocalService(root)
+    service.start()
+    yield service
+    service.signal(signal.SIGTERM)
     shutil.rmtree(root)
 
 
-def photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """Coarse random pictures: there is something to learn, and a PNG of each is small."""
+def save_photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Saves random pictures of low frequency, (width, height): they have structure, and their PNGs are small."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(count)
     for number in range(count):
@@ -106,25 +117,25 @@ def photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A model that was trained for a moment, and triplets that it made."""
+class TrainedModel:
+    """A model after two training steps, and the triplets that it generated."""
 
     url: str
     dataset: str
     model: str
-    job: str  # of degrading `hr`, two samples each, seed 7
+    job: str  # degrades `hr`, two samples each, seed 7
     hr: Path
     degrader: Path
 
 
 @pytest.fixture(scope="session")
-def trained(service: Up, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """One for all tests that only use it."""
+def trained(service: LocalService, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    """One model, shared by all tests."""
     folder = tmp_path_factory.mktemp("trained")
-    lr, hr = photos(folder / "lr", 4, (48, 40)), photos(folder / "hr", 2, (150, 133))
-    note = read_note(service.data_dir)
-    assert note
-    with Client(note.url) as patina:
+    lr, hr = save_photos(folder / "lr", 4, (48, 40)), save_photos(folder / "hr", 2, (150, 133))
+    running = read_pidfile(service.data_dir)
+    assert running
+    with Client(running.url) as patina:
         dataset = patina.datasets.create("shared", scale=4)
         dataset.upload("lr", lr)
         dataset.upload("hr", hr)
@@ -132,10 +143,15 @@ def trained(service: Up, tmp_path_factory: pytest.TempPathFactory) -> Trained:
         job = dataset.degrade(hr, samples=2, seed=7).wait()
         assert training.model
         degrader = patina.models.get(training.model).download(folder)
-    return Trained(note.url, dataset.id, training.model, job.id, hr, degrader)
+    return TrainedModel(running.url, dataset.id, training.model, job.id, hr, degrader)
 
 
-def descendants(pid: int) -> set[int]:
+def normalize_output(result: subprocess.CompletedProcess[str]) -> str:
+    """Returns a command's whole output with its line breaks removed."""
+    return " ".join((result.stdout + result.stderr).split())
+
+
+def list_descendants(pid: int) -> set[int]:
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -143,17 +159,17 @@ def descendants(pid: int) -> set[int]:
         except OSError:
             continue
         children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found: set[int] = set()
-    waiting = [pid]
-    while waiting:
-        new = children.get(waiting.pop(), [])
-        found |= set(new)
-        waiting += new
-    return found
+    descendants: set[int] = set()
+    queue = [pid]
+    while queue:
+        new = children.get(queue.pop(), [])
+        descendants |= set(new)
+        queue += new
+    return descendants
 
 
-def alive(pid: int) -> bool:
-    """Dead ones that nobody has asked after do not count."""
+def is_alive(pid: int) -> bool:
+    """Returns whether a process runs; zombies do not count."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,32 +1,40 @@
-"""Runs what the docs say should be typed into a shell."""
+"""Runs the shell sessions and Python snippets of the docs."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from patina.local.child_process import PYTHON
-from tests.patina.conftest import Up
+from patina.local.pidfile import read_pidfile
+from tests.patina.conftest import LocalService
+
+# The small part of jq that the docs use: paths of names and indices.
+JQ = f"""#!{sys.executable}
+import json, re, sys
+found = json.load(sys.stdin)
+for name, index in re.findall(r'\\.(\\w+)|\\[(\\d+)\\]', sys.argv[-1]):
+    found = found[name] if name else found[int(index)]
+print(found)
+"""
 
 
-def shell(session: str, service: Up, desk: Path) -> str:
-    commands = desk / "bin"
+def run_shell(session: str, service: LocalService, folder: Path) -> str:
+    """Runs a bash session in `folder` with `patina` and `jq` on the PATH. Returns its standard output."""
+    commands = folder / "bin"
     commands.mkdir()
     (commands / "patina").write_text(f'#!/bin/sh\nexec {" ".join(PYTHON)} -m patina "$@"\n')
-    if not shutil.which("jq"):  # the little of it that the sessions ask for
-        (commands / "jq").write_text(
-            f"#!{sys.executable}\nimport json, re, sys\nfound = json.load(sys.stdin)\n"
-            "for name, index in re.findall(r'\\.(\\w+)|\\[(\\d+)\\]', sys.argv[-1]):\n"
-            "    found = found[name] if name else found[int(index)]\nprint(found)\n"
-        )
+    if not shutil.which("jq"):
+        (commands / "jq").write_text(JQ)
     for command in commands.iterdir():
         command.chmod(0o755)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", session],
-        cwd=desk,
+        cwd=folder,
         env=service.environment | {"PATH": f"{commands}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
@@ -35,3 +43,18 @@ def shell(session: str, service: Up, desk: Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def find_code(markdown: str, language: str) -> str:
+    """Returns the first code block of a language."""
+    found = re.search(rf"```{language}\n(.*?)```", markdown, re.DOTALL)
+    assert found
+    return found[1]
+
+
+def shorten(session: str, service: LocalService) -> str:
+    """Points a session to the test's service and limits its training to one step."""
+    running = read_pidfile(service.data_dir)
+    assert running
+    shortened = session.replace("http://127.0.0.1:8000", running.url).replace('"max_minutes": 30', '"max_steps": 1')
+    return shortened.replace("max_minutes=30", "max_steps=1")

@@ -1,4 +1,4 @@
-"""What docs/client.md and docs/formats.md say is so: their sessions are taken from them and tried."""
+"""The sessions of docs/client.md and docs/formats.md work as written."""
 
 from __future__ import annotations
 
@@ -12,32 +12,29 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from patina.cli.app import cli
-from patina.cli.main import main  # noqa: F401 - with it come all commands
+from patina.cli.main import main  # noqa: F401 - registers all commands
 from tests.patina.conftest import LocalService, TrainedModel, save_photos
-from tests.patina.sessions import shell
-from tests.patina.test_readme import for_the_test
+from tests.patina.sessions import find_code, run_shell, shorten
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def block(language: str, page: str = "client.md") -> str:
-    """The page's first of this language."""
-    found = re.search(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
-    assert found
-    return found[1].replace("--minutes 30", "--steps 1")
+def read_code(language: str, page: str = "client.md") -> str:
+    return find_code((DOCS / page).read_text(), language).replace("--minutes 30", "--steps 1")
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
+    """A folder with the photos that the examples name."""
     save_photos(tmp_path / "real", 3, (40, 36))
     save_photos(tmp_path / "clean", 2, (136, 144))
     return tmp_path
 
 
-def run(program: str, service: LocalService, desk: Path) -> str:
+def run_python(program: str, service: LocalService, folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", for_the_test(program, service)],
-        cwd=desk,
+        [sys.executable, "-c", shorten(program, service)],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=120,
@@ -47,49 +44,50 @@ def run(program: str, service: LocalService, desk: Path) -> str:
     return done.stdout
 
 
-def test_the_client(service: LocalService, desk: Path) -> None:
-    said = run(block("python"), service, desk)
-    assert said.startswith("score ")
-    assert said.count(" ok") == 8
-    assert len(list((desk / "triplets/lr").iterdir())) == 8
-    assert len(list((desk / "super-resolved/sr").iterdir())) == 3
+def test_client(service: LocalService, folder: Path) -> None:
+    output = run_python(read_code("python"), service, folder)
+    assert output.startswith("score ")
+    assert output.count(" ok") == 8
+    assert len(list((folder / "triplets/lr").iterdir())) == 8
+    assert len(list((folder / "super-resolved/sr").iterdir())) == 3
 
 
-def test_awaited(service: LocalService, trained: TrainedModel, desk: Path) -> None:
-    run(block("python async"), service, desk)
-    assert [len(list((desk / f"seed-{seed}/lr").iterdir())) for seed in range(3)] == [4, 4, 4]
+def test_async_client(service: LocalService, trained: TrainedModel, folder: Path) -> None:
+    run_python(read_code("python async"), service, folder)
+    assert [len(list((folder / f"seed-{seed}/lr").iterdir())) for seed in range(3)] == [4, 4, 4]
 
 
-def test_degrading_on_the_fly(service: LocalService, trained: TrainedModel, desk: Path) -> None:
-    program = block("python degrader")
-    checked = "\nassert lr.shape == (8, 3, 32, 32) and torch.equal(same, degrader(hr[0], generator=seeded_generator(7, 0, 5)).lr)"
-    run(program + checked, service, desk)
+def test_degrade_on_the_fly(service: LocalService, trained: TrainedModel, folder: Path) -> None:
+    program = read_code("python degrader")
+    check = "\nassert lr.shape == (8, 3, 32, 32)"
+    check += "\nassert torch.equal(same, degrader(hr[0], generator=seeded_generator(7, 0, 5)).lr)"
+    run_python(program + check, service, folder)
 
 
-def test_the_shell(service: LocalService, trained: TrainedModel, desk: Path) -> None:
-    score, made, status, file, real = shell(block("bash"), service, desk).split()
+def test_shell(service: LocalService, trained: TrainedModel, folder: Path) -> None:
+    score, ok, status, file, real = run_shell(read_code("bash"), service, folder).split()
     assert float(score) > 0
-    assert (made, status, file, real) == ("8", "succeeded", "degrader.safetensors", "3")
+    assert (ok, status, file, real) == ("8", "succeeded", "degrader.safetensors", "3")
 
 
-def test_every_command_has_a_line() -> None:
+def test_client_md_lists_every_command() -> None:
     table = re.findall(r"^\| (.+) \|$", (DOCS / "client.md").read_text(), re.MULTILINE)
-    told = {word for line in table for word in re.findall(r"[\w-]+", line.partition("|")[0])}
+    listed = {word for line in table for word in re.findall(r"[\w-]+", line.partition("|")[0])}
     command = get_command(cli)
     assert isinstance(command, TyperGroup)
-    assert not set(command.commands) - told
+    assert not set(command.commands) - listed
 
 
-def test_a_training_watched_and_ended_early(service: LocalService, trained: TrainedModel, desk: Path) -> None:
-    said = run(block("python training"), service, desk)
-    assert "model saved" in said
-    assert (desk / "contact-sheet.png").exists()
+def test_watch_and_finish_training(service: LocalService, trained: TrainedModel, folder: Path) -> None:
+    output = run_python(read_code("python training"), service, folder)
+    assert "model saved" in output
+    assert (folder / "contact-sheet.png").exists()
 
 
-def test_the_forms(service: LocalService, trained: TrainedModel, desk: Path) -> None:
-    said = shell(block("bash", "formats.md"), service, desk)
-    assert "8 pairs are in pairs\n" in said
-    assert len(list((desk / "pairs/lr").iterdir())) == 8
-    assert list((desk / "pairs-lmdb").glob("*/hr.lmdb/data.mdb"))
-    assert (desk / "pairs-shards/train-000000.tar").exists()
-    assert (desk / "pairs-hub/data/train-00000.parquet").exists()
+def test_export_formats(service: LocalService, trained: TrainedModel, folder: Path) -> None:
+    output = run_shell(read_code("bash", "formats.md"), service, folder)
+    assert "8 pairs are in pairs\n" in output
+    assert len(list((folder / "pairs/lr").iterdir())) == 8
+    assert list((folder / "pairs-lmdb").glob("*/hr.lmdb/data.mdb"))
+    assert (folder / "pairs-shards/train-000000.tar").exists()
+    assert (folder / "pairs-hub/data/train-00000.parquet").exists()

@@ -1,4 +1,4 @@
-"""An export into the folder of one before it, from a service that answers what the test says."""
+"""An export into the folder of an earlier one, from a mocked service."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from patina.client._sync.connection import Connection
 from patina.client._sync.export import export_job
 from patina.errors import PatinaError, ServiceError
 from patina.export.basicsr import BasicsrFolders
-from patina.export.formats import Form, write_pairs
-from patina.export.pairs import pairs
-from tests.pictures import png
+from patina.export.formats import ExportFormat, write_pairs
+from patina.export.pairs import read_pairs
+from tests.pictures import make_png
 
 JOB: dict[str, Any] = {"id": "j", "model": "m", "counts": {"ok": 4}, "parameters": {}}
 
 
 def export_shards(folder: Path, shards: int) -> None:
-    """Of a job without any, where there are 0."""
+    """Exports a job with this number of shards; 0 means a job without an archive."""
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         match request.url.path:
             case "/jobs/j/archive" if shards == 0:
                 return httpx.Response(409, json={"code": "no_archive", "detail": "It has no archive."})
@@ -41,7 +41,7 @@ def export_shards(folder: Path, shards: int) -> None:
             case _:
                 return httpx.Response(404, json={"code": "no_report", "detail": "It has none."})
 
-    with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://patina") as http:
+    with httpx.Client(transport=httpx.MockTransport(respond), base_url="http://patina") as http:
         size = 4 // max(shards, 1)
         counts = export_job(
             Connection(http), JOB, folder, "webdataset", validation=None, shard_size=size, on_pair=lambda _: None
@@ -49,14 +49,18 @@ def export_shards(folder: Path, shards: int) -> None:
     assert counts == {None: 4}
 
 
-def test_shards_of_an_earlier_export_are_not_left_among_the_new_ones(tmp_path: Path) -> None:
-    for name in ("train-notes.tar", "train-1.tar", "validation-000000.tar"):  # not of the side, or not a shard's name
+def test_shards_of_an_earlier_export_are_deleted(tmp_path: Path) -> None:
+    for name in (
+        "train-notes.tar",
+        "train-1.tar",
+        "validation-000000.tar",
+    ):  # another split or name
         (tmp_path / name).write_bytes(b"somebody else's")
     export_shards(tmp_path, 4)
     assert (tmp_path / "train-000003.tar").read_bytes() == b"shard 3 of 4"
     with pytest.raises(ServiceError, match="no archive"):
         export_shards(tmp_path, 0)
-    assert (tmp_path / "train-000003.tar").exists(), "nothing came that could take its place"
+    assert (tmp_path / "train-000003.tar").exists(), "no new shard has replaced it"
     export_shards(tmp_path, 2)
     assert {file.name: file.read_bytes() for file in tmp_path.glob("*.tar")} == {
         "train-000000.tar": b"shard 0 of 2",
@@ -65,60 +69,60 @@ def test_shards_of_an_earlier_export_are_not_left_among_the_new_ones(tmp_path: P
     }
 
 
-def pairs_of(*keys: str) -> Iterator[bytes]:
+def make_tar_of_pairs(*keys: str) -> Iterator[bytes]:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for key in keys:
             line = json.dumps({"source": f"{key}.jpg"}).encode()
-            for kind, content in (("hr.png", png(32, 32)), ("json", line), ("lr.png", png(8, 8))):
+            for kind, content in (("hr.png", make_png(32, 32)), ("json", line), ("lr.png", make_png(8, 8))):
                 member = tarfile.TarInfo(f"{key}.{kind}")
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     yield buffer.getvalue()
 
 
-def write_folders(folder: Path, *keys: str) -> None:
-    write_pairs(pairs_of(*keys), folder, Form.basicsr, 1000, lambda _: None)
+def export_folders(folder: Path, *keys: str) -> None:
+    write_pairs(make_tar_of_pairs(*keys), folder, ExportFormat.basicsr, 1000, lambda _: None)
 
 
-def pictures(folder: Path) -> dict[str, list[str]]:
+def list_images(folder: Path) -> dict[str, list[str]]:
     return {name: sorted(file.name for file in (folder / name).iterdir()) for name in ("hr", "lr")}
 
 
-def test_images_of_an_earlier_export_are_not_left_among_the_new_ones(tmp_path: Path) -> None:
-    write_folders(tmp_path, "a_0", "b_0", "c_0")
-    write_folders(tmp_path, "b_0", "d_0")
-    assert pictures(tmp_path) == {"hr": ["b_0.png", "d_0.png"], "lr": ["b_0.png", "d_0.png"]}
+def test_images_of_an_earlier_export_are_deleted(tmp_path: Path) -> None:
+    export_folders(tmp_path, "a_0", "b_0", "c_0")
+    export_folders(tmp_path, "b_0", "d_0")
+    assert list_images(tmp_path) == {"hr": ["b_0.png", "d_0.png"], "lr": ["b_0.png", "d_0.png"]}
     assert (tmp_path / "meta_info_pairs.txt").read_text() == "b_0.png, b_0.png\nd_0.png, d_0.png\n"
     assert len((tmp_path / "manifest.jsonl").read_text().split()) == 2 * 2
 
 
-@pytest.mark.parametrize("form", [Form.lmdb, Form.parquet])
-def test_files_of_an_earlier_export_give_way_to_the_new_ones(tmp_path: Path, form: Form) -> None:
+@pytest.mark.parametrize("file_format", [ExportFormat.lmdb, ExportFormat.parquet])
+def test_files_of_an_earlier_export_are_replaced(tmp_path: Path, file_format: ExportFormat) -> None:
     for keys in (("a_0", "b_0", "c_0"), ("d_0",)):
-        write_pairs(pairs_of(*keys), tmp_path, form, 1, lambda _: None)
-    if form is Form.parquet:
+        write_pairs(make_tar_of_pairs(*keys), tmp_path, file_format, 1, lambda _: None)
+    if file_format is ExportFormat.parquet:
         assert [file.name for file in (tmp_path / "data").iterdir()] == ["train-00000.parquet"]
         return
     with lmdb.open(str(tmp_path / "lr.lmdb"), readonly=True, lock=False) as environment:
         assert environment.stat()["entries"] == 1
 
 
-def test_an_export_that_was_killed_is_known_too(tmp_path: Path) -> None:
-    killed = BasicsrFolders(tmp_path).__enter__()  # and never left
-    for pair in pairs(pairs_of("a_0", "b_0")):
+def test_images_of_a_killed_export_are_deleted(tmp_path: Path) -> None:
+    killed = BasicsrFolders(tmp_path).__enter__()  # __exit__ never runs
+    for pair in read_pairs(make_tar_of_pairs("a_0", "b_0")):
         killed.add(pair)
-    write_folders(tmp_path, "d_0")
-    assert pictures(tmp_path) == {"hr": ["d_0.png"], "lr": ["d_0.png"]}
+    export_folders(tmp_path, "d_0")
+    assert list_images(tmp_path) == {"hr": ["d_0.png"], "lr": ["d_0.png"]}
 
 
 @pytest.mark.parametrize("listed", ["", "mine.png (32,32,3)\n"])
-def test_images_of_other_origin_are_neither_mixed_in_nor_deleted(tmp_path: Path, listed: str) -> None:
-    write_folders(tmp_path, "a_0")
+def test_images_of_other_origin_are_refused_and_kept(tmp_path: Path, listed: str) -> None:
+    export_folders(tmp_path, "a_0")
     (tmp_path / "hr/mine.png").write_bytes(b"mine")
-    with (tmp_path / "meta_info.txt").open("a") as file:  # as other programs write it
+    with (tmp_path / "meta_info.txt").open("a") as file:  # other programs write this line too
         file.write(listed)
     before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     with pytest.raises(PatinaError, match=r"wrote .*mine\.png"):
-        write_folders(tmp_path, "b_0")
+        export_folders(tmp_path, "b_0")
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before

@@ -1,4 +1,4 @@
-"""The commands that open the records themselves, where these cannot be opened: no service runs."""
+"""Commands that open the store without a service, when the database cannot be opened."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import sqlite3
 
 import pytest
 
-from tests.patina.conftest import Up
-from tests.patina.test_cli import said
+from tests.patina.conftest import LocalService, normalize_output
 
 COMMANDS = [["token", "list"], ["doctor"], ["jobs"]]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_database_that_is_away_is_named_in_words(up: Up, command: list[str]) -> None:
+def test_unavailable_database_is_explained(up: LocalService, command: list[str]) -> None:
     up.environment["PATINA_DATABASE_URL"] = "postgresql+psycopg://nobody@127.0.0.1:9/patina"
     refused = up.command(*command)
     assert refused.returncode == 1
-    assert "patina: The database does not answer" in said(refused)
-    assert "PATINA_DATABASE_URL says which is used" in said(refused)
-    assert "Traceback" not in said(refused)
+    assert "patina: The database does not answer" in normalize_output(refused)
+    assert "Check PATINA_DATABASE_URL" in normalize_output(refused)
+    assert "Traceback" not in normalize_output(refused)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_database_of_a_newer_version_is_left_alone(up: Up, command: list[str]) -> None:
+def test_newer_database_is_not_touched(up: LocalService, command: list[str]) -> None:
     up.data_dir.mkdir()
     with sqlite3.connect(up.data_dir / "patina.sqlite") as database:
         database.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         database.execute("INSERT INTO alembic_version VALUES ('9999')")
     refused = up.command(*command)
     assert refused.returncode == 1
-    assert "patina: The database was brought to schema 9999 by a newer version" in said(refused)
-    assert "Traceback" not in said(refused)
+    assert "patina: The database was brought to schema 9999 by a newer version" in normalize_output(refused)
+    assert "Traceback" not in normalize_output(refused)

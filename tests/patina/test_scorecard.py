@@ -1,4 +1,4 @@
-"""The demo's judgement, given triplets whose worth is known."""
+"""The demo's scorecard, for triplets of known quality."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patina.client.archive import Manifest
-from patina.demo.camera import Camera, blur_and_sample
+from patina.archive import ManifestLine
+from patina.demo.camera import Camera, blur_and_downsample
 from patina.demo.scorecard import compare
 from patina.sheet.page import Picture
 
@@ -23,17 +23,17 @@ def clean() -> dict[str, Picture]:
     return {"photo": np.asarray(coarse.resize((96, 80), Image.Resampling.BICUBIC))}
 
 
-def triplets_of(camera: Camera, clean: dict[str, Picture], folder: Path) -> list[Manifest]:
-    """What a model would make that had learned `camera` to the letter."""
+def save_triplets(camera: Camera, clean: dict[str, Picture], folder: Path) -> list[ManifestLine]:
+    """Saves what a perfect model of `camera` would generate. Returns the manifest lines."""
     rng = np.random.default_rng(1)
-    lines: list[Manifest] = []
+    lines: list[ManifestLine] = []
     for sample in range(SAMPLES):
-        kernel = camera.draw_kernel(rng).astype(np.float32)
-        blurred = blur_and_sample(clean["photo"], kernel, camera.origin, camera.scale)
-        noise = (camera.draw_noise(blurred, rng) / 255).astype(np.float32)
+        kernel = camera.sample_kernel(rng).astype(np.float32)
+        blurred = blur_and_downsample(clean["photo"], kernel, camera.origin, camera.scale)
+        noise = (camera.sample_noise(blurred, rng) / 255).astype(np.float32)
         lr = np.rint(np.clip(blurred + noise.astype(np.float64) * 255, 0, 255)).astype(np.uint8)
         names = {
-            kind: f"{sample}-{kind}.{ending}" for kind, ending in (("lr", "png"), ("kernel", "npy"), ("noise", "npy"))
+            kind: f"{sample}-{kind}.{suffix}" for kind, suffix in (("lr", "png"), ("kernel", "npy"), ("noise", "npy"))
         }
         Image.fromarray(lr).save(folder / names["lr"])
         np.save(folder / names["kernel"], kernel)
@@ -42,23 +42,23 @@ def triplets_of(camera: Camera, clean: dict[str, Picture], folder: Path) -> list
     return lines
 
 
-def test_the_camera_itself_is_near(clean: dict[str, Picture], tmp_path: Path) -> None:
-    comparison = compare(CAMERA, clean, tmp_path, triplets_of(CAMERA, clean, tmp_path))
-    assert [row.in_words for row in comparison.shown] == ["near"] * 3
-    assert comparison.off_centre == pytest.approx(0, abs=0.01)
-    assert (comparison.triplets, comparison.wrong) == (SAMPLES, 0)
+def test_perfect_model_is_close(clean: dict[str, Picture], tmp_path: Path) -> None:
+    comparison = compare(CAMERA, clean, tmp_path, save_triplets(CAMERA, clean, tmp_path))
+    assert [score.rating for score in comparison.properties] == ["close"] * 3
+    assert comparison.center_offset == pytest.approx(0, abs=0.01)
+    assert (comparison.num_triplets, comparison.num_inconsistent) == (SAMPLES, 0)
 
 
-def test_another_camera_is_not(clean: dict[str, Picture], tmp_path: Path) -> None:
+def test_other_camera_is_far_off(clean: dict[str, Picture], tmp_path: Path) -> None:
     sharper = Camera(blur=(0.4, 0.6), read_noise=(12, 14))
-    comparison = compare(CAMERA, clean, tmp_path, triplets_of(sharper, clean, tmp_path))
-    assert [row.in_words for row in comparison.shown] == ["far off"] * 3
-    assert all(row.distance > 2 * row.floor for row in comparison.shown)
+    comparison = compare(CAMERA, clean, tmp_path, save_triplets(sharper, clean, tmp_path))
+    assert [score.rating for score in comparison.properties] == ["far off"] * 3
+    assert all(score.distance > 2 * score.noise_floor for score in comparison.properties)
 
 
-def test_a_triplet_that_does_not_add_up_is_counted(clean: dict[str, Picture], tmp_path: Path) -> None:
-    lines = triplets_of(CAMERA, clean, tmp_path)
+def test_inconsistent_triplet_is_counted(clean: dict[str, Picture], tmp_path: Path) -> None:
+    lines = save_triplets(CAMERA, clean, tmp_path)
     noise = np.load(tmp_path / lines[3]["noise"])
     noise[5, 5, 1] += 2 / 255
     np.save(tmp_path / lines[3]["noise"], noise)
-    assert compare(CAMERA, clean, tmp_path, lines).wrong == 1
+    assert compare(CAMERA, clean, tmp_path, lines).num_inconsistent == 1

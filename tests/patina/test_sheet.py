@@ -1,4 +1,4 @@
-"""The demo's contact sheet and that of a model, drawn of what is given here."""
+"""The contact sheets of the demo and of a model, drawn from synthetic data."""
 
 from __future__ import annotations
 
@@ -8,71 +8,70 @@ import numpy as np
 import pytest
 
 from app.models.report import ReportOut
-from patina.client.schemas import Alarm, Report
-from patina.demo.camera import Camera, blur_and_sample, gaussian
-from patina.demo.photographs import photographs
-from patina.demo.sheet import Restoration, Spread, Story, Triplet, contact_sheet
-from patina.sheet.learned import Example, Learned
-from patina.sheet.learned import contact_sheet as model_sheet
+from patina.demo.camera import Camera, blur_and_downsample, gaussian_kernel
+from patina.demo.photographs import load_photographs
+from patina.demo.sheet import PropertySamples, Restoration, SheetData, Triplet, contact_sheet
+from patina.schemas import Alarm, Report
+from patina.sheet.model import Example, GalleryData
+from patina.sheet.model import contact_sheet as model_sheet
 from patina.sheet.page import ALARM, LEARNED, TRUTH, WIDTH
 
 
-def story(count: int) -> Story:
+def make_sheet_data(count: int) -> SheetData:
     camera, rng = Camera(), np.random.default_rng(0)
-    pictures = [photograph[:128, :160] for photograph in photographs().values()][:count]
-    shots = [camera.shoot(picture, rng) for picture in pictures]
+    pictures = [photograph[:128, :160] for photograph in load_photographs().values()][:count]
+    photos = [camera.shoot(picture, rng) for picture in pictures]
     triplets = [
         Triplet(
             picture,
-            shot.lr,
-            shot.kernel,
-            (shot.lr - blur_and_sample(picture, shot.kernel, camera.origin, camera.scale)) / 255,
-            shot.lr,
+            photo.lr,
+            photo.kernel,
+            (photo.lr - blur_and_downsample(picture, photo.kernel, camera.origin, camera.scale)) / 255,
+            photo.lr,
         )
-        for picture, shot in zip(pictures, shots, strict=True)
+        for picture, photo in zip(pictures, photos, strict=True)
     ]
-    widths = rng.uniform(1, 3, 40)
-    return Story(
+    sigmas = rng.uniform(1, 3, 40)
+    return SheetData(
         "Learned in no time.",
-        [shot.lr for shot in shots],
+        [photo.lr for photo in photos],
         pictures,
         triplets,
-        [shot.kernel for shot in shots],
-        [shot.kernel for shot in shots],
-        [Spread("width", "pixels", widths, widths + 0.2)],
+        [photo.kernel for photo in photos],
+        [photo.kernel for photo in photos],
+        [PropertySamples("sigma", "pixels", sigmas, sigmas + 0.2)],
         [Restoration(pictures[0], pictures[0], pictures[0], 24.0, 25.0)],
     )
 
 
-def test_grows_with_what_it_shows() -> None:
-    whole = story(3)
-    small, large = contact_sheet(replace(whole, triplets=whole.triplets[:1])), contact_sheet(whole)
+def test_sheet_grows_with_its_rows() -> None:
+    data = make_sheet_data(3)
+    small, large = contact_sheet(replace(data, triplets=data.triplets[:1])), contact_sheet(data)
     assert small.width == large.width == WIDTH
     assert large.height > small.height + 400
 
 
-def test_shows_pictures_and_both_colours() -> None:
-    sheet = np.asarray(contact_sheet(story(3)))
-    for colour in (LEARNED, TRUTH):
-        assert (sheet == colour).all(axis=2).sum() > 200
+def test_sheet_has_pictures_and_both_colors() -> None:
+    sheet = np.asarray(contact_sheet(make_sheet_data(3)))
+    for color in (LEARNED, TRUTH):
+        assert (sheet == color).all(axis=2).sum() > 200
     blank = (sheet == sheet[0, 0]).all(axis=2)
     assert blank.mean() < 0.6
-    assert blank[:, :40].all(), "nothing runs over the margin"
+    assert blank[:, :40].all(), "nothing is drawn over the margin"
 
 
-def test_a_spread_of_one_value_is_still_drawn() -> None:
-    flat = story(2)
-    one = Spread("width", "pixels", np.full(5, 2.0), np.full(5, 2.0))
-    contact_sheet(replace(flat, spreads=[one]))
+def test_constant_property_is_drawn() -> None:
+    constant = PropertySamples("sigma", "pixels", np.full(5, 2.0), np.full(5, 2.0))
+    contact_sheet(replace(make_sheet_data(2), properties=[constant]))
 
 
-def learned(side: int) -> Learned:
-    """Real patches are red, made ones blue."""
+def make_gallery(side: int) -> GalleryData:
+    """Returns a gallery whose real patches are red and whose generated ones are blue."""
     rng = np.random.default_rng(0)
-    kernel = gaussian(2, 1, 0.5, 20)
-    red, blue = (np.full((side, side, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
+    kernel = gaussian_kernel(2, 1, 0.5, 20)
+    red, blue = (np.full((side, side, 3), color, np.uint8) for color in ((255, 0, 0), (0, 0, 255)))
     tile = np.full((4 * side, 4 * side, 3), 128, np.uint8)
-    return Learned(
+    return GalleryData(
         [red] * 12,
         [blue] * 12,
         [Example(tile, tile, tile, kernel)] * 3,
@@ -84,29 +83,29 @@ def learned(side: int) -> Learned:
 
 
 @pytest.mark.parametrize("side", [32, 64])
-def test_real_patches_stand_on_the_left_and_made_ones_on_the_right(side: int) -> None:
-    sheet = np.asarray(model_sheet("a camera", learned(side), None))
-    for colour, left, right in (((255, 0, 0), 0, WIDTH // 2), ((0, 0, 255), WIDTH // 2, WIDTH)):
-        there = (sheet == colour).all(axis=2)
-        assert there[:, left:right].sum() > 6 * 200**2
-        assert there.sum() == there[:, left:right].sum()
+def test_real_patches_are_left_and_generated_ones_right(side: int) -> None:
+    sheet = np.asarray(model_sheet("a camera", make_gallery(side), None))
+    for color, left, right in (((255, 0, 0), 0, WIDTH // 2), ((0, 0, 255), WIDTH // 2, WIDTH)):
+        found = (sheet == color).all(axis=2)
+        assert found[:, left:right].sum() > 6 * 200**2
+        assert found.sum() == found[:, left:right].sum()
 
 
-def test_without_patches_to_compare_nothing_is_said_of_real_photos() -> None:
-    whole = learned(32)
-    with_them, without = (np.asarray(model_sheet("a camera", each, None)) for each in (whole, replace(whole, real=())))
-    assert len(without) < len(with_them) - 300
+def test_without_patches_the_first_section_is_missing() -> None:
+    gallery = make_gallery(32)
+    full, without = (np.asarray(model_sheet("a camera", data, None)) for data in (gallery, replace(gallery, real=())))
+    assert len(without) < len(full) - 300
     assert not (without == (255, 0, 0)).all(axis=2).any()
 
 
-def test_alarms_are_told_in_lines_that_stay_on_the_sheet() -> None:
-    words = "A long warning that goes on and on. " * 12
+def test_alarm_messages_wrap_at_the_margin() -> None:
+    message = "A long warning with very many words. " * 12
     example = ReportOut.model_config["json_schema_extra"]["example"]  # type: ignore[index]
     report = Report.model_validate(example)
-    calm, alarmed = (
-        np.asarray(model_sheet("a camera", learned(32), report.model_copy(update={"alarms": alarms})))
-        for alarms in ([], [Alarm(code="told_apart", severity="alarm", message=words)])
+    without, with_alarm = (
+        np.asarray(model_sheet("a camera", make_gallery(32), report.model_copy(update={"alarms": alarms})))
+        for alarms in ([], [Alarm(code="told_apart", severity="alarm", message=message)])
     )
-    assert len(alarmed) > len(calm) + 50  # three lines instead of one
-    assert (alarmed == ALARM).all(axis=2).any()
-    assert (alarmed[:, -40:] == alarmed[0, 0]).all()
+    assert len(with_alarm) > len(without) + 50  # three lines instead of one
+    assert (with_alarm == ALARM).all(axis=2).any()
+    assert (with_alarm[:, -40:] == with_alarm[0, 0]).all()

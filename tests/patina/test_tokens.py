@@ -1,4 +1,4 @@
-"""`patina token`, and a service that listens to other computers, with real processes."""
+"""`patina token`, and a service that is reachable from other computers, with real processes."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import socket
 
 import httpx
 
-from tests.patina.conftest import Up
-from tests.patina.test_cli import said
+from tests.patina.conftest import LocalService, normalize_output
 
 
-def test_names_are_shown_as_they_are_and_ids_whole(up: Up) -> None:
-    names = ["[/x]", "[red]anna", "a name that is longer than most, of somebody whose computer has a long name, too"]
+def test_list_shows_full_names_and_ids(up: LocalService) -> None:
+    names = ["[/x]", "[red]alice", "a name that is longer than most, of somebody whose computer has a long name, too"]
     ids = [up.command("token", "create", name).stdout.split("_")[1] for name in names]
     listed = up.command("token", "list")
-    assert listed.returncode == 0, said(listed)
+    assert listed.returncode == 0, normalize_output(listed)
     lines = listed.stdout.splitlines()[1:]
     assert [line.split()[0] for line in lines] == ids
     assert all(f" {name} " in line for name, line in zip(names, lines, strict=True))
 
 
-def test_beyond_this_computer_it_starts_with_a_token_only_and_the_command_line_uses_it(up: Up) -> None:
+def test_exposed_service_requires_a_token(up: LocalService) -> None:
+    """It starts only when a token exists. The command line sends PATINA_TOKEN."""
     up.environment["PATINA_HOST"] = "0.0.0.0"
     refused = up.command("up", "--port", "0")
     assert refused.returncode == 1
-    assert "patina token create NAME" in said(refused)
+    assert "patina token create NAME" in normalize_output(refused)
 
-    made = up.command("token", "create", "anna")
-    assert made.returncode == 0, said(made)
-    token = made.stdout.strip()
+    created = up.command("token", "create", "alice")
+    assert created.returncode == 0, normalize_output(created)
+    token = created.stdout.strip()
     assert token.startswith("patina_")
     listed = up.command("token", "list")
-    assert "anna" in listed.stdout
+    assert "alice" in listed.stdout
     assert token.split("_", 2)[2] not in listed.stdout
 
     running = up.start()
@@ -40,11 +40,11 @@ def test_beyond_this_computer_it_starts_with_a_token_only_and_the_command_line_u
         assert http.get("/ready").status_code == 200
         assert http.get("/jobs").status_code == 401
         assert http.get("/jobs", headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    assert "This service needs a token" in said(up.command("jobs"))
+    assert "This service needs a token" in normalize_output(up.command("jobs"))
     up.environment["PATINA_TOKEN"] = token
     assert up.command("jobs").returncode == 0
     assert up.command("token", "revoke", token.split("_")[1]).returncode == 0
-    assert "was revoked" in said(up.command("jobs"))
+    assert "was revoked" in normalize_output(up.command("jobs"))
     assert up.command("token", "revoke", "nobody").returncode == 1
-    log = (up.temporary.parent / "log").read_text()
+    log = up.log.read_text()
     assert token not in log

@@ -1,4 +1,4 @@
-"""`patina up` with real processes: it says where it is, mends what dies, and leaves nothing behind."""
+"""`patina up` with real processes: it prints its URL, restarts what exits, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 
 import httpx
 
-from tests.patina.conftest import Up, alive, descendants
-from tests.wait_until import soon
+from tests.patina.conftest import LocalService, is_alive, list_descendants
+from tests.wait_until import wait_until
 
 
-def name_of(pid: int) -> str:
+def read_command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
-def test_starts_mends_refuses_and_stops(up: Up) -> None:
-    up.environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # not for what is here
+def test_start_restart_and_stop(up: LocalService) -> None:
+    proxy = "http://127.0.0.1:9"  # local calls must ignore it
+    up.environment |= {"HTTP_PROXY": proxy, "http_proxy": proxy}
     running = up.start()
     assert httpx.get(f"{running.url}/ready").status_code == 200
 
@@ -26,34 +27,34 @@ def test_starts_mends_refuses_and_stops(up: Up) -> None:
     assert second.returncode == 1
     assert f"already runs on {up.data_dir} at {running.url}" in " ".join(second.stderr.split())
 
-    api = next(pid for pid in descendants(running.pid) if "-m app" in name_of(pid))
+    api = next(pid for pid in list_descendants(running.pid) if "-m app" in read_command_line(pid))
     os.kill(api, signal.SIGKILL)
-    assert soon(lambda: not alive(api))
-    assert soon(lambda: answers(running.url)), "the API is started again"
+    assert wait_until(lambda: not is_alive(api))
+    assert wait_until(lambda: is_healthy(running.url)), "the API restarts"
 
-    family = descendants(running.pid)
-    assert len(family) >= 5
+    children = list_descendants(running.pid)
+    assert len(children) >= 5
     assert up.signal(signal.SIGINT) == 0
-    assert [pid for pid in family if alive(pid)] == []
-    assert list(up.temporary.iterdir()) == [], "the socket and its folder are gone"
+    assert [pid for pid in children if is_alive(pid)] == []
+    assert list(up.temporary.iterdir()) == [], "the socket and its folder are deleted"
     assert not (up.data_dir / "service.json").exists()
     assert up.process
     assert up.process.stdout
     assert up.process.stdout.read() == f"Patina is ready at {running.url}, docs at {running.url}/docs\n"
 
 
-def test_killed_it_leaves_no_orphan_and_starts_again(up: Up) -> None:
+def test_kill_leaves_no_orphan(up: LocalService) -> None:
     running = up.start()
-    family = descendants(running.pid)
-    assert len(family) >= 5
+    children = list_descendants(running.pid)
+    assert len(children) >= 5
     up.signal(signal.SIGKILL)
-    assert soon(lambda: not any(alive(pid) for pid in family))
+    assert wait_until(lambda: not any(is_alive(pid) for pid in children))
 
-    again = up.start()
-    assert httpx.get(f"{again.url}/ready").status_code == 200
+    restarted = up.start()
+    assert httpx.get(f"{restarted.url}/ready").status_code == 200
 
 
-def test_a_taken_port_is_said_in_words_before_anything_starts(up: Up) -> None:
+def test_taken_port_is_reported_before_anything_starts(up: LocalService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         refused = up.command("up", "--port", str(port))
@@ -62,7 +63,7 @@ def test_a_taken_port_is_said_in_words_before_anything_starts(up: Up) -> None:
     assert not (up.data_dir / "patina.sqlite").exists()
 
 
-def test_a_database_that_cannot_be_reached_is_said_in_words(up: Up) -> None:
+def test_unreachable_database_is_reported(up: LocalService) -> None:
     up.environment["PATINA_DATABASE_URL"] = "postgresql+psycopg://nobody@127.0.0.1:9/nothing"
     refused = up.command("up", "--port", "0")
     assert refused.returncode == 1
@@ -70,14 +71,14 @@ def test_a_database_that_cannot_be_reached_is_said_in_words(up: Up) -> None:
     assert list(up.temporary.iterdir()) == []
 
 
-def test_a_queue_that_does_not_answer_is_said_in_words(up: Up) -> None:
+def test_unreachable_queue_is_reported(up: LocalService) -> None:
     up.environment["PATINA_REDIS_URL"] = "redis://127.0.0.1:9"
     refused = up.command("up", "--port", "0")
     assert refused.returncode == 1
     assert "Nothing answers at PATINA_REDIS_URL" in " ".join(refused.stderr.split())
 
 
-def test_a_setting_or_a_folder_that_cannot_be_is_said_in_words(up: Up) -> None:
+def test_invalid_setting_or_folder_is_reported(up: LocalService) -> None:
     up.environment["PATINA_DATA_DIR"] = "/proc/nowhere"
     assert "Cannot write to /proc/nowhere" in up.command("up").stderr
     up.environment["PATINA_PORT"] = "many"
@@ -86,7 +87,7 @@ def test_a_setting_or_a_folder_that_cannot_be_is_said_in_words(up: Up) -> None:
     assert refused.stderr.startswith("PATINA_PORT: Input should be a valid integer")
 
 
-def answers(url: str) -> bool:
+def is_healthy(url: str) -> bool:
     try:
         return httpx.get(f"{url}/health").is_success
     except httpx.TransportError:

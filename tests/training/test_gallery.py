@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from patina.demo.camera import blur_and_sample
+from patina.demo.camera import blur_and_downsample
 from tests.training.networks import Both, same, small
 from tests.training.stubs import SIZE, camera
 from training.loop import Progress, train
@@ -66,7 +66,7 @@ def test_an_example_is_its_clean_patch_blurred_by_its_kernel_with_its_noise_adde
         clean, lr, noise = (tile.permute(1, 2, 0).double().numpy() for tile in tiles)
         inside = slice(4, -4)  # the patch's surroundings are not shown
         noise = (noise[::4, ::4] - 127.5) / NOISE_GAIN
-        told = blur_and_sample(clean, kernel.numpy(), ((4 - SIZE) // 2,) * 2, 4) + noise
+        told = blur_and_downsample(clean, kernel.numpy(), ((4 - SIZE) // 2,) * 2, 4) + noise
         apart = np.clip(told, 0, 255)[inside, inside] - lr[::4, ::4][inside, inside]
         assert np.quantile(np.abs(apart), 0.99) < 1.2  # of 255: all three were rounded, and noise is cut off at 21
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from patina.demo.photographs import photographs
+from patina.demo.photographs import load_photographs
 from training.estimator.network import Estimator, experienced, statistics_of
 from training.estimator.pretraining import main
 
@@ -29,7 +29,7 @@ def shot(photo: NDArray[np.uint8], width: float, level: float, seed: int) -> tor
 
 def test_the_shipped_estimator_tells_widths_and_noise_of_photos_it_has_not_seen() -> None:
     estimator, statistics = experienced(), statistics_of(4)
-    photos = list(photographs().values())
+    photos = list(load_photographs().values())
     widths, levels = (1.5, 2.5, 3.5), (2.0, 5.0, 10.0)
     told_widths, told_levels = np.empty((3, 3)), np.empty((3, 3))
     kernels = estimator.kernel_targets
@@ -55,7 +55,7 @@ def test_an_estimator_learns_from_a_folder_of_photos(
 ) -> None:
     (tmp_path / "photos").mkdir()
     for name in ("astronaut", "cat", "coffee"):
-        Image.fromarray(photographs()[name]).save(tmp_path / "photos" / f"{name}.png")
+        Image.fromarray(load_photographs()[name]).save(tmp_path / "photos" / f"{name}.png")
     out = tmp_path / "estimator.safetensors"
     monkeypatch.setattr("training.estimator.network.WEIGHTS", out)
     monkeypatch.setattr("training.estimator.pretraining.BATCH", 64)
