@@ -13,7 +13,7 @@ from tests.patina.sessions import run_shell
 from tests.pictures import make_png
 from tests.wait_until import wait_until
 
-OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_backup_repair_and_restore_a_running_service(up: LocalService, tmp_path: Path) -> None:
@@ -45,14 +45,15 @@ def test_backup_repair_and_restore_a_running_service(up: LocalService, tmp_path:
         assert up.command("doctor", "--deep").returncode == 0
 
 
-def test_commands_of_operations_md(up: LocalService, tmp_path: Path) -> None:
+def test_commands_of_the_operations_guides(up: LocalService, tmp_path: Path) -> None:
     up.start()
-    commands = re.findall(r"^    (patina .+)$", OPERATIONS.read_text(), re.MULTILINE)
+    pages = (DOCS / "deploy.md").read_text() + (DOCS / "backup.md").read_text()
+    commands = re.findall(r"^    (patina .+)$", pages, re.MULTILINE)
     assert {command.split()[1] for command in commands} == {"token", "backup", "restore", "doctor"}
     into_an_empty_one = next(command for command in commands if "into an empty service" in command)
     commands.remove(into_an_empty_one)
     session = "\n".join(commands).replace("/mnt/elsewhere", str(tmp_path))
-    user = re.search(r"token create (\w+)$", session, re.MULTILINE)
+    user = re.search(r"token create (\w+) +#", session, re.MULTILINE)
     assert user
     token_id = f"$(patina token list | awk '/{user[1]}/ {{print $1}}')"
     output = run_shell(session.replace("token revoke ID", f"token revoke {token_id}"), up, tmp_path)
