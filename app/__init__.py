@@ -1,1 +1,1 @@
-"""What speaks HTTP: one package for each noun, with the same files in every one. Never imports torch."""
+"""The HTTP API: one package for each noun, with the same file names in each. It never imports torch."""

@@ -1,4 +1,4 @@
-"""The application: every noun's calls on one store."""
+"""The application: all routers and middleware on one store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from app.datasets.endpoints import router as datasets
 from app.degrade.endpoints import router as degrade
 from app.documentation.endpoints import router as documentation
 from app.documentation.endpoints import swagger_ui
+from app.documentation.openapi import extend_document
 from app.health.endpoints import router as health
 from app.http.body_limit import BodyLimit
 from app.http.headers import SecurityHeaders
-from app.documentation.openapi import extend_document
 from app.http.problems import install_problem_handlers
 from app.jobs.batching import JobLoaders
 from app.jobs.endpoints import router as jobs
@@ -32,11 +32,12 @@ from config.settings import Settings
 from store.store import Store
 
 DESCRIPTION = """\
-Learns how real photos from one source lost their quality, and wears clean images down in the same way.
+Learns a camera's degradation (blur kernels and noise, as distributions) from unpaired photos and applies it to clean
+images.
 
-Make a dataset, add real low-resolution photos (`role=lr`) and unrelated clean ones (`role=hr`), train, then degrade
-clean images into low-resolution / kernel / noise triplets, or super-resolve photos. Work is accepted with 202 and a job
-to poll.
+Create a dataset, add real low-resolution photos (`role=lr`) and unrelated clean photos (`role=hr`), and train. Then
+degrade clean images into low-resolution / kernel / noise triplets, or super-resolve photos. Work is accepted with 202
+and a job to poll.
 """
 
 
@@ -44,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.store = Store.open(settings)
-        app.state.job_readers = JobLoaders(app.state.store)
+        app.state.job_loaders = JobLoaders(app.state.store)
         app.state.store.decoders.prepare()
         app.state.watcher = JobWatcher(app.state.store)
         async with create_task_group() as tasks:
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("patina"),
         description=DESCRIPTION,
         lifespan=lifespan,
-        docs_url=None,  # ours are in app.documentation
+        docs_url=None,  # served by app.documentation instead
         redoc_url=None,
     )
     app.state.settings = settings

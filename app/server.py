@@ -1,4 +1,4 @@
-"""The application in uvicorn."""
+"""Runs the application in uvicorn."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from config.settings import settings
 from store.bootstrap import InsecureConfig, open_database
 from store.db.migrate import NewerSchemaError
 
-MISCONFIGURED = 78  # EX_CONFIG of sysexits.h: starting again would not help
+MISCONFIGURED = 78  # EX_CONFIG of sysexits.h: a restart would not help
 
 
 class Server(uvicorn.Server):
-    """Lets those go who wait for news of jobs, before it waits for all connections to end."""
+    """Releases requests that wait for job changes before it waits for connections to close."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI):
         super().__init__(config)
@@ -31,7 +31,7 @@ class Server(uvicorn.Server):
 
 
 def serve() -> None:
-    """Runs the API until it is told to stop; ends the process with a status that says whether it could start."""
+    """Runs the API until it is stopped. Exits with a nonzero status if it cannot start."""
     configure_logging(settings(), "api")
     try:
         open_database(settings())
@@ -43,13 +43,13 @@ def serve() -> None:
         app,
         host=settings().host,
         port=settings().port,
-        log_config=None,  # our own form, set above
+        log_config=None,  # configured above
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=5,  # a client that hangs on a stream must not keep the service from leaving
+        timeout_graceful_shutdown=5,  # an open stream must not block the shutdown
     )
     server = Server(config, app)
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
-        raise SystemExit(3)  # as uvicorn.run has it
+        raise SystemExit(3)  # as in uvicorn.run

@@ -1,1 +1,1 @@
-"""Archives: all that a job made, in the form that its user's tools read."""
+"""Archives: all results of a job as zip, tar or WebDataset."""

@@ -1,4 +1,4 @@
-"""The call that fetches all results of a job."""
+"""Archive endpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from app.archives import service
 from app.archives.schemas import ArchiveQuery
-from app.archives.streams import sent
+from app.archives.streams import stream
 from app.http.dependencies import StoreDep
 from app.http.problems import problem_responses
 from app.http.schemas import Id
@@ -20,26 +20,26 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 @router.get(
     "/{job_id}/archive",
-    summary="All results in one archive",
+    summary="Download all results in one archive",
     response_class=StreamingResponse,
     responses=problem_responses(
         HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY
     ),
 )
-def get_archive(job_id: Id, store: StoreDep, wanted: Annotated[ArchiveQuery, Query()]) -> StreamingResponse:
-    """Streams: it begins at once and is never held whole. `manifest.jsonl` comes last.
+def get_archive(job_id: Id, store: StoreDep, query: Annotated[ArchiveQuery, Query()]) -> StreamingResponse:
+    """Streams the archive; it starts at once and is never held in memory. `manifest.jsonl` comes last.
 
-    A WebDataset shard holds each sample's files as `KEY.lr.png`, `KEY.kernel.npy` and so on, its manifest line as
-    `KEY.json`, and neither failed samples nor a manifest. The headers `Patina-Samples` and `Patina-Shards` tell how
-    many good samples and how many shards there are.
+    A WebDataset shard has each sample's files as `KEY.lr.png`, `KEY.kernel.npy` and so on, and its manifest line as
+    `KEY.json`. It has no failed samples and no manifest. The headers `Patina-Samples` and `Patina-Shards` give the
+    number of successful samples and of shards.
     """
-    made = service.archive(store, job_id, wanted)
+    archive = service.create_archive(store, job_id, query)
     return StreamingResponse(
-        sent(made.content),
-        media_type=made.media_type,
+        stream(archive.content),
+        media_type=archive.media_type,
         headers={
-            "Content-Disposition": f'attachment; filename="{made.name}"',
-            "Patina-Samples": str(made.samples),
-            "Patina-Shards": str(made.shards),
+            "Content-Disposition": f'attachment; filename="{archive.name}"',
+            "Patina-Samples": str(archive.samples),
+            "Patina-Shards": str(archive.shards),
         },
     )

@@ -1,86 +1,84 @@
-"""What an archive holds: for every sample its files, and the line of `manifest.jsonl` that tells about it."""
+"""The contents of an archive: for every sample its files and its line of `manifest.jsonl`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from app.archives.hr import HrImageWriter
 from app.archives.schemas import Split
+from app.jobs.service import file_suffix
 from store.db.tables import Item, Job, Sample
 from store.degrade_options import DegradeOptions, sample_key
 from store.files.blobs import Blobs
-from store.repositories.jobs import JobRepository, SampleFilter
+from store.repositories.jobs import JobRepository
+from store.repositories.samples import SampleFilter, SampleRepository
 from store.store import Store
 
-ROWS = 500  # samples read at a time: a million of them must not be in memory at once
-SUFFIX = {"lr": "png", "hr": "png", "sr": "png", "kernel": "npy", "noise": "npy"}
-
-
-def suffix(what: str, parameters: Mapping[str, Any]) -> str:
-    """Of a result's file, in a job with these parameters."""
-    return str(parameters.get("lr_format", SUFFIX[what])) if what == "lr" else SUFFIX[what]
+ROWS_BATCH = 500  # samples read per query; a million of them must not be in memory at once
 
 
 class ResultsChangedError(Exception):
-    """The job or its results were deleted while they were read, or it has begun again and makes others."""
+    """The job or its results were deleted, or the job was retried, while the archive was read."""
 
 
 @dataclass(frozen=True)
 class ArchivedFile:
-    what: str
+    kind: str
     name: str
-    content: str | Callable[[], bytes]  # the SHA-256 of a blob; or what is made when it is its turn
+    content: str | Callable[[], bytes]  # the SHA-256 of a blob, or a function that creates the bytes
 
     def open(self, blobs: Blobs) -> tuple[int, Iterator[bytes]]:
-        """(size, pieces)."""
+        """Returns (size in bytes, chunks)."""
         if isinstance(self.content, str):
             return blobs.size(self.content), blobs.chunks(self.content)
-        made = self.content()
-        return len(made), iter([made])
+        data = self.content()
+        return len(data), iter([data])
 
 
 @dataclass(frozen=True)
 class ArchivedSample:
-    key: str  # names it within the job
+    key: str  # unique in the job
     line: dict[str, Any]
     files: list[ArchivedFile]
 
-    def as_json(self) -> bytes:
+    def to_json(self) -> bytes:
         return json.dumps(self.line, ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True)
-class Contents:
-    """Reads its job's samples anew at each pass, so that it holds none of them."""
+class Manifest:
+    """Reads its job's samples from the database in each pass, and keeps none of them in memory."""
 
     store: Store
     job: Job
-    scale: int | None  # None: of a job from before it was kept, whose model is gone
-    kernel_origin: Sequence[int] | None  # likewise, and of super-resolution
+    scale: int | None  # None for an old job that did not record it and whose model was deleted
+    kernel_origin: Sequence[int] | None  # (top, left); None for super-resolution, and as for `scale`
     hr: bool = False
     leave_out: frozenset[str] = frozenset()
     validation: float | None = None
     split: Split | None = None
 
     def samples(self, *, only_ok: bool = False, skip: int = 0, take: int | None = None) -> Iterator[ArchivedSample]:
-        """In the order of images and samples; `skip` and `take` count those that are left after the others are out.
+        """Yields samples in the order of images and sample numbers. `skip` and `take` count filtered samples.
 
-        Raises `ResultsChangedError` where they are deleted meanwhile, or the job is retried, so that another pass would
-        tell of others: what is sent must break off, not end early.
+        Raises `ResultsChangedError` if the samples were deleted or the job was retried meanwhile. A download must
+        then break off, because its end would look complete.
         """
-        clean = HrImageWriter(self.store, self.scale) if self.hr and self.scale else None
+        hr_writer = HrImageWriter(self.store, self.scale) if self.hr and self.scale else None
         after: tuple[int, int] | None = None
-        wanted = self._filter(only_ok)
+        sample_filter = self._filter(only_ok)
         while take is None or take > 0:
-            limit = ROWS if take is None else min(ROWS, take)
+            limit = ROWS_BATCH if take is None else min(ROWS_BATCH, take)
             with self.store.database.read() as session:
-                rows = JobRepository(session).samples(self.job.id, wanted, after=after, skip=skip, limit=limit)
+                rows = SampleRepository(session).list_samples(
+                    self.job.id, sample_filter, after=after, skip=skip, limit=limit
+                )
             for sample, item in rows:
-                yield self._archived(sample, item, clean)
+                yield self._archive(sample, item, hr_writer)
             if len(rows) < limit:
                 break
             skip, take = 0, None if take is None else take - len(rows)
@@ -88,33 +86,33 @@ class Contents:
 
         with self.store.database.read() as session:
             job = JobRepository(session).get(self.job.id)
-        if job is None or job.expired is not None or job.finished != self.job.finished:
+        if job is None or job.expired_at is not None or job.finished_at != self.job.finished_at:
             raise ResultsChangedError(f"job {self.job.id}")
 
     def lines(self) -> Iterator[bytes]:
-        """`manifest.jsonl`, line by line."""
+        """Yields the lines of `manifest.jsonl`."""
         for sample in self.samples():
-            yield sample.as_json() + b"\n"
+            yield sample.to_json() + b"\n"
 
     def count_ok(self) -> int:
         with self.store.database.read() as session:
-            return JobRepository(session).count_samples(self.job.id, self._filter(only_ok=True))
+            return SampleRepository(session).count_samples(self.job.id, self._filter(only_ok=True))
 
     def _filter(self, only_ok: bool) -> SampleFilter:
         if self.split is None or self.validation is None:
             return SampleFilter(only_ok)
-        border = _border(self.validation)
-        return SampleFilter(only_ok, *((None, border) if self.split is Split.validation else (border, None)))
+        threshold = _hash_threshold(self.validation)
+        return SampleFilter(only_ok, *((None, threshold) if self.split is Split.validation else (threshold, None)))
 
-    def _archived(self, sample: Sample, item: Item, clean: HrImageWriter | None) -> ArchivedSample:
-        key = f"{item.stem}_{sample.sample}" if self.job.kind == "degrade" else item.stem
-        kept = {what: sha256 for what, sha256 in sample.files.items() if what not in self.leave_out}
+    def _archive(self, sample: Sample, item: Item, hr_writer: HrImageWriter | None) -> ArchivedSample:
+        key = f"{item.output_name}_{sample.sample}" if self.job.kind == "degrade" else item.output_name
         files = [
-            ArchivedFile(what, f"{what}/{key}.{suffix(what, self.job.parameters)}", sha256)
-            for what, sha256 in kept.items()
+            ArchivedFile(kind, f"{kind}/{key}.{file_suffix(kind, self.job.parameters)}", sha256)
+            for kind, sha256 in sample.files.items()
+            if kind not in self.leave_out
         ]
-        if clean and files:
-            files.insert(0, ArchivedFile("hr", f"hr/{item.stem}.png", partial(clean.png, item)))
+        if hr_writer and files:
+            files.insert(0, ArchivedFile("hr", f"hr/{item.output_name}.png", partial(hr_writer.write, item)))
         return ArchivedSample(key, self._line(sample, item, files), files)
 
     def _line(self, sample: Sample, item: Item, files: list[ArchivedFile]) -> dict[str, Any]:
@@ -124,10 +122,10 @@ class Contents:
         line["status"] = sample.status
         if sample.code is not None:
             return line | {"code": sample.code, "message": sample.message}
-        line |= {file.what: file.name for file in files}
+        line |= {file.kind: file.name for file in files}
         if self.validation is not None:
-            apart = (item.sha256 or "") < _border(self.validation)
-            line["split"] = Split.validation if apart else Split.train
+            is_validation = (item.sha256 or "") < _hash_threshold(self.validation)
+            line["split"] = Split.validation if is_validation else Split.train
         if self.scale is not None:
             line["scale"] = self.scale
         if self.kernel_origin is not None:
@@ -145,7 +143,7 @@ class Contents:
         return DegradeOptions.of(self.job.parameters).jpeg_quality(key, sample.sample)
 
 
-def _border(fraction: float) -> str:
-    """The SHA-256, or its start, that so large a fraction of all lies below."""
+def _hash_threshold(fraction: float) -> str:
+    """Returns the prefix of a SHA-256 that this fraction of all hashes is less than."""
     share = round(fraction * 2**32)
-    return f"{share:08x}" if share < 2**32 else "g"  # behind every digit
+    return f"{share:08x}" if share < 2**32 else "g"  # greater than every hex digit

@@ -1,4 +1,4 @@
-"""Forms of requests for archives."""
+"""Archive query schema."""
 
 from __future__ import annotations
 
@@ -19,35 +19,33 @@ class Split(StrEnum):
 
 
 class Extra(StrEnum):
-    """Files of a sample that it can be used without."""
+    """Files of a sample that are optional."""
 
     kernel = "kernel"
     noise = "noise"
 
 
 class ArchiveQuery(BaseModel):
-    """The query."""
-
     model_config = ConfigDict(extra="forbid")
 
     format: ArchiveFormat | None = Field(
-        None, description="Unset: the one that was asked for with the job. `webdataset` is a tar, too."
+        None, description="Default: the format that was requested with the job. `webdataset` is also a tar."
     )
     hr: bool = Field(
-        False, description="With the clean images that the low-resolution ones were made of, cut to fit, as PNG."
+        False, description="Include the clean images of the low-resolution ones, cropped to match them, as PNG."
     )
     leave_out: list[Extra] = Field(
-        default_factory=list, description="What is not wanted; noise is most of an archive's bytes."
+        default_factory=list, description="Files to leave out. Noise is the largest part of an archive."
     )
     validation: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="Fraction of the images that is set apart for validation, by their SHA-256: all samples of an "
-        "image are on one side, and it stays there whatever comes to it. Unset: the one asked for with the job.",
+        description="Fraction of the images in the validation split, chosen by their SHA-256. All samples of an image "
+        "are in the same split, whatever other images are added. Default: the fraction requested with the job.",
     )
-    split: Split | None = Field(None, description="Only this side of the split. Unset: both.")
+    split: Split | None = Field(None, description="Only this split. Default: both.")
     shard_size: int | None = Field(
-        None, ge=1, lt=2**31, description="Of webdataset: samples in a shard. Unset: all in one."
+        None, ge=1, lt=2**31, description="WebDataset: samples per shard. Default: all in one shard."
     )
-    shard: int = Field(0, ge=0, lt=2**31, description="Of webdataset: number of the shard, from 0.")
+    shard: int = Field(0, ge=0, lt=2**31, description="WebDataset: number of the shard, from 0.")

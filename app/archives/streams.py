@@ -1,4 +1,4 @@
-"""Archives that are made while they are sent: nothing is built first, nothing is held whole."""
+"""Writes archives while they are sent, without building them first or holding them in memory."""
 
 from __future__ import annotations
 
@@ -12,95 +12,93 @@ from itertools import chain
 from anyio import to_thread
 from stream_zip import ZIP_64, Method, stream_zip
 
-from app.archives.manifest import ArchivedFile, Contents
+from app.archives.manifest import ArchivedFile, Manifest
 
 MANIFEST = "manifest.jsonl"
-READABLE = 0o644
-# Fixed, so that the same job gives the same bytes; 1980 is the earliest that a zip can say.
+MODE = 0o644
+# A fixed date makes archives of the same job equal; 1980 is the earliest that a zip can hold.
 DATE = datetime(1980, 1, 1)
-PIECE = 2**18  # bytes that are sent at a time: each piece is a trip to a thread and back
+CHUNK_BYTES = 2**18  # sent at a time; each chunk costs a call in a thread
+_TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
 
-async def sent(archive: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """An archive in pieces that are worth a trip; while one is sent, the next is read and looked through for damage."""
-    pieces = _in_pieces(archive)
+async def stream(archive: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yields an archive in large chunks. While one is sent, the next is read and verified."""
+    chunks = _join_chunks(archive)
 
-    def following() -> Task[bytes | None]:
-        return create_task(to_thread.run_sync(next, pieces, None))
+    def read_next() -> Task[bytes | None]:
+        return create_task(to_thread.run_sync(next, chunks, None))
 
-    coming = following()
+    upcoming = read_next()
     try:
-        while (piece := await coming) is not None:
-            coming = following()
-            yield piece
+        while (chunk := await upcoming) is not None:
+            upcoming = read_next()
+            yield chunk
     finally:
-        coming.cancel()
+        upcoming.cancel()
 
 
-def _in_pieces(archive: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes; heads and small files are gathered until there are enough of them to be sent."""
-    gathered, size = [], 0
-    for some in archive:
-        gathered.append(some)
-        size += len(some)
-        if size >= PIECE:
-            yield b"".join(gathered)
-            gathered, size = [], 0
-    if gathered:
-        yield b"".join(gathered)
+def _join_chunks(archive: Iterator[bytes]) -> Iterator[bytes]:
+    """Joins headers and small files to chunks of at least `CHUNK_BYTES`."""
+    parts, size = [], 0
+    for part in archive:
+        parts.append(part)
+        size += len(part)
+        if size >= CHUNK_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+    if parts:
+        yield b"".join(parts)
 
 
-def zipped(contents: Contents) -> Iterator[bytes]:
-    """Every file, then the manifest."""
+def write_zip(manifest: Manifest) -> Iterator[bytes]:
+    """Yields a zip of every file, then the manifest."""
 
     def members() -> Iterator[tuple[str, datetime, int, Method, Iterator[bytes]]]:
-        for file in _files(contents):
-            yield file.name, DATE, READABLE, ZIP_64, file.open(contents.store.blobs)[1]
-        yield MANIFEST, DATE, READABLE, ZIP_64, contents.lines()
+        for file in _unique_files(manifest):
+            yield file.name, DATE, MODE, ZIP_64, file.open(manifest.store.blobs)[1]
+        yield MANIFEST, DATE, MODE, ZIP_64, manifest.lines()
 
-    # Level 0: PNG is compressed and noise cannot be, so deflating would only cost time.
+    # Level 0: PNG is compressed already and noise is incompressible, so deflating only costs time.
     return iter(stream_zip(members(), get_compressobj=lambda: zlib.compressobj(level=0, wbits=-zlib.MAX_WBITS)))
 
 
-def tarred(contents: Contents) -> Iterator[bytes]:
-    """Every file, then the manifest."""
-    for file in _files(contents):
-        yield from _tar_member(file.name, *file.open(contents.store.blobs))
-    # A tar tells each member's size before its bytes; the lines are counted in a pass of their own, not held.
-    yield from _tar_member(MANIFEST, sum(map(len, contents.lines())), contents.lines())
+def write_tar(manifest: Manifest) -> Iterator[bytes]:
+    """Yields a tar of every file, then the manifest."""
+    for file in _unique_files(manifest):
+        yield from _tar_member(file.name, *file.open(manifest.store.blobs))
+    # A tar needs each member's size first, so an extra pass measures the lines instead of holding them.
+    yield from _tar_member(MANIFEST, sum(map(len, manifest.lines())), manifest.lines())
     yield _TAR_END
 
 
-def webdataset(contents: Contents, *, skip: int = 0, take: int | None = None) -> Iterator[bytes]:
-    """A shard: each good sample's files side by side, `KEY.lr.png` and so on, with its manifest line in `KEY.json`.
+def write_webdataset(manifest: Manifest, *, skip: int = 0, take: int | None = None) -> Iterator[bytes]:
+    """Yields a shard: each successful sample's files, `KEY.lr.png` and so on, with its manifest line in `KEY.json`.
 
-    There is no manifest: whatever is in a shard counts as a sample.
+    It has no manifest, because WebDataset reads every member as part of a sample.
     """
-    for sample in contents.samples(only_ok=True, skip=skip, take=take):
+    for sample in manifest.samples(only_ok=True, skip=skip, take=take):
         for file in sample.files:
             suffix = file.name.rpartition(".")[2]
-            yield from _tar_member(f"{sample.key}.{file.what}.{suffix}", *file.open(contents.store.blobs))
-        line = sample.as_json()
+            yield from _tar_member(f"{sample.key}.{file.kind}.{suffix}", *file.open(manifest.store.blobs))
+        line = sample.to_json()
         yield from _tar_member(f"{sample.key}.json", len(line), iter([line]))
     yield _TAR_END
 
 
-def _files(contents: Contents) -> Iterator[ArchivedFile]:
-    """Each once: the samples of an image share its clean one, and follow each other."""
-    last = ""
-    for file in chain.from_iterable(sample.files for sample in contents.samples()):
-        if file.what != "hr" or file.name != last:
+def _unique_files(manifest: Manifest) -> Iterator[ArchivedFile]:
+    """Yields each file once: consecutive samples of an image share its clean image."""
+    last_hr = ""
+    for file in chain.from_iterable(sample.files for sample in manifest.samples()):
+        if file.kind != "hr" or file.name != last_hr:
             yield file
-        if file.what == "hr":
-            last = file.name
-
-
-_TAR_END = bytes(2 * tarfile.BLOCKSIZE)
+        if file.kind == "hr":
+            last_hr = file.name
 
 
 def _tar_member(name: str, size: int, content: Iterator[bytes]) -> Iterator[bytes]:
-    head = tarfile.TarInfo(name)
-    head.size, head.mode = size, READABLE
-    yield head.tobuf(tarfile.PAX_FORMAT)
+    header = tarfile.TarInfo(name)
+    header.size, header.mode = size, MODE
+    yield header.tobuf(tarfile.PAX_FORMAT)
     yield from content
     yield bytes(-size % tarfile.BLOCKSIZE)

@@ -1,8 +1,8 @@
-"""What stands in for a token on loopback, where none is needed: only this computer's own programs may call.
+"""Protects a service without tokens on loopback: only programs of this computer may call it.
 
-A browser is such a program, and runs pages of strangers. By a name of its own that leads to 127.0.0.1 such a page could
-read all (DNS rebinding), and by a form that it sends it could start and cancel jobs. Both show in headers that a page
-cannot change.
+A browser is such a program, and it runs pages of strangers. A page whose name resolves to 127.0.0.1 could read
+everything (DNS rebinding). A page that submits a form could start and cancel jobs (CSRF). Both show in headers that a
+page cannot change.
 """
 
 from __future__ import annotations
@@ -16,52 +16,51 @@ from starlette.requests import Request
 from app.http.problems import ProblemError
 from config.settings import Settings
 
-CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+UNSAFE_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def check_host(request: Request, settings: Settings) -> None:
-    """Raises `ProblemError` (421) where the service was called by a name that is not its own."""
-    name = _name("//" + request.headers.get("host", ""))
-    if not (_is_here(name) or name in _allowed(settings)):
+    """Raises `ProblemError` (421) if the Host header names neither loopback nor an allowed host."""
+    host = _hostname("//" + request.headers.get("host", ""))
+    if not (_is_loopback(host) or host in _allowed_hosts(settings)):
         raise ProblemError(
             HTTPStatus.MISDIRECTED_REQUEST,
             "unknown_host",
-            f"This service is not called {name!r}. Call it at 127.0.0.1 or localhost, or name it in "
-            "PATINA_ALLOWED_HOSTS.",
+            f"Unknown host {host!r}. Use 127.0.0.1 or localhost, or add the name to PATINA_ALLOWED_HOSTS.",
         )
 
 
 def check_origin(request: Request, settings: Settings) -> None:
-    """Raises `ProblemError` (403) where a page of another site tries to change something."""
+    """Raises `ProblemError` (403) if a page of another site tries to change something."""
     origin = request.headers.get("origin")
-    if request.method not in CHANGING or origin is None:
+    if request.method not in UNSAFE_METHODS or origin is None:
         return
-    if _parts(origin).netloc != request.headers.get("host") and _name(origin) not in _allowed(settings):
+    if _split(origin).netloc != request.headers.get("host") and _hostname(origin) not in _allowed_hosts(settings):
         raise ProblemError(
             HTTPStatus.FORBIDDEN,
-            "other_site",
-            f"A page of {origin} may not change anything here. Use the page of this service, or a program.",
+            "cross_origin",
+            f"A page of {origin} may not change anything here. Use this service's own page, or a program.",
         )
 
 
-def _name(url: str) -> str:
-    return _parts(url).hostname or ""
+def _hostname(url: str) -> str:
+    return _split(url).hostname or ""
 
 
-def _parts(url: str) -> SplitResult:
-    """All of them empty where it is no URL."""
+def _split(url: str) -> SplitResult:
+    """Splits a URL; all parts are empty if it is invalid."""
     try:
         return urlsplit(url)
     except ValueError:
         return urlsplit("")
 
 
-def _is_here(name: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
-        return ip_address(name).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
+        return host == "localhost" or host.endswith(".localhost")
 
 
-def _allowed(settings: Settings) -> list[str]:
+def _allowed_hosts(settings: Settings) -> list[str]:
     return [name.strip().lower() for name in settings.allowed_hosts.split(",") if name.strip()]

@@ -1,4 +1,4 @@
-"""Who may change a dataset or a job: its owner. Who sees it, by sharing, may only use it."""
+"""Only the owner of a dataset or job may change it. Other callers of a shared one may only use it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from store.repositories.datasets import DatasetRepository
 from store.repositories.jobs import JobRepository
 
 
-def _require_own_dataset(dataset_id: Id, request: Request, store: StoreDep) -> None:
+def _require_dataset_owner(dataset_id: Id, request: Request, store: StoreDep) -> None:
     caller: Caller = request.state.caller
     if caller.sees_all:
         return
     with store.database.read() as session:
         dataset = DatasetRepository(session).get(dataset_id)
-    if dataset is not None and dataset.owner != caller.token:  # one that is not seen is the endpoint's to refuse
-        raise _not_yours("dataset")
+    if dataset is not None and dataset.owner != caller.token:  # the endpoint answers 404 for None
+        raise _forbidden("dataset")
 
 
-def _require_own_job(job_id: Id, request: Request, store: StoreDep) -> None:
+def _require_job_owner(job_id: Id, request: Request, store: StoreDep) -> None:
     caller: Caller = request.state.caller
     if caller.sees_all:
         return
@@ -32,16 +32,16 @@ def _require_own_job(job_id: Id, request: Request, store: StoreDep) -> None:
         job = JobRepository(session).get(job_id)
         dataset = DatasetRepository(session).get(job.dataset_id) if job and job.dataset_id else None
     if job is not None and caller.token not in (job.owner, dataset.owner if dataset else None):
-        raise _not_yours("job")
+        raise _forbidden("job")
 
 
-def _not_yours(what: str) -> ProblemError:
+def _forbidden(noun: str) -> ProblemError:
     return ProblemError(
         HTTPStatus.FORBIDDEN,
-        f"{what}_not_yours",
-        f"The {what} is shared with you; only the token that it belongs to, or an admin's, may change it.",
+        "forbidden",
+        f"The {noun} is shared with you. Only its owner's token, or an admin's, may change it.",
     )
 
 
-RequireDatasetOwner = Depends(_require_own_dataset)
-RequireJobOwner = Depends(_require_own_job)
+RequireDatasetOwner = Depends(_require_dataset_owner)
+RequireJobOwner = Depends(_require_job_owner)

@@ -1,4 +1,4 @@
-"""Whether a caller that was let in may still stay: streams last, and a token may be revoked meanwhile."""
+"""Checks that a token is still valid: streams are long, and a token may be revoked during one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from store.repositories.tokens import TokenRepository
 
 
 def require_valid(session: Session) -> None:
-    """Raises `ProblemError` (401) where the session's caller has a token that was revoked."""
+    """Raises `ProblemError` (401) if the token of the session's caller was revoked."""
     token = caller_of(session).token
     if token is not None and not TokenRepository(session).is_valid(token):
         raise ProblemError(
-            HTTPStatus.UNAUTHORIZED, "invalid_token", "The token was revoked. `patina token create NAME` makes another."
+            HTTPStatus.UNAUTHORIZED,
+            "invalid_token",
+            "The token was revoked. Create another one: patina token create NAME",
         )

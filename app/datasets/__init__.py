@@ -1,1 +1,1 @@
-"""Datasets: a pile of real low-resolution photos, a pile of clean ones, and what was learned from them."""
+"""Datasets: a set of real low-resolution photos, a set of clean photos, and the models trained on them."""

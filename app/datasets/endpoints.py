@@ -1,4 +1,4 @@
-"""Calls on datasets."""
+"""Dataset endpoints."""
 
 from __future__ import annotations
 
@@ -9,39 +9,50 @@ from fastapi import APIRouter, Request, Response
 
 from app.auth.ownership import RequireDatasetOwner
 from app.datasets import service
-from app.datasets.schemas import DatasetUpdate, DatasetCreate, DatasetRead, ImageRead, Role, TrainRequest, ImageUploadResponse
+from app.datasets.schemas import (
+    DatasetCreate,
+    DatasetRead,
+    DatasetUpdate,
+    ImageRead,
+    ImageUploadResponse,
+    Role,
+    TrainRequest,
+)
 from app.http.dependencies import SettingsDep, StoreDep
-from app.http.idempotency import IdempotencyKey, Once
+from app.http.idempotency import IdempotencyKey, IdempotentRequest
 from app.http.problems import problem_responses
 from app.http.schemas import Cursor, Id, Limit, Page
-from app.jobs.responses import accept_headers
-from app.jobs.schemas import JobRead
 from app.ingest.documentation import FILES_BODY
 from app.ingest.multipart import receive_form
+from app.jobs.responses import accept_headers
+from app.jobs.schemas import JobRead
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 
 
-@router.post("", status_code=HTTPStatus.CREATED, summary="Make a dataset")
-def create_dataset(wanted: DatasetCreate, store: StoreDep, idempotency_key: IdempotencyKey = None) -> DatasetRead:
-    return service.create(store, wanted, Once.of(idempotency_key, "dataset", wanted.model_dump(mode="json")))
+@router.post("", status_code=HTTPStatus.CREATED, summary="Create a dataset")
+def create_dataset(payload: DatasetCreate, store: StoreDep, idempotency_key: IdempotencyKey = None) -> DatasetRead:
+    request = IdempotentRequest.create(idempotency_key, "dataset", payload.model_dump(mode="json"))
+    return service.create(store, payload, request)
 
 
-@router.get("", summary="All datasets, the newest first")
+@router.get("", summary="List datasets, newest first")
 def list_datasets(store: StoreDep, cursor: Cursor = None, limit: Limit = 100) -> Page[DatasetRead]:
-    return service.page(store, cursor, limit)
+    return service.list_datasets(store, cursor, limit)
 
 
-@router.get("/{dataset_id}", summary="A dataset, its images counted", responses=NOT_FOUND)
+@router.get("/{dataset_id}", summary="Get a dataset and its image counts", responses=NOT_FOUND)
 def get_dataset(dataset_id: Id, store: StoreDep) -> DatasetRead:
     return service.get(store, dataset_id)
 
 
-@router.patch("/{dataset_id}", summary="Share a dataset, or no longer", responses=NOT_FOUND, dependencies=[RequireDatasetOwner])
-def change_dataset(dataset_id: Id, wanted: DatasetUpdate, store: StoreDep) -> DatasetRead:
-    """A shared dataset and its models can be seen and used with every token; only its owner's can change it."""
-    return service.change(store, dataset_id, wanted)
+@router.patch(
+    "/{dataset_id}", summary="Share or unshare a dataset", responses=NOT_FOUND, dependencies=[RequireDatasetOwner]
+)
+def update_dataset(dataset_id: Id, payload: DatasetUpdate, store: StoreDep) -> DatasetRead:
+    """Every token may see and use a shared dataset and its models. Only its owner may change it."""
+    return service.update(store, dataset_id, payload)
 
 
 @router.delete(
@@ -57,7 +68,7 @@ def delete_dataset(dataset_id: Id, store: StoreDep) -> None:
 
 @router.post(
     "/{dataset_id}/images",
-    summary="Add images, or archives of images",
+    summary="Add images or archives of images",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     openapi_extra=FILES_BODY,
     dependencies=[RequireDatasetOwner],
@@ -65,28 +76,28 @@ def delete_dataset(dataset_id: Id, store: StoreDep) -> None:
 async def add_images(
     dataset_id: Id, role: Role, request: Request, store: StoreDep, settings: SettingsDep
 ) -> ImageUploadResponse:
-    """Streams the files to disk. Each one that is refused is named with a code; if all are, the answer is 422."""
+    """Streams the files to disk. Each rejected file is listed with a code; if all are rejected, the status is 422."""
     await to_thread.run_sync(service.require, store, dataset_id)
     async with receive_form(request, store, settings) as form:
         return await to_thread.run_sync(service.add_images, store, settings, dataset_id, role, form.files, form.folder)
 
 
-@router.get("/{dataset_id}/images", summary="A dataset's images", responses=NOT_FOUND)
+@router.get("/{dataset_id}/images", summary="List a dataset's images", responses=NOT_FOUND)
 def list_images(
     dataset_id: Id, store: StoreDep, role: Role | None = None, cursor: Cursor = None, limit: Limit = 100
 ) -> Page[ImageRead]:
-    return service.images(store, dataset_id, role, cursor, limit)
+    return service.list_images(store, dataset_id, role, cursor, limit)
 
 
 @router.get(
     "/{dataset_id}/images/{image_id}/thumbnail",
-    summary="An image, made small",
+    summary="Get an image's thumbnail",
     response_class=Response,
     responses=NOT_FOUND,
 )
 def get_thumbnail(dataset_id: Id, image_id: Id, store: StoreDep) -> Response:
-    """A WebP of at most 256 pixels a side. It never changes, so it may be kept for good."""
-    thumbnail = service.thumbnail(store, dataset_id, image_id)
+    """A WebP of at most 256 pixels per side. It never changes, so it may be cached forever."""
+    thumbnail = service.create_thumbnail(store, dataset_id, image_id)
     return Response(
         thumbnail, media_type="image/webp", headers={"Cache-Control": "private, max-age=31536000, immutable"}
     )
@@ -95,19 +106,19 @@ def get_thumbnail(dataset_id: Id, image_id: Id, store: StoreDep) -> Response:
 @router.post(
     "/{dataset_id}/train",
     status_code=HTTPStatus.ACCEPTED,
-    summary="Learn the degradation and, jointly, the EDSR",
+    summary="Train the degradation and, jointly, the EDSR",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
     dependencies=[RequireDatasetOwner],
 )
 def train(
     dataset_id: Id,
-    wanted: TrainRequest,
+    payload: TrainRequest,
     response: Response,
     store: StoreDep,
     settings: SettingsDep,
     idempotency_key: IdempotencyKey = None,
 ) -> JobRead:
-    once = Once.of(idempotency_key, "train", dataset_id, wanted.model_dump(mode="json"))
-    job = service.train(store, settings, dataset_id, wanted, once)
+    request = IdempotentRequest.create(idempotency_key, "train", dataset_id, payload.model_dump(mode="json"))
+    job = service.train(store, settings, dataset_id, payload, request)
     response.headers.update(accept_headers(job))
     return job

@@ -1,4 +1,4 @@
-"""Forms of requests and answers on datasets."""
+"""Dataset request and response schemas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from app.http.schemas import RejectedFile, Timestamp
 from app.jobs.schemas import JobRead
 
-TRAINING_PATCH = 32  # side in low-resolution pixels; an image for training must hold one
+TRAINING_PATCH = 32  # side in low-resolution pixels; a training image must be at least this large
 
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class Preset(StrEnum):
-    """How a degradation is learned; the same names as `training.config`, which the API must not import."""
+    """Training presets. They repeat the names of `training.config`, which the API must not import."""
 
     default = "default"
     seed = "seed"
@@ -39,13 +39,13 @@ class DatasetCreate(BaseModel):
     )
 
     name: Name
-    scale: Literal[2, 3, 4] = Field(description="How many times smaller the low-resolution photos are.")
+    scale: Literal[2, 3, 4] = Field(description="Ratio of high-resolution to low-resolution size.")
 
 
 class DatasetUpdate(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"shared": True}})
 
-    shared: bool = Field(description="Whether it can be seen and used with every token.")
+    shared: bool = Field(description="Whether every token may see and use it.")
 
 
 class DatasetRead(BaseModel):
@@ -67,9 +67,9 @@ class DatasetRead(BaseModel):
     id: str
     name: str
     scale: int
-    shared: bool = Field(description="Whether it can be seen and used with every token.")
-    images: dict[Role, int] = Field(description="Number of real low-resolution and of clean images.")
-    models: list[str] = Field(description="Ids of the models trained on it, the newest first.")
+    shared: bool = Field(description="Whether every token may see and use it.")
+    images: dict[Role, int] = Field(description="Number of real low-resolution images and of clean images.")
+    models: list[str] = Field(description="Ids of the models trained on it, newest first.")
     last_job: JobRead | None
     created: Timestamp
 
@@ -84,7 +84,7 @@ class ImageRead(BaseModel):
 
 
 class ImageUploadResponse(BaseModel):
-    """What became of each file; the same bytes twice are one image, with one id."""
+    """The outcome for each file. Files with the same bytes are one image, with one id."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -115,9 +115,14 @@ class TrainRequest(BaseModel):
         extra="forbid", json_schema_extra={"example": {"preset": "default", "max_minutes": 10, "seed": 0}}
     )
 
-    preset: Preset = Field(Preset.default, description="The recipe; `default` is ours, the others are the paper's.")
-    max_steps: int | None = Field(None, ge=1, le=10_000_000, description="End after so many steps.")
+    preset: Preset = Field(
+        Preset.default, description="Training recipe. `default` is Patina's own; the others are the paper's."
+    )
+    max_steps: int | None = Field(None, ge=1, le=10_000_000, description="Maximum number of steps.")
     max_minutes: float | None = Field(
-        None, gt=0, le=60 * 24 * 365, description="End after so much training; with neither limit the preset's holds."
+        None,
+        gt=0,
+        le=60 * 24 * 365,
+        description="Maximum training time in minutes. With neither limit, the preset's limit applies.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same model on the same machine.")

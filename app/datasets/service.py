@@ -1,4 +1,4 @@
-"""What can be done with datasets."""
+"""Dataset service."""
 
 from __future__ import annotations
 
@@ -7,100 +7,96 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
-from app.lookup import get_dataset_or_404, held
 from app.datasets.schemas import (
     TRAINING_PATCH,
-    DatasetUpdate,
     DatasetCreate,
     DatasetRead,
+    DatasetUpdate,
     ImageRead,
+    ImageUploadResponse,
     Role,
     TrainRequest,
-    ImageUploadResponse,
 )
-from app.http.idempotency import Once
+from app.http.idempotency import IdempotentRequest
 from app.http.problems import ProblemError, not_found
 from app.http.schemas import Page, next_cursor
-from app.jobs.schemas import JobRead
-from app.jobs.service import accept, to_job_read, check_queue_capacity
 from app.ingest.files import ReceivedFile
 from app.ingest.images import MinimumSide, ingest_images
+from app.jobs.commit import NewJob, commit
+from app.jobs.mapping import to_job_read
+from app.jobs.schemas import JobRead, Kind
+from app.lookup import get_dataset_or_404, lock_dataset_or_404
 from config.settings import Settings
 from imaging.image_files import ImageRefusedError
-from store.db.tables import Dataset, Image, Job
-from store.files.blobs import BlobDamagedError, BlobLostError
+from store.db.database import Session
+from store.db.tables import Dataset, Image
+from store.errors import BlobCorrupt, BlobMissing
 from store.repositories.datasets import DatasetRepository
 from store.repositories.jobs import JobRepository
 from store.repositories.models import ModelRepository
 from store.store import Store
 
 
-def create(store: Store, wanted: DatasetCreate, once: Once) -> DatasetRead:
+def create(store: Store, payload: DatasetCreate, request: IdempotentRequest) -> DatasetRead:
     with store.database.write() as session:
         datasets = DatasetRepository(session)
-        dataset, _ = once.make(session, Dataset, lambda: datasets.create(wanted.name, wanted.scale))
-        return _out(datasets, ModelRepository(session), [dataset])[0]
+        dataset, _ = request.get_or_create(session, Dataset, lambda: datasets.create(payload.name, payload.scale))
+        return _to_dataset_reads(session, [dataset])[0]
 
 
 def get(store: Store, dataset_id: str) -> DatasetRead:
     with store.database.read() as session:
-        datasets = DatasetRepository(session)
-        return _out(datasets, ModelRepository(session), [get_dataset_or_404(session, dataset_id)])[0]
+        return _to_dataset_reads(session, [get_dataset_or_404(session, dataset_id)])[0]
 
 
-def page(store: Store, cursor: str | None, limit: int) -> Page[DatasetRead]:
+def list_datasets(store: Store, cursor: str | None, limit: int) -> Page[DatasetRead]:
     with store.database.read() as session:
-        datasets = DatasetRepository(session)
-        rows = datasets.page(before=cursor, limit=limit)
-        items = _out(datasets, ModelRepository(session), rows)
+        rows = DatasetRepository(session).list_newest(before=cursor, limit=limit)
+        items = _to_dataset_reads(session, rows)
     return Page(items=items, next=next_cursor(rows, limit))
 
 
-def change(store: Store, dataset_id: str, wanted: DatasetUpdate) -> DatasetRead:
+def update(store: Store, dataset_id: str, payload: DatasetUpdate) -> DatasetRead:
     with store.database.write() as session:
-        datasets = DatasetRepository(session)
         get_dataset_or_404(session, dataset_id)
-        datasets.share(dataset_id, wanted.shared)
+        DatasetRepository(session).set_shared(dataset_id, payload.shared)
         session.expire_all()
-        return _out(datasets, ModelRepository(session), [get_dataset_or_404(session, dataset_id)])[0]
+        return _to_dataset_reads(session, [get_dataset_or_404(session, dataset_id)])[0]
 
 
 def delete(store: Store, dataset_id: str) -> None:
-    """What there is a million of goes first and bit by bit, so that others need not wait for the end of it."""
-    some = True
-    while some:
-        began = time.monotonic()
+    """Deletes a dataset. Its samples, possibly millions, go first and in batches, so that others can write too."""
+    more = True
+    while more:
+        started = time.monotonic()
         with store.database.write() as session:
-            datasets = _not_busy(session, dataset_id)
-            some = datasets.delete_some(dataset_id)
-            if not some:
+            _lock_idle(session, dataset_id)
+            datasets = DatasetRepository(session)
+            more = datasets.delete_batch(dataset_id)
+            if not more:
                 datasets.delete(dataset_id)
-        if some:
-            time.sleep(time.monotonic() - began)  # half of the time is others'
+        if more:
+            time.sleep(time.monotonic() - started)  # leaves half of the time to other writers
 
 
-def _not_busy(session: Session, dataset_id: str) -> DatasetRepository:
-    """Raises `ProblemError` where there is no such dataset, or jobs are at work on it.
+def _lock_idle(session: Session, dataset_id: str) -> None:
+    """Locks the dataset until the transaction ends, so that no job is accepted for it.
 
-    None is accepted for it until the transaction's end.
+    Raises `ProblemError` if there is no such dataset or if it has queued or running jobs.
     """
-    datasets = DatasetRepository(session)
-    if datasets.lock(dataset_id) is None:
+    if DatasetRepository(session).lock_exclusive(dataset_id) is None:
         raise not_found("dataset", dataset_id)
-    if active := JobRepository(session).active_of_dataset(dataset_id):
+    if active := JobRepository(session).list_active(dataset_id):
         raise ProblemError(
             HTTPStatus.CONFLICT,
             "dataset_busy",
-            f"{len(active)} jobs work on this dataset. Cancel them first (POST /jobs/{{id}}/cancel) or wait.",
+            f"{len(active)} jobs use this dataset. Cancel them (POST /jobs/{{id}}/cancel) or wait.",
             jobs=[job.id for job in active],
         )
-    return datasets
 
 
 def require(store: Store, dataset_id: str) -> None:
-    """Raises `ProblemError` where there is no such dataset."""
+    """Raises `ProblemError` (404) if there is no such dataset."""
     with store.database.read() as session:
         get_dataset_or_404(session, dataset_id)
 
@@ -114,68 +110,70 @@ def add_images(
     folder: Path,
     record: Callable[[Session, ImageUploadResponse], None] = lambda *_: None,
 ) -> ImageUploadResponse:
-    """`record` is called in the transaction that adds them."""
+    """Ingests the files and adds their images to the dataset. `record` is called in the same transaction."""
     with store.database.read() as session:
         scale = get_dataset_or_404(session, dataset_id).scale
-    taken, rejected = ingest_images(files, folder, store, settings, _minimum_side(role, scale))
+    accepted, rejected = ingest_images(files, folder, store, settings, _minimum_side(role, scale))
     with store.database.write() as session:
-        held(session, dataset_id)
-        rows = DatasetRepository(session).add_images(dataset_id, role, taken)
-        answer = ImageUploadResponse(accepted=[_image_out(row) for row in rows], rejected=rejected)
-        record(session, answer)
-    return answer
+        lock_dataset_or_404(session, dataset_id)
+        rows = DatasetRepository(session).add_images(dataset_id, role, accepted)
+        response = ImageUploadResponse(accepted=[_to_image_read(row) for row in rows], rejected=rejected)
+        record(session, response)
+    return response
 
 
-def images(store: Store, dataset_id: str, role: Role | None, cursor: str | None, limit: int) -> Page[ImageRead]:
+def list_images(store: Store, dataset_id: str, role: Role | None, cursor: str | None, limit: int) -> Page[ImageRead]:
     with store.database.read() as session:
-        datasets = DatasetRepository(session)
         get_dataset_or_404(session, dataset_id)
-        rows = datasets.images(dataset_id, role=role, after=cursor, limit=limit)
-    return Page(items=[_image_out(row) for row in rows], next=next_cursor(rows, limit))
+        rows = DatasetRepository(session).list_images(dataset_id, role=role, after=cursor, limit=limit)
+    return Page(items=[_to_image_read(row) for row in rows], next=next_cursor(rows, limit))
 
 
-def thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
-    """Raises `ProblemError` where there is no such image, or none can be made of it."""
+def create_thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
+    """Returns a WebP. Raises `ProblemError` (404) if the image does not exist or cannot be read."""
     with store.database.read() as session:
-        image = DatasetRepository(session).image(dataset_id, image_id)
+        image = DatasetRepository(session).get_image(dataset_id, image_id)
     if image is None:
         raise not_found("image", image_id)
     try:
         return store.decoders.thumbnail(store.blobs.verified(image.sha256))
-    except (ImageRefusedError, BlobLostError, BlobDamagedError) as error:
+    except (ImageRefusedError, BlobMissing, BlobCorrupt) as error:
         raise ProblemError(
-            HTTPStatus.NOT_FOUND, "no_thumbnail", "The photo is lost or damaged: `patina doctor` says how to mend it."
+            HTTPStatus.NOT_FOUND,
+            "no_thumbnail",
+            "The image file is missing or corrupt. Run `patina doctor` to repair it.",
         ) from error
 
 
-def train(store: Store, settings: Settings, dataset_id: str, wanted: TrainRequest, once: Once) -> JobRead:
-    def make(session: Session) -> Job:
-        dataset = held(session, dataset_id)
+def train(
+    store: Store, settings: Settings, dataset_id: str, payload: TrainRequest, request: IdempotentRequest
+) -> JobRead:
+    def prepare(session: Session) -> NewJob:
+        dataset = lock_dataset_or_404(session, dataset_id)
         _require_images(dataset)
-        check_queue_capacity(session, settings)
-        return JobRepository(session).create(
-            "train",
+        return NewJob(
+            Kind.train,
             dataset_id=dataset_id,
             model_id=None,
-            parameters=wanted.model_dump(mode="json") | {"scale": dataset.scale},
+            parameters=payload.model_dump(mode="json") | {"scale": dataset.scale},
             unit="steps",
-            total=wanted.max_steps or 0,
-            keep_seconds=settings.result_seconds,
+            total=payload.max_steps or 0,
         )
 
-    return accept(store, once, make)
+    return commit(store, settings, request, prepare)
 
 
 def _require_images(dataset: Dataset) -> None:
-    for role, what, images in (
+    """Raises `ProblemError` (409) if the dataset has no images of one of the roles."""
+    for role, description, count in (
         (Role.lr, "real low-resolution", dataset.lr_images),
         (Role.hr, "clean high-resolution", dataset.hr_images),
     ):
-        if not images:
+        if not count:
             raise ProblemError(
                 HTTPStatus.CONFLICT,
                 f"no_{role}_images",
-                f"The dataset has no {what} images. Add some: POST /datasets/{dataset.id}/images?role={role}.",
+                f"The dataset has no {description} images. Add some: POST /datasets/{dataset.id}/images?role={role}.",
             )
 
 
@@ -186,9 +184,9 @@ def _minimum_side(role: Role, scale: int) -> MinimumSide:
     return MinimumSide(side, f"a training patch of {side}×{side} (×{scale} of {TRAINING_PATCH}×{TRAINING_PATCH})")
 
 
-def _out(datasets: DatasetRepository, models: ModelRepository, rows: Sequence[Dataset]) -> list[DatasetRead]:
+def _to_dataset_reads(session: Session, rows: Sequence[Dataset]) -> list[DatasetRead]:
     ids = [row.id for row in rows]
-    trained, jobs = models.ids_of(ids), datasets.last_jobs(ids)
+    models, jobs = ModelRepository(session).list_ids(ids), DatasetRepository(session).latest_jobs(ids)
     return [
         DatasetRead(
             id=row.id,
@@ -196,15 +194,15 @@ def _out(datasets: DatasetRepository, models: ModelRepository, rows: Sequence[Da
             scale=row.scale,
             shared=row.shared,
             images={Role.lr: row.lr_images, Role.hr: row.hr_images},
-            models=trained[row.id],
+            models=models[row.id],
             last_job=to_job_read(jobs[row.id]) if row.id in jobs else None,
-            created=row.created,
+            created=row.created_at,
         )
         for row in rows
     ]
 
 
-def _image_out(row: Image) -> ImageRead:
+def _to_image_read(row: Image) -> ImageRead:
     return ImageRead(
         id=row.id, name=row.name, sha256=row.sha256, width=row.width, height=row.height, role=Role(row.role)
     )

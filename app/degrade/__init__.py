@@ -1,1 +1,1 @@
-"""Degrading: clean images in, low-resolution / kernel / noise triplets out."""
+"""Degrade jobs: clean images in, low-resolution / kernel / noise triplets out."""

@@ -1,51 +1,51 @@
-"""Images that are cut into squares before they are degraded."""
+"""Splits images into square crops before they are degraded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from store.repositories.jobs import NewItem
+from store.repositories.samples import NewItem
 
 
 def count_crops(sizes: Iterable[tuple[int, int]], side: int, step: int) -> int:
-    """How many `cut` makes of images of these (height, width): of one large image it may be a hundred million."""
+    """Counts the crops of images with these (height, width); a large image may have a hundred million."""
     return sum(
-        _number(height, side, step) * _number(width, side, step)
+        _count_starts(height, side, step) * _count_starts(width, side, step)
         for height, width in sizes
         if min(height, width) >= side
     )
 
 
-def _number(length: int, side: int, step: int) -> int:
-    """Of `_starts`."""
+def _count_starts(length: int, side: int, step: int) -> int:
+    """Returns the length of `_starts` without building it."""
     return 1 - (side - length) // step
 
 
-def cut(
+def split_into_crops(
     items: Sequence[tuple[str, NewItem]], sizes: Mapping[str, tuple[int, int]], side: int, step: int
 ) -> list[tuple[str, NewItem]]:
-    """(stem, item) for every square of `side` pixels, `stem_s001` and so on; what was refused stays as it is.
+    """Returns (output name, item) for every crop of `side` pixels, named `NAME_s001` and so on. Failed items stay.
 
-    `sizes` are (height, width) by SHA-256. Squares lie `step` pixels apart, and the last ones at the border, so that
-    all of an image is in one.
+    `sizes` maps SHA-256 to (height, width). Crops are `step` pixels apart; the last ones touch the border, so that
+    they cover the whole image.
     """
-    squares = []
-    for stem, item in items:
+    crops = []
+    for output_name, item in items:
         if item.sha256 is None:
-            squares.append((stem, item))
+            crops.append((output_name, item))
             continue
         height, width = sizes[item.sha256]
         if min(height, width) < side:
-            message = f"The image has {width}×{height} pixels; a square of {side}×{side} does not fit into it."
-            squares.append((stem, NewItem(item.name, None, "image_too_small", message)))
+            message = f"The image has {width}×{height} pixels, less than a crop of {side}×{side}."
+            crops.append((output_name, NewItem(item.name, None, "image_too_small", message)))
             continue
         corners = [(top, left) for top in _starts(height, side, step) for left in _starts(width, side, step)]
-        squares += [
-            (f"{stem}_s{number:03}", replace(item, crop=(top, left, side, side)))
+        crops += [
+            (f"{output_name}_s{number:03}", replace(item, crop=(top, left, side, side)))
             for number, (top, left) in enumerate(corners, start=1)
         ]
-    return squares
+    return crops
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:

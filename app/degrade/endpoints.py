@@ -1,21 +1,20 @@
-"""The call that degrades images."""
+"""Degrade endpoint."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
-from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
-from app.degrade import service
-from app.degrade.schemas import DEGRADE_BODY, DegradeRequest
-from app.http.dependencies import JobsDep, SettingsDep, StoreDep
-from app.http.idempotency import IdempotencyKey, Once, content
+from app.degrade.schemas import DEGRADE_BODY
+from app.degrade.service import DegradeSubmission
+from app.http.dependencies import SettingsDep, StoreDep
+from app.http.idempotency import IdempotencyKey
 from app.http.schemas import Id
-from app.jobs.responses import ANSWERS, Prefer, respond_accepted
+from app.jobs.dependencies import JobsDep
+from app.jobs.responses import SUBMIT_RESPONSES, Prefer, respond_accepted
 from app.jobs.schemas import JobRead
-from app.ingest.fields import parse_fields
-from app.ingest.multipart import receive_form
+from app.jobs.submit import submit
 
 router = APIRouter(prefix="/datasets", tags=["degrade"])
 
@@ -23,8 +22,8 @@ router = APIRouter(prefix="/datasets", tags=["degrade"])
 @router.post(
     "/{dataset_id}/degrade",
     status_code=HTTPStatus.ACCEPTED,
-    summary="Make low-resolution / kernel / noise triplets from clean images",
-    responses=ANSWERS,
+    summary="Degrade clean images into low-resolution / kernel / noise triplets",
+    responses=SUBMIT_RESPONSES,
     openapi_extra=DEGRADE_BODY,
 )
 async def degrade(
@@ -37,12 +36,6 @@ async def degrade(
     prefer: Prefer = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JobRead:
-    """A file that cannot be used becomes a failed item of the job; if none can, it is 422 and there is no job."""
-    await to_thread.run_sync(service.require, store, settings, dataset_id, idempotency_key)
-    async with receive_form(request, store, settings) as form:
-        wanted = parse_fields(DegradeRequest, form.fields)
-        once = Once.of(idempotency_key, "degrade", dataset_id, wanted.model_dump(mode="json"), content(form.files))
-        job = await to_thread.run_sync(
-            service.degrade, store, settings, dataset_id, wanted, form.files, form.folder, once
-        )
+    """A rejected file becomes a failed item of the job. If all files are rejected, the status is 422, without a job."""
+    job = await submit(DegradeSubmission(store, settings, dataset_id), request, idempotency_key)
     return await respond_accepted(job, prefer, jobs, response)

@@ -1,139 +1,149 @@
-"""Accepts degrade jobs."""
+"""Validates degrade requests and prepares their jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from pathlib import Path
+from typing import ClassVar
 
-from sqlalchemy.orm import Session
-
-from app.lookup import get_dataset_or_404, held
 from app.datasets.schemas import Role
-from app.degrade.crops import count_crops, cut
+from app.degrade.crops import count_crops, split_into_crops
 from app.degrade.schemas import DegradeRequest
-from app.http.idempotency import Once
 from app.http.problems import ProblemError, not_found
 from app.http.schemas import RejectedFile
-from app.jobs.output_names import assign_output_names
-from app.jobs.schemas import JobRead
-from app.jobs.service import accept, precheck_capacity, to_job_read, check_queue_capacity
-from app.models.service import get_model_or_404, resolve_model
-from app.ingest.files import ReceivedFile
 from app.ingest.images import MinimumSide, ingest_images
+from app.ingest.multipart import ReceivedForm
+from app.jobs.commit import NewJob
+from app.jobs.output_names import assign_output_names
+from app.jobs.schemas import Kind
+from app.lookup import get_dataset_or_404, get_model_or_404, lock_dataset_or_404
+from app.models.service import resolve_model
 from config.settings import Settings
-from store.db.tables import Image, Job
+from store.db.database import Session
+from store.db.tables import Image, Model
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository
+from store.repositories.samples import NewItem
 from store.store import Store
 
 
-def require(store: Store, settings: Settings, dataset_id: str, once_key: str | None) -> None:
-    """Raises `ProblemError` where a request need not be received: there is no such dataset, or no place for a job."""
-    with store.database.read() as session:
-        get_dataset_or_404(session, dataset_id)
-        precheck_capacity(session, settings, once_key)
+@dataclass(frozen=True)
+class DegradeSubmission:
+    """Implements `app.jobs.submit.Submission`."""
 
+    store: Store
+    settings: Settings
+    dataset_id: str
+    schema: ClassVar[type[DegradeRequest]] = DegradeRequest
 
-def degrade(
-    store: Store,
-    settings: Settings,
-    dataset_id: str,
-    wanted: DegradeRequest,
-    files: Sequence[ReceivedFile],
-    folder: Path,
-    once: Once,
-) -> JobRead:
-    with store.database.read() as session:
-        if before := once.made_before(session, Job):
-            return to_job_read(before)
-    if wanted.samples > settings.max_samples:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "too_many_samples",
-            f"At most {settings.max_samples} samples are drawn for each image; ask for fewer, or raise "
-            "PATINA_MAX_SAMPLES.",
-        )
-    if files and wanted.source is not None:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "files_and_source", "Send either files or a source, not both."
-        )
-    with store.database.read() as session:
-        model = resolve_model(session, dataset_id, wanted.model)
-    if wanted.crop and wanted.crop % model.scale:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "crop_does_not_fit",
-            f"A square's side is a multiple of the scale, {model.scale}; {wanted.crop} is not.",
-        )
+    @property
+    def target(self) -> tuple[str, ...]:
+        return Kind.degrade, self.dataset_id
 
-    def require_not_too_many(sizes: Sequence[tuple[int, int]]) -> None:
-        squares = count_crops(sizes, wanted.crop, wanted.crop_step or wanted.crop) if wanted.crop else len(sizes)
-        if squares > settings.max_items:
-            raise _too_many_items(squares, settings.max_items)
+    def precheck(self, session: Session) -> None:
+        get_dataset_or_404(session, self.dataset_id)
 
-    if wanted.source is not None:
-        images: Sequence[NewImage] | Sequence[Image] = _images_of_source(store, settings, wanted.source)
-        require_not_too_many([(image.height, image.width) for image in images])
-        rejected: list[RejectedFile] = []
-    else:
-        minimum = _minimum_side(wanted, model.scale)
-        images, rejected = ingest_images(files, folder, store, settings, minimum, require_not_too_many)
-    items = assign_output_names(images, rejected)
-    if wanted.crop:
-        sizes = {image.sha256: (image.height, image.width) for image in images}
-        items = cut(items, sizes, wanted.crop, wanted.crop_step or wanted.crop)
+    def validate(self, payload: DegradeRequest, form: ReceivedForm) -> Callable[[Session], NewJob]:
+        self._check_fields(payload, has_files=bool(form.files))
+        with self.store.database.read() as session:
+            model = resolve_model(session, self.dataset_id, payload.model)
+        _check_crop(payload, model.scale)
+        images, rejected = self._get_images(payload, form, model.scale)
+        items = assign_output_names(images, rejected)
+        if payload.crop:
+            sizes = {image.sha256: (image.height, image.width) for image in images}
+            items = split_into_crops(items, sizes, payload.crop, payload.crop_step or payload.crop)
+        return partial(self._prepare, payload, model, len(images), items)
 
-    def make(session: Session) -> Job:
-        held(session, dataset_id)
-        get_model_or_404(session, model.id)  # it may have been deleted while the files came in
-        # The images' blobs stay with it; of one that is being deleted some may be gone already.
-        if wanted.source is not None and held(session, wanted.source).hr_images < len(images):
-            raise not_found("dataset", wanted.source)
-        check_queue_capacity(session, settings)
-        jobs = JobRepository(session)
-        job = jobs.create(
-            "degrade",
-            dataset_id=dataset_id,
+    def _check_fields(self, payload: DegradeRequest, *, has_files: bool) -> None:
+        if payload.samples > self.settings.max_samples:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "too_many_samples",
+                f"At most {self.settings.max_samples} samples per image are allowed. Ask for fewer, or raise "
+                "PATINA_MAX_SAMPLES.",
+            )
+        if has_files and payload.source is not None:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "files_and_source", "Send either files or a source, not both."
+            )
+
+    def _get_images(
+        self, payload: DegradeRequest, form: ReceivedForm, scale: int
+    ) -> tuple[Sequence[NewImage] | Sequence[Image], list[RejectedFile]]:
+        """Returns the source dataset's images, or ingests the files of the form."""
+        check_item_limit = partial(self._check_item_limit, payload)
+        if payload.source is None:
+            minimum = _minimum_side(payload, scale)
+            return ingest_images(form.files, form.folder, self.store, self.settings, minimum, check_item_limit)
+        images = self._get_source_images(payload.source)
+        check_item_limit([(image.height, image.width) for image in images])
+        return images, []
+
+    def _get_source_images(self, source_id: str) -> Sequence[Image]:
+        with self.store.database.read() as session:
+            source = get_dataset_or_404(session, source_id)
+            if source.hr_images > self.settings.max_items:  # checked before the rows are read
+                raise _too_many_items(source.hr_images, self.settings.max_items)
+            images = DatasetRepository(session).list_images(source_id, role=Role.hr)
+        if not images:
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                "no_hr_images",
+                f"The source dataset has no clean images. Add some: POST /datasets/{source_id}/images?role=hr.",
+            )
+        return images
+
+    def _check_item_limit(self, payload: DegradeRequest, sizes: Sequence[tuple[int, int]]) -> None:
+        count = count_crops(sizes, payload.crop, payload.crop_step or payload.crop) if payload.crop else len(sizes)
+        if count > self.settings.max_items:
+            raise _too_many_items(count, self.settings.max_items)
+
+    def _prepare(
+        self,
+        payload: DegradeRequest,
+        model: Model,
+        num_images: int,
+        items: Sequence[tuple[str, NewItem]],
+        session: Session,
+    ) -> NewJob:
+        lock_dataset_or_404(session, self.dataset_id)
+        get_model_or_404(session, model.id)  # it may have been deleted while the files arrived
+        # The source keeps its images' blobs; a source that is being deleted may have lost some already.
+        if payload.source is not None and lock_dataset_or_404(session, payload.source).hr_images < num_images:
+            raise not_found("dataset", payload.source)
+        return NewJob(
+            Kind.degrade,
+            dataset_id=self.dataset_id,
             model_id=model.id,
-            parameters=wanted.model_dump(mode="json", exclude={"model"}, exclude_none=True)
+            parameters=payload.model_dump(mode="json", exclude={"model"}, exclude_none=True)
             | {"scale": model.scale, "kernel_origin": model.kernel_origin},
             unit="samples",
-            total=len(items) * wanted.samples,
-            keep_seconds=settings.result_seconds,
+            total=len(items) * payload.samples,
+            items=items,
         )
-        jobs.add_items(job.id, items)
-        return job
-
-    return accept(store, once, make)
 
 
-def _too_many_items(items: int, most: int) -> ProblemError:
+def _check_crop(payload: DegradeRequest, scale: int) -> None:
+    if payload.crop and payload.crop % scale:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "crop_not_multiple_of_scale",
+            f"The crop side {payload.crop} is not a multiple of the scale {scale}. Choose one that is.",
+        )
+
+
+def _too_many_items(count: int, limit: int) -> ProblemError:
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "too_many_items",
-        f"The job would work on {items:,} images or squares of them; at most {most:,} are allowed. Send less at a "
-        "time, cut larger squares or further apart, or raise PATINA_MAX_ITEMS.",
+        f"The job would have {count:,} images or crops; at most {limit:,} are allowed. Send fewer images, use larger "
+        "crops or a larger step, or raise PATINA_MAX_ITEMS.",
     )
 
 
-def _images_of_source(store: Store, settings: Settings, source_id: str) -> Sequence[Image]:
-    with store.database.read() as session:
-        datasets = DatasetRepository(session)
-        source = get_dataset_or_404(session, source_id)
-        if source.hr_images > settings.max_items:  # before they are read
-            raise _too_many_items(source.hr_images, settings.max_items)
-        images = datasets.images(source_id, role=Role.hr)
-    if not images:
-        raise ProblemError(
-            HTTPStatus.CONFLICT,
-            "no_hr_images",
-            f"The source dataset has no clean images. Add some: POST /datasets/{source_id}/images?role=hr.",
-        )
-    return images
-
-
-def _minimum_side(wanted: DegradeRequest, scale: int) -> MinimumSide:
-    if wanted.crop:
-        return MinimumSide(wanted.crop, f"a square of {wanted.crop}×{wanted.crop}")
+def _minimum_side(payload: DegradeRequest, scale: int) -> MinimumSide:
+    if payload.crop:
+        return MinimumSide(payload.crop, f"a crop of {payload.crop}×{payload.crop}")
     return MinimumSide(scale, f"one low-resolution pixel at scale {scale}")

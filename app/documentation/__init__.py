@@ -1,1 +1,1 @@
-"""The page that shows the OpenAPI document; everything that it needs comes from here, so that it works offline."""
+"""The OpenAPI document and its page; every file of the page is served from here, so it works offline."""

@@ -1,4 +1,4 @@
-"""`/docs`: Swagger UI from a package instead of another host, and without scripts in the page."""
+"""`/docs`: Swagger UI from a Python package instead of a CDN, without inline scripts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGE = """\
 </body>
 </html>
 """
-# validatorUrl: the validator's badge would ask another host.
+# validatorUrl is off because the validator's badge is loaded from another host.
 START = """\
 SwaggerUIBundle({
   url: "openapi.json",
@@ -37,7 +37,7 @@ SwaggerUIBundle({
   validatorUrl: null,
 });
 """
-# Swagger UI writes styles into the page; scripts still come from files alone.
+# Swagger UI inserts inline styles; scripts still come only from files.
 POLICY = f"{CONTENT_SECURITY_POLICY}; style-src 'self' 'unsafe-inline'"
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
@@ -45,10 +45,10 @@ swagger_ui = StaticFiles(directory=str(files("fastapi_swagger") / "resources"))
 
 
 @router.get("")
-def docs() -> HTMLResponse:
+def get_docs() -> HTMLResponse:
     return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
 
 
 @router.get("/start.js")
-def start() -> Response:
+def get_start_script() -> Response:
     return Response(START, media_type="text/javascript")

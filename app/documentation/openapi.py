@@ -1,4 +1,4 @@
-"""The OpenAPI document: the framework's, with the door described, and every error as the problem detail that it is."""
+"""The OpenAPI document: FastAPI's, plus authentication, with every error as a problem detail."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from app.auth.middleware import is_open
+from app.auth.middleware import is_public
 from app.http.problems import MEDIA_TYPE, ProblemDetails
 from config.settings import Settings
 
-SCHEMA = ProblemDetails.__name__
-SCHEME = {
+PROBLEM_SCHEMA = ProblemDetails.__name__
+BEARER_SCHEME = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A token that `patina token create` made. With scope `read` it may look at its own and shared "
-    "datasets, jobs and models; with `submit` also make and change its own; with `admin` all of everybody's.",
+    "description": "A token from `patina token create`. Scope `read` reads its own and shared datasets, jobs and "
+    "models; `submit` also creates and changes its own; `admin` does everything with every record.",
 }
 
 
 def extend_document(app: FastAPI, settings: Settings) -> None:
-    """Makes `app` describe its door and its errors as they are; the framework would describe its own forms instead."""
+    """Replaces the security and error descriptions of FastAPI's document with ours."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -32,37 +32,37 @@ def extend_document(app: FastAPI, settings: Settings) -> None:
             app.openapi_schema = document
         return app.openapi_schema
 
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's documented way of extending it
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this way of extending it
 
 
 def _add_security(document: dict[str, Any], settings: Settings) -> None:
-    document["components"]["securitySchemes"] = {"token": SCHEME}
+    document["components"]["securitySchemes"] = {"token": BEARER_SCHEME}
     optional: list[dict[str, Any]] = [] if settings.tokens_needed else [{}]
-    for path, calls in document["paths"].items():
-        answers = {HTTPStatus.TOO_MANY_REQUESTS} if settings.tokens_needed else {HTTPStatus.MISDIRECTED_REQUEST}
-        if not is_open(path):
-            answers |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-        for call in calls.values():
-            if not is_open(path):
-                call["security"] = [*optional, {"token": []}]
-            for status in answers:
-                call["responses"].setdefault(str(int(status)), {"description": status.phrase})
+    for path, operations in document["paths"].items():
+        statuses = {HTTPStatus.TOO_MANY_REQUESTS} if settings.tokens_needed else {HTTPStatus.MISDIRECTED_REQUEST}
+        if not is_public(path):
+            statuses |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+        for operation in operations.values():
+            if not is_public(path):
+                operation["security"] = [*optional, {"token": []}]
+            for status in statuses:
+                operation["responses"].setdefault(str(int(status)), {"description": status.phrase})
 
 
 def _add_problem_responses(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
-    schemas[SCHEMA] = ProblemDetails.model_json_schema()
-    for calls in document["paths"].values():
-        for call in calls.values():
-            if "requestBody" in call:
-                for said in (
+    schemas[PROBLEM_SCHEMA] = ProblemDetails.model_json_schema()
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                for error in (
                     HTTPStatus.BAD_REQUEST,
                     HTTPStatus.REQUEST_TIMEOUT,
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 ):
-                    call["responses"].setdefault(str(int(said)), {"description": said.phrase})
-            for status, answer in call["responses"].items():
+                    operation["responses"].setdefault(str(int(error)), {"description": error.phrase})
+            for status, response in operation["responses"].items():
                 if int(status) >= 400:
-                    answer["content"] = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{SCHEMA}"}}}
+                    response["content"] = {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{PROBLEM_SCHEMA}"}}}

@@ -1,1 +1,1 @@
-"""Is it alive, can it work, and how much does it do."""
+"""Health, readiness and metrics of the service."""

@@ -1,4 +1,4 @@
-"""Calls on the service itself."""
+"""Health endpoints."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from app.http.problems import problem_responses
 router = APIRouter(tags=["service"])
 
 
-@router.get("/health", summary="Alive?")
-async def health() -> HealthRead:
+@router.get("/health", summary="Check that the service is alive")
+async def get_health() -> HealthRead:
     return HealthRead()
 
 
-@router.get("/ready", summary="Able to work?", responses=problem_responses(HTTPStatus.SERVICE_UNAVAILABLE))
-def ready(store: StoreDep, settings: SettingsDep) -> ReadinessRead:
-    """200 when the database, the queue, the storage and a worker of each kind are there; else 503 says what is not."""
-    return service.ready(store, in_detail=not settings.tokens_needed)
+@router.get(
+    "/ready",
+    summary="Check that the service can run jobs",
+    responses=problem_responses(HTTPStatus.SERVICE_UNAVAILABLE),
+)
+def get_readiness(store: StoreDep, settings: SettingsDep) -> ReadinessRead:
+    """200 if the database, the queue, the storage and a worker of each kind work; else 503 with what fails."""
+    return service.check_readiness(store, verbose=not settings.tokens_needed)
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
-def metrics(store: StoreDep) -> Response:
+@router.get("/metrics", summary="Get metrics for Prometheus", response_class=Response)
+def get_metrics(store: StoreDep) -> Response:
     registry = CollectorRegistry()
     registry.register(StoreCollector(store))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

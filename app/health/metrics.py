@@ -1,7 +1,7 @@
-"""Figures for Prometheus, read from the records at the moment of the question.
+"""Metrics for Prometheus, computed from the database and the queue at each scrape.
 
-There is nothing to keep in step, and they are right with several API processes. They fall when datasets are deleted
-with their jobs, so all are gauges but for the histogram.
+Nothing needs to be kept in step, and several API processes report the same values. Values fall when datasets are
+deleted with their jobs, so all metrics are gauges except the histogram.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from store.errors import DatabaseError, QueueUnavailable
 from store.queue import INFERENCE, TRAIN
-from store.repositories.job_stats import DURATIONS, JobFigures
+from store.repositories.job_stats import DURATIONS, JobStatsRepository
 from store.store import Store
 
 log = structlog.get_logger()
@@ -27,54 +27,53 @@ class StoreCollector(Collector):
         self.store = store
 
     def collect(self) -> Iterable[Metric]:
-        found: list[Metric] = []
-        # What cannot be asked now is left out; the other figures are no less true.
-        with _left_out_if(DatabaseError, "database"):
-            found += self._of_records()
-        with _left_out_if(QueueUnavailable, "queue"):
-            found += self._of_queue()
-        return found
+        metrics: list[Metric] = []
+        # If one source is unavailable, the metrics of the other are still returned.
+        with _skip_on(DatabaseError, "database"):
+            metrics += self._collect_database()
+        with _skip_on(QueueUnavailable, "queue"):
+            metrics += self._collect_queue()
+        return metrics
 
-    def _of_records(self) -> Iterable[Metric]:
+    def _collect_database(self) -> Iterable[Metric]:
         with self.store.database.read() as session:
-            figures = JobFigures(session)
-            together, failures, speeds = figures.by_state(), figures.failures(), figures.speeds()
-        jobs: dict[tuple[str, ...], float] = {labels: of.jobs for labels, of in together.items()}
+            repository = JobStatsRepository(session)
+            stats, failures, throughput = repository.by_state(), repository.failures(), repository.throughput()
+        jobs: dict[tuple[str, ...], float] = {labels: state.jobs for labels, state in stats.items()}
         yield _gauge("patina_jobs", "Jobs by kind and status.", ["kind", "status"], jobs)
         yield _gauge("patina_job_failures", "Failed jobs by kind and error code.", ["kind", "code"], failures)
         yield _gauge(
             "patina_per_second",
-            "What running jobs finish in a second: samples, images or steps.",
+            "Throughput of running jobs: samples, images or steps per second.",
             ["kind", "unit"],
-            speeds,
+            throughput,
         )
         finished = Counter[tuple[str, ...]]()
-        for (kind, _), of in together.items():
+        for (kind, _), state in stats.items():
             if kind != "train":
-                finished.update({(kind, "ok"): of.ok, (kind, "failed"): of.failed})
+                finished.update({(kind, "ok"): state.ok, (kind, "failed"): state.failed})
         yield _gauge(
-            "patina_finished_samples", "Samples and images finished, by outcome.", ["kind", "outcome"], dict(finished)
+            "patina_finished_samples", "Finished samples and images by outcome.", ["kind", "outcome"], dict(finished)
         )
         histogram = HistogramMetricFamily(
             "patina_job_seconds", "Time from a job's first start to its end.", labels=["kind", "status"]
         )
         bounds = [*(str(bound) for bound in DURATIONS), "+Inf"]
-        for labels, of in together.items():
-            if of.durations.at_most[-1]:
-                buckets = [(bound, float(count)) for bound, count in zip(bounds, of.durations.at_most, strict=True)]
-                histogram.add_metric(labels, buckets, of.durations.total_seconds)
+        for labels, state in stats.items():
+            counts = state.durations.cumulative_counts
+            if counts[-1]:
+                buckets = [(bound, float(count)) for bound, count in zip(bounds, counts, strict=True)]
+                histogram.add_metric(labels, buckets, state.durations.total_seconds)
         yield histogram
 
-    def _of_queue(self) -> Iterable[Metric]:
+    def _collect_queue(self) -> Iterable[Metric]:
         queue, names = self.store.queue, (INFERENCE, TRAIN)
-        yield _gauge(
-            "patina_queue_depth", "Jobs on the queue.", ["queue"], {(name,): queue.depth(name) for name in names}
-        )
-        yield _gauge(
-            "patina_workers", "Workers that are there.", ["queue"], {(name,): queue.count_workers(name) for name in names}
-        )
+        depths: dict[tuple[str, ...], float] = {(name,): queue.depth(name) for name in names}
+        workers: dict[tuple[str, ...], float] = {(name,): queue.count_workers(name) for name in names}
+        yield _gauge("patina_queue_depth", "Jobs on the queue.", ["queue"], depths)
+        yield _gauge("patina_workers", "Running workers.", ["queue"], workers)
         used = GaugeMetricFamily("patina_gpu_memory_used_bytes", "GPU memory in use.", labels=["host", "gpu"])
-        total = GaugeMetricFamily("patina_gpu_memory_bytes", "GPU memory there is.", labels=["host", "gpu"])
+        total = GaugeMetricFamily("patina_gpu_memory_bytes", "Total GPU memory.", labels=["host", "gpu"])
         for host, memories in queue.gpu_memory().items():
             for gpu, memory in memories.items():
                 used.add_metric([host, gpu], memory["used"])
@@ -83,16 +82,16 @@ class StoreCollector(Collector):
         yield total
 
 
-def _gauge(name: str, about: str, labels: list[str], values: dict[tuple[str, ...], float]) -> GaugeMetricFamily:
-    gauge = GaugeMetricFamily(name, about, labels=labels)
-    for of, value in values.items():
-        gauge.add_metric(of, value)
+def _gauge(name: str, documentation: str, labels: list[str], values: dict[tuple[str, ...], float]) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(name, documentation, labels=labels)
+    for label_values, value in values.items():
+        gauge.add_metric(label_values, value)
     return gauge
 
 
 @contextmanager
-def _left_out_if(error: type[Exception], what: str) -> Iterator[None]:
+def _skip_on(error_type: type[Exception], source: str) -> Iterator[None]:
     try:
         yield
-    except error as found:
-        log.warning("no figures", of=what, error=str(found))
+    except error_type as error:
+        log.warning("metrics failed", source=source, error=str(error))

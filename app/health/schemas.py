@@ -1,4 +1,4 @@
-"""Forms of answers on the service itself."""
+"""Health response schemas."""
 
 from __future__ import annotations
 

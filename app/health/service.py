@@ -1,4 +1,4 @@
-"""Asks every part whether it can work."""
+"""Checks whether every part of the service works."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from store.store import Store
 log = structlog.get_logger()
 
 
-class _NotReadyError(Exception):
+class _NoWorkerError(Exception):
     pass
 
 
-def ready(store: Store, *, in_detail: bool) -> ReadinessRead:
-    """Raises `ProblemError` (503) with what each part says unless all can work.
+def check_readiness(store: Store, *, verbose: bool) -> ReadinessRead:
+    """Raises `ProblemError` (503) with the state of each part if one of them fails.
 
-    Not `in_detail`, a part that fails is named and its error is left to the log, for it may hold names and paths.
+    Unless `verbose`, an error goes only to the log, because it may contain names and paths.
     """
     checks = {
         "database": store.database.check,
         "queue": store.queue.ping,
-        "storage": lambda: _storage(store),
-        "warm worker": lambda: _worker(store, INFERENCE),
-        "train worker": lambda: _worker(store, TRAIN),
+        "storage": lambda: _check_storage(store),
+        "warm worker": lambda: _check_worker(store, INFERENCE),
+        "train worker": lambda: _check_worker(store, TRAIN),
     }
-    parts = {part: _say(part, check, in_detail) for part, check in checks.items()}
-    missing = {part: said for part, said in parts.items() if said != "ok"}
-    if missing:
-        detail = "; ".join(f"{part}: {said}" for part, said in missing.items())
+    parts = {part: _run(part, check, verbose) for part, check in checks.items()}
+    failures = {part: state for part, state in parts.items() if state != "ok"}
+    if failures:
+        detail = "; ".join(f"{part}: {state}" for part, state in failures.items())
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", detail, parts=parts)
     return ReadinessRead(parts=parts)
 
 
-def _say(part: str, check: Callable[[], object], in_detail: bool) -> str:
+def _run(part: str, check: Callable[[], object], verbose: bool) -> str:
+    """Returns "ok" or what is wrong."""
     try:
         check()
-    except Exception as error:  # whatever is wrong with a part is what is to be said
-        words = str(error) or type(error).__name__
-        if in_detail or isinstance(error, _NotReadyError):
-            return words
-        log.warning("not ready", part=part, error=words)
-        return "it does not work; the log says why"
+    except Exception as error:  # any error means that the part does not work
+        message = str(error) or type(error).__name__
+        if verbose or isinstance(error, _NoWorkerError):
+            return message
+        log.warning("not ready", part=part, error=message)
+        return "it does not work; see the service's log"
     return "ok"
 
 
-def _storage(store: Store) -> None:
+def _check_storage(store: Store) -> None:
     with store.blobs.scratch() as folder:
         (folder / "probe").write_bytes(b"probe")
 
 
-def _worker(store: Store, queue: str) -> None:
+def _check_worker(store: Store, queue: str) -> None:
     if not store.queue.count_workers(queue):
-        raise _NotReadyError(f"none is running; start one: python -m worker {queue}")
+        raise _NoWorkerError(f"none is running; start one: python -m worker {queue}")

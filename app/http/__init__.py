@@ -1,1 +1,1 @@
-"""What all endpoints share: problems, headers, body limits, dependencies, idempotency."""
+"""HTTP code that all endpoints share: problems, headers, body limits, dependencies, idempotency."""

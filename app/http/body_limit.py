@@ -1,4 +1,4 @@
-"""How large a request's body may be: counted as it comes, whatever its head says, and never held to be counted."""
+"""Limits the size of request bodies. Bytes are counted as they arrive, and the body is never held in memory."""
 
 from __future__ import annotations
 
@@ -16,99 +16,97 @@ from config.settings import Settings
 from store.files.capacity import Room
 
 SCOPE_KEY = "patina.body"
-READ_TIMEOUT_SECONDS = 30  # after which a connection is given up: what its request holds is others' then
+READ_TIMEOUT_SECONDS = 30  # a silent connection is closed after this time, and its reserved space is released
 
 
 @dataclass
 class Body:
-    """What a request may send, what it said that it would, and how much of that has come."""
+    """The limit of a request's body, its announced length, and how much has arrived, in bytes."""
 
-    announced: int
-    most: int
-    refusal: Callable[[], ProblemError]
-    room: Room | None = None  # that it will be stored in
+    content_length: int
+    limit: int
+    too_large_error: Callable[[], ProblemError]
+    quota: Room | None = None  # where the body will be stored
     received: int = 0
-    claimed: int = 0
-    ended: bool = False
+    reserved: int = 0
+    complete: bool = False
 
     def count(self, size: int) -> None:
-        """Raises `ProblemError` when it has become too much, or is announced to become so."""
+        """Raises `ProblemError` if the body is, or is announced to be, too large or larger than the free storage."""
         self.received += size
-        expected = max(self.received, self.announced)
-        if expected > self.most:
-            raise self.refusal()
-        if self.room and expected > self.claimed:
-            if not self.room.claim(expected - self.claimed):
+        expected = max(self.received, self.content_length)
+        if expected > self.limit:
+            raise self.too_large_error()
+        if self.quota and expected > self.reserved:
+            if not self.quota.claim(expected - self.reserved):
                 raise storage_full()
-            self.claimed = expected
+            self.reserved = expected
 
-    def end(self) -> None:
-        if self.room:
-            self.room.release(self.claimed)
+    def close(self) -> None:
+        if self.quota:
+            self.quota.release(self.reserved)
 
 
 class BodyLimit:
-    """ASGI middleware: a body may be as large as JSON may, unless its endpoint calls `allow_upload`."""
+    """ASGI middleware. A body may be as large as a JSON body, unless its endpoint calls `allow_upload`."""
 
     def __init__(self, app: ASGIApp, settings: Settings):
         self.app = app
         self.settings = settings
-        self.refusal = partial(_too_large, "body_too_large", settings.max_json_bytes, "PATINA_MAX_JSON_BYTES")
+        self.too_large_error = partial(_too_large, "body_too_large", settings.max_json_bytes, "PATINA_MAX_JSON_BYTES")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = scope[SCOPE_KEY] = Body(_announced(Request(scope)), self.settings.max_json_bytes, self.refusal)
+        body = Body(_content_length(Request(scope)), self.settings.max_json_bytes, self.too_large_error)
+        scope[SCOPE_KEY] = body
 
-        async def counted() -> Message:
-            body.count(0)  # at the first byte and no sooner, for by now the endpoint has said what it allows
+        async def receive_counted() -> Message:
+            body.count(0)  # checks the announced length now, after the endpoint has set its limit
             try:
-                with fail_after(None if body.ended else READ_TIMEOUT_SECONDS):
+                with fail_after(None if body.complete else READ_TIMEOUT_SECONDS):
                     message = await receive()
             except TimeoutError:
-                raise _silence() from None
+                raise ProblemError(
+                    HTTPStatus.REQUEST_TIMEOUT,
+                    "read_timeout",
+                    f"Request body timed out after {READ_TIMEOUT_SECONDS} s. Send it again; a resumable upload "
+                    "continues where it stopped.",
+                ) from None
             body.count(len(message.get("body", b"")))
-            body.ended = not message.get("more_body", False)  # what comes then is that the client has gone
+            body.complete = not message.get("more_body", False)  # the only later message is the disconnect
             return message
 
         try:
-            await self.app(scope, counted, send)
+            await self.app(scope, receive_counted, send)
         finally:
-            body.end()
+            body.close()
 
 
-def allow_upload(request: Request, room: Room, settings: Settings) -> None:
-    """For an endpoint that streams its body to disk."""
+def allow_upload(request: Request, quota: Room, settings: Settings) -> None:
+    """Raises the limit for an endpoint that streams its body to disk."""
     body: Body = request.scope[SCOPE_KEY]
-    body.most = settings.max_upload_bytes
-    body.refusal = partial(_too_large, "upload_too_large", body.most, "PATINA_MAX_UPLOAD_BYTES")
-    room.left()  # measures it, if need be, and here that holds nobody up
-    body.room = room
+    body.limit = settings.max_upload_bytes
+    body.too_large_error = partial(_too_large, "upload_too_large", body.limit, "PATINA_MAX_UPLOAD_BYTES")
+    quota.left()  # may measure the disk, which blocks nobody in this thread
+    body.quota = quota
 
 
 def storage_full() -> ProblemError:
     return ProblemError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "storage_full",
-        "There is no room for this. Delete datasets that are no longer needed, or raise PATINA_MAX_STORAGE_BYTES or "
-        "the disk's size.",
+        "Storage quota exceeded. Delete datasets that you no longer need, raise PATINA_MAX_STORAGE_BYTES, or enlarge "
+        "the disk.",
     )
 
 
 def _too_large(code: str, limit: int, setting: str) -> ProblemError:
-    message = f"The request has more than {limit:,} bytes. Send less at a time, or raise {setting}."
-    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, code, message)
+    detail = f"The request body exceeds {limit:,} bytes. Send less at a time, or raise {setting}."
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, code, detail)
 
 
-def _silence() -> ProblemError:
-    message = (
-        f"Nothing more of the request came for {READ_TIMEOUT_SECONDS} seconds. Send it again; an upload that resumes goes on "
-        "where it was."
-    )
-    return ProblemError(HTTPStatus.REQUEST_TIMEOUT, "silence", message)
-
-
-def _announced(request: Request) -> int:
+def _content_length(request: Request) -> int:
     length = request.headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdecimal() else 0

@@ -1,4 +1,4 @@
-"""What endpoints are given: the settings, the store as far as the caller may see it, and who watches jobs."""
+"""Dependencies of endpoints: the settings, and the store with the caller's access."""
 
 from __future__ import annotations
 
@@ -6,37 +6,23 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.jobs.batching import JobLoader, JobLoaders
-from app.jobs.watcher import JobWatcher
 from config.settings import Settings
 from store.db.access import Caller
 from store.store import Store
 
-# Each is a coroutine, for an ordinary function would be called in a thread, which takes longer than what they do.
+# Dependencies are coroutines: FastAPI would call an ordinary function in a thread, which costs more than its work.
 
 
-async def _settings(request: Request) -> Settings:
+async def _get_settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-async def _store(request: Request) -> Store:
+async def _get_store(request: Request) -> Store:
     store: Store = request.app.state.store
     caller: Caller = request.state.caller
     return store.seen_by(caller)
 
 
-async def _jobs(request: Request) -> JobLoader:
-    readers: JobLoaders = request.app.state.job_readers
-    return readers.of(request.state.caller)
-
-
-async def _watcher(request: Request) -> JobWatcher:
-    watcher: JobWatcher = request.app.state.watcher
-    return watcher
-
-
-SettingsDep = Annotated[Settings, Depends(_settings)]
-StoreDep = Annotated[Store, Depends(_store)]
-JobsDep = Annotated[JobLoader, Depends(_jobs)]
-WatcherDep = Annotated[JobWatcher, Depends(_watcher)]
+SettingsDep = Annotated[Settings, Depends(_get_settings)]
+StoreDep = Annotated[Store, Depends(_get_store)]

@@ -1,6 +1,6 @@
-"""What every answer says to browsers: load nothing from elsewhere, guess no types, show us in nobody's frame.
+"""Security headers of every response: no foreign resources, no guessed types, no frames.
 
-There is no CORS anywhere: pages of other sites can read nothing here.
+There is no CORS: pages of other sites cannot read any response.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CONTENT_SECURITY_POLICY = (
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",  # for browsers that do not know frame-ancestors
+    "X-Frame-Options": "DENY",  # for browsers that do not support frame-ancestors
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -23,7 +23,7 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """ASGI middleware. An endpoint that sets one of the headers itself keeps its own."""
+    """ASGI middleware. A header that an endpoint sets itself is kept."""
 
     def __init__(self, app: ASGIApp):
         self.app = app

@@ -18,7 +18,7 @@ from fastapi import Header
 from app.http.problems import ProblemError
 from store.db.database import Session, savepoint
 from store.errors import DuplicateError
-from store.repositories.idempotency import Made, OtherRequestError, RequestRepository
+from store.repositories.idempotency import Created, IdempotencyRepository, KeyReusedError
 
 MAX_KEY_CHARS = 255
 
@@ -49,13 +49,13 @@ class IdempotentRequest:
         text = json.dumps(content, sort_keys=True)
         return cls(_strip_quotes(key), hashlib.sha256(text.encode()).hexdigest())
 
-    def find_existing(self, session: Session, kind: type[Made]) -> Made | None:
+    def find_existing(self, session: Session, kind: type[Created]) -> Created | None:
         """Returns what the same request created before. Raises `ProblemError` (422) if another request had this key."""
         if self.key is None:
             return None
         try:
-            return RequestRepository(session).made(self.key, self.digest, kind)
-        except OtherRequestError as error:
+            return IdempotencyRepository(session).find(self.key, self.digest, kind)
+        except KeyReusedError as error:
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
@@ -63,7 +63,9 @@ class IdempotentRequest:
                 "and repeat a request without changes.",
             ) from error
 
-    def get_or_create(self, session: Session, kind: type[Made], create: Callable[[], Made]) -> tuple[Made, bool]:
+    def get_or_create(
+        self, session: Session, kind: type[Created], create: Callable[[], Created]
+    ) -> tuple[Created, bool]:
         """Returns the record and whether it is new. `session` must be a `write` session.
 
         Raises the errors of `find_existing` and of `create`.
@@ -74,7 +76,7 @@ class IdempotentRequest:
             with savepoint(session):
                 record = create()
                 if self.key is not None:
-                    RequestRepository(session).keep(self.key, self.digest, record)
+                    IdempotencyRepository(session).save(self.key, self.digest, record)
         except DuplicateError:
             if existing := self.find_existing(session, kind):  # the same request won the race
                 return existing, False
@@ -85,7 +87,7 @@ class IdempotentRequest:
 def is_replay(session: Session, key: str | None) -> bool:
     """Tells whether a request, the same or another, had this key before."""
     plain = _strip_quotes(key)
-    return plain is not None and RequestRepository(session).is_known(plain)
+    return plain is not None and IdempotencyRepository(session).exists(plain)
 
 
 def _strip_quotes(key: str | None) -> str | None:

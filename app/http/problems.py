@@ -153,9 +153,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         )
 
 
-def problem_response(
-    status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **extra: Any
-) -> JSONResponse:
+def problem_response(status: HTTPStatus, code: str, detail: str, *, headers: Any = None, **extra: Any) -> JSONResponse:
     """Builds the response of a problem; `extra` are additional members."""
     return _ProblemResponse(problem_details(status, code, detail, **extra), status, headers=headers)
 

@@ -1,4 +1,4 @@
-"""Forms that all nouns share."""
+"""Schemas and parameters that all nouns share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 Item = TypeVar("Item")
 
 
-def _from_seconds(value: Any) -> Any:
+def _from_unix_time(value: Any) -> Any:
     return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else value
 
 
-Timestamp = Annotated[datetime, BeforeValidator(_from_seconds)]
-"""RFC 3339 in UTC; made from the records' seconds since 1970."""
+Timestamp = Annotated[datetime, BeforeValidator(_from_unix_time)]
+"""RFC 3339 in UTC; the database stores seconds since 1970."""
 
 
 class Page(BaseModel, Generic[Item]):
-    """A part of a list; `next` is the cursor of the part after it, null at the end."""
+    """One page of a list. `next` is the cursor of the next page; null on the last one."""
 
     items: list[Item]
     next: str | None = None
@@ -33,20 +33,20 @@ class _Row(Protocol):
 
 
 def next_cursor(rows: Sequence[_Row], limit: int) -> str | None:
-    """`next` of a page of these rows, of which at most `limit` were asked for."""
+    """Returns `next` of a page with these rows, when at most `limit` were requested."""
     return rows[-1].id if len(rows) == limit else None
 
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="Most items in one answer.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of items in one response.")]
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
-"""Of a record. Whatever else a database would choke on never reaches it."""
+"""Id of a record. The pattern keeps out text that a database cannot store."""
 
-Cursor = Annotated[str | None, Query(pattern=r"^[0-9A-Za-z_.-]{1,64}$", description="`next` of the answer before.")]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9A-Za-z_.-]{1,64}$", description="`next` of the previous response.")]
 Count = Annotated[int, Path(ge=0, lt=2**31)]
 
 
 class RejectedFile(BaseModel):
-    """A file that was not taken, and why."""
+    """A file that was rejected, and why."""
 
     name: str
     code: str = Field(examples=["corrupt_image"])

@@ -1,4 +1,4 @@
-"""How OpenAPI describes bodies that are streamed and not parsed by the framework."""
+"""OpenAPI descriptions of bodies that are streamed instead of parsed by FastAPI."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.uploads.tus import PART
-
 FILES = {
     "type": "array",
     "items": {"type": "string", "format": "binary"},
-    "description": "PNG, JPEG, WebP, TIFF or BMP images with 8 bits a channel, or .zip and .tar archives of them.",
+    "description": "PNG, JPEG, WebP, TIFF or BMP images with 8 bits per channel, or .zip and .tar archives of them.",
 }
 
 
 def form_body(required: list[str], form: type[BaseModel] = BaseModel, **properties: dict[str, Any]) -> dict[str, Any]:
-    """A multipart form of `files` and other fields, which `form` describes in words, for `openapi_extra`."""
+    """Returns `openapi_extra` for a multipart form of `files` and other fields, with the descriptions of `form`."""
     fields = {name: {**field, "description": form.model_fields[name].description} for name, field in properties.items()}
     schema = {"type": "object", "properties": {"files": FILES, **fields}, "required": required}
     example = {name: field["example"] for name, field in fields.items() if "example" in field}
@@ -25,9 +23,3 @@ def form_body(required: list[str], form: type[BaseModel] = BaseModel, **properti
 
 
 FILES_BODY = form_body(["files"])
-PART_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {PART: {"schema": {"type": "string", "format": "binary"}, "example": "the file's bytes"}},
-    }
-}

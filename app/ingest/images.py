@@ -1,4 +1,4 @@
-"""From the files of a request to the images that are taken and those that are refused."""
+"""Ingests images: validates all files of a request, then stores the accepted ones as blobs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 
 from app.http.problems import ProblemError
 from app.http.schemas import RejectedFile
-from app.ingest.archives import Allowance, ArchiveRejectedError, detect_archive, unpack
-from app.ingest.files import ReceivedFile, too_large
+from app.ingest.archives import ArchiveRejectedError, ExtractionBudget, detect_archive, extract
+from app.ingest.files import ReceivedFile, file_too_large_message
 from config.settings import Settings
 from imaging.decoder_pool import Decoders
 from imaging.image_files import ImageRefusedError, ImageSize
 from store.repositories.datasets import NewImage
 from store.store import Store
 
-FLUSHED_AT_ONCE = 8  # a disk takes several in the time that it takes one
+FLUSH_CONCURRENCY = 8  # a disk flushes several files in the time of one
 
 
 @dataclass(frozen=True)
 class MinimumSide:
-    """The shortest side that an image may have, in pixels, and what needs it."""
+    """The minimum side of an image, in pixels, and what needs it."""
 
     pixels: int
     reason: str
 
 
 @dataclass(frozen=True)
-class _GoodFile:
+class _ValidImage:
     file: ReceivedFile
     size: ImageSize
 
@@ -42,66 +42,66 @@ def ingest_images(
     store: Store,
     settings: Settings,
     minimum: MinimumSide,
-    require: Callable[[Sequence[tuple[int, int]]], None] = lambda _: None,
+    check_sizes: Callable[[Sequence[tuple[int, int]]], None] = lambda _: None,
 ) -> tuple[list[NewImage], list[RejectedFile]]:
-    """Keeps every good image as a blob; archives are opened. Raises `ProblemError` where no image is good.
+    """Stores every valid image as a blob; archives are extracted. Raises `ProblemError` if no image is valid.
 
-    None becomes a blob before all have been looked at, so that a request that is refused leaves none behind; `require`
-    is then shown the (height, width) of each, and may raise.
+    No blob is stored before all images were validated, so a rejected request leaves none behind. `check_sizes` gets
+    the (height, width) of each valid image and may raise.
     """
-    allowance = Allowance(settings.max_files - len(files), settings.max_archive_bytes, store.room)
+    budget = ExtractionBudget(settings.max_files - len(files), settings.max_archive_bytes, store.room)
     try:
-        checked = _check_all(files, folder, store, settings, minimum, allowance)
-        good = [file for file in checked if isinstance(file, _GoodFile)]
-        rejected = [file for file in checked if isinstance(file, RejectedFile)]
-        if not good:
-            raise _nothing_taken(rejected)
-        require([(file.size.height, file.size.width) for file in good])
-        with ThreadPoolExecutor(FLUSHED_AT_ONCE) as pool:
-            taken = list(pool.map(partial(_adopt, store), good))
+        validated = _validate_all(files, folder, store, settings, minimum, budget)
+        valid = [image for image in validated if isinstance(image, _ValidImage)]
+        rejected = [file for file in validated if isinstance(file, RejectedFile)]
+        if not valid:
+            raise _no_image_accepted(rejected)
+        check_sizes([(image.size.height, image.size.width) for image in valid])
+        with ThreadPoolExecutor(FLUSH_CONCURRENCY) as pool:
+            accepted = list(pool.map(partial(_store, store), valid))
         store.blobs.settle()
-        return taken, rejected
+        return accepted, rejected
     finally:
-        store.room.release(allowance.claimed)
+        store.room.release(budget.reserved)
 
 
-def _check_all(
+def _validate_all(
     files: Sequence[ReceivedFile],
     folder: Path,
     store: Store,
     settings: Settings,
     minimum: MinimumSide,
-    allowance: Allowance,
-) -> list[_GoodFile | RejectedFile]:
-    check = partial(_checked, store.decoders, settings, minimum)
+    budget: ExtractionBudget,
+) -> list[_ValidImage | RejectedFile]:
+    validate = partial(_validate, store.decoders, settings, minimum)
     with ThreadPoolExecutor(store.decoders.processes) as pool:
         try:
-            return list(pool.map(check, _members(files, folder, settings, allowance)))
+            return list(pool.map(validate, _extract_all(files, folder, settings, budget)))
         except Exception:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def _checked(
+def _validate(
     decoders: Decoders, settings: Settings, minimum: MinimumSide, file: ReceivedFile | RejectedFile
-) -> _GoodFile | RejectedFile:
+) -> _ValidImage | RejectedFile:
     if isinstance(file, RejectedFile):
         return file
     try:
-        return _GoodFile(file, _check(file, decoders, settings, minimum))
+        return _ValidImage(file, _check_size(file, decoders, settings, minimum))
     except ImageRefusedError as error:
         file.path.unlink()
         return RejectedFile(name=file.name, code=error.code, message=error.message)
 
 
-def _adopt(store: Store, good: _GoodFile) -> NewImage:
-    file, size = good.file, good.size
+def _store(store: Store, image: _ValidImage) -> NewImage:
+    file, size = image.file, image.size
     store.room.keep(file.path.stat().st_size)
     return NewImage(file.name, store.blobs.adopt(file.path, file.sha256), size.width, size.height)
 
 
-def _members(
-    files: Sequence[ReceivedFile], folder: Path, settings: Settings, allowance: Allowance
+def _extract_all(
+    files: Sequence[ReceivedFile], folder: Path, settings: Settings, budget: ExtractionBudget
 ) -> Iterator[ReceivedFile | RejectedFile]:
     for file in files:
         opener = detect_archive(file)
@@ -109,40 +109,41 @@ def _members(
             yield file
             continue
         try:
-            yield from unpack(file, opener, folder, settings, allowance)
+            yield from extract(file, opener, folder, settings, budget)
         except ArchiveRejectedError as error:
             yield RejectedFile(name=file.name, code=error.code, message=error.message)
         file.path.unlink()
 
 
-def _check(file: ReceivedFile, decoders: Decoders, settings: Settings, minimum: MinimumSide) -> ImageSize:
+def _check_size(file: ReceivedFile, decoders: Decoders, settings: Settings, minimum: MinimumSide) -> ImageSize:
+    """Returns the image's size in pixels. Raises `ImageRefusedError` if it is too large, too small or no image."""
     if file.path.stat().st_size > settings.max_file_bytes:
-        raise ImageRefusedError("file_too_large", too_large(settings.max_file_bytes))
-    size = file.looked_at.result() if file.looked_at else decoders.check(file.path)
+        raise ImageRefusedError("file_too_large", file_too_large_message(settings.max_file_bytes))
+    size = file.validation.result() if file.validation else decoders.check(file.path)
     if min(size.width, size.height) < minimum.pixels:
         raise ImageRefusedError(
             "image_too_small",
-            f"The image has {size.width}×{size.height} pixels; {minimum.reason} needs at least {minimum.pixels} a "
+            f"The image has {size.width}×{size.height} pixels; {minimum.reason} needs at least {minimum.pixels} per "
             "side. Leave it out, or send a larger one.",
         )
     return size
 
 
-def _nothing_taken(rejected: list[RejectedFile]) -> ProblemError:
+def _no_image_accepted(rejected: list[RejectedFile]) -> ProblemError:
     if not rejected:
         return ProblemError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "no_files",
-            "The request holds no files. Send images or archives of images as parts named 'files'.",
+            "The request has no files. Send images or archives of images as parts named 'files'.",
         )
     codes = {file.code for file in rejected}
     first = rejected[0]
-    more = f" So it is with all {len(rejected)} files." if len(rejected) > 1 and len(codes) == 1 else ""
+    more = f" The same applies to all {len(rejected)} files." if len(rejected) > 1 and len(codes) == 1 else ""
     if len(codes) > 1:
-        more = f" None of the {len(rejected)} files was taken; `rejected` says why for each."
+        more = f" All {len(rejected)} files were rejected; see `rejected` for each reason."
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        codes.pop() if len(codes) == 1 else "no_image_taken",
+        codes.pop() if len(codes) == 1 else "no_image_accepted",
         f"{first.name}: {first.message}{more}",
         rejected=[file.model_dump() for file in rejected],
     )

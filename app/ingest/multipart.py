@@ -1,6 +1,6 @@
-"""Receives a form: its files go straight from the wire to disk, hashed on the way, whatever their size.
+"""Receives forms. Files are hashed and written to disk as they arrive, whatever their size.
 
-What may be an image is looked at while the rest of the form still comes.
+Images are validated while the rest of the form is still arriving.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.http.body_limit import allow_upload
 from app.http.problems import ProblemError
-from app.ingest.archive_readers import HEAD, find_opener
+from app.ingest.archive_readers import HEAD_BYTES, find_opener
 from app.ingest.files import ReceivedFile, display_name, too_many_files
 from config.settings import Settings
 from imaging.decoder_pool import Decoders
 from imaging.image_files import ImageSize
 from store.store import Store
 
-BATCH = 2**20  # bytes handed to the disk at a time: a thread's start is nothing beside writing so many
-MOST_CHUNKS = 2**12  # in a batch: small ones take far more memory than their bytes
+BATCH_BYTES = 2**20  # written per thread call; starting a thread is cheap compared with writing this much
+MAX_BATCH_CHUNKS = 2**12  # many small chunks take far more memory than their bytes
 MAX_FIELDS = 100
 MAX_FIELD_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 16 * 1024
@@ -47,54 +47,55 @@ class ReceivedForm:
 
 @asynccontextmanager
 async def receive_form(request: Request, store: Store, settings: Settings) -> AsyncIterator[ReceivedForm]:
-    """Reads the body of a form; its folder goes afterwards, with all that was not adopted.
+    """Receives a form. Its folder is deleted afterwards, with all files that were not moved out.
 
-    Raises `ProblemError` for what is no form or too large.
+    Raises `ProblemError` if the body is not a form or is too large.
     """
-    async with contextmanager_in_threadpool(_scratch(store)) as (folder, looking):
+    async with contextmanager_in_threadpool(_scratch(store)) as (folder, validator):
         await to_thread.run_sync(allow_upload, request, store.room, settings)
-        kind, options = parse_options_header(request.headers.get("content-type"))
-        if kind == MULTIPART and b"boundary" in options:
-            form = _MultipartReceiver(options[b"boundary"], ReceivedForm(folder), settings, store.decoders, looking)
-            yield await _receive_files(request, form)
-        elif kind == URLENCODED:
+        media_type, options = parse_options_header(request.headers.get("content-type"))
+        if media_type == MULTIPART and b"boundary" in options:
+            form = ReceivedForm(folder)
+            receiver = _MultipartReceiver(options[b"boundary"], form, settings, store.decoders, validator)
+            yield await _receive_files(request, receiver)
+        elif media_type == URLENCODED:
             yield ReceivedForm(folder, fields=await _receive_fields(request))
         else:
             raise ProblemError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "not_a_form",
-                "Send a multipart/form-data body, with images or archives as parts named 'files'.",
+                "Send a multipart/form-data body with images or archives as parts named 'files'.",
             )
 
 
 @contextmanager
 def _scratch(store: Store) -> Iterator[tuple[Path, ThreadPoolExecutor]]:
-    """A folder for the files, and threads that look at them, of which none has one open any more when it goes."""
+    """Yields a folder for the files and threads to validate them. The threads end before the folder is deleted."""
     with store.blobs.scratch() as folder:
-        looking = ThreadPoolExecutor(store.decoders.processes, "looking")
+        validator = ThreadPoolExecutor(store.decoders.processes, "validate")
         try:
-            yield folder, looking
+            yield folder, validator
         finally:
-            looking.shutdown(cancel_futures=True)
+            validator.shutdown(cancel_futures=True)
 
 
-async def _receive_files(request: Request, form: _MultipartReceiver) -> ReceivedForm:
+async def _receive_files(request: Request, receiver: _MultipartReceiver) -> ReceivedForm:
     try:
-        waiting, size = [], 0
+        batch, size = [], 0
         async for chunk in request.stream():
-            waiting.append(chunk)
+            batch.append(chunk)
             size += len(chunk)
-            if size >= BATCH or len(waiting) >= MOST_CHUNKS:
-                await to_thread.run_sync(form.feed, b"".join(waiting))
-                waiting, size = [], 0
-        await to_thread.run_sync(form.feed, b"".join(waiting))
-        return form.finish()
+            if size >= BATCH_BYTES or len(batch) >= MAX_BATCH_CHUNKS:
+                await to_thread.run_sync(receiver.feed, b"".join(batch))
+                batch, size = [], 0
+        await to_thread.run_sync(receiver.feed, b"".join(batch))
+        return receiver.finish()
     except MultipartParseError as error:
         raise ProblemError(
-            HTTPStatus.BAD_REQUEST, "broken_form", f"The multipart body cannot be read ({error}). Send it again."
+            HTTPStatus.BAD_REQUEST, "broken_form", f"The multipart body is invalid ({error}). Send it again."
         ) from error
     finally:
-        form.close()
+        receiver.close()
 
 
 async def _receive_fields(request: Request) -> dict[str, str]:
@@ -109,7 +110,7 @@ async def _receive_fields(request: Request) -> dict[str, str]:
 def _field_too_large() -> ProblemError:
     return _too_large(
         "field_too_large",
-        f"A form field has more than {MAX_FIELD_BYTES:,} bytes; files go into parts that have a filename.",
+        f"A form field exceeds {MAX_FIELD_BYTES:,} bytes. Send files as parts that have a filename.",
     )
 
 
@@ -121,13 +122,13 @@ class _MultipartReceiver:
     """Turns the parser's events into a `ReceivedForm`."""
 
     def __init__(
-        self, boundary: bytes, form: ReceivedForm, settings: Settings, decoders: Decoders, looking: ThreadPoolExecutor
+        self, boundary: bytes, form: ReceivedForm, settings: Settings, decoders: Decoders, validator: ThreadPoolExecutor
     ):
         self.form = form
         self.settings = settings
         self.ended = False
         self.decoders = decoders
-        self.looking = looking
+        self.validator = validator
         self.header_name, self.header_value, self.header_bytes = b"", b"", 0
         self.disposition = b""
         self.field_name, self.file_name = "", None  # type: str, str | None
@@ -138,14 +139,14 @@ class _MultipartReceiver:
         self.parser = MultipartParser(
             boundary,
             {
-                "on_part_begin": self._begin,
-                "on_header_field": self._header_field,
-                "on_header_value": self._header_value,
-                "on_header_end": self._header_end,
-                "on_headers_finished": self._headers_finished,
-                "on_part_data": self._data,
-                "on_part_end": self._end,
-                "on_end": self._finished,
+                "on_part_begin": self._begin_part,
+                "on_header_field": self._add_header_name,
+                "on_header_value": self._add_header_value,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._end_headers,
+                "on_part_data": self._add_data,
+                "on_part_end": self._end_part,
+                "on_end": self._end,
             },
         )
 
@@ -161,36 +162,36 @@ class _MultipartReceiver:
         if self.file:
             self.file.close()
 
-    def _begin(self) -> None:
+    def _begin_part(self) -> None:
         self.disposition, self.header_bytes = b"", 0
         self.value.clear()
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
+    def _add_header_name(self, data: bytes, start: int, end: int) -> None:
         self.header_name += data[start:end]
         self._count_header(end - start)
 
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
+    def _add_header_value(self, data: bytes, start: int, end: int) -> None:
         self.header_value += data[start:end]
         self._count_header(end - start)
 
     def _count_header(self, size: int) -> None:
         self.header_bytes += size
         if self.header_bytes > MAX_HEADER_BYTES:
-            raise MultipartParseError("a part's headers are too long")
+            raise MultipartParseError("the headers of a part are too long")
 
-    def _header_end(self) -> None:
+    def _end_header(self) -> None:
         if self.header_name.lower() == b"content-disposition":
             self.disposition = self.header_value
         self.header_name = self.header_value = b""
 
-    def _headers_finished(self) -> None:
+    def _end_headers(self) -> None:
         _, options = parse_options_header(self.disposition)
         self.field_name = options.get(b"name", b"").decode("utf-8", "replace")
         name = options.get(b"filename")
         self.file_name = None if name is None else display_name(name.decode("utf-8", "replace"))
         if self.file_name is None:
             if len(self.form.fields) >= MAX_FIELDS:
-                raise _too_large("too_many_fields", f"The form has more than {MAX_FIELDS} fields beside its files.")
+                raise _too_large("too_many_fields", f"The form has more than {MAX_FIELDS} fields besides its files.")
             return
         if len(self.form.files) >= self.settings.max_files:
             raise too_many_files(self.settings.max_files)
@@ -198,34 +199,34 @@ class _MultipartReceiver:
         self.head, self.file_bytes, self.keep_bytes = b"", 0, self.settings.max_file_bytes + 1
         self.file = (self.form.folder / f"part-{len(self.form.files)}").open("wb")
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self.file:
-            piece = memoryview(data)[start:end]
-            self.head += piece[: HEAD - len(self.head)]
-            before, self.file_bytes = self.file_bytes, self.file_bytes + len(piece)
+            chunk = memoryview(data)[start:end]
+            self.head += chunk[: HEAD_BYTES - len(self.head)]
+            before, self.file_bytes = self.file_bytes, self.file_bytes + len(chunk)
             if before <= self.keep_bytes < self.file_bytes and find_opener(self.head, self.file_name or ""):
                 self.keep_bytes = self.settings.max_upload_bytes
-            self.hash.update(piece)
-            self.file.write(piece[: max(0, self.keep_bytes - before)])  # of a larger image what shows that it is
+            self.hash.update(chunk)
+            self.file.write(chunk[: max(0, self.keep_bytes - before)])  # one byte over the limit proves it too large
         else:
             self.value += data[start:end]
             if len(self.value) > MAX_FIELD_BYTES:
                 raise _field_too_large()
 
-    def _end(self) -> None:
+    def _end_part(self) -> None:
         if self.file:
             path = Path(self.file.name)
             self.file.close()
             self.file = None
             name = self.file_name or "unnamed"
-            self.form.files.append(ReceivedFile(name, path, self.hash.hexdigest(), self._look_at(path)))
+            self.form.files.append(ReceivedFile(name, path, self.hash.hexdigest(), self._start_validation(path)))
         else:
             self.form.fields[self.field_name] = self.value.decode("utf-8", "replace")
 
-    def _look_at(self, path: Path) -> Future[ImageSize] | None:
+    def _start_validation(self, path: Path) -> Future[ImageSize] | None:
         if self.file_bytes > self.settings.max_file_bytes or find_opener(self.head, self.file_name or ""):
             return None
-        return self.looking.submit(self.decoders.check, path)
+        return self.validator.submit(self.decoders.check, path)
 
-    def _finished(self) -> None:
+    def _end(self) -> None:
         self.ended = True

@@ -1,1 +1,1 @@
-"""Jobs: what was accepted, how far it is, and what came of it."""
+"""Jobs: accepted work, its progress and its results."""

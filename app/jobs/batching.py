@@ -1,4 +1,4 @@
-"""Jobs that are asked for at the same time are read at once: hundreds who wait cost little more than one."""
+"""Reads jobs in batches: one query answers all requests that arrived during the previous one."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from store.store import Store
 
 
 class JobLoader:
-    """Reads jobs for one caller, one query after the other. Whoever asks meanwhile is served by the next.
+    """Reads jobs for one caller, with one query at a time. Requests that arrive during a query wait for the next.
 
-    So an answer is never older than its question.
+    A response is therefore never older than its request.
     """
 
     def __init__(self, store: Store):
         self._store = store
-        self._asked: dict[str, asyncio.Future[JobRead | None]] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._pending: dict[str, asyncio.Future[JobRead | None]] = {}
+        self._task: asyncio.Task[None] | None = None
 
     async def get(self, job_id: str) -> JobRead:
-        """Raises `ProblemError` where there is no such job."""
+        """Raises `ProblemError` (404) if there is no such job."""
         loop = asyncio.get_running_loop()
-        answer = self._asked.setdefault(job_id, loop.create_future())
-        if self._reading is None:
-            self._reading = loop.create_task(self._read())
-        job = await asyncio.shield(answer)  # others may wait for it when this one has gone
+        future = self._pending.setdefault(job_id, loop.create_future())
+        if self._task is None:
+            self._task = loop.create_task(self._load())
+        job = await asyncio.shield(future)  # others may still wait for it if this request is canceled
         if job is None:
             raise not_found("job", job_id)
         return job
 
-    async def _read(self) -> None:
+    async def _load(self) -> None:
         try:
-            while self._asked:
-                asked, self._asked = self._asked, {}
+            while self._pending:
+                batch, self._pending = self._pending, {}
                 try:
-                    found = await to_thread.run_sync(service.get_all, self._store, list(asked))
-                except Exception as error:  # it is the askers' to raise
-                    for answer in asked.values():
-                        answer.set_exception(error)
+                    jobs = await to_thread.run_sync(service.get_many, self._store, list(batch))
+                except Exception as error:  # every waiting request raises it
+                    for future in batch.values():
+                        future.set_exception(error)
                 else:
-                    for job_id, answer in asked.items():
-                        answer.set_result(found.get(job_id))
+                    for job_id, future in batch.items():
+                        future.set_result(jobs.get(job_id))
         finally:
-            self._reading = None
+            self._task = None
 
 
 class JobLoaders:
-    """A reader for each caller, who see different jobs."""
+    """One loader for each caller, because callers see different jobs."""
 
     def __init__(self, store: Store):
         self._store = store
-        self._readers: dict[Caller, JobLoader] = {}
+        self._loaders: dict[Caller, JobLoader] = {}
 
-    def of(self, caller: Caller) -> JobLoader:
-        if caller not in self._readers:
-            self._readers[caller] = JobLoader(self._store.seen_by(caller))
-        return self._readers[caller]
+    def get(self, caller: Caller) -> JobLoader:
+        if caller not in self._loaders:
+            self._loaders[caller] = JobLoader(self._store.seen_by(caller))
+        return self._loaders[caller]

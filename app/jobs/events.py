@@ -1,4 +1,4 @@
-"""Streams of server-sent events: what happens in one job, and changes of all."""
+"""Server-sent events: the events of one job, and the changes of all jobs."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from app.jobs.watcher import JobWatcher
 from store.store import Store
 
 HEARTBEAT_SECONDS = 10.0
-LAST_LINES_SECONDS = 1.0  # a worker writes its log lines down a moment after what they tell of
-EVENTS_AT_ONCE = 500
+LAST_LINES_SECONDS = 1.0  # a worker stores its log lines with this delay
+EVENTS_BATCH = 500
 END = "end"
 
 
-async def events_of(store: Store, watcher: JobWatcher, job_id: str, after: int) -> AsyncIterator[bytes]:
-    """All events of a job after number `after`, and the job whenever it changes, until it has ended."""
-    told: JobRead | None = None
+async def stream_events(store: Store, watcher: JobWatcher, job_id: str, after: int) -> AsyncIterator[bytes]:
+    """Yields a job's events after number `after`, and the job each time it changes, until it has ended."""
+    last_sent: JobRead | None = None
     waited_for_last_lines = False
     while not watcher.closed:
-        seen = watcher.round  # before the job is read, so that no change falls between
+        seen = watcher.round  # read before the job, so that no change is missed
         try:
-            job, events = await to_thread.run_sync(service.news, store, job_id, after, EVENTS_AT_ONCE)
-        except ProblemError:  # it was deleted, or the listener's token revoked, meanwhile
+            job, events = await to_thread.run_sync(service.get_updates, store, job_id, after, EVENTS_BATCH)
+        except ProblemError:  # the job was deleted or the token revoked
             break
         for event in events:
             after = event.number
             data = event.model_dump_json(exclude={"kind"})
             yield format_sse_event(event=event.kind, id=str(after), data_str=data)
-        if len(events) == EVENTS_AT_ONCE:
+        if len(events) == EVENTS_BATCH:
             continue
-        if job != told:
-            told = job
-            yield _job(job)
+        if job != last_sent:
+            last_sent = job
+            yield _format_job(job)
         if job.status.is_final and waited_for_last_lines:
             break
         if job.status.is_final:
@@ -49,22 +49,22 @@ async def events_of(store: Store, watcher: JobWatcher, job_id: str, after: int) 
         yield format_sse_event(event=END, id=f"{after}-{END}", data_str="{}")
 
 
-async def all_changes(store: Store, watcher: JobWatcher) -> AsyncIterator[bytes]:
-    """Every job that changes from now on."""
+async def stream_all(store: Store, watcher: JobWatcher) -> AsyncIterator[bytes]:
+    """Yields every job that changes from now on."""
     seen = watcher.round
-    yield KEEPALIVE_COMMENT  # so that a browser knows at once that it is connected
+    yield KEEPALIVE_COMMENT  # tells a browser at once that it is connected
     while not watcher.closed:
         changed = await watcher.any_changed(seen, HEARTBEAT_SECONDS)
         seen = watcher.round
         if not changed:
             yield KEEPALIVE_COMMENT
         try:
-            jobs = await to_thread.run_sync(service.news_of_all, store, changed)
+            jobs = await to_thread.run_sync(service.get_changed, store, changed)
         except ProblemError:
             break
         for _, job in sorted(jobs.items()):
-            yield _job(job)
+            yield _format_job(job)
 
 
-def _job(job: JobRead) -> bytes:
+def _format_job(job: JobRead) -> bytes:
     return format_sse_event(event="job", data_str=job.model_dump_json())

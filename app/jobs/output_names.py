@@ -1,4 +1,4 @@
-"""The images of a job, and the start of the file names that their results get."""
+"""Assigns output names to a job's images: the first part of their results' file names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 from typing import Protocol
 
 from app.http.schemas import RejectedFile
-from store.repositories.jobs import NewItem
+from store.repositories.samples import NewItem
 
-LONGEST_STEM = 100  # bytes in UTF-8, by which file systems count
+MAX_NAME_BYTES = 100  # in UTF-8, because file systems limit bytes
 
 
 class NamedImage(Protocol):
@@ -22,33 +22,33 @@ class NamedImage(Protocol):
 
 
 def assign_output_names(images: Sequence[NamedImage], rejected: Sequence[RejectedFile]) -> list[tuple[str, NewItem]]:
-    """(stem, item) for every different image, then for every refused file, which will be a failed item.
+    """Returns (output name, item) for every distinct image, then for every rejected file, as a failed item.
 
-    A stem is the file's own name made safe for every file system, with a number where two would be the same. It has
-    no dots, for trainers take what comes before the first one for the name.
+    An output name is the file's name made safe for all file systems, with a number where two would be equal. It has no
+    dots, because data loaders end a sample's name at the first dot.
     """
     items = {image.sha256: NewItem(image.name, image.sha256) for image in reversed(images)}
     in_order = [items.pop(image.sha256) for image in images if image.sha256 in items]
     in_order += [NewItem(file.name, None, file.code, file.message) for file in rejected]
-    stems = _Stems()
-    return [(stems.of(item.name), item) for item in in_order]
+    names = _OutputNames()
+    return [(names.assign(item.name), item) for item in in_order]
 
 
-class _Stems:
-    """Those that are given to a job's items, each once."""
+class _OutputNames:
+    """Makes each name of a job's items unique."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
-        self._tried: Counter[str] = Counter()  # so that a hundred thousand files of one name need not try each number
+        self._tried: Counter[str] = Counter()  # keeps the search fast when 100,000 files have the same name
 
-    def of(self, name: str) -> str:
+    def assign(self, name: str) -> str:
         safe = re.sub(r"[^\w-]", "_", PurePosixPath(name.replace("\\", "/")).stem)
-        base = safe.encode()[:LONGEST_STEM].decode(errors="ignore") or "image"
-        key = base.lower()  # file systems that ignore case must hold both
+        base = safe.encode()[:MAX_NAME_BYTES].decode(errors="ignore") or "image"
+        key = base.lower()  # case-insensitive file systems must hold both
         while True:
             self._tried[key] += 1
             number = self._tried[key]
-            stem = base if number == 1 else f"{base}-{number}"
-            if stem.lower() not in self._taken:
-                self._taken.add(stem.lower())
-                return stem
+            output_name = base if number == 1 else f"{base}-{number}"
+            if output_name.lower() not in self._taken:
+                self._taken.add(output_name.lower())
+                return output_name

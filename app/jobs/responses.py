@@ -1,4 +1,4 @@
-"""How accepted work is answered, whichever noun accepted it."""
+"""Responses to accepted jobs."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from app.jobs.waiting import wait_until_finished
 
 RETRY_AFTER_SECONDS = 1
 MAX_WAIT_SECONDS = 60
-# What a call that takes files and makes a job of them may answer instead of 202.
-ANSWERS = problem_responses(
+# Responses, other than 202, of an endpoint that submits a job with files.
+SUBMIT_RESPONSES = problem_responses(
     HTTPStatus.NOT_FOUND,
     HTTPStatus.CONFLICT,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
-) | {int(HTTPStatus.OK): {"model": JobRead, "description": "With `Prefer: wait=N`: the job has ended in that time."}}
+) | {int(HTTPStatus.OK): {"model": JobRead, "description": "With `Prefer: wait=N`: the job ended within N seconds."}}
 
 Prefer = Annotated[
     str | None,
     Header(
-        description=f"`wait=N` (RFC 7240) holds the answer until the job has ended, at most N and at most "
-        f"{MAX_WAIT_SECONDS} seconds: then it is 200, else 202. `Preference-Applied` says that it was heeded.",
+        description=f"`wait=N` (RFC 7240) holds the response until the job has ended, for at most N and at most "
+        f"{MAX_WAIT_SECONDS} seconds. The status is 200 if it has ended, else 202. `Preference-Applied` confirms it.",
         examples=["wait=10"],
     ),
 ]
@@ -38,9 +38,9 @@ def accept_headers(job: JobRead) -> dict[str, str]:
 
 
 async def respond_accepted(job: JobRead, prefer: str | None, jobs: JobLoader, response: Response) -> JobRead:
-    """202 with the job as it is; with `Prefer: wait=N` 200 if it has ended within N seconds."""
+    """Answers 202 with the job, or with `Prefer: wait=N` 200 if the job ends within N seconds."""
     response.headers.update(accept_headers(job))
-    seconds = preferred_wait(prefer)
+    seconds = parse_wait(prefer)
     if seconds is None:
         return job
     response.headers["Preference-Applied"] = f"wait={seconds}"
@@ -51,8 +51,8 @@ async def respond_accepted(job: JobRead, prefer: str | None, jobs: JobLoader, re
     return job
 
 
-def preferred_wait(prefer: str | None) -> int | None:
-    """The N of a `Prefer: wait=N` header, no longer than we wait; None where there is none that can be read."""
+def parse_wait(prefer: str | None) -> int | None:
+    """Returns N of a `Prefer: wait=N` header, at most `MAX_WAIT_SECONDS`; None if there is no valid N."""
     for preference in (prefer or "").split(","):
         name, _, value = preference.partition(";")[0].partition("=")
         value = value.strip().strip('"')

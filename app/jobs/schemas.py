@@ -1,4 +1,4 @@
-"""Forms of answers on jobs."""
+"""Job response schemas."""
 
 from __future__ import annotations
 
@@ -79,31 +79,31 @@ class JobRead(BaseModel):
     dataset: str | None
     model: str | None
     parameters: dict[str, Any]
-    metrics: dict[str, float] | None = Field(description="The latest figures of a training.")
-    attempt: int = Field(description="How many workers have taken it so far.")
+    metrics: dict[str, float] | None = Field(description="The latest metrics of a training.")
+    attempt: int = Field(description="How many workers have started the job so far.")
     created: Timestamp
     started: Timestamp | None
     finished: Timestamp | None
     expires: Timestamp | None = Field(
-        description="When what it made, and was sent, is deleted, or was; null while it is at work, and if never."
+        description="When the job's results and uploaded files are, or were, deleted. Null while it runs, or if never."
     )
     error: JobError | None
-    ended_early: bool = Field(description="Of a training: it was told to end before its time, and can be continued.")
+    ended_early: bool = Field(description="True for a training that was asked to finish early; it can be continued.")
     counts: dict[str, int] = Field(
-        description="Finished samples that are `ok`, those that `failed`, and those that were `skipped` as too flat."
+        description="Number of samples that are `ok`, that `failed`, and that were `skipped` for low detail."
     )
     links: dict[str, str]
 
 
 class EventRead(BaseModel):
-    """Something that happened in a job."""
+    """An event of a job."""
 
     number: int = Field(description="From 1, without gaps.")
     kind: Literal["log", "metrics", "preview"]
     time: Timestamp
     data: dict[str, Any] = Field(
-        description="Of a log line its `level`, `message` and whatever it tells beside; of metrics the `step` and its "
-        "figures; of a preview the `step` at which it was renewed."
+        description="For a log line, its `level`, its `message` and other fields. For metrics, the `step` and the "
+        "values. For a preview, the `step` of its update."
     )
 
 

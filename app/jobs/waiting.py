@@ -1,4 +1,4 @@
-"""Answers that are held until a job changes."""
+"""Holds a response until a job changes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from anyio import current_time, sleep
 from app.jobs.batching import JobLoader
 from app.jobs.schemas import JobRead
 
-# A short job is seen to end soon after it has, a long one is not asked after too often.
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, GROWTH = 0.005, 0.1, 1.3
+# Pauses start short, so that the end of a short job is seen soon, and grow, so that a long job is polled rarely.
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, BACKOFF_FACTOR = 0.005, 0.1, 1.3
 
 
 async def wait_until_changed(jobs: JobLoader, job: JobRead, seconds: float) -> JobRead:
-    """The job as soon as it differs from `job`, or as it is after so many seconds."""
-    return await _until(lambda now: now != job, jobs, job, seconds)
+    """Returns the job as soon as it differs from `job`, at the latest after `seconds`."""
+    return await _wait(lambda current: current != job, jobs, job, seconds)
 
 
 async def wait_until_finished(jobs: JobLoader, job: JobRead, seconds: float) -> JobRead:
-    """The job as soon as it has ended, or as it is after so many seconds."""
-    return await _until(lambda now: now.status.is_final, jobs, job, seconds)
+    """Returns the job as soon as it has ended, at the latest after `seconds`."""
+    return await _wait(lambda current: current.status.is_final, jobs, job, seconds)
 
 
-async def _until(enough: Callable[[JobRead], bool], jobs: JobLoader, job: JobRead, seconds: float) -> JobRead:
-    end, pause = current_time() + seconds, FIRST_PAUSE_SECONDS
-    while not enough(job) and not job.status.is_final and current_time() < end:
-        await sleep(min(pause, max(0, end - current_time())))
-        pause = min(pause * GROWTH, LONGEST_PAUSE_SECONDS)
+async def _wait(condition: Callable[[JobRead], bool], jobs: JobLoader, job: JobRead, seconds: float) -> JobRead:
+    deadline, pause = current_time() + seconds, FIRST_PAUSE_SECONDS
+    while not condition(job) and not job.status.is_final and current_time() < deadline:
+        await sleep(min(pause, max(0, deadline - current_time())))
+        pause = min(pause * BACKOFF_FACTOR, MAX_PAUSE_SECONDS)
         job = await jobs.get(job.id)
     return job

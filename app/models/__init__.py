@@ -1,1 +1,1 @@
-"""Trained models: what was learned, and its files."""
+"""Trained models, their files and reports."""

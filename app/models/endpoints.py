@@ -1,4 +1,4 @@
-"""Calls on models."""
+"""Model endpoints."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ router = APIRouter(prefix="/models", tags=["models"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 
 
-@router.get("", summary="All models, the newest first")
+@router.get("", summary="List models, newest first")
 def list_models(
     store: StoreDep, cursor: Cursor = None, limit: Limit = 100, dataset: Id | None = None
 ) -> Page[ModelRead]:
-    return service.page(store, cursor, limit, dataset)
+    return service.list_models(store, cursor, limit, dataset)
 
 
-@router.get("/{model_id}", summary="A model with its training curves", responses=NOT_FOUND)
+@router.get("/{model_id}", summary="Get a model with its training curves", responses=NOT_FOUND)
 def get_model(model_id: Id, store: StoreDep) -> ModelDetailRead:
     return service.get(store, model_id)
 
 
-@router.get("/{model_id}/report", summary="How good a model is: figures and alarms", responses=NOT_FOUND)
+@router.get("/{model_id}/report", summary="Get a model's report: metrics and alarms", responses=NOT_FOUND)
 def get_model_report(model_id: Id, store: StoreDep) -> ReportOut:
-    return service.report(store, model_id)
+    return service.get_report(store, model_id)
 
 
-@router.get("/{model_id}/files/{name}", summary="A model's file", response_class=FileResponse, responses=NOT_FOUND)
+@router.get("/{model_id}/files/{name}", summary="Get a model's file", response_class=FileResponse, responses=NOT_FOUND)
 def get_model_file(model_id: Id, name: str, store: StoreDep) -> FileResponse:
-    sha256 = service.file(store, model_id, name)
+    sha256 = service.find_file(store, model_id, name)
     return FileResponse(store.blobs.verified(sha256), media_type="application/octet-stream", filename=name)

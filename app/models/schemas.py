@@ -1,4 +1,4 @@
-"""Forms of answers on models."""
+"""Model response schemas."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ModelRead(BaseModel):
 
     id: str
     dataset: str
-    job: str = Field(description="The training that made it.")
+    job: str = Field(description="Id of the training job.")
     preset: str
     scale: int
     kernel_origin: list[int] = Field(
-        min_length=2, max_length=2, description="(top, left) of a kernel from high-resolution pixel s·i, s·j."
+        min_length=2, max_length=2, description="(top, left) of a kernel, relative to high-resolution pixel (s·i, s·j)."
     )
     steps: int
     seconds: float = Field(description="Training time.")
@@ -46,4 +46,4 @@ class ModelRead(BaseModel):
 
 
 class ModelDetailRead(ModelRead):
-    history: list[dict[str, float]] = Field(description="Training curves: figures by step.")
+    history: list[dict[str, float]] = Field(description="Training curves: metrics by step.")

@@ -1,48 +1,49 @@
-"""What can be asked of models."""
+"""Model service."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
-from sqlalchemy.orm import Session
-
-from app.lookup import get_dataset_or_404
-from app.http.problems import ProblemError, not_found
+from app.http.problems import ProblemError
 from app.http.schemas import Page, next_cursor
+from app.lookup import get_dataset_or_404, get_model_or_404
 from app.models.report import ReportOut
 from app.models.schemas import ModelDetailRead, ModelRead
+from store.db.database import Session
 from store.db.tables import Model
-from store.repositories.models import REPORT, ModelRepository
+from store.model_files import REPORT
+from store.repositories.models import ModelRepository
 from store.store import Store
 
 
 def get(store: Store, model_id: str) -> ModelDetailRead:
     with store.database.read() as session:
         model = get_model_or_404(session, model_id)
-    return ModelDetailRead(**dict(_out(model)), history=model.history)
+    return ModelDetailRead(**dict(_to_model_read(model)), history=model.history)
 
 
-def page(store: Store, cursor: str | None, limit: int, dataset: str | None) -> Page[ModelRead]:
+def list_models(store: Store, cursor: str | None, limit: int, dataset: str | None) -> Page[ModelRead]:
     with store.database.read() as session:
-        rows = ModelRepository(session).page(before=cursor, limit=limit, dataset_id=dataset)
-    return Page(items=[_out(row) for row in rows], next=next_cursor(rows, limit))
+        rows = ModelRepository(session).list_newest(before=cursor, limit=limit, dataset_id=dataset)
+    return Page(items=[_to_model_read(row) for row in rows], next=next_cursor(rows, limit))
 
 
-def report(store: Store, model_id: str) -> ReportOut:
-    """Raises `ProblemError` where there is none."""
+def get_report(store: Store, model_id: str) -> ReportOut:
+    """Raises `ProblemError` (404) if the model has no report."""
     with store.database.read() as session:
         files = get_model_or_404(session, model_id).files
     if REPORT not in files:
         raise ProblemError(
             HTTPStatus.NOT_FOUND,
             "no_report",
-            "The model has no report: it was made before there were any, or making it failed. Train again to get one.",
+            "The model has no report: it was trained by an older version, or the report failed. Train again to get "
+            "one.",
         )
     return ReportOut.model_validate_json(store.blobs.read(files[REPORT]))
 
 
-def file(store: Store, model_id: str, name: str) -> str:
-    """The SHA-256 of a model's file. Raises `ProblemError` where there is none."""
+def find_file(store: Store, model_id: str, name: str) -> str:
+    """Returns the SHA-256 of a model's file. Raises `ProblemError` (404) if there is none."""
     with store.database.read() as session:
         files = get_model_or_404(session, model_id).files
     if name not in files:
@@ -52,31 +53,24 @@ def file(store: Store, model_id: str, name: str) -> str:
     return str(files[name])
 
 
-def get_model_or_404(session: Session, model_id: str) -> Model:
-    model = ModelRepository(session).get(model_id)
-    if model is None:
-        raise not_found("model", model_id)
-    return model
-
-
 def resolve_model(session: Session, dataset_id: str, model_id: str | None) -> Model:
-    """The model that is named, or the dataset's latest. Raises `ProblemError` where there is none."""
+    """Returns the named model, or the dataset's latest one. Raises `ProblemError` if there is none."""
     get_dataset_or_404(session, dataset_id)
     if model_id is not None:
         return get_model_or_404(session, model_id)
-    model = ModelRepository(session).latest(dataset_id)
+    model = ModelRepository(session).get_latest(dataset_id)
     if model is None:
         raise ProblemError(
             HTTPStatus.CONFLICT,
             "no_model",
-            f"Nothing has been trained for this dataset yet. Train it first: POST /datasets/{dataset_id}/train, and "
-            "wait until that job has succeeded.",
+            f"No model has been trained for this dataset. Train one (POST /datasets/{dataset_id}/train) and wait "
+            "until its job has succeeded.",
         )
     return model
 
 
-def _out(model: Model) -> ModelRead:
-    here = f"/models/{model.id}"
+def _to_model_read(model: Model) -> ModelRead:
+    url = f"/models/{model.id}"
     return ModelRead(
         id=model.id,
         dataset=model.dataset_id,
@@ -86,8 +80,8 @@ def _out(model: Model) -> ModelRead:
         kernel_origin=model.kernel_origin,
         steps=model.steps,
         seconds=model.seconds,
-        created=model.created,
-        links={"self": here}
-        | ({"report": f"{here}/report"} if REPORT in model.files else {})
-        | {name: f"{here}/files/{name}" for name in model.files},
+        created=model.created_at,
+        links={"self": url}
+        | ({"report": f"{url}/report"} if REPORT in model.files else {})
+        | {name: f"{url}/files/{name}" for name in model.files},
     )

@@ -1,1 +1,1 @@
-"""The page: serves the files of the room `page`."""
+"""The page: serves the files of the folder `page`."""

@@ -1,4 +1,4 @@
-"""Calls for the page and its files."""
+"""Serves the page and its files, and stores the page's token in a cookie."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from page import FOLDER
 
 router = APIRouter(include_in_schema=False)
 
-HEADERS = {"Cache-Control": "no-cache"}  # asked for again each time, and answered 304: an update is seen at once
-TYPES = {
+HEADERS = {"Cache-Control": "no-cache"}  # browsers revalidate each time, so an update is seen at once
+MEDIA_TYPES = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-# By the name that they are asked for: nothing else in the folder, or outside of it, can be.
+# A fixed map from names to files: a request cannot reach any other file.
 FILES = {
-    path.relative_to(FOLDER).as_posix(): path for path in FOLDER.rglob("*") if path.is_file() and path.suffix in TYPES
+    path.relative_to(FOLDER).as_posix(): path
+    for path in FOLDER.rglob("*")
+    if path.is_file() and path.suffix in MEDIA_TYPES
 }
 
 
@@ -37,7 +39,7 @@ def get_page_file(name: str) -> FileResponse:
     path = FILES.get(name)
     if path is None:
         raise not_found("page", name)
-    return FileResponse(path, HTTPStatus.OK, HEADERS, media_type=TYPES[path.suffix])
+    return FileResponse(path, HTTPStatus.OK, HEADERS, media_type=MEDIA_TYPES[path.suffix])
 
 
 class SessionCreate(BaseModel):
@@ -45,8 +47,8 @@ class SessionCreate(BaseModel):
 
 
 @router.post("/page/session", status_code=HTTPStatus.NO_CONTENT)
-def open_session(wanted: SessionCreate, request: Request, response: Response) -> None:
-    """Keeps a token in a cookie that scripts cannot read, until the browser is closed. If it is good shows later."""
+def create_session(payload: SessionCreate, request: Request, response: Response) -> None:
+    """Stores a token in a session cookie that scripts cannot read. The token is checked when it is used."""
     response.set_cookie(
-        COOKIE, wanted.token.strip(), httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        COOKIE, payload.token.strip(), httponly=True, samesite="strict", secure=request.url.scheme == "https"
     )

@@ -1,1 +1,1 @@
-"""Super-resolution with the EDSR that was trained along the way."""
+"""Super-resolution with the EDSR that was trained jointly with the degradation."""

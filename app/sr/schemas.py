@@ -1,4 +1,4 @@
-"""The form of a super-resolution request."""
+"""Super-resolution request schema."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from app.ingest.documentation import form_body
 
 
 class SrRequest(BaseModel):
-    """The fields beside the files."""
+    """The form fields besides the files."""
 
     model_config = ConfigDict(extra="forbid")
 
     dataset: Id | None = Field(None, description="Id of a dataset; its latest model is used.")
     model: Id | None = Field(None, description="Id of a model, instead of a dataset.")
     tile: int | None = Field(
-        None, ge=16, le=4096, description="Side of a tile in low-resolution pixels. Unset: what memory allows."
+        None, ge=16, le=4096, description="Side of a tile in low-resolution pixels. Default: chosen to fit the memory."
     )
-    format: ArchiveFormat = Field(ArchiveFormat.zip, description="Form of the archive unless its call names another.")
+    format: ArchiveFormat = Field(ArchiveFormat.zip, description="Default format of the job's archive.")
 
 
 SR_BODY = form_body(
@@ -28,5 +28,5 @@ SR_BODY = form_body(
     dataset={"type": "string"},
     model={"type": "string"},
     tile={"type": "integer", "minimum": 16, "maximum": 4096},
-    format={"type": "string", "enum": [form.value for form in ArchiveFormat], "default": "zip", "example": "zip"},
+    format={"type": "string", "enum": [format.value for format in ArchiveFormat], "default": "zip", "example": "zip"},
 )

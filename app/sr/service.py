@@ -1,70 +1,65 @@
-"""Accepts super-resolution jobs."""
+"""Validates super-resolution requests and prepares their jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from pathlib import Path
+from typing import ClassVar
 
-from sqlalchemy.orm import Session
-
-from app.lookup import held
-from app.http.idempotency import Once
 from app.http.problems import ProblemError
-from app.jobs.output_names import assign_output_names
-from app.jobs.schemas import JobRead
-from app.jobs.service import accept, precheck_capacity, to_job_read, check_queue_capacity
-from app.models.service import get_model_or_404, resolve_model
-from app.sr.schemas import SrRequest
-from app.ingest.files import ReceivedFile
 from app.ingest.images import MinimumSide, ingest_images
+from app.ingest.multipart import ReceivedForm
+from app.jobs.commit import NewJob
+from app.jobs.output_names import assign_output_names
+from app.jobs.schemas import Kind
+from app.lookup import get_model_or_404, lock_dataset_or_404
+from app.models.service import resolve_model
+from app.sr.schemas import SrRequest
 from config.settings import Settings
-from store.db.tables import Job
-from store.repositories.jobs import JobRepository
+from store.db.database import Session
+from store.db.tables import Model
+from store.repositories.samples import NewItem
 from store.store import Store
 
 
-def require(store: Store, settings: Settings, once_key: str | None) -> None:
-    """Raises `ProblemError` where a request need not be received: there is no place for a job."""
-    with store.database.read() as session:
-        precheck_capacity(session, settings, once_key)
+@dataclass(frozen=True)
+class SrSubmission:
+    """Implements `app.jobs.submit.Submission`."""
+
+    store: Store
+    settings: Settings
+    target: ClassVar[tuple[str, ...]] = (Kind.sr,)
+    schema: ClassVar[type[SrRequest]] = SrRequest
+
+    def precheck(self, session: Session) -> None:
+        """The URL names no record."""
+
+    def validate(self, payload: SrRequest, form: ReceivedForm) -> Callable[[Session], NewJob]:
+        if (payload.dataset is None) == (payload.model is None):
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "dataset_or_model", "Name either a dataset or a model, not both."
+            )
+        with self.store.database.read() as session:
+            if payload.dataset is not None:
+                model = resolve_model(session, payload.dataset, None)
+            else:
+                model = get_model_or_404(session, payload.model or "")
+        minimum = MinimumSide(1, "super-resolution")
+        images, rejected = ingest_images(form.files, form.folder, self.store, self.settings, minimum)
+        return partial(_prepare, payload, model, assign_output_names(images, rejected))
 
 
-def super_resolve(
-    store: Store, settings: Settings, wanted: SrRequest, files: Sequence[ReceivedFile], folder: Path, once: Once
-) -> JobRead:
-    with store.database.read() as session:
-        if before := once.made_before(session, Job):
-            return to_job_read(before)
-    if (wanted.dataset is None) == (wanted.model is None):
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "dataset_or_model",
-            "Name the dataset whose EDSR shall be used, or a model: one of the two.",
-        )
-    with store.database.read() as session:
-        if wanted.dataset is not None:
-            model = resolve_model(session, wanted.dataset, None)
-        else:
-            model = get_model_or_404(session, wanted.model or "")
-    taken, rejected = ingest_images(files, folder, store, settings, MinimumSide(1, "super-resolution"))
-    items = assign_output_names(taken, rejected)
-
-    def make(session: Session) -> Job:
-        held(session, model.dataset_id)
-        get_model_or_404(session, model.id)  # it may have been deleted while the files came in
-        check_queue_capacity(session, settings)
-        jobs = JobRepository(session)
-        job = jobs.create(
-            "sr",
-            dataset_id=model.dataset_id,
-            model_id=model.id,
-            parameters=wanted.model_dump(mode="json", include={"tile", "format"}) | {"scale": model.scale},
-            unit="images",
-            total=len(items),
-            keep_seconds=settings.result_seconds,
-        )
-        jobs.add_items(job.id, items)
-        return job
-
-    return accept(store, once, make)
+def _prepare(payload: SrRequest, model: Model, items: Sequence[tuple[str, NewItem]], session: Session) -> NewJob:
+    lock_dataset_or_404(session, model.dataset_id)
+    get_model_or_404(session, model.id)  # it may have been deleted while the files arrived
+    return NewJob(
+        Kind.sr,
+        dataset_id=model.dataset_id,
+        model_id=model.id,
+        parameters=payload.model_dump(mode="json", include={"tile", "format"}) | {"scale": model.scale},
+        unit="images",
+        total=len(items),
+        items=items,
+    )

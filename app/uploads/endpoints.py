@@ -1,4 +1,4 @@
-"""Calls on uploads that resume, as tus 1.0 has them, and what became of them."""
+"""Upload endpoints: resumable uploads as in tus 1.0, and their results."""
 
 from __future__ import annotations
 
@@ -13,36 +13,47 @@ from app.http.dependencies import SettingsDep, StoreDep
 from app.http.problems import problem_responses
 from app.http.schemas import Id
 from app.uploads import service
-from app.ingest.documentation import PART_BODY
+from app.uploads.receive import receive
 from app.uploads.schemas import UploadRead
-from app.uploads.tus import Length, Metadata, Offset, Override, Resumable, TusRoute, abilities, expiry, require_part
+from app.uploads.tus import (
+    PART_BODY,
+    Length,
+    Metadata,
+    Offset,
+    Override,
+    Resumable,
+    TusRoute,
+    expiry_headers,
+    require_part,
+    tus_headers,
+)
 
 router = APIRouter(tags=["uploads"])
 tus = APIRouter(route_class=TusRoute)
-OTHER_VERSION = problem_responses(HTTPStatus.PRECONDITION_FAILED)
+WRONG_VERSION = problem_responses(HTTPStatus.PRECONDITION_FAILED)
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 
 
 @tus.options(
     "/datasets/{dataset_id}/uploads",
     status_code=HTTPStatus.NO_CONTENT,
-    summary="What of the protocol tus is spoken here",
+    summary="Get the supported tus version and extensions",
 )
-async def tell_abilities(dataset_id: Id, settings: SettingsDep) -> Response:
-    return Response(status_code=HTTPStatus.NO_CONTENT, headers=abilities(settings))
+async def get_capabilities(dataset_id: Id, settings: SettingsDep) -> Response:
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers=tus_headers(settings))
 
 
 @tus.post(
     "/datasets/{dataset_id}/uploads",
     status_code=HTTPStatus.CREATED,
-    summary="Begin to add an image or an archive in parts",
+    summary="Create a resumable upload of an image or an archive",
     response_class=Response,
     responses=NOT_FOUND
-    | OTHER_VERSION
+    | WRONG_VERSION
     | problem_responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     dependencies=[RequireDatasetOwner],
 )
-def begin_upload(
+def create_upload(
     dataset_id: Id,
     role: Role,
     store: StoreDep,
@@ -51,36 +62,37 @@ def begin_upload(
     version: Resumable,
     metadata: Metadata = "",
 ) -> Response:
-    """For what is large, over connections that break: any client of the protocol tus 1.0 can send it.
+    """For large files and unreliable connections. Any tus 1.0 client can send them.
 
-    `Location` is where the parts go, by `PATCH`. Where one broke off, `HEAD` tells how much has come.
+    Send the parts by `PATCH` to `Location`. After an interruption, `HEAD` returns how much has arrived.
     """
-    upload = service.begin(store, settings, dataset_id, role, length, metadata)
-    return Response(status_code=HTTPStatus.CREATED, headers={"Location": f"/uploads/{upload.id}", **expiry(upload)})
+    upload = service.create(store, settings, dataset_id, role, length, metadata)
+    headers = {"Location": f"/uploads/{upload.id}", **expiry_headers(upload)}
+    return Response(status_code=HTTPStatus.CREATED, headers=headers)
 
 
-@router.get("/uploads/{upload_id}", summary="What became of an upload", responses=NOT_FOUND)
+@router.get("/uploads/{upload_id}", summary="Get an upload's status and result", responses=NOT_FOUND)
 def get_upload(upload_id: Id, store: StoreDep) -> UploadRead:
-    """The images of a finished one, and what of it was refused and why, as `POST /datasets/{id}/images` answers it."""
-    return service.show(store, upload_id)
+    """A finished upload lists its accepted images and its rejected files, as `POST /datasets/{id}/images` does."""
+    return service.read(store, upload_id)
 
 
 @tus.head(
     "/uploads/{upload_id}",
-    summary="How much of an upload has come",
+    summary="Get an upload's offset",
     response_class=Response,
-    responses=NOT_FOUND | OTHER_VERSION,
+    responses=NOT_FOUND | WRONG_VERSION,
 )
-def tell_offset(upload_id: Id, store: StoreDep, version: Resumable) -> Response:
+def get_offset(upload_id: Id, store: StoreDep, version: Resumable) -> Response:
     upload = service.get(store, upload_id)
     headers = {
-        "Upload-Offset": str(service.offset(store, upload)),
+        "Upload-Offset": str(service.get_offset(store, upload)),
         "Upload-Length": str(upload.length),
         "Cache-Control": "no-store",
     }
-    if upload.description:
-        headers["Upload-Metadata"] = upload.description
-    return Response(headers=headers | expiry(upload))
+    if upload.upload_metadata:
+        headers["Upload-Metadata"] = upload.upload_metadata
+    return Response(headers=headers | expiry_headers(upload))
 
 
 @tus.patch(
@@ -88,7 +100,7 @@ def tell_offset(upload_id: Id, store: StoreDep, version: Resumable) -> Response:
     status_code=HTTPStatus.NO_CONTENT,
     summary="Send a part of a file",
     responses=NOT_FOUND
-    | OTHER_VERSION
+    | WRONG_VERSION
     | problem_responses(
         HTTPStatus.CONFLICT,
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -100,32 +112,32 @@ def tell_offset(upload_id: Id, store: StoreDep, version: Resumable) -> Response:
 async def receive_part(
     upload_id: Id, request: Request, store: StoreDep, settings: SettingsDep, start: Offset, version: Resumable
 ) -> Response:
-    """What of it has come is kept, also where it breaks off.
+    """Keeps the bytes that arrive, also if the connection breaks.
 
-    The last part's answer comes when the images are taken; it is 422 where none of them can be, as
-    `POST /datasets/{id}/images` would have answered.
+    The response to the last part comes when the images have been ingested. It is 422 if all of them were rejected, as
+    with `POST /datasets/{id}/images`.
     """
     require_part(request)
-    upload = await service.receive(request, store, settings, upload_id, start)
-    offset = await to_thread.run_sync(service.offset, store, upload)
-    headers = {"Upload-Offset": str(offset), **expiry(upload)}
+    upload = await receive(request, store, settings, upload_id, start)
+    offset = await to_thread.run_sync(service.get_offset, store, upload)
+    headers = {"Upload-Offset": str(offset), **expiry_headers(upload)}
     return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
 
 
 @tus.delete(
     "/uploads/{upload_id}",
     status_code=HTTPStatus.NO_CONTENT,
-    summary="Give an upload up, or forget a finished one",
-    responses=NOT_FOUND | OTHER_VERSION | problem_responses(HTTPStatus.LOCKED),
+    summary="Delete an upload",
+    responses=NOT_FOUND | WRONG_VERSION | problem_responses(HTTPStatus.LOCKED),
 )
 def delete_upload(upload_id: Id, store: StoreDep, version: Resumable) -> Response:
-    """What of the file has come is deleted. Images that were taken stay."""
+    """Deletes the bytes that have arrived. Images that were accepted stay in the dataset."""
     service.delete(store, upload_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 @tus.post("/uploads/{upload_id}", include_in_schema=False)
-async def answer_override(
+async def override_method(
     upload_id: Id,
     request: Request,
     store: StoreDep,
@@ -134,7 +146,7 @@ async def answer_override(
     method: Override,
     start: Offset = -1,
 ) -> Response:
-    """For clients whose surroundings let nothing but GET and POST through, as the protocol has it."""
+    """For clients in environments that allow only GET and POST; the protocol specifies this."""
     if method == "PATCH":
         return await receive_part(upload_id, request, store, settings, start, version)
     return await to_thread.run_sync(delete_upload, upload_id, store, version)

@@ -1,4 +1,4 @@
-"""Forms of answers on uploads that resume."""
+"""Upload response schemas."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.datasets.schemas import Role, ImageUploadResponse
+from app.datasets.schemas import ImageUploadResponse, Role
 from app.http.problems import ProblemDetails
 from app.http.schemas import Timestamp
 
 
 class UploadStatus(StrEnum):
     receiving = "receiving"
-    taken = "taken"
-    refused = "refused"
+    accepted = "accepted"
+    rejected = "rejected"
 
 
 class UploadRead(BaseModel):
@@ -40,10 +40,14 @@ class UploadRead(BaseModel):
     dataset: str
     role: Role
     name: str
-    status: UploadStatus = Field(description="`taken`: the images, or some of an archive's, are in the dataset.")
-    length: int = Field(description="Bytes of the file.")
-    received: int = Field(description="Bytes of it that have come and are on disk.")
-    result: ImageUploadResponse | None = Field(description="What `POST /datasets/{id}/images` would have answered.")
-    problem: ProblemDetails | None = Field(description="Why nothing of it was taken, as it would have answered then.")
+    status: UploadStatus = Field(
+        description="`accepted`: the image, or at least one of an archive's images, is in the dataset."
+    )
+    length: int = Field(description="Size of the file in bytes.")
+    received: int = Field(description="Bytes that were received and are on disk.")
+    result: ImageUploadResponse | None = Field(
+        description="The response that `POST /datasets/{id}/images` would have given."
+    )
+    problem: ProblemDetails | None = Field(description="Why the whole file was rejected, as that call would report it.")
     created: Timestamp
-    expires: Timestamp = Field(description="When it is forgotten, unless more of it comes before.")
+    expires: Timestamp = Field(description="When the upload is deleted, unless more of it arrives.")

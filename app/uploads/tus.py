@@ -1,4 +1,4 @@
-"""The protocol tus 1.0 (https://tus.io/protocols/resumable-upload): its headers, and what of them cannot be."""
+"""The protocol tus 1.0 (https://tus.io/protocols/resumable-upload): its headers and their errors."""
 
 from __future__ import annotations
 
@@ -23,18 +23,26 @@ VERSION = "1.0.0"
 EXTENSIONS = "creation,expiration,termination"
 PART = "application/offset+octet-stream"
 METADATA = re.compile(r"[!-+\--~]+( [A-Za-z0-9+/]*=*)?(,\s*[!-+\--~]+( [A-Za-z0-9+/]*=*)?)*|")
-NAMES = ("filename", "name")  # tusd's documentation has the first, some clients send the second
-Answer = Callable[[Request], Coroutine[Any, Any, Response]]
+NAME_KEYS = ("filename", "name")  # tusd documents the first; some clients send the second
+PART_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {PART: {"schema": {"type": "string", "format": "binary"}, "example": "the file's bytes"}},
+    }
+}
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 Resumable = Annotated[str, Header(alias="Tus-Resumable", pattern=re.escape(VERSION), examples=[VERSION])]
-Length = Annotated[int, Header(alias="Upload-Length", ge=0, lt=2**63, description="Bytes of the whole file.")]
-Offset = Annotated[int, Header(alias="Upload-Offset", ge=0, lt=2**63, description="Where in the file the body begins.")]
+Length = Annotated[int, Header(alias="Upload-Length", ge=0, lt=2**63, description="Size of the file in bytes.")]
+Offset = Annotated[
+    int, Header(alias="Upload-Offset", ge=0, lt=2**63, description="Offset in the file where the body starts.")
+]
 Metadata = Annotated[
     str,
     Header(
         alias="Upload-Metadata",
         max_length=4096,
-        description="`filename` and its Base64, by which answers name the file.",
+        description="`filename` and its Base64; responses use it as the file's name.",
         examples=["filename cGhvdG9zLnppcA=="],
     ),
 ]
@@ -43,16 +51,16 @@ Override = Annotated[Literal["PATCH", "DELETE"], Header(alias="X-HTTP-Method-Ove
 
 
 class TusRoute(APIRoute):
-    """Every answer says which version is spoken here, and a request that speaks another is refused with 412."""
+    """Adds the protocol's version to every response, and rejects requests of another version with 412."""
 
-    def get_route_handler(self) -> Answer:
-        answer = super().get_route_handler()
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
 
-        async def answer_tus(request: Request) -> Response:
+        async def handle_tus(request: Request) -> Response:
             _require_version(request)
-            return await answer(request)
+            return await handle(request)
 
-        return answer_tus
+        return handle_tus
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_tus(message: Message) -> None:
@@ -67,38 +75,38 @@ def _require_version(request: Request) -> None:
     if request.method != "OPTIONS" and request.headers.get("tus-resumable") != VERSION:
         raise ProblemError(
             HTTPStatus.PRECONDITION_FAILED,
-            "other_tus_version",
-            f"Send 'Tus-Resumable: {VERSION}'; no other version of the protocol is spoken here.",
+            "unsupported_tus_version",
+            f"Only tus {VERSION} is supported. Send 'Tus-Resumable: {VERSION}'.",
             headers={"Tus-Version": VERSION},
         )
 
 
-def abilities(settings: Settings) -> dict[str, str]:
+def tus_headers(settings: Settings) -> dict[str, str]:
     return {"Tus-Version": VERSION, "Tus-Extension": EXTENSIONS, "Tus-Max-Size": str(settings.max_upload_bytes)}
 
 
-def file_name(metadata: str) -> str:
-    """What the client calls its file. Raises `ProblemError` where that cannot be read."""
+def parse_file_name(metadata: str) -> str:
+    """Returns the client's name for its file. Raises `ProblemError` (400) if the metadata is invalid."""
     if not METADATA.fullmatch(metadata):
-        raise _bad_metadata("its form is 'key Base64,key Base64'")
+        raise _bad_metadata("expected 'key Base64,key Base64'")
     pairs = dict(pair.strip().partition(" ")[::2] for pair in metadata.split(",") if pair)
-    coded = next((pairs[name] for name in NAMES if name in pairs), "")
+    encoded = next((pairs[key] for key in NAME_KEYS if key in pairs), "")
     try:
-        return base64.b64decode(coded, validate=True).decode("utf-8", "replace") or "unnamed"
+        return base64.b64decode(encoded, validate=True).decode("utf-8", "replace") or "unnamed"
     except ValueError as error:
         raise _bad_metadata(str(error)) from error
 
 
-def _bad_metadata(why: str) -> ProblemError:
-    return ProblemError(HTTPStatus.BAD_REQUEST, "bad_metadata", f"The header Upload-Metadata cannot be read: {why}.")
+def _bad_metadata(reason: str) -> ProblemError:
+    return ProblemError(HTTPStatus.BAD_REQUEST, "bad_metadata", f"The header Upload-Metadata is invalid: {reason}.")
 
 
-def expiry(upload: Upload) -> dict[str, str]:
-    return {"Upload-Expires": format_datetime(datetime.fromtimestamp(upload.expires, UTC), usegmt=True)}
+def expiry_headers(upload: Upload) -> dict[str, str]:
+    return {"Upload-Expires": format_datetime(datetime.fromtimestamp(upload.expires_at, UTC), usegmt=True)}
 
 
 def require_part(request: Request) -> None:
-    """Raises `ProblemError` (415) for a body that is no part of a file."""
+    """Raises `ProblemError` (415) if the body is not a part of a file."""
     if request.headers.get("content-type") != PART:
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_a_part", f"Send the file's bytes as Content-Type: {PART}."

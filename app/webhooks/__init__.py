@@ -1,1 +1,1 @@
-"""Where to tell of jobs that ended."""
+"""Webhooks: notifications of jobs that have ended."""

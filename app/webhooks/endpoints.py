@@ -1,4 +1,4 @@
-"""Calls on webhooks."""
+"""Webhook endpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.http.dependencies import SettingsDep, StoreDep
 from app.http.problems import problem_responses
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.webhooks import service
-from app.webhooks.schemas import DeliveryRead, WebhookCreated, WebhookCreate, WebhookRead
+from app.webhooks.schemas import DeliveryRead, WebhookCreate, WebhookCreated, WebhookRead
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
@@ -19,31 +19,29 @@ NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 @router.post(
     "",
     status_code=HTTPStatus.CREATED,
-    summary="Be told of jobs that end",
+    summary="Create a webhook",
     responses=problem_responses(HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT),
 )
-def create_webhook(wanted: WebhookCreate, store: StoreDep, settings: SettingsDep) -> WebhookCreated:
-    """Of jobs of the same token. Messages are signed as https://www.standardwebhooks.com says.
+def create_webhook(payload: WebhookCreate, store: StoreDep, settings: SettingsDep) -> WebhookCreated:
+    """Is called when a job of the same token ends. Messages are signed as https://www.standardwebhooks.com specifies.
 
-    One that is not answered with 2xx is sent again, after pauses that grow, for about a day.
+    A message without a 2xx response is sent again, with growing pauses, for about a day.
     """
-    return service.create(store, settings, wanted)
+    return service.create(store, settings, payload)
 
 
-@router.get("", summary="All webhooks, the newest first")
+@router.get("", summary="List webhooks, newest first")
 def list_webhooks(store: StoreDep, cursor: Cursor = None, limit: Limit = 100) -> Page[WebhookRead]:
-    return service.page(store, cursor, limit)
+    return service.list_webhooks(store, cursor, limit)
 
 
-@router.get("/{webhook_id}/deliveries", summary="What became of a webhook's messages", responses=NOT_FOUND)
+@router.get("/{webhook_id}/deliveries", summary="List a webhook's deliveries", responses=NOT_FOUND)
 def list_deliveries(webhook_id: Id, store: StoreDep, cursor: Cursor = None, limit: Limit = 100) -> Page[DeliveryRead]:
-    """The newest first, of the last 30 days."""
-    return service.deliveries(store, webhook_id, cursor, limit)
+    """Newest first, for the last 30 days."""
+    return service.list_deliveries(store, webhook_id, cursor, limit)
 
 
-@router.delete(
-    "/{webhook_id}", status_code=HTTPStatus.NO_CONTENT, summary="Be told of nothing more", responses=NOT_FOUND
-)
+@router.delete("/{webhook_id}", status_code=HTTPStatus.NO_CONTENT, summary="Delete a webhook", responses=NOT_FOUND)
 def delete_webhook(webhook_id: Id, store: StoreDep) -> None:
-    """Messages that are still to be sent are not sent."""
+    """Waiting messages are dropped."""
     service.delete(store, webhook_id)

@@ -1,4 +1,4 @@
-"""Forms of requests and answers on webhooks."""
+"""Webhook request and response schemas."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ EXAMPLE: dict[str, JsonValue] = {
 
 
 class Event(StrEnum):
-    """The same as `store.repositories.webhooks.EVENTS`."""
+    """Repeats `store.repositories.webhooks.EVENTS`."""
 
     succeeded = "job.succeeded"
     failed = "job.failed"
     canceled = "job.canceled"
 
 
-def _without_secrets(url: HttpUrl) -> HttpUrl:
+def _reject_secrets(url: HttpUrl) -> HttpUrl:
     if url.username or url.password or url.fragment:
-        raise ValueError("The URL may have neither a user, nor a password, nor a fragment.")
+        raise ValueError("The URL must not have a user, a password or a fragment.")
     return url
 
 
-Url = Annotated[HttpUrl, UrlConstraints(max_length=2000), AfterValidator(_without_secrets)]
+Url = Annotated[HttpUrl, UrlConstraints(max_length=2000), AfterValidator(_reject_secrets)]
 
 
 class WebhookCreate(BaseModel):
@@ -43,8 +43,8 @@ class WebhookCreate(BaseModel):
         json_schema_extra={"example": {"url": "https://example.com/patina", "events": ["job.succeeded", "job.failed"]}},
     )
 
-    url: Url = Field(description="Is called by POST. Redirects are not followed.")
-    events: set[Event] = Field(set(Event), min_length=1, description="Which ends of jobs it is told of.")
+    url: Url = Field(description="Called by POST. Redirects are not followed.")
+    events: set[Event] = Field(set(Event), min_length=1, description="Events that are sent to the webhook.")
 
 
 class WebhookRead(BaseModel):
@@ -53,9 +53,9 @@ class WebhookRead(BaseModel):
     id: str
     url: str
     events: list[Event]
-    waiting: int = Field(description="Messages that are still to be sent, or to be sent again.")
-    delivered: int = Field(description="Messages of the last 30 days that were answered with 2xx.")
-    given_up: int = Field(description="Messages of the last 30 days that were not, for about a day.")
+    waiting: int = Field(description="Messages waiting to be sent or retried.")
+    delivered: int = Field(description="Messages of the last 30 days that got a 2xx response.")
+    given_up: int = Field(description="Messages of the last 30 days that were abandoned after about a day.")
     created: Timestamp
 
 
@@ -64,7 +64,7 @@ class WebhookCreated(WebhookRead):
         json_schema_extra={"example": EXAMPLE | {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}
     )
 
-    secret: str = Field(description="What messages are signed with. It is shown this once.")
+    secret: str = Field(description="Key that signs the messages. It is shown only once.")
 
 
 class DeliveryStatus(StrEnum):
@@ -91,13 +91,13 @@ class DeliveryRead(BaseModel):
         }
     )
 
-    id: str = Field(description="The header `webhook-id`, the same at each attempt.")
+    id: str = Field(description="The header `webhook-id`, the same for each attempt.")
     job: str
     event: Event
     status: DeliveryStatus
     attempts: int
     next_attempt: Timestamp | None
-    answer: int | None = Field(description="HTTP status of the last answer.")
+    answer: int | None = Field(description="HTTP status of the last response.")
     error: str | None
     created: Timestamp
     delivered: Timestamp | None
