@@ -2,8 +2,8 @@
 
     python -m bench.degrade_operator
 
-The reference is the paper's formula written down plainly: all windows unfolded, multiplied and summed, in contiguous
-float32. Ours takes the image's bytes; the reference is given float32 that lies ready.
+The reference is the paper's formula written plainly: all windows unfolded, multiplied and summed, in contiguous
+float32. Ours reads the image's bytes. The reference gets float32 that is ready in memory.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from models.inference.blur import blur
 
 SCALE, TAPS = 4, 21
 ORIGIN = (paper_origin(TAPS), paper_origin(TAPS))
-SIDE = 1024  # of the matrices whose product tells what arithmetic these cores can do
+SIDE = 1024  # of the matrices whose product measures the cores' arithmetic
 
-Case = tuple[Callable[[], Tensor], Callable[[], Tensor], int]  # ours, reference, multiplications and additions
+Case = tuple[Callable[[], Tensor], Callable[[], Tensor], int]  # ours, reference, number of multiply-adds
 
 
-def reference(hr: Tensor, kernel: Tensor) -> Tensor:
-    """hr (B, 3, H, W) in [0, 1], kernel (B, K, K) → (B, 3, H // s, W // s)."""
+def apply_kernel_plainly(hr: Tensor, kernel: Tensor) -> Tensor:
+    """Apply kernel (B, K, K) to hr (B, 3, H, W) in [0, 1]. Return (B, 3, H // s, W // s)."""
     batch, channels, height, width = hr.shape
     rows = reflect_indices(ORIGIN[0], SCALE * (height // SCALE - 1) + TAPS, height)
     cols = reflect_indices(ORIGIN[1], SCALE * (width // SCALE - 1) + TAPS, width)
@@ -40,57 +40,61 @@ def reference(hr: Tensor, kernel: Tensor) -> Tensor:
     return (windows * weight).sum(1).view(batch, channels, height // SCALE, width // SCALE)
 
 
-def patches(count: int = 32) -> Case:
-    """The shapes of the seed's run."""
+def make_patches_case(count: int = 32) -> Case:
+    """Return the case with the shapes of the preset `seed`."""
     generator = torch.Generator().manual_seed(0)
     hr = torch.rand(count, 3, 128, 128, generator=generator)
     kernel = torch.rand(count, TAPS, TAPS, generator=generator)
     kernel /= kernel.sum((1, 2), keepdim=True)
-    sums = count * 3 * 32 * 32 * TAPS**2
-    return lambda: apply_kernel(hr, kernel, SCALE, ORIGIN), lambda: reference(hr, kernel), sums
-
-
-def image(height: int = 1356) -> Case:
-    rng = np.random.default_rng(0)
-    hr = rng.integers(0, 256, (height, 2040, 3), dtype=np.uint8)
-    kernel = quantize_kernels(torch.from_numpy(rng.random((1, TAPS, TAPS))))
-    ready = torch.from_numpy(hr).permute(2, 0, 1)[None].float().contiguous() / 255
-    sums = 3 * (height // SCALE) * (2040 // SCALE) * TAPS**2
+    multiply_adds = count * 3 * 32 * 32 * TAPS**2
     return (
-        lambda: blur(hr, kernel, SCALE, ORIGIN, torch.device("cpu")) / 255,
-        lambda: reference(ready, kernel),
-        sums,
+        lambda: apply_kernel(hr, kernel, SCALE, ORIGIN),
+        lambda: apply_kernel_plainly(hr, kernel),
+        multiply_adds,
     )
 
 
-def ours_of(case: Callable[..., Case]) -> Callable[[], Tensor]:
-    case(4)[0]()  # so that the library's code and tables, which the first call loads, are not counted
-    return case()[0]
+def make_image_case(height: int = 1356) -> Case:
+    rng = np.random.default_rng(0)
+    hr = rng.integers(0, 256, (height, 2040, 3), dtype=np.uint8)
+    kernel = quantize_kernels(torch.from_numpy(rng.random((1, TAPS, TAPS))))
+    floats = torch.from_numpy(hr).permute(2, 0, 1)[None].float().contiguous() / 255
+    multiply_adds = 3 * (height // SCALE) * (2040 // SCALE) * TAPS**2
+    return (
+        lambda: blur(hr, kernel, SCALE, ORIGIN, torch.device("cpu")) / 255,
+        lambda: apply_kernel_plainly(floats, kernel),
+        multiply_adds,
+    )
 
 
-def reference_of(case: Callable[..., Case]) -> Callable[[], Tensor]:
-    case(4)[1]()
-    return case()[1]
+def prepare_ours(make_case: Callable[..., Case]) -> Callable[[], Tensor]:
+    make_case(4)[0]()  # the first call loads code and tables, whose memory does not count
+    return make_case()[0]
+
+
+def prepare_reference(make_case: Callable[..., Case]) -> Callable[[], Tensor]:
+    make_case(4)[1]()
+    return make_case()[1]
 
 
 def measure(options: argparse.Namespace) -> list[Metric]:
     torch.set_num_threads(options.threads)
-    figures = []
-    for name, case in (("32 patches of 128×128", patches), ("an image of 2040×1356", image)):
-        figures += _compare(name, case, 3 if options.quick else 15)
-    return figures
+    metrics = []
+    for name, make_case in (("32 patches of 128×128", make_patches_case), ("an image of 2040×1356", make_image_case)):
+        metrics += _compare(name, make_case, 3 if options.quick else 15)
+    return metrics
 
 
-def _compare(name: str, case: Callable[..., Case], rounds: int) -> list[Metric]:
-    ours, plain, sums = case()
-    difference = (ours() - plain()).abs().max().item()
+def _compare(name: str, make_case: Callable[..., Case], rounds: int) -> list[Metric]:
+    ours, reference, multiply_adds = make_case()
+    difference = (ours() - reference()).abs().max().item()
     matrix = torch.rand(SIDE, SIDE)
-    works = {"ours": ours, "reference": plain, "matrices": partial(torch.mm, matrix, matrix)}
-    seconds = time_interleaved(works, rounds)
-    at_best = [product * sums / SIDE**3 for product in seconds["matrices"]]
+    workloads = {"ours": ours, "reference": reference, "matrices": partial(torch.mm, matrix, matrix)}
+    seconds = time_interleaved(workloads, rounds)
+    at_best = [product * multiply_adds / SIDE**3 for product in seconds["matrices"]]
     taken = {who: Summary.from_values([1000 * each for each in seconds[who]]) for who in ("ours", "reference")}
-    prepare = {"ours": ours_of, "reference": reference_of}
-    memory = {who: measure_added_memory(of, case) / 2**20 for who, of in prepare.items()}
+    prepare = {"ours": prepare_ours, "reference": prepare_reference}
+    memory = {who: measure_added_memory(function, make_case) / 2**20 for who, function in prepare.items()}
     return [
         Metric(
             f"{name}: time, reference to ours",
@@ -98,9 +102,9 @@ def _compare(name: str, case: Callable[..., Case], rounds: int) -> list[Metric]:
             "times",
             target=20,
             threshold=8,
-            limit=f"{taken['ours'].median:.1f} and {taken['reference'].median:.0f} ms; as many sums in products of "
-            f"matrices take {1000 * Summary.from_values(at_best).median:.1f} ms, of which "
-            f"{100 * compute_ratio(at_best, seconds['ours']).median:.0f}% is reached",
+            limit=f"{taken['ours'].median:.1f} and {taken['reference'].median:.0f} ms; as many multiply-adds in matrix "
+            f"products take {1000 * Summary.from_values(at_best).median:.1f} ms, "
+            f"{100 * compute_ratio(at_best, seconds['ours']).median:.0f}% reached",
         ),
         Metric(
             f"{name}: added peak memory, reference to ours",
@@ -115,7 +119,7 @@ def _compare(name: str, case: Callable[..., Case], rounds: int) -> list[Metric]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of both; unset: all cores")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of both; default: all cores")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""On a GPU: the joint step, applying kernels, degrading and super-resolution, each against the same done plainly.
+"""On a GPU: the joint step, kernels, degrading and super-resolution, each against a plain implementation.
 
     PYTHONPATH=. python bench/gpu.py [--quick]
 
-The references are those of train_step.py, degrade_operator.py and sr.py, on the GPU as well: float32, as PyTorch lays
-tensors out by itself. Memory is what PyTorch has taken of the GPU's at most.
+The references are those of train_step.py, degrade_operator.py and sr.py, also on the GPU: float32 in PyTorch's default
+memory layout. Memory is the peak that PyTorch allocates on the GPU.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ from training.phases.joint import joint_step
 from training.state import State
 
 GPU = torch.device("cuda")
-MEGA = 1e6
 
 
-def finished(work: Workload) -> Callable[[], None]:
-    """Waits until the GPU has done it."""
+def synchronized(workload: Workload) -> Callable[[], None]:
+    """Return a workload that waits until the GPU has finished."""
 
-    def done() -> None:
-        work()
+    def run_and_wait() -> None:
+        workload()
         torch.cuda.synchronize()
 
-    return done
+    return run_and_wait
 
 
-def compare(what: str, ours: Workload, plain: Workload, rounds: int, *, target: float | None = None) -> list[Metric]:
-    works = {"ours": finished(ours), "plain": finished(plain)}
-    taken = time_interleaved(works, rounds)
-    memory = {name: added_on_gpu(work) / 2**20 for name, work in works.items()}
-    milliseconds = {name: Summary.from_values([1000 * seconds for seconds in taken[name]]) for name in works}
+def compare(name: str, ours: Workload, plain: Workload, rounds: int, *, target: float | None = None) -> list[Metric]:
+    workloads = {"ours": synchronized(ours), "plain": synchronized(plain)}
+    seconds = time_interleaved(workloads, rounds)
+    memory = {who: measure_gpu_memory(workload) / 2**20 for who, workload in workloads.items()}
+    milliseconds = {who: Summary.from_values([1000 * each for each in seconds[who]]) for who in workloads}
     return [
-        Metric(what, milliseconds["ours"], "ms", limit=f"plainly {milliseconds['plain']} ms"),
-        Metric(f"{what}: times as fast", compute_ratio(taken["plain"], taken["ours"]), target=target),
-        Metric(f"{what}: memory added", memory["ours"], "MiB", limit=f"plainly {memory['plain']:.0f} MiB"),
+        Metric(name, milliseconds["ours"], "ms", limit=f"plain: {milliseconds['plain']} ms"),
+        Metric(f"{name}: times as fast", compute_ratio(seconds["plain"], seconds["ours"]), target=target),
+        Metric(f"{name}: memory added", memory["ours"], "MiB", limit=f"plain: {memory['plain']:.0f} MiB"),
     ]
 
 
-def added_on_gpu(work: Workload) -> int:
+def measure_gpu_memory(workload: Workload) -> int:
+    """Return the bytes that a workload adds to the memory that PyTorch has allocated."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    work()
+    workload()
     return torch.cuda.max_memory_allocated() - before
 
 
-def joint_steps(folder: Path, rounds: int) -> list[Metric]:
-    """Of the `seed` preset, batch 32 and EDSR 16×64."""
+def measure_joint_step(folder: Path, rounds: int) -> list[Metric]:
+    """Measure the joint step of the preset `seed`, batch 32 and EDSR 16×64."""
     train_step.photos(folder)
     real, clean = Photos(folder / "lr"), Photos(folder / "hr")
     ours, plain = (State(preset("seed", 4, device="cuda"), 0, "cuda") for _ in range(2))
@@ -79,60 +79,60 @@ def joint_steps(folder: Path, rounds: int) -> list[Metric]:
     )
 
 
-def operators(rounds: int) -> list[Metric]:
+def measure_operator(rounds: int) -> list[Metric]:
     generator = torch.Generator().manual_seed(0)
     hr = torch.rand(32, 3, 128, 128, generator=generator).to(GPU)
     kernel = torch.rand(32, degrade_operator.TAPS, degrade_operator.TAPS, generator=generator).to(GPU)
     ours = partial(apply_kernel, hr, kernel, degrade_operator.SCALE, degrade_operator.ORIGIN)
-    plain = partial(degrade_operator.reference, hr, kernel)
+    plain = partial(degrade_operator.apply_kernel_plainly, hr, kernel)
     return compare("kernels applied to 32 patches", ours, plain, rounds, target=20)
 
 
-def degrading(rounds: int) -> list[Metric]:
-    """Samples of a photo of 2 megapixels, computed; reading and writing files is left out."""
+def measure_degrading(rounds: int) -> list[Metric]:
+    """Measure samples of a photo of 2 megapixels, without reading and writing files."""
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 256, (1356, 2040, 3), dtype=np.uint8)
-    figures = []
+    metrics = []
     for name in ("seed", "default"):
         degradation = Degradation(preset(name, 4, device="cuda").degradation).to(GPU).eval()
-        taken = time_interleaved({name: partial(samples_of, degradation, hr)}, rounds)[name]
-        rate = Summary.from_values([4 / seconds for seconds in taken])
-        figures.append(Metric(f"degrade, preset {name}", rate, "samples a second"))
-    return figures
+        seconds = time_interleaved({name: partial(draw_samples, degradation, hr)}, rounds)[name]
+        rate = Summary.from_values([4 / each for each in seconds])
+        metrics.append(Metric(f"degrade, preset {name}", rate, "samples a second"))
+    return metrics
 
 
-def samples_of(degradation: Degradation, hr: NDArray[np.uint8]) -> None:
+def draw_samples(degradation: Degradation, hr: NDArray[np.uint8]) -> None:
     list(degrade_samples(degradation, hr, seed=0, source_sha256="0", samples=range(4)))
 
 
-def super_resolution(rounds: int, sizes: Mapping[str, tuple[int, int]]) -> list[Metric]:
-    edsr = sr.fitted(20).to(GPU)
-    figures = []
+def measure_super_resolution(rounds: int, sizes: Mapping[str, tuple[int, int]]) -> list[Metric]:
+    edsr = sr.train_edsr(20).to(GPU)
+    metrics = []
     for name, (height, width) in sizes.items():
-        lr = sr.photo(height, width)
-        plainly = torch.from_numpy(lr).permute(2, 0, 1)[None].to(GPU)
+        lr = sr.make_photo(height, width)
+        lr_on_gpu = torch.from_numpy(lr).permute(2, 0, 1)[None].to(GPU)
         contiguous = EDSR(edsr.config).to(GPU).eval()
         contiguous.load_state_dict(edsr.state_dict())
 
-        def plain(image: torch.Tensor = plainly, network: torch.nn.Module = contiguous) -> None:
+        def plain(image: torch.Tensor = lr_on_gpu, network: torch.nn.Module = contiguous) -> None:
             with torch.inference_mode():
                 ((network(image.float() / 255)[0].clamp(0, 1) * 255).round().byte()).cpu()
 
-        figures += compare(f"{name} enlarged", partial(super_resolve, edsr, lr), plain, rounds, target=2)
-    return figures
+        metrics += compare(f"{name} enlarged", partial(super_resolve, edsr, lr), plain, rounds, target=2)
+    return metrics
 
 
 def measure(options: argparse.Namespace) -> list[Metric]:
     if not torch.cuda.is_available():
-        print("No GPU that PyTorch can use: nothing is measured.\n")
+        print("PyTorch finds no GPU. Nothing is measured.\n")
         return []
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n")
     rounds = 3 if options.quick else 9
     with TemporaryDirectory() as folder:
-        figures = joint_steps(Path(folder), rounds)
-    figures += operators(rounds)
-    figures += degrading(rounds)
-    return figures + super_resolution(rounds, {"480×320": (320, 480), "1920×1080": (1080, 1920)})
+        metrics = measure_joint_step(Path(folder), rounds)
+    metrics += measure_operator(rounds)
+    metrics += measure_degrading(rounds)
+    return metrics + measure_super_resolution(rounds, {"480×320": (320, 480), "1920×1080": (1080, 1920)})
 
 
 if __name__ == "__main__":

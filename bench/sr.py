@@ -1,8 +1,8 @@
-"""Super-resolution with the paper's EDSR, 16 blocks of width 64, ×4, against the same network run plainly.
+"""Super-resolution with the paper's EDSR, 16 blocks of width 64, ×4, against a plain run of the same network.
 
-Plainly is: float32, as PyTorch lays tensors out by itself, the whole image where it fits, else in tiles with a halo.
-Megapixels are those of the enlarged image. Without --sr the network is fitted for a short while, so that there is a
-PSNR to lose.
+The plain run is in float32, in PyTorch's default memory layout, on the whole image if it fits and else in overlapping
+tiles. Megapixels are those of the enlarged image. Without --sr the network is trained briefly, so that there is a PSNR
+to lose.
 
     PYTHONPATH=. python bench/sr.py [--quick] [--check] [--sr sr.safetensors]
 """
@@ -28,18 +28,18 @@ from models.inference.tiling import super_resolve, upscale_rows
 from models.networks.edsr import EDSR, EDSRConfig
 
 MEGA = 1e6
-PLAIN_TILE = 540  # the largest whose maps at full size leave room on a computer of 16 GB
+PLAIN_TILE = 540  # the largest side whose feature maps at full size fit into 16 GB
 UNTILED_PIXELS = 480 * 320
 
 
-def photo(height: int, width: int) -> NDArray[np.uint8]:
-    """A photograph, repeated until it is large enough."""
+def make_photo(height: int, width: int) -> NDArray[np.uint8]:
+    """Return a photograph (height, width, 3), repeated until it is large enough."""
     tile: NDArray[np.uint8] = data.chelsea()
     return np.tile(tile, (-(-height // len(tile)), -(-width // tile.shape[1]), 1))[:height, :width].copy()
 
 
-def pairs(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
-    """Patches (N, 3, side, side) of photographs and what is left of each at a quarter of the size, in [0, 1]."""
+def make_pairs(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return patches (N, 3, side, side) of photographs, and each at a quarter of the size, both in [0, 1]."""
     photos = [data.astronaut(), data.chelsea(), data.coffee()]
     patches = [
         pixels[top : top + side, left : left + side]
@@ -51,29 +51,29 @@ def pairs(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
     return hr, (functional.avg_pool2d(hr, 4) * 255).round() / 255
 
 
-def fitted(steps: int) -> EDSR:
+def train_edsr(steps: int) -> EDSR:
     torch.manual_seed(0)
-    edsr, (hr, lr) = EDSR(EDSRConfig()), pairs()
+    edsr, (hr, lr) = EDSR(EDSRConfig()), make_pairs()
     optimizer = torch.optim.Adam((weight for weight in edsr.parameters() if weight.requires_grad), lr=5e-4)
     for step in range(steps):
-        some = torch.arange(4 * step, 4 * step + 4) * 37 % len(hr)
-        loss = functional.l1_loss(edsr(lr[some]), hr[some])
+        batch = torch.arange(4 * step, 4 * step + 4) * 37 % len(hr)
+        loss = functional.l1_loss(edsr(lr[batch]), hr[batch])
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
     return edsr.eval()
 
 
-def plain(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    (height, width), scale, halo = lr.shape[:2], edsr.config.scale, edsr.config.receptive_radius
+def super_resolve_plainly(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    (height, width), scale, radius = lr.shape[:2], edsr.config.scale, edsr.config.receptive_radius
     side = max(height, width) if height * width <= UNTILED_PIXELS else PLAIN_TILE
     sr = np.empty((scale * height, scale * width, 3), np.uint8)
     for top in range(0, height, side):
         for left in range(0, width, side):
-            above, before = max(0, top - halo), max(0, left - halo)
-            cut = torch.from_numpy(lr[above : top + side + halo, before : left + side + halo].copy())
+            above, before = max(0, top - radius), max(0, left - radius)
+            tile = torch.from_numpy(lr[above : top + side + radius, before : left + side + radius].copy())
             with torch.inference_mode():
-                enlarged = edsr(cut.permute(2, 0, 1)[None].float() / 255)[0]
+                enlarged = edsr(tile.permute(2, 0, 1)[None].float() / 255)[0]
             pixels = (enlarged.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
             inner = pixels[scale * (top - above) :, scale * (left - before) :][: scale * side, : scale * side]
             sr[scale * top : scale * (top + side), scale * left : scale * (left + side)] = inner
@@ -81,80 +81,82 @@ def plain(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def prepare_streaming(height: int, width: int) -> Workload:
-    """As the worker does it: rows go to disk as they come."""
-    edsr, lr = EDSR(EDSRConfig()).eval(), photo(height, width)
+    """Return a workload that writes rows to disk as they come, as the worker does."""
+    edsr, lr = EDSR(EDSRConfig()).eval(), make_photo(height, width)
 
-    def work() -> None:
+    def stream() -> None:
         with TemporaryFile() as file, PngWriter(file, 4 * width, 4 * height) as png:
             for rows in upscale_rows(edsr, lr):
                 png.write(rows)
 
-    return work
+    return stream
 
 
-def arithmetic() -> float:
-    """Multiplications and additions a second of a large float32 product, the most that convolutions could reach."""
-    one = torch.rand(1024, 1024)
-    work = partial(torch.mm, one, one)
-    return 2 * 1024**3 / min(time_interleaved({"mm": work}, 10)["mm"])
+def measure_peak_flops() -> float:
+    """Return the multiplications and additions per second of a large float32 product, an upper bound."""
+    matrix = torch.rand(1024, 1024)
+    multiply = partial(torch.mm, matrix, matrix)
+    return 2 * 1024**3 / min(time_interleaved({"mm": multiply}, 10)["mm"])
 
 
-def needed(config: EDSRConfig) -> int:
-    """Multiplications and additions for a low-resolution pixel, the tail composed into one convolution."""
+def count_flops(config: EDSRConfig) -> int:
+    """Return the multiplications and additions for a low-resolution pixel, with the fused tail."""
     convolutions = 9 * (3 * config.width + (2 * config.blocks + 1) * config.width**2)
     return 2 * (convolutions + 25 * config.width * 3 * config.scale**2)
 
 
-def lost_psnr(edsr: EDSR, dtype: torch.dtype, every: int) -> float:
-    """dB, over each `every`-th patch."""
-    hr, lr = (patches[::every] for patches in pairs())
+def measure_psnr_loss(edsr: EDSR, dtype: torch.dtype, every: int) -> float:
+    """Return the PSNR in dB that `dtype` loses to float32, over each `every`-th patch."""
+    hr, lr = (patches[::every] for patches in make_pairs())
+    lr_pixels = (lr.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    hr_pixels = 255 * hr.permute(0, 2, 3, 1).numpy().astype(np.float64)
     errors = []
     for kind in (torch.float32, dtype):
-        wrong = [
-            np.square(super_resolve(edsr, np.ascontiguousarray(one), dtype=kind) - np.asarray(other, np.float64)).mean()
-            for one, other in zip(
-                (lr.permute(0, 2, 3, 1) * 255).round().byte().numpy(), 255 * hr.permute(0, 2, 3, 1).numpy(), strict=True
-            )
+        squared = [
+            np.square(super_resolve(edsr, np.ascontiguousarray(patch), dtype=kind) - truth).mean()
+            for patch, truth in zip(lr_pixels, hr_pixels, strict=True)
         ]
-        errors.append(float(np.mean(wrong)))
+        errors.append(float(np.mean(squared)))
     return 10 * float(np.log10(errors[1] / errors[0]))
 
 
 def measure(options: argparse.Namespace) -> list[Metric]:
     sizes = ((160, 240), (270, 480)) if options.quick else ((320, 480), (1080, 1920))
-    edsr = load_edsr(options.sr) if options.sr else fitted(10 if options.quick else 100)
-    peak = arithmetic()
-    figures = []
+    edsr = load_edsr(options.sr) if options.sr else train_edsr(10 if options.quick else 100)
+    peak = measure_peak_flops()
+    metrics = []
     for height, width in sizes:
-        lr, name = photo(height, width), f"{width}×{height}"
-        difference = np.abs(super_resolve(edsr, lr).astype(int) - plain(edsr, lr)).max()
-        taken = time_interleaved({"ours": partial(super_resolve, edsr, lr), "plain": partial(plain, edsr, lr)}, 3)
+        lr, name = make_photo(height, width), f"{width}×{height}"
+        difference = np.abs(super_resolve(edsr, lr).astype(int) - super_resolve_plainly(edsr, lr)).max()
+        workloads = {"ours": partial(super_resolve, edsr, lr), "plain": partial(super_resolve_plainly, edsr, lr)}
+        seconds = time_interleaved(workloads, 3)
         megapixels = edsr.config.scale**2 * height * width / MEGA
-        speed = Summary.from_values([megapixels / seconds for seconds in taken["ours"]])
-        slow = Summary.from_values([megapixels / seconds for seconds in taken["plain"]])
-        share = needed(edsr.config) * height * width / min(taken["ours"]) / peak
-        limit = f"{peak / needed(edsr.config) * edsr.config.scale**2 / MEGA:.2f} by arithmetic, {share:.0%} reached"
-        figures += [
-            Metric(f"{name}", speed, "megapixels a second", limit=limit),
-            Metric(f"{name}, plain float32", slow, "megapixels a second"),
-            Metric(f"{name}, times as fast", compute_ratio(taken["plain"], taken["ours"]), target=2, threshold=1.5),
+        ours, plain = (Summary.from_values([megapixels / each for each in seconds[who]]) for who in ("ours", "plain"))
+        share = count_flops(edsr.config) * height * width / min(seconds["ours"]) / peak
+        limit = (
+            f"{peak / count_flops(edsr.config) * edsr.config.scale**2 / MEGA:.2f} by arithmetic, {share:.0%} reached"
+        )
+        metrics += [
+            Metric(f"{name}", ours, "megapixels a second", limit=limit),
+            Metric(f"{name}, plain float32", plain, "megapixels a second"),
+            Metric(f"{name}, times as fast", compute_ratio(seconds["plain"], seconds["ours"]), target=2, threshold=1.5),
             Metric(f"{name}, largest difference", float(difference), "levels", 1, 1, lower_is_better=True),
         ]
     chosen = fast_dtype(torch.device("cpu"))
     for dtype, name in {chosen: "as chosen here", torch.bfloat16: "in bfloat16"}.items():
-        lost = lost_psnr(edsr, dtype, 8 if options.quick else 1)
-        figures.append(Metric(f"PSNR lost {name} ({dtype})", lost, "dB", 0.02, 0.02, True))
-    # Each of several bands.
+        lost = measure_psnr_loss(edsr, dtype, 8 if options.quick else 1)
+        metrics.append(Metric(f"PSNR lost {name} ({dtype})", lost, "dB", 0.02, 0.02, True))
+    # Each of these images has several bands.
     heights, width = ((400, 1200), 240) if options.quick else ((540, 1080, 2160), 1920)
     added = [measure_added_memory(prepare_streaming, height, width) for height in heights]
     for height, memory in zip(heights, added, strict=True):
-        figures.append(Metric(f"memory added at {width}×{height}", memory / 2**20, "MiB"))
-    figures.append(Metric("memory, tallest against least tall", added[-1] / added[0], "", 1.1, 1.3, True))
-    return figures
+        metrics.append(Metric(f"memory added at {width}×{height}", memory / 2**20, "MiB"))
+    metrics.append(Metric("memory, tallest against least tall", added[-1] / added[0], "", 1.1, 1.3, True))
+    return metrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sr", type=Path, help="a trained network, else one is fitted for a short while")
+    parser.add_argument("--sr", type=Path, help="a trained network; by default one is trained briefly")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Trains a small super-resolution network on photos that are worn down while it trains.
+"""Trains a small super-resolution network on photos that are degraded while it trains.
 
     python examples/train_on_the_fly.py degrader.safetensors my-clean-photos
 
-The file is a model's `degrader.safetensors`, from GET /models/{id}/files/degrader.safetensors. Every crop gets a blur
-and noise of its own, in the workers of the DataLoader; the same seed gives the same crops and draws whatever their
-number. On a GPU it may be faster to degrade whole batches there: `degrader.to("cuda")(hr)`.
+The file is a model's `degrader.safetensors`, from GET /models/{id}/files/degrader.safetensors. Every crop gets its own
+blur and noise, in the DataLoader's workers. The same seed gives the same crops and draws with any number of workers.
+On a GPU it may be faster to degrade whole batches there: `degrader.to("cuda")(hr)`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PATCH = 32  # side of a low-resolution crop
 
 
 class Pairs(Dataset[tuple[Tensor, Tensor]]):
-    """Crops of clean photos, with what the camera would have made of them."""
+    """Crops of clean photos, each with the same crop as the camera would show it: (lr, hr)."""
 
     def __init__(self, photos: list[Path], degrader: Degrader, length: int, seed: int) -> None:
         self.photos, self.degrader, self.length, self.seed = photos, degrader, length, seed
@@ -58,22 +58,22 @@ class SmallNetwork(nn.Module):
         )
 
     def forward(self, lr: Tensor) -> Tensor:
-        """lr (B, 3, h, w) → (B, 3, s·h, s·w), both in [0, 1]."""
-        enlarged = functional.interpolate(lr, scale_factor=float(self.scale), mode="bicubic")
-        return enlarged + 0.1 * self.details(lr)  # type: ignore[no-any-return]
+        """Enlarges lr (B, 3, h, w) to (B, 3, s·h, s·w), both in [0, 1]."""
+        bicubic = functional.interpolate(lr, scale_factor=float(self.scale), mode="bicubic")
+        return bicubic + 0.1 * self.details(lr)  # type: ignore[no-any-return]
 
 
 def train(degrader: Degrader, photos: list[Path], *, steps: int, batch: int, workers: int, seed: int) -> SmallNetwork:
     torch.manual_seed(seed)
     pairs = DataLoader(Pairs(photos, degrader, steps * batch, seed), batch, num_workers=workers)
     network = SmallNetwork(degrader.scale)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     losses: list[float] = []
     for step, (lr, hr) in enumerate(pairs, start=1):
         loss = functional.l1_loss(network(lr), hr)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
         if step % 100 == 0 or step == steps:
             print(f"step {step}: mean error {255 * sum(losses[-100:]) / len(losses[-100:]):.2f} levels")
@@ -88,10 +88,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    wanted = parser.parse_args()
-    photos = sorted(wanted.photos.rglob("*.png"))
-    degrader = Degrader.load(wanted.degrader)
-    train(degrader, photos, steps=wanted.steps, batch=wanted.batch, workers=wanted.workers, seed=wanted.seed)
+    options = parser.parse_args()
+    photos = sorted(options.photos.rglob("*.png"))
+    degrader = Degrader.load(options.degrader)
+    train(degrader, photos, steps=options.steps, batch=options.batch, workers=options.workers, seed=options.seed)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A trained degradation without any service, for a trainer that degrades on the fly."""
+"""Degrades images with a trained model and no service, for a trainer that degrades on the fly."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from models.losses import quantize_ste
 
 
 class Degrader(nn.Module):
-    """Wears clean images down in the learned way, a new draw of blur and noise for each.
+    """Degrades clean images with the learned model. Each image gets a new draw of blur and noise.
 
-    It is a module, so that it moves with `.to`, and a transform, so that it can be called in a `Dataset`'s workers. It
-    is never trained further: it has no gradients, and stays as it is whatever the mode of the module that holds it.
+    It is a module, so `.to` moves it, and a transform, so a `Dataset`'s workers can call it. It is frozen: it has no
+    gradients, and stays in eval mode if a module that holds it is trained.
     """
 
     def __init__(self, degradation: Degradation) -> None:
@@ -30,31 +30,33 @@ class Degrader(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Self:
-        """Reads a model's `degrader.safetensors`.
+        """Loads a model's `degrader.safetensors`.
 
-        Raises `models.checkpoint.CheckpointError` for another file, OSError where it cannot be read.
+        Raises `models.checkpoint.CheckpointError` for another file, OSError if it cannot be read.
         """
         return cls(load_degradation(Path(path), device))
 
     @property
     def scale(self) -> int:
-        """How many times smaller a low-resolution image is."""
+        """The factor by which a low-resolution image is smaller: 2, 3 or 4."""
         return self.degradation.config.scale
 
     @property
     def kernel_origin(self) -> tuple[int, int]:
-        """(top, left) of a kernel's first tap from the pixel (s·i, s·j), in high-resolution pixels."""
+        """(top, left) of a kernel's first tap relative to pixel (s·i, s·j), in high-resolution pixels."""
         return self.degradation.kernel_origin
 
     def forward(self, hr: Tensor, *, generator: torch.Generator | None = None) -> Degraded:
-        """hr (B, 3, H, W) or (3, H, W), float in [0, 1] or uint8, on the module's device → lr, kernel and noise.
+        """Degrades hr (B, 3, H, W) or (3, H, W), float in [0, 1] or uint8, on the module's device.
 
-        lr (B, 3, H // s, W // s) is float in [0, 1] on 8-bit levels; kernel (B, K, K) sums to 1; noise is broadcastable
-        to lr, in units of 1 = full scale. One image gives them without B. What is random is drawn from `generator`, on
-        its device; unset, from torch's own on the CPU, which a `DataLoader` seeds anew for each worker and epoch.
+        Returns lr, kernel and noise, for one image without B. lr (B, 3, H // s, W // s) is float in [0, 1] on 8-bit
+        levels. kernel (B, K, K) sums to 1. noise is broadcastable to lr, 1 = full scale. `generator` draws the random
+        numbers, on its own device; the default is torch's CPU generator, which a `DataLoader` seeds for each worker and
+        epoch.
 
-        For one image and `seeded_generator(seed, source_sha256, sample)` it is the service's sample, but for pixels that lie on
-        the edge of rounding; `triplet` gives it to the last bit. Raises ValueError for what is no such image.
+        One image with `seeded_generator(seed, source_sha256, sample)` gives the service's sample, except for pixels on
+        the edge of rounding. `triplet` gives it to the last bit. Raises ValueError for another shape, and for an image
+        that is too small.
         """
         if hr.ndim == 3:
             lr, kernel, noise = self(hr[None], generator=generator)
@@ -66,26 +68,27 @@ class Degrader(nn.Module):
             raise ValueError(f"an image of {hr.shape[3]}x{hr.shape[2]} pixels is too small for scale {self.scale}")
         images = hr.float() / 255 if hr.dtype == torch.uint8 else hr.float()
         latents = self.degradation.draw_latents(len(hr), (height, width), generator or torch.default_generator)
-        # In half precision a kernel's taps and faint noise would be lost.
+        # Half precision would lose a kernel's small taps and faint noise.
         with torch.no_grad(), torch.autocast(hr.device.type, enabled=False), deterministic_convs():
             lr, kernel, noise = self.degradation(images, latents.to(hr.device), quantized=True)
             return Degraded(quantize_ste(lr), kernel, noise)
 
     def triplet(self, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, sample: int = 0) -> Triplet:
-        """hr (H, W, 3) → the same lr (h, w, 3), kernel and noise as the service gives, to the last bit.
+        """Returns the service's lr (h, w, 3), kernel and noise for hr (H, W, 3), to the last bit.
 
-        `source_sha256` is that of the image's file. Raises ValueError for what is no such image.
+        `source_sha256` is that of the image's file. Raises ValueError for an image of another shape or type, or too
+        small.
         """
         return degrade_image(self.degradation, hr, seed=seed, source_sha256=source_sha256, sample=sample)
 
     def train(self, mode: bool = True) -> Self:
-        """Changes nothing: what was learned about normalisation holds for images to come."""
+        """Does nothing: BatchNorm's running statistics also hold for new images."""
         return super().train(False)
 
 
 def seeded_generator(seed: int, image: object, sample: int = 0) -> torch.Generator:
-    """A generator that depends on these three alone, such as (seed, epoch, index), in whichever worker it is made.
+    """Returns a generator that depends on its three arguments alone, in any worker. An example: (seed, epoch, index).
 
-    With the SHA-256 of an image's file in hexadecimal for `image` it is the one that the service draws from.
+    If `image` is the hexadecimal SHA-256 of an image's file, it is the generator that the service uses.
     """
     return generator_for_sample(seed, str(image), sample)

@@ -1,4 +1,4 @@
-"""From a model's files to the forms that others run or read."""
+"""Exports a model's files to formats that other programs run or read."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from pathlib import Path
 
 from models.checkpoint import load_degradation, load_edsr
 from models.degradation import Degradation
-from patina.export.compiled import degrader_program, edsr_program, latent_names, save_onnx, save_program
+from patina.export.compiled import export_degrader, export_edsr, latent_names, save_onnx, save_program
 from patina.export.model_formats import ModelFormat
 from patina.export.samples import SampleCounts, sample_kernels, sample_noise, save_mat, save_npz
 
 
 def export_model(
-    degrader: Path, sr: Path, folder: Path, forms: Sequence[ModelFormat], size: SampleCounts, seed: int
+    degrader: Path, sr: Path, folder: Path, formats: Sequence[ModelFormat], counts: SampleCounts, seed: int
 ) -> Iterator[Path]:
-    """Writes each form into `folder`; gives each file when it is there."""
+    """Writes each format into `folder`. Yields each file once it is written."""
     folder.mkdir(parents=True, exist_ok=True)
-    if {ModelFormat.onnx, ModelFormat.torch} & set(forms):
-        yield from _programs(degrader, sr, folder, forms)
-    if {ModelFormat.npz, ModelFormat.mat} & set(forms):
-        yield from _banks(load_degradation(degrader), folder, forms, size, seed)
+    if {ModelFormat.onnx, ModelFormat.torch} & set(formats):
+        yield from _write_programs(degrader, sr, folder, formats)
+    if {ModelFormat.npz, ModelFormat.mat} & set(formats):
+        yield from _write_samples(load_degradation(degrader), folder, formats, counts, seed)
 
 
-def _programs(degrader: Path, sr: Path, folder: Path, forms: Sequence[ModelFormat]) -> Iterator[Path]:
+def _write_programs(degrader: Path, sr: Path, folder: Path, formats: Sequence[ModelFormat]) -> Iterator[Path]:
     degradation = load_degradation(degrader)
-    named = {
-        "degrader": (degrader_program(degradation), ["hr", *latent_names(degradation)], ["lr", "kernel", "noise"]),
-        "sr": (edsr_program(load_edsr(sr)), ["lr"], ["sr"]),
+    programs = {
+        "degrader": (export_degrader(degradation), ["hr", *latent_names(degradation)], ["lr", "kernel", "noise"]),
+        "sr": (export_edsr(load_edsr(sr)), ["lr"], ["sr"]),
     }
-    for name, (program, inputs, outputs) in named.items():
-        if ModelFormat.torch in forms:
+    for name, (program, inputs, outputs) in programs.items():
+        if ModelFormat.torch in formats:
             save_program(program, folder / f"{name}.pt2")
             yield folder / f"{name}.pt2"
-        if ModelFormat.onnx in forms:
+        if ModelFormat.onnx in formats:
             save_onnx(program, folder / f"{name}.onnx", inputs, outputs)
             yield folder / f"{name}.onnx"
 
 
-def _banks(
-    degradation: Degradation, folder: Path, forms: Sequence[ModelFormat], size: SampleCounts, seed: int
+def _write_samples(
+    degradation: Degradation, folder: Path, formats: Sequence[ModelFormat], counts: SampleCounts, seed: int
 ) -> Iterator[Path]:
-    banks = {
-        "kernels": sample_kernels(degradation, size.kernels, seed),
-        "noise": sample_noise(degradation, size.noises, size.patch, seed),
+    samples = {
+        "kernels": sample_kernels(degradation, counts.kernels, seed),
+        "noise": sample_noise(degradation, counts.noises, counts.patch, seed),
     }
-    for name, bank in banks.items():
-        if ModelFormat.npz in forms:
-            save_npz(bank, folder / f"{name}.npz")
+    for name, arrays in samples.items():
+        if ModelFormat.npz in formats:
+            save_npz(arrays, folder / f"{name}.npz")
             yield folder / f"{name}.npz"
-        if ModelFormat.mat in forms:
-            save_mat(bank, folder / f"{name}.mat")
+        if ModelFormat.mat in formats:
+            save_mat(arrays, folder / f"{name}.mat")
             yield folder / f"{name}.mat"

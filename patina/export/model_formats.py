@@ -1,4 +1,4 @@
-"""The forms of a model, by name; apart from their making, which needs torch."""
+"""Formats of an exported model, by name. This file needs no torch, so that the command line starts fast."""
 
 from __future__ import annotations
 

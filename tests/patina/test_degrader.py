@@ -1,4 +1,4 @@
-"""A trained model without a service: what it makes is what the service makes."""
+"""A trained model without a service generates what the service generates."""
 
 from __future__ import annotations
 
@@ -21,65 +21,65 @@ from models.checkpoint import CheckpointError
 from models.fixed_point import FIXED_POINT_SCALE
 from patina import Degrader, seeded_generator
 from patina.client import Client
-from tests.patina.conftest import Trained
+from tests.patina.conftest import TrainedModel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
-def degrader(trained: Trained) -> Degrader:
+def degrader(trained: TrainedModel) -> Degrader:
     return Degrader.load(trained.degrader)
 
 
 @pytest.fixture(scope="module")
-def triplets(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def triplets(trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("triplets")
     with Client(trained.url) as patina:
         patina.jobs.get(trained.job).download(folder)
     return folder
 
 
-def pixels(file: Path) -> NDArray[np.uint8]:
+def read_pixels(file: Path) -> NDArray[np.uint8]:
     return np.array(Image.open(file))
 
 
-def as_tensor(image: NDArray[np.uint8]) -> Tensor:
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(image).permute(2, 0, 1)
 
 
-def lines_of(folder: Path) -> list[dict[str, Any]]:
+def read_manifest(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
 
 
-def test_its_triplets_are_the_services_to_the_last_bit(trained: Trained, degrader: Degrader, triplets: Path) -> None:
-    lines = lines_of(triplets)
+def test_triplets_equal_the_services_to_the_last_bit(trained: TrainedModel, degrader: Degrader, triplets: Path) -> None:
+    lines = read_manifest(triplets)
     assert len(lines) == 4
     for line in lines:
         source = trained.hr / line["source"]
         digest = hashlib.sha256(source.read_bytes()).hexdigest()
-        made = degrader.triplet(pixels(source), seed=7, source_sha256=digest, sample=line["sample"])
-        np.testing.assert_array_equal(made.lr, pixels(triplets / line["lr"]))
-        np.testing.assert_array_equal(made.kernel, np.load(triplets / line["kernel"]))
-        np.testing.assert_array_equal(made.noise, np.load(triplets / line["noise"]))
+        triplet = degrader.triplet(read_pixels(source), seed=7, source_sha256=digest, sample=line["sample"])
+        np.testing.assert_array_equal(triplet.lr, read_pixels(triplets / line["lr"]))
+        np.testing.assert_array_equal(triplet.kernel, np.load(triplets / line["kernel"]))
+        np.testing.assert_array_equal(triplet.noise, np.load(triplets / line["noise"]))
         assert (degrader.scale, list(degrader.kernel_origin)) == (line["scale"], line["kernel_origin"])
 
 
-def test_called_with_the_services_generator_it_gives_the_services_sample(
-    trained: Trained, degrader: Degrader, triplets: Path
+def test_the_services_generator_gives_the_services_sample(
+    trained: TrainedModel, degrader: Degrader, triplets: Path
 ) -> None:
-    for line in lines_of(triplets):
+    for line in read_manifest(triplets):
         source = trained.hr / line["source"]
-        hr = as_tensor(pixels(source))
-        made = degrader(hr, generator=seeded_generator(7, line["source_sha256"], line["sample"]))
-        expected = as_tensor(pixels(triplets / line["lr"]))
-        # Compression after a pixel on the edge of rounding may move its whole block by a level or two.
-        off = (255 * made.lr - expected).abs()
-        assert off.mean() < 0.02
-        assert off.max() < 8
-        np.testing.assert_allclose(made.kernel, np.load(triplets / line["kernel"]), atol=1 / FIXED_POINT_SCALE)
+        hr = to_tensor(read_pixels(source))
+        degraded = degrader(hr, generator=seeded_generator(7, line["source_sha256"], line["sample"]))
+        expected = to_tensor(read_pixels(triplets / line["lr"]))
+        # JPEG may move a whole block by a level or two, after one pixel on the edge of rounding.
+        difference = (255 * degraded.lr - expected).abs()
+        assert difference.mean() < 0.02
+        assert difference.max() < 8
+        np.testing.assert_allclose(degraded.kernel, np.load(triplets / line["kernel"]), atol=1 / FIXED_POINT_SCALE)
 
 
-def test_a_batch_is_its_images_with_draws_of_their_own(degrader: Degrader) -> None:
+def test_each_image_of_a_batch_gets_its_own_draw(degrader: Degrader) -> None:
     hr = torch.rand(1, 3, 66, 49, generator=torch.Generator().manual_seed(0)).repeat(3, 1, 1, 1)
     lr, kernel, noise = degrader(hr, generator=torch.Generator().manual_seed(1))
     assert lr.shape == (3, 3, 16, 12)
@@ -92,7 +92,7 @@ def test_a_batch_is_its_images_with_draws_of_their_own(degrader: Degrader) -> No
     assert (again.lr - lr).abs().max() < 0.05
 
 
-def test_it_is_frozen_in_whatever_holds_it(degrader: Degrader) -> None:
+def test_it_stays_frozen_inside_a_module_that_is_trained(degrader: Degrader) -> None:
     holder = nn.ModuleList([degrader]).train()
     hr = torch.rand(2, 3, 32, 32, requires_grad=True)
     torch.manual_seed(3)
@@ -106,14 +106,16 @@ def test_it_is_frozen_in_whatever_holds_it(degrader: Degrader) -> None:
     assert not degrader.degradation.training
 
 
-def test_it_travels_to_workers(degrader: Degrader) -> None:
+def test_a_pickled_degrader_gives_the_same_output(degrader: Degrader) -> None:
     sent: Degrader = pickle.loads(pickle.dumps(degrader))
     hr = torch.rand(3, 40, 40)
-    assert torch.equal(sent(hr, generator=seeded_generator(0, 1, 2)).lr, degrader(hr, generator=seeded_generator(0, 1, 2)).lr)
+    assert torch.equal(
+        sent(hr, generator=seeded_generator(0, 1, 2)).lr, degrader(hr, generator=seeded_generator(0, 1, 2)).lr
+    )
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (40, 40, 3), (1, 4, 40, 40), (3, 3, 40)])
-def test_what_is_no_image_is_refused(degrader: Degrader, shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_refused(degrader: Degrader, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="image"):
         degrader(torch.rand(shape))
 
@@ -126,11 +128,11 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         Degrader.load(tmp_path / "nowhere.safetensors")
 
 
-def test_the_example_learns_the_same_whoever_degrades(trained: Trained, degrader: Degrader) -> None:
+def test_the_example_trains_the_same_with_any_workers(trained: TrainedModel, degrader: Degrader) -> None:
     example = runpy.run_path(str(EXAMPLES / "train_on_the_fly.py"))
     photos = sorted(trained.hr.iterdir())
-    learned = [example["train"](degrader, photos, steps=20, batch=4, workers=workers, seed=0) for workers in (0, 2)]
-    weights = [parameters_to_vector(network.parameters()) for network in learned]
+    networks = [example["train"](degrader, photos, steps=20, batch=4, workers=workers, seed=0) for workers in (0, 2)]
+    weights = [parameters_to_vector(network.parameters()) for network in networks]
     assert torch.equal(*weights)
 
     torch.manual_seed(0)
@@ -138,5 +140,5 @@ def test_the_example_learns_the_same_whoever_degrades(trained: Trained, degrader
     pairs = example["Pairs"](photos, degrader, 16, seed=1)
     lr, hr = (torch.stack(images) for images in zip(*(pairs[index] for index in range(16)), strict=True))
     with torch.no_grad():
-        before, after = ((network(lr) - hr).abs().mean() for network in (untrained, learned[0]))
+        before, after = ((network(lr) - hr).abs().mean() for network in (untrained, networks[0]))
     assert after < 0.95 * before
