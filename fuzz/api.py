@@ -40,9 +40,11 @@ from config.settings import Settings
 from imaging.png import write_png
 from store.db.database import Database
 from store.db.migrate import migrate
+from store.model_files import REPORT
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
-from store.repositories.models import REPORT, ModelRepository
+from store.repositories.jobs import JobRepository, Progress
+from store.repositories.models import ModelRepository
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.repositories.uploads import UploadRepository
 from store.repositories.webhooks import EVENTS, WebhookRepository
 from store.store import Store
@@ -163,14 +165,14 @@ def write_records(store: Store) -> dict[str, str]:
             unit="samples",
             total=1,
         )
-        jobs.add_items(job.id, [("a", NewItem("a.png", blob))])
+        SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", blob))])
         claimed = jobs.claim(job.id, "a worker", 60)
         assert claimed
         jobs.record(job.id, claimed.attempt, Progress(1, 1, 1.0, None), [NewSample(0, 0, {"lr": blob, "noise": blob})])
         webhook = WebhookRepository(session).create("https://example.com/", EVENTS)
         jobs.finish(job.id, claimed.attempt, "succeeded")
         upload = UploadRepository(session).create(
-            dataset.id, "lr", name="a.png", metadata="", length=100, keep_seconds=3600
+            dataset.id, "lr", name="a.png", metadata="", length=100, retention_seconds=3600
         )
     return {
         "dataset_id": dataset.id,

@@ -58,7 +58,7 @@ def _make_first_token(settings: Settings, database: Database) -> None:
         tokens = TokenRepository(session)
         if tokens.any_valid():
             return
-        _write_secret(file, tokens.create("first", "admin").text)
+        _write_secret(file, tokens.create("first", "admin").secret)
     log.warning("there was no token, so an admin's was made", file=str(file))
 
 

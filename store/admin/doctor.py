@@ -113,7 +113,7 @@ def _make_again(job_id: str, samples: list[tuple[int, int]], session: Session) -
         one = (Sample.job_id == job_id) & (Sample.position == position) & (Sample.sample == number)
         session.execute(delete(Sample).where(one))
     _count_again(job_id, session)
-    JobRepository(session).begin_again(job_id)
+    JobRepository(session).requeue_after_data_loss(job_id)
 
 
 def _lost_inputs(session: Session, missing: set[str]) -> Iterator[Finding]:
@@ -146,7 +146,7 @@ def _lost_checkpoints(session: Session, missing: set[str]) -> Iterator[Finding]:
 
 
 def _forget_checkpoint(job_id: str, step: int, session: Session) -> None:
-    CheckpointRepository(session).forget(job_id, step)
+    CheckpointRepository(session).delete(job_id, step)
 
 
 def _lost_previews(session: Session, missing: set[str]) -> Iterator[Finding]:
@@ -165,7 +165,7 @@ def _forget_preview(job_id: str, session: Session) -> None:
 
 def _wrong_counts(session: Session) -> Iterator[Finding]:
     there = select(func.count()).where(Sample.job_id == Job.id, Sample.status == "ok").correlate(Job).scalar_subquery()
-    query = select(Job.id, Job.ok, there).where(Job.status != "running", Job.expired.is_(None), Job.ok != there)
+    query = select(Job.id, Job.ok, there).where(Job.status != "running", Job.expired_at.is_(None), Job.ok != there)
     for job_id, counted, found in session.execute(query):
         yield Finding(
             f"Job {job_id} says that it has made {counted} results, and {found} are recorded.",

@@ -1,9 +1,10 @@
-"""Brings the database to the newest schema: `python -m store.db.migrate`."""
+"""Migrates the database to this code's schema: `python -m store.db.migrate`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Connection, text
@@ -13,6 +14,9 @@ from config.settings import settings
 from store.db.database import Database, translate_errors
 from store.db.schema import REVISION, is_ahead, revision
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK = 7_246_118  # any number that no other program takes in the same PostgreSQL database
 
@@ -20,11 +24,11 @@ log = structlog.get_logger()
 
 
 class NewerSchemaError(Exception):
-    """A newer version was here."""
+    """A newer version has migrated the database."""
 
 
 def migrate(database: Database) -> None:
-    """Runs what is missing. Several processes may call it at once; one does it, the others wait.
+    """Runs the migrations that are missing. Of several processes that call it at once, one does it and others wait.
 
     Raises `NewerSchemaError`, and changes nothing, if the database is ahead of this code; and as `translate_errors`.
     """
@@ -35,8 +39,8 @@ def migrate(database: Database) -> None:
         before = revision(connection)
         if is_ahead(before):
             raise NewerSchemaError(
-                f"The database was brought to schema {before} by a newer version of Patina; this one knows {REVISION}. "
-                "Run the newer version, or restore a backup from before it."
+                f"A newer version of Patina has migrated the database to schema {before}; this version knows "
+                f"{REVISION}. Run the newer version, or restore an earlier backup."
             )
         if before != REVISION:
             upgrade(connection, REVISION)
@@ -44,15 +48,21 @@ def migrate(database: Database) -> None:
         log.info("migrated", before=before, after=REVISION)
 
 
-def upgrade(connection: Connection, wanted: str) -> None:
-    """Runs the migrations up to the revision `wanted`."""
-    from alembic import command  # noqa: PLC0415 - a third of this process's start, and most starts have nothing to do
+def upgrade(connection: Connection, target: str) -> None:
+    """Runs the migrations up to the revision `target`."""
+    from alembic import command  # noqa: PLC0415 - it takes a third of a process's start, which seldom migrates
+
+    command.upgrade(alembic_config(connection), target)
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Returns the configuration with which Alembic's commands run on this connection."""
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, wanted)
+    return config
 
 
 if __name__ == "__main__":

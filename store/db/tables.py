@@ -55,8 +55,8 @@ class Token(Table):
     name: Mapped[str] = mapped_column(Text)
     scope: Mapped[str] = mapped_column(String(8))
     sha256: Mapped[str] = mapped_column(SHA256)
-    created: Mapped[float] = mapped_column(insert_default=now())
-    revoked: Mapped[float | None]
+    created_at: Mapped[float] = mapped_column(insert_default=now())
+    revoked_at: Mapped[float | None]
 
 
 class Dataset(Table):
@@ -74,7 +74,7 @@ class Dataset(Table):
     scale: Mapped[int]
     lr_images: Mapped[int] = mapped_column(default=0)
     hr_images: Mapped[int] = mapped_column(default=0)
-    created: Mapped[float] = mapped_column(insert_default=now())
+    created_at: Mapped[float] = mapped_column(insert_default=now())
 
 
 class Image(Table):
@@ -94,7 +94,7 @@ class Image(Table):
     sha256: Mapped[str] = mapped_column(SHA256)
     width: Mapped[int]
     height: Mapped[int]
-    created: Mapped[float] = mapped_column(insert_default=now())
+    created_at: Mapped[float] = mapped_column(insert_default=now())
 
 
 class Job(Table):
@@ -115,7 +115,7 @@ class Job(Table):
         Index(None, "dataset_id", "id"),
         Index(None, "dataset_id", "kind", "id"),
         Index(None, "dataset_id", "status", "id"),
-        Index(None, "updated"),
+        Index(None, "updated_at"),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -125,7 +125,7 @@ class Job(Table):
     model_id: Mapped[str | None] = mapped_column(ID)
     owner: Mapped[str | None] = mapped_column(ID)
     parameters: Mapped[dict[str, Any]]
-    form: Mapped[int] = mapped_column(default=1, server_default="1")
+    parameters_version: Mapped[int] = mapped_column(default=1, server_default="1")
 
     done: Mapped[int] = mapped_column(BigInteger, default=0)
     total: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -138,19 +138,19 @@ class Job(Table):
     error: Mapped[dict[str, Any] | None]
 
     attempt: Mapped[int] = mapped_column(default=0)
-    deaths: Mapped[int] = mapped_column(default=0)
+    crash_count: Mapped[int] = mapped_column(default=0)
     worker: Mapped[str | None] = mapped_column(Text)
     lease_until: Mapped[float | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     finish_requested: Mapped[bool] = mapped_column(default=False)  # of a training: to end now with what it has learned
 
-    events: Mapped[int] = mapped_column(default=0)  # so many have been recorded; the number of the latest
-    updated: Mapped[float] = mapped_column(insert_default=now(), onupdate=now())
-    created: Mapped[float] = mapped_column(insert_default=now())
-    started: Mapped[float | None]
-    finished: Mapped[float | None]
-    keep_seconds: Mapped[float | None]
-    expired: Mapped[float | None]
+    event_count: Mapped[int] = mapped_column(default=0)  # so many have been recorded; the number of the latest
+    updated_at: Mapped[float] = mapped_column(insert_default=now(), onupdate=now())
+    created_at: Mapped[float] = mapped_column(insert_default=now())
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    retention_seconds: Mapped[float | None]
+    expired_at: Mapped[float | None]
 
 
 class Event(Table):
@@ -162,7 +162,7 @@ class Event(Table):
     number: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
     data: Mapped[dict[str, Any]]
-    created: Mapped[float] = mapped_column(insert_default=now())
+    created_at: Mapped[float] = mapped_column(insert_default=now())
 
 
 class Preview(Table):
@@ -186,7 +186,7 @@ class Item(Table):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text)
-    stem: Mapped[str] = mapped_column(Text)  # unique within the job: the start of its results' file names
+    output_name: Mapped[str] = mapped_column(Text)  # unique within the job: the start of its results' file names
     sha256: Mapped[str | None] = mapped_column(SHA256)
     crop: Mapped[list[Any] | None]
     code: Mapped[str | None] = mapped_column(String(64))
@@ -221,7 +221,7 @@ class Model(Table):
     seconds: Mapped[float]
     files: Mapped[dict[str, Any]]
     history: Mapped[list[Any]]
-    created: Mapped[float] = mapped_column(insert_default=now())
+    created_at: Mapped[float] = mapped_column(insert_default=now())
 
 
 class Checkpoint(Table):
@@ -235,16 +235,16 @@ class Checkpoint(Table):
     sha256: Mapped[str] = mapped_column(SHA256)
 
 
-class Request(Table):
+class IdempotencyKey(Table):
     """A request that carried an `Idempotency-Key`: digests of that and of what it asked for, and the record it made."""
 
-    __tablename__ = "requests"
+    __tablename__ = "idempotency_keys"
 
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     digest: Mapped[str] = mapped_column(SHA256)
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
-    created: Mapped[float] = mapped_column(insert_default=now(), index=True)
+    created_at: Mapped[float] = mapped_column(insert_default=now(), index=True)
 
 
 class Upload(Table):
@@ -261,15 +261,15 @@ class Upload(Table):
     owner: Mapped[str | None] = mapped_column(ID)
     role: Mapped[str] = mapped_column(String(2))
     name: Mapped[str] = mapped_column(Text)
-    description: Mapped[str] = mapped_column(Text)
+    upload_metadata: Mapped[str] = mapped_column(Text)
     length: Mapped[int] = mapped_column(BigInteger)
     received: Mapped[int] = mapped_column(BigInteger, default=0)
     # Of an archive of 100,000 images they are large, and most requests do not ask for them.
     result: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON, deferred=True)
     problem: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON, deferred=True)
-    created: Mapped[float] = mapped_column(insert_default=now())
-    concluded: Mapped[float | None]
-    expires: Mapped[float] = mapped_column(index=True)
+    created_at: Mapped[float] = mapped_column(insert_default=now())
+    completed_at: Mapped[float | None]
+    expires_at: Mapped[float] = mapped_column(index=True)
 
 
 class Webhook(Table):
@@ -282,7 +282,7 @@ class Webhook(Table):
     url: Mapped[str] = mapped_column(Text)
     events: Mapped[list[Any]]
     secret: Mapped[str] = mapped_column(Text)
-    created: Mapped[float] = mapped_column(insert_default=now())
+    created_at: Mapped[float] = mapped_column(insert_default=now())
 
 
 class Delivery(Table):
@@ -300,8 +300,8 @@ class Delivery(Table):
     event: Mapped[str] = mapped_column(String(32))
     body: Mapped[str] = mapped_column(Text)
     attempts: Mapped[int] = mapped_column(default=0)
-    due: Mapped[float | None] = mapped_column(index=True)
-    delivered: Mapped[float | None]
+    next_attempt_at: Mapped[float | None] = mapped_column(index=True)
+    delivered_at: Mapped[float | None]
     status: Mapped[int | None]
     error: Mapped[str | None] = mapped_column(Text)
-    created: Mapped[float] = mapped_column(insert_default=now(), index=True)
+    created_at: Mapped[float] = mapped_column(insert_default=now(), index=True)

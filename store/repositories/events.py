@@ -1,4 +1,4 @@
-"""Queries on what happened in jobs. Events are numbered without gaps, so that a listener can go on where it was."""
+"""Queries on jobs' events. They are numbered without gaps, so a listener can resume after the last one it has seen."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class EventRepository:
         self.session = session
 
     def add(self, job_id: str, events: Sequence[NewEvent]) -> None:
-        """Nothing where the job is gone.
+        """Adds events to the job; nothing if the job is gone.
 
-        Numbers are given under the lock of the job's row: who has seen one has seen all before it.
+        The job's row is locked while numbers are given, so whoever sees one event has seen all before it.
         """
-        counted = update(Job).where(Job.id == job_id).values(events=Job.events + len(events)).returning(Job.events)
-        last = self.session.scalar(counted, execution_options={"synchronize_session": False})
+        count = update(Job).where(Job.id == job_id).values(event_count=Job.event_count + len(events))
+        last = self.session.scalar(count.returning(Job.event_count), execution_options={"synchronize_session": False})
         if last is not None:
             first = last - len(events) + 1
             self.session.add_all(
@@ -36,7 +36,7 @@ class EventRepository:
                 for number, event in enumerate(events, first)
             )
 
-    def after(self, job_id: str, number: int, limit: int) -> Sequence[Event]:
-        """The first of those after `number`, in their order."""
+    def list_after(self, job_id: str, number: int, limit: int) -> Sequence[Event]:
+        """Returns at most `limit` events with higher numbers, in their order."""
         query = select(Event).where(Event.job_id == job_id, Event.number > number).order_by(Event.number).limit(limit)
         return self.session.scalars(query).all()

@@ -1,4 +1,4 @@
-"""Queries on trained models, on what trainings show of themselves and on the checkpoints that they go on from."""
+"""Queries on trained models, and on the checkpoints and previews of trainings."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from store.db.statements import list_newest
 from store.db.tables import Checkpoint, Model, Preview
 from store.ids import new_id
 
-REPORT = "report.json"  # the file that tells how good a model is; models older than reports have none
-# What a degradation makes, to be looked at; likewise.
-GALLERY, PATCHES, EXAMPLES = "gallery.json", "patches.png", "examples.png"
-
-NEWEST = (Model.created.desc(), Model.id.desc())
-CHECKPOINTS_KEPT = 2  # of a job
+# By the database's clock: workers create the ids, and their clocks may differ.
+NEWEST = (Model.created_at.desc(), Model.id.desc())
+CHECKPOINTS_PER_JOB = 2
 
 
 class ModelRepository:
@@ -36,7 +34,7 @@ class ModelRepository:
         files: dict[str, str],
         history: list[dict[str, float]],
     ) -> Model:
-        """`files` maps file names, such as degrader.safetensors, to the SHA-256 of their blobs."""
+        """`files` maps names of `store.model_files` to the SHA-256 of their blobs."""
         model = Model(
             id=new_id(),
             dataset_id=dataset_id,
@@ -56,22 +54,16 @@ class ModelRepository:
     def get(self, model_id: str) -> Model | None:
         return self.session.get(Model, model_id)
 
-    def latest(self, dataset_id: str) -> Model | None:
-        # By the database's clock: ids are made by workers, whose clocks may be apart.
+    def get_latest(self, dataset_id: str) -> Model | None:
         query = select(Model).where(Model.dataset_id == dataset_id).order_by(*NEWEST).limit(1)
         return self.session.scalars(query).first()
 
-    def page(self, *, before: str | None, limit: int, dataset_id: str | None) -> Sequence[Model]:
-        """The newest first, those older than `before`."""
-        query = select(Model).order_by(Model.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(Model.id < before)
-        if dataset_id is not None:
-            query = query.where(Model.dataset_id == dataset_id)
-        return self.session.scalars(query).all()
+    def list_newest(self, *, before: str | None, limit: int, dataset_id: str | None) -> Sequence[Model]:
+        conditions = [] if dataset_id is None else [Model.dataset_id == dataset_id]
+        return list_newest(self.session, Model, *conditions, before=before, limit=limit)
 
-    def ids_of(self, dataset_ids: Sequence[str]) -> dict[str, list[str]]:
-        """The ids of each dataset's models, the newest first."""
+    def list_ids(self, dataset_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Returns the ids of each dataset's models, the newest first."""
         rows = self.session.execute(
             select(Model.dataset_id, Model.id).where(Model.dataset_id.in_(dataset_ids)).order_by(*NEWEST)
         )
@@ -85,24 +77,27 @@ class CheckpointRepository:
     def __init__(self, session: Session):
         self.session = session
 
-    def of_job(self, job_id: str) -> Sequence[Checkpoint]:
-        """The newest first."""
+    def list_for_job(self, job_id: str) -> Sequence[Checkpoint]:
+        """Returns the job's checkpoints, the newest first."""
         query = select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc())
         return self.session.scalars(query).all()
 
     def put(self, job_id: str, *, step: int, seconds: float, sha256: str) -> list[str]:
-        """Beside the one before it; those before that are forgotten. Gives the blobs that no checkpoint names now."""
-        before = {checkpoint.sha256 for checkpoint in self.of_job(job_id)}
+        """Adds a checkpoint and deletes all but the newest `CHECKPOINTS_PER_JOB`.
+
+        Returns the SHA-256 of the blobs that no checkpoint names any more.
+        """
+        before = {checkpoint.sha256 for checkpoint in self.list_for_job(job_id)}
         self.session.merge(Checkpoint(job_id=job_id, step=step, seconds=seconds, sha256=sha256))
         self.session.flush()
-        for forgotten in self.of_job(job_id)[CHECKPOINTS_KEPT:]:
-            self.session.delete(forgotten)
+        for old in self.list_for_job(job_id)[CHECKPOINTS_PER_JOB:]:
+            self.session.delete(old)
         self.session.flush()
-        # One that was continued has given its own to another job.
+        # A job that resumes an earlier training shares that one's checkpoint.
         named = select(Checkpoint.sha256).where(Checkpoint.sha256.in_(before))
         return sorted(before.difference(self.session.scalars(named)))
 
-    def forget(self, job_id: str, step: int) -> None:
+    def delete(self, job_id: str, step: int) -> None:
         self.session.execute(delete(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step == step))
 
 
@@ -114,5 +109,5 @@ class PreviewRepository:
         return self.session.get(Preview, job_id)
 
     def put(self, job_id: str, *, step: int, files: dict[str, str]) -> None:
-        """In the place of the job's earlier one."""
+        """Replaces the job's earlier preview."""
         self.session.merge(Preview(job_id=job_id, step=step, files=dict[str, Any](files)))

@@ -1,4 +1,4 @@
-"""Tokens: keys to the API. Only the hash of a secret is kept, so that who reads the records cannot use them."""
+"""API tokens. The database holds hashes of their secrets, so nobody who reads it can use them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sqlalchemy.orm import Session
 from store.db.tables import Token, Webhook, now
 from store.ids import new_id
 
-SCOPES = ("read", "submit", "admin")  # each may do what those before it may
-PREFIX = "patina"  # so that people, and programs that look for leaked secrets, know one when they see it
+SCOPES = ("read", "submit", "admin")  # each scope includes those before it
+PREFIX = "patina"  # people, and scanners for leaked secrets, recognize a token by it
 SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
 class NewToken:
     token: Token
-    text: str  # what is sent with requests; shown once, for it cannot be found out again
+    secret: str  # the whole text that a request carries; it is shown once and cannot be recovered
 
 
 class TokenRepository:
@@ -36,36 +36,32 @@ class TokenRepository:
         self.session.flush()
         return NewToken(token, f"{PREFIX}_{token_id}_{secret}")
 
-    def of(self, text: str) -> Token | None:
-        """The token that `text` is; None where there is none, its secret is wrong, or it was revoked."""
-        prefix, _, rest = text.partition("_")
-        token_id, _, secret = rest.partition("_")
+    def verify(self, secret: str) -> Token | None:
+        """Returns the token with this secret; None if it does not exist, the secret is wrong or it was revoked."""
+        prefix, _, rest = secret.partition("_")
+        token_id, _, key = rest.partition("_")
         token = self.session.get(Token, token_id) if prefix == PREFIX and token_id.isalnum() else None
-        right = hmac.compare_digest(_hash(secret), token.sha256 if token else _hash(""))
-        return token if token and right and token.revoked is None else None
+        correct = hmac.compare_digest(_hash(key), token.sha256 if token else _hash(""))
+        return token if token and correct and token.revoked_at is None else None
 
-    def all(self) -> Sequence[Token]:
+    def list_all(self) -> Sequence[Token]:
         return self.session.scalars(select(Token).order_by(Token.id)).all()
 
     def any_valid(self) -> bool:
-        return self.session.scalar(select(Token.id).where(Token.revoked.is_(None)).limit(1)) is not None
+        return self.session.scalar(select(Token.id).where(Token.revoked_at.is_(None)).limit(1)) is not None
 
     def is_valid(self, token_id: str) -> bool:
-        valid = select(Token.id).where(Token.id == token_id, Token.revoked.is_(None))
+        valid = select(Token.id).where(Token.id == token_id, Token.revoked_at.is_(None))
         return self.session.scalar(valid) is not None
 
     def revoke(self, token_id: str) -> bool:
-        """From now on it opens nothing, and its webhooks are called no more; what else belongs to it stays.
-
-        False if there is no such token.
-        """
+        """Revokes the token and deletes its webhooks; its other records stay. False if it does not exist."""
         self.session.execute(delete(Webhook).where(Webhook.owner == token_id))
-        query = update(Token).where(Token.id == token_id, Token.revoked.is_(None)).values(revoked=now())
+        query = update(Token).where(Token.id == token_id, Token.revoked_at.is_(None)).values(revoked_at=now())
         self.session.execute(query)
         return self.session.get(Token, token_id, populate_existing=True) is not None
 
 
 def _hash(secret: str) -> str:
-    # One round of SHA-256 is enough, and it is fast: a slow hash protects passwords that can be guessed, and of 256
-    # random bits nobody can try a share that matters.
+    # A slow hash protects passwords that can be guessed. Nobody guesses 256 random bits, so one SHA-256 is enough.
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,13 +1,14 @@
-"""Queries on uploads: what of a file has come, and what became of it."""
+"""Queries on resumable uploads."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
+from store.db.statements import execute_counted
 from store.db.tables import Upload, now
 from store.ids import new_id
 
@@ -17,7 +18,7 @@ class UploadRepository:
         self.session = session
 
     def create(
-        self, dataset_id: str, role: str, *, name: str, metadata: str, length: int, keep_seconds: float
+        self, dataset_id: str, role: str, *, name: str, metadata: str, length: int, retention_seconds: float
     ) -> Upload:
         upload = Upload(
             id=new_id(),
@@ -25,41 +26,39 @@ class UploadRepository:
             owner=caller_of(self.session).token,
             role=role,
             name=name,
-            description=metadata,
+            upload_metadata=metadata,
             length=length,
-            expires=now() + keep_seconds,
+            expires_at=now() + retention_seconds,
         )
         self.session.add(upload)
         self.session.flush()
-        self.session.refresh(upload, ["expires"])
+        self.session.refresh(upload, ["expires_at"])
         return upload
 
     def get(self, upload_id: str) -> Upload | None:
         return self.session.get(Upload, upload_id, populate_existing=True)
 
-    def receive(self, upload_id: str, received: int, keep_seconds: float) -> bool:
-        """So much of it has come and is on disk. False where it is gone."""
-        return self._update(upload_id, received=received, expires=now() + keep_seconds)
+    def set_received(self, upload_id: str, received: int, retention_seconds: float) -> bool:
+        """Records how many bytes are on disk. False if the upload is gone."""
+        return self._update(upload_id, received=received, expires_at=now() + retention_seconds)
 
-    def conclude(
-        self, upload_id: str, keep_seconds: float, *, result: dict[str, Any] | None, problem: dict[str, Any] | None
+    def complete(
+        self, upload_id: str, retention_seconds: float, *, result: dict[str, Any] | None, problem: dict[str, Any] | None
     ) -> bool:
-        """All of it has come and was looked at; `result` or `problem` is what is answered. False where it is gone."""
-        return self._update(upload_id, result=result, problem=problem, concluded=now(), expires=now() + keep_seconds)
+        """Records the `result` or the `problem` of a whole, validated upload. False if the upload is gone."""
+        expires_at = now() + retention_seconds
+        return self._update(upload_id, result=result, problem=problem, completed_at=now(), expires_at=expires_at)
 
     def delete(self, upload_id: str) -> None:
         self.session.execute(delete(Upload).where(Upload.id == upload_id))
 
     def expire(self) -> list[str]:
-        """Deletes those that nobody has gone on with for long enough; gives their ids."""
-        return list(self.session.scalars(delete(Upload).where(Upload.expires < now()).returning(Upload.id)))
+        """Deletes uploads that are past their expiry and returns their ids."""
+        return list(self.session.scalars(delete(Upload).where(Upload.expires_at < now()).returning(Upload.id)))
 
-    def unconcluded(self) -> set[str]:
-        """The ids of all of which something is still to come or to be looked at."""
-        return set(self.session.scalars(select(Upload.id).where(Upload.concluded.is_(None))))
+    def incomplete_ids(self) -> set[str]:
+        """Returns the ids of uploads that are not whole or not validated yet."""
+        return set(self.session.scalars(select(Upload.id).where(Upload.completed_at.is_(None))))
 
     def _update(self, upload_id: str, **changes: Any) -> bool:
-        statement = update(Upload).where(Upload.id == upload_id).values(**changes)
-        result = self.session.execute(statement, execution_options={"synchronize_session": False})
-        assert isinstance(result, CursorResult)
-        return bool(result.rowcount)
+        return bool(execute_counted(self.session, update(Upload).where(Upload.id == upload_id).values(**changes)))

@@ -1,6 +1,6 @@
-"""Queries on webhooks, and the outbox: what is to be told of jobs that ended, written as they end.
+"""Queries on webhooks, and the outbox: messages about ended jobs, written in the transaction that ends the job.
 
-A message and the job's end are one transaction, so that none is lost and none is sent of what was not recorded.
+So no message is lost, and none is sent about an end that was not recorded.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import CursorResult, case, delete, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
+from store.db.statements import execute_counted, list_newest
 from store.db.tables import Delivery, Job, Webhook, now
 from store.ids import new_id
 
 EVENTS = ("job.succeeded", "job.failed", "job.canceled")
 SECRET_BYTES = 32
-SECRET_PREFIX = "whsec_"  # as the Standard Webhooks specification has it
-OF_ONE_OWNER = 4  # messages that are sent at once
-KEPT_SECONDS = 30 * 86_400  # how long it can be seen what became of a message
+SECRET_PREFIX = "whsec_"  # of the Standard Webhooks specification
+PER_OWNER_LIMIT = 4  # messages of one owner that are sent at once
+RETENTION_SECONDS = 30 * 86_400  # how long deliveries can be listed
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Of a webhook's messages."""
+class DeliveryCounts:
+    """The number of a webhook's messages by their state."""
 
     waiting: int = 0
     delivered: int = 0
-    given_up: int = 0
+    abandoned: int = 0
 
 
 class WebhookRepository:
@@ -51,34 +52,32 @@ class WebhookRepository:
     def get(self, webhook_id: str) -> Webhook | None:
         return self.session.get(Webhook, webhook_id)
 
-    def page(self, *, before: str | None, limit: int) -> Sequence[Webhook]:
-        """The newest first, those older than `before`."""
-        query = select(Webhook).order_by(Webhook.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(Webhook.id < before)
-        return self.session.scalars(query).all()
+    def list_newest(self, *, before: str | None, limit: int) -> Sequence[Webhook]:
+        return list_newest(self.session, Webhook, before=before, limit=limit)
 
-    def number_of_own(self) -> int:
-        own = Webhook.owner.is_not_distinct_from(caller_of(self.session).token)
-        return self.session.scalar(select(func.count()).select_from(Webhook).where(own)) or 0
+    def count_owned(self) -> int:
+        owned = Webhook.owner.is_not_distinct_from(caller_of(self.session).token)
+        return self.session.scalar(select(func.count()).select_from(Webhook).where(owned)) or 0
 
-    def counts(self, webhook_ids: Sequence[str]) -> dict[str, Counts]:
-        """By the webhook's id; those that have no messages are left out."""
-        became = case(
-            (Delivery.delivered.is_not(None), "delivered"), (Delivery.due.is_(None), "given_up"), else_="waiting"
+    def count_deliveries(self, webhook_ids: Sequence[str]) -> dict[str, DeliveryCounts]:
+        """Returns counts by the webhook's id. Webhooks without messages are left out."""
+        state = case(
+            (Delivery.delivered_at.is_not(None), "delivered"),
+            (Delivery.next_attempt_at.is_(None), "abandoned"),
+            else_="waiting",
         )
         query = (
-            select(Delivery.webhook_id, became, func.count())
+            select(Delivery.webhook_id, state, func.count())
             .where(Delivery.webhook_id.in_(webhook_ids))
-            .group_by(Delivery.webhook_id, became)
+            .group_by(Delivery.webhook_id, state)
         )
-        found: dict[str, dict[str, int]] = {}
-        for webhook_id, what, number in self.session.execute(query):
-            found.setdefault(webhook_id, {})[what] = number
-        return {webhook_id: Counts(**numbers) for webhook_id, numbers in found.items()}
+        counts: dict[str, dict[str, int]] = {}
+        for webhook_id, name, count in self.session.execute(query):
+            counts.setdefault(webhook_id, {})[name] = count
+        return {webhook_id: DeliveryCounts(**by_state) for webhook_id, by_state in counts.items()}
 
     def delete(self, webhook_id: str) -> None:
-        """With its messages, sent or not."""
+        """Deletes the webhook and its messages, sent or not."""
         self.session.execute(delete(Webhook).where(Webhook.id == webhook_id))
 
 
@@ -86,18 +85,18 @@ class Outbox:
     def __init__(self, session: Session):
         self.session = session
 
-    def announce(self, job_ids: Sequence[str]) -> None:
-        """A message about each of these jobs, which have just ended, for each webhook of its owner that wants it."""
+    def enqueue(self, job_ids: Sequence[str]) -> None:
+        """Adds a message about each of these ended jobs for each webhook of its owner that subscribes to the event."""
         # The tables and not their classes: whoever ended the job may not see its owner's webhooks.
         jobs, hooks = Job.__table__, Webhook.__table__
         query = (
-            select(jobs, hooks.c.id.label("webhook_id"), hooks.c.events.label("wanted"))
+            select(jobs, hooks.c.id.label("webhook_id"), hooks.c.events.label("subscribed"))
             .join(hooks, hooks.c.owner.is_not_distinct_from(jobs.c.owner))
             .where(jobs.c.id.in_(job_ids))
         )
         for row in self.session.execute(query).mappings().all():
             event = f"job.{row['status']}"
-            if event in row["wanted"]:
+            if event in row["subscribed"]:
                 message = {
                     "id": new_id(),
                     "webhook_id": row["webhook_id"],
@@ -105,58 +104,58 @@ class Outbox:
                     "event": event,
                     "body": _body(event, dict(row)),
                     "attempts": 0,
-                    "due": now(),
-                    "created": now(),
+                    "next_attempt_at": now(),
+                    "created_at": now(),
                 }
                 self.session.execute(insert(Delivery.__table__).values(**message))  # type: ignore[arg-type]
 
-    def page(self, webhook_id: str, *, before: str | None, limit: int) -> Sequence[Delivery]:
-        """A webhook's messages, the newest first, those older than `before`."""
-        query = select(Delivery).where(Delivery.webhook_id == webhook_id).order_by(Delivery.id.desc()).limit(limit)
-        if before is not None:
-            query = query.where(Delivery.id < before)
-        return self.session.scalars(query).all()
+    def list_newest(self, webhook_id: str, *, before: str | None, limit: int) -> Sequence[Delivery]:
+        return list_newest(self.session, Delivery, Delivery.webhook_id == webhook_id, before=before, limit=limit)
 
-    def take(self, limit: int, seconds: float) -> list[tuple[Delivery, Webhook]]:
-        """Messages that are due, for this caller alone; who does not say in so many seconds what became of one, lets
-        it be due again.
+    def claim_due(self, limit: int, seconds: float) -> list[tuple[Delivery, Webhook]]:
+        """Returns messages that are due, for this caller alone.
+
+        A message is due again after `seconds`, unless its outcome is recorded before.
         """
-        # Not all of one owner's, whose receivers may take their time, before those of others.
-        place = func.row_number().over(partition_by=Webhook.owner, order_by=Delivery.due)
-        due = select(Delivery.id, place.label("place")).join(Webhook).where(Delivery.due <= now()).subquery()
-        query = select(Delivery, Webhook).join(Webhook).join(due, due.c.id == Delivery.id)
-        query = query.where(due.c.place <= OF_ONE_OWNER).order_by(Delivery.due).limit(limit)
+        # Receivers of one owner may be slow, so at most a few of his messages go before those of others.
+        place = func.row_number().over(partition_by=Webhook.owner, order_by=Delivery.next_attempt_at)
+        due = select(Delivery.id, place.label("place")).join(Webhook).where(Delivery.next_attempt_at <= now())
+        ranked = due.subquery()
+        query = select(Delivery, Webhook).join(Webhook).join(ranked, ranked.c.id == Delivery.id)
+        query = query.where(ranked.c.place <= PER_OWNER_LIMIT).order_by(Delivery.next_attempt_at).limit(limit)
         rows = [(row.Delivery, row.Webhook) for row in self.session.execute(query)]
-        # Another process may have been quicker with any of them.
+        # Another process may have claimed some of them first.
         return [
             (delivery, webhook)
             for delivery, webhook in rows
-            if self._update(delivery.id, delivery.attempts, attempts=delivery.attempts + 1, due=now() + seconds)
+            if self._update(
+                delivery.id, delivery.attempts, attempts=delivery.attempts + 1, next_attempt_at=now() + seconds
+            )
         ]
 
-    def delivered(self, delivery_id: str, attempt: int, status: int) -> None:
-        """The message was sent for the `attempt`th time, and taken."""
-        self._update(delivery_id, attempt, due=None, delivered=now(), status=status, error=None)
+    def record_delivered(self, delivery_id: str, attempt: int, status: int) -> None:
+        """Records that the receiver accepted this attempt with the HTTP status `status`."""
+        self._update(delivery_id, attempt, next_attempt_at=None, delivered_at=now(), status=status, error=None)
 
-    def failed(self, delivery_id: str, attempt: int, *, status: int | None, error: str, again_in: float | None) -> None:
-        """It was not taken. `again_in` seconds it is sent again; None: never."""
-        due = None if again_in is None else now() + again_in
-        self._update(delivery_id, attempt, due=due, status=status, error=error)
+    def record_failed(
+        self, delivery_id: str, attempt: int, *, status: int | None, error: str, retry_in: float | None
+    ) -> None:
+        """Records that this attempt failed. The next one is due in `retry_in` seconds; None abandons the message."""
+        next_attempt_at = None if retry_in is None else now() + retry_in
+        self._update(delivery_id, attempt, next_attempt_at=next_attempt_at, status=status, error=error)
 
-    def forget_old(self) -> None:
-        self.session.execute(delete(Delivery).where(Delivery.created < now() - KEPT_SECONDS))
+    def purge(self) -> None:
+        """Deletes messages older than `RETENTION_SECONDS`."""
+        self.session.execute(delete(Delivery).where(Delivery.created_at < now() - RETENTION_SECONDS))
 
     def _update(self, delivery_id: str, attempt: int, **changes: Any) -> bool:
-        # Who took it holds the number of its attempt, and nobody else can say what became of that.
-        one = (Delivery.id == delivery_id) & (Delivery.attempts == attempt) & Delivery.due.is_not(None)
-        statement = update(Delivery).where(one).values(**changes)
-        result = self.session.execute(statement, execution_options={"synchronize_session": False})
-        assert isinstance(result, CursorResult)
-        return bool(result.rowcount)
+        # The number of the attempt fences writes: nobody else can record its outcome.
+        claimed = (Delivery.id == delivery_id) & (Delivery.attempts == attempt) & Delivery.next_attempt_at.is_not(None)
+        return bool(execute_counted(self.session, update(Delivery).where(claimed).values(**changes)))
 
 
 def _body(event: str, job: dict[str, Any]) -> str:
-    """What is sent, the same however often."""
+    """Returns the body of the message, the same for every attempt."""
     data = {
         "id": job["id"],
         "kind": job["kind"],
@@ -167,5 +166,5 @@ def _body(event: str, job: dict[str, Any]) -> str:
         "error": job["error"],
         "links": {"self": f"/jobs/{job['id']}"},
     }
-    time = datetime.fromtimestamp(job["finished"], UTC).isoformat().replace("+00:00", "Z")
+    time = datetime.fromtimestamp(job["finished_at"], UTC).isoformat().replace("+00:00", "Z")
     return json.dumps({"type": event, "timestamp": time, "data": data}, ensure_ascii=False, separators=(",", ":"))

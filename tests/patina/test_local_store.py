@@ -29,5 +29,5 @@ def test_newer_database_is_not_touched(up: LocalService, command: list[str]) -> 
         database.execute("INSERT INTO alembic_version VALUES ('9999')")
     refused = up.command(*command)
     assert refused.returncode == 1
-    assert "patina: The database was brought to schema 9999 by a newer version" in normalize_output(refused)
+    assert "patina: A newer version of Patina has migrated the database to schema 9999" in normalize_output(refused)
     assert "Traceback" not in normalize_output(refused)

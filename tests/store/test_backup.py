@@ -20,8 +20,9 @@ from store.db.schema import REVISION
 from store.db.tables import Job, Table
 from store.errors import LeaseLostError
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import CheckpointRepository, ModelRepository
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
 from tests.store.first_schema import ROWS, make_first_schema
@@ -40,7 +41,7 @@ def fill(store: Store) -> str:
         job = jobs.create(
             "degrade", dataset_id=dataset.id, model_id=None, parameters={"seed": 7}, unit="samples", total=2
         )
-        jobs.add_items(job.id, [("a", NewItem("a.png", put(b"an input")))])
+        SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", put(b"an input")))])
         claimed = jobs.claim(job.id, "worker", 60)
         assert claimed is not None
         sample = NewSample(0, 0, {"lr": put(b"lr"), "kernel": put(b"kernel")})

@@ -15,8 +15,9 @@ from store.errors import BlobCorrupt
 from store.files.blobs import Blobs
 from store.files.gc import collect_garbage
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import CheckpointRepository, ModelRepository
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 
@@ -109,7 +110,7 @@ def test_garbage_is_what_is_old_and_named_by_no_record(store: Store) -> None:
         dataset = datasets.create("photos", 4)
         datasets.add_images(dataset.id, "lr", [NewImage("a.png", named["image"], 1, 1)])
         job = jobs.create("degrade", dataset_id=dataset.id, model_id=None, parameters={}, unit="samples", total=1)
-        jobs.add_items(job.id, [("a", NewItem("a.png", named["item"]))])
+        SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", named["item"]))])
         claimed = jobs.claim(job.id, "worker", 10)
         assert claimed is not None
         sample = NewSample(0, 0, {"lr": named["sample"]})

@@ -20,7 +20,7 @@ def put(store: Store, job_id: str, step: int, blob: str) -> list[str]:
 
 def steps(store: Store, job_id: str) -> list[int]:
     with store.database.read() as session:
-        return [checkpoint.step for checkpoint in CheckpointRepository(session).of_job(job_id)]
+        return [checkpoint.step for checkpoint in CheckpointRepository(session).list_for_job(job_id)]
 
 
 def test_the_newest_two_are_kept(store: Store) -> None:
@@ -36,7 +36,7 @@ def test_one_that_was_damaged_and_forgotten_takes_no_place(store: Store) -> None
     for step, blob in ((10, "a"), (20, "b")):
         put(store, job_id, step, blob)
     with store.database.write() as session:
-        CheckpointRepository(session).forget(job_id, 20)
+        CheckpointRepository(session).delete(job_id, 20)
     assert put(store, job_id, 15, "c") == []
     assert steps(store, job_id) == [15, 10]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.chaos.shifted_clock import can_be_shifted, clock_library
+from bench.chaos.shifted_clock import build_clock_library, can_shift_clock
 from config.settings import Settings
 from store.db.migrate import migrate
 from store.db.tables import Job, now
@@ -32,13 +32,13 @@ store = Store.open(settings())
 held, waiting = sys.argv[1:]
 with store.database.write() as session:
     jobs = JobRepository(session)
-    reaped = jobs.reap(20)
+    reaped = jobs.requeue_expired_leases(20)
     jobs.claim(waiting, "the other", 30)
 print(time.time(), reaped, collect_garbage(store.database, store.blobs, 60))
 """
 
 
-@pytest.mark.skipif(not can_be_shifted(), reason="a clock is set apart by a small library, which takes Linux and cc")
+@pytest.mark.skipif(not can_shift_clock(), reason="a clock is set apart by a small library, which takes Linux and cc")
 @pytest.mark.parametrize("hours", [-2, 2])
 def test_a_process_with_another_clock_takes_nothing_too_soon_and_keeps_nothing_too_long(
     tmp_path: Path, postgresql_url: str, redis_url: str, hours: int
@@ -58,7 +58,7 @@ def test_a_process_with_another_clock_takes_nothing_too_soon_and_keeps_nothing_t
         [sys.executable, "-c", SCRIPT, held, waiting],
         env=os.environ
         | {
-            "LD_PRELOAD": str(clock_library(tmp_path, 3600 * hours)),
+            "LD_PRELOAD": str(build_clock_library(tmp_path, 3600 * hours)),
             "PATINA_DATA_DIR": str(tmp_path),
             "PATINA_DATABASE_URL": postgresql_url,
             "PATINA_REDIS_URL": redis_url,
@@ -98,7 +98,7 @@ def test_the_latest_model_is_the_one_that_came_last_whatever_its_worker_s_clock_
             )
     with store.database.read() as session:
         models = ModelRepository(session)
-        latest = models.latest(dataset)
+        latest = models.get_latest(dataset)
         assert latest is not None
-        assert models.ids_of([dataset])[dataset] == [latest.id, "01zz-of-a-clock-ahead"]
+        assert models.list_ids([dataset])[dataset] == [latest.id, "01zz-of-a-clock-ahead"]
         assert latest.id == "01aa-of-a-clock-behind"

@@ -6,7 +6,8 @@ import threading
 from itertools import pairwise
 
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 
@@ -26,9 +27,9 @@ def test_the_same_content_is_one_image_within_a_role(store: Store) -> None:
     assert again[0].id == first[1].id
     with store.database.read() as session:
         datasets = DatasetRepository(session)
-        shown = datasets.page(before=None, limit=1)[0]
+        shown = datasets.list_newest(before=None, limit=1)[0]
         assert (shown.lr_images, shown.hr_images) == (3, 1)
-        assert [image.name for image in datasets.images(dataset.id, role="lr")] == ["1.png", "2.png", "3.png"]
+        assert [image.name for image in datasets.list_images(dataset.id, role="lr")] == ["1.png", "2.png", "3.png"]
 
 
 def test_the_same_images_at_the_same_time_are_counted_once(store: Store) -> None:
@@ -53,7 +54,7 @@ def test_the_same_images_at_the_same_time_are_counted_once(store: Store) -> None
         datasets = DatasetRepository(session)
         found = datasets.get(dataset.id)
         assert found is not None
-        assert found.lr_images == len(datasets.images(dataset.id)) == 61
+        assert found.lr_images == len(datasets.list_images(dataset.id)) == 61
 
 
 def test_each_dataset_has_its_own_latest_job(store: Store) -> None:
@@ -64,7 +65,7 @@ def test_each_dataset_has_its_own_latest_job(store: Store) -> None:
             jobs.create("train", dataset_id=dataset.id, model_id=None, parameters={}, unit="steps", total=1)
             for dataset in (one, one, two, one)
         ]
-        latest = datasets.last_jobs([one.id, two.id, none.id])
+        latest = datasets.latest_jobs([one.id, two.id, none.id])
         assert {dataset: job.id for dataset, job in latest.items()} == {
             one.id: max(made[0].id, made[1].id, made[3].id),
             two.id: made[2].id,
@@ -85,9 +86,9 @@ def test_deleting_takes_everything_of_the_dataset_along(store: Store) -> None:
     with store.database.read() as session:
         datasets = DatasetRepository(session)
         assert datasets.get(gone.id) is None
-        assert datasets.images(gone.id) == []
-        assert len(datasets.images(kept.id)) == 1
-        jobs = JobRepository(session).page(before=None, limit=10, status=None, kind=None, dataset_id=None)
+        assert datasets.list_images(gone.id) == []
+        assert len(datasets.list_images(kept.id)) == 1
+        jobs = JobRepository(session).list_newest(before=None, limit=10, status=None, kind=None, dataset_id=None)
         assert [job.dataset_id for job in jobs] == [kept.id]
 
 
@@ -99,7 +100,7 @@ def test_a_dataset_is_emptied_bit_by_bit_and_is_in_order_between(store: Store) -
             datasets.add_images(one.id, "lr", [new_image(number) for number in range(12)])
             datasets.add_images(one.id, "hr", [new_image(number) for number in range(3)])
             job = jobs.create("degrade", dataset_id=one.id, model_id=None, parameters={}, unit="samples", total=25)
-            jobs.add_items(job.id, [(f"{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(5)])
+            SampleRepository(session).add_items(job.id, [(f"{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(5)])
             claimed = jobs.claim(job.id, "worker", 60)
             assert claimed is not None
             samples = [NewSample(n % 5, n // 5, {}) for n in range(25)]
@@ -109,7 +110,7 @@ def test_a_dataset_is_emptied_bit_by_bit_and_is_in_order_between(store: Store) -
     some = True
     while some:
         with store.database.write() as session:
-            some = DatasetRepository(session).delete_some(dataset.id, most=10)
+            some = DatasetRepository(session).delete_batch(dataset.id, limit=10)
         sizes.append(_records(store, dataset.id))
     assert sizes[-1] == 0
     assert max(before - after for before, after in pairwise(sizes)) <= 11, "ten, and the job that they were of"
@@ -122,9 +123,12 @@ def _records(store: Store, dataset_id: str) -> int:
         datasets, jobs = DatasetRepository(session), JobRepository(session)
         dataset = datasets.get(dataset_id)
         assert dataset is not None
-        photos = len(datasets.images(dataset_id))
+        photos = len(datasets.list_images(dataset_id))
         assert photos == dataset.lr_images + dataset.hr_images
-        found = jobs.page(before=None, limit=9, status=None, kind=None, dataset_id=dataset_id)
-        results = sum(len(jobs.items(job.id)) + jobs.count_samples(job.id) for job in found)
-        assert results == 30 * len(found) or all(job.expired for job in found)
+        found = jobs.list_newest(before=None, limit=9, status=None, kind=None, dataset_id=dataset_id)
+        results = sum(
+            len(SampleRepository(session).list_items(job.id)) + SampleRepository(session).count_samples(job.id)
+            for job in found
+        )
+        assert results == 30 * len(found) or all(job.expired_at for job in found)
         return photos + results + len(found)

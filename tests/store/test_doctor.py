@@ -11,8 +11,9 @@ from store.db.tables import Dataset, Job
 from store.errors import LeaseLostError
 from store.files.blobs import Blobs
 from store.repositories.datasets import DatasetRepository
-from store.repositories.jobs import JobRepository, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import CheckpointRepository, PreviewRepository
+from store.repositories.samples import NewSample, SampleRepository
 from store.store import Store
 from tests.store.test_backup import fill
 
@@ -58,9 +59,9 @@ def test_what_is_lost_is_named_and_mended_where_it_can_be(store: Store) -> None:
     assert "train again" in left.remedy
     with store.database.read() as session:
         job = session.get_one(Job, job_id)
-        assert (job.status, job.ok, job.done, job.finished) == ("queued", 0, 0, None)
-        assert JobRepository(session).count_samples(job_id) == 0
-        assert CheckpointRepository(session).of_job(job_id) == []
+        assert (job.status, job.ok, job.done, job.finished_at) == ("queued", 0, 0, None)
+        assert SampleRepository(session).count_samples(job_id) == 0
+        assert CheckpointRepository(session).list_for_job(job_id) == []
         dataset = DatasetRepository(session).get(job.dataset_id or "")
         assert dataset is not None
         assert dataset.hr_images == 0

@@ -11,8 +11,9 @@ import pytest
 from app.archives.manifest import Contents, ResultsChangedError
 from store.files.gc import collect_garbage
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import CheckpointRepository
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 
@@ -28,10 +29,10 @@ def ended_job(store: Store, kind: str, status: str, keep_seconds: float | None) 
             parameters={"samples": 1, "seed": 0},
             unit="samples",
             total=1,
-            keep_seconds=keep_seconds,
+            retention_seconds=keep_seconds,
         )
         blobs = [store.blobs.put(f"{what} of {job.id}".encode()) for what in ("input", "result", "checkpoint")]
-        jobs.add_items(job.id, [("a", NewItem("a.png", blobs[0]))])
+        SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", blobs[0]))])
         claimed = jobs.claim(job.id, "worker", 60)
         assert claimed is not None
         jobs.record(job.id, claimed.attempt, Progress(1, 1, None, None), [NewSample(0, 0, {"lr": blobs[1]})])
@@ -62,10 +63,10 @@ def test_what_is_due_goes_with_its_blobs_and_the_job_stays(store: Store) -> None
         jobs = JobRepository(session)
         job = jobs.get(due)
         assert job is not None
-        assert job.expired is not None
-        assert jobs.items(due) == []
-        assert len(jobs.items(later)) == len(jobs.items(never)) == 1
-        assert CheckpointRepository(session).of_job(failed) == []
+        assert job.expired_at is not None
+        assert SampleRepository(session).list_items(due) == []
+        assert len(SampleRepository(session).list_items(later)) == len(SampleRepository(session).list_items(never)) == 1
+        assert CheckpointRepository(session).list_for_job(failed) == []
         assert jobs.retry(failed) is False, "its inputs are gone"
 
 
@@ -108,13 +109,13 @@ def test_a_dataset_that_is_about_to_be_referred_to_is_not_deleted_before(store: 
 
     deleting = threading.Thread(target=delete)
     with store.database.write() as session:
-        assert DatasetRepository(session).hold(dataset.id)
+        assert DatasetRepository(session).lock_shared(dataset.id)
         deleting.start()
         deleting.join(0.3)
         assert deleting.is_alive()
     deleting.join(10)
     with store.database.write() as session:
-        assert not DatasetRepository(session).hold(dataset.id)
+        assert not DatasetRepository(session).lock_shared(dataset.id)
 
 
 def test_a_blob_that_was_taken_aside_by_one_that_died_comes_back(store: Store) -> None:

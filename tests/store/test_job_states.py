@@ -14,7 +14,8 @@ from sqlalchemy import update
 
 from store.db.tables import Job, now
 from store.errors import LeaseLostError
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 LEASE = 1000.0
@@ -31,7 +32,9 @@ class JobStates(RuleBasedStateMachine):
         with store.database.write() as session:
             jobs = JobRepository(session)
             job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=ITEMS)
-            jobs.add_items(job.id, [(f"image{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(ITEMS)])
+            SampleRepository(session).add_items(
+                job.id, [(f"image{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(ITEMS)]
+            )
             self.job = job.id
         self.status = "queued"
         self.attempt = 0
@@ -106,9 +109,9 @@ class JobStates(RuleBasedStateMachine):
                     case "progress":
                         jobs.record(self.job, attempt, Progress(len(self.samples), ITEMS, None, None))
                     case "checkpoint":
-                        jobs.gets_on(self.job, attempt)
+                        jobs.reset_failures(self.job, attempt)
                     case "preview":
-                        jobs.require(self.job, attempt)
+                        jobs.check_lease(self.job, attempt)
                     case "model":
                         jobs.set_model(self.job, attempt, f"model {attempt}")
         except LeaseLostError:
@@ -141,7 +144,7 @@ class JobStates(RuleBasedStateMachine):
         try:
             with self.store.database.write() as session:
                 jobs = JobRepository(session)
-                jobs.bury(self.job, attempt, MAX_DEATHS) if dies else jobs.give_back(self.job, attempt)
+                jobs.record_crash(self.job, attempt, MAX_DEATHS) if dies else jobs.release(self.job, attempt)
         except LeaseLostError:
             assert not self.holds(attempt)
         else:
@@ -153,7 +156,7 @@ class JobStates(RuleBasedStateMachine):
         with self.store.database.write() as session:
             if lease_is_over and self.status == "running":
                 session.execute(update(Job).where(Job.id == self.job).values(lease_until=now() - 1))
-            reaped = self.job in JobRepository(session).reap(MAX_DEATHS)
+            reaped = self.job in JobRepository(session).requeue_expired_leases(MAX_DEATHS)
         assert reaped == (lease_is_over and self.status == "running")
         if reaped:
             self.died()
@@ -182,13 +185,13 @@ class JobStates(RuleBasedStateMachine):
             jobs = JobRepository(session)
             job = jobs.get(self.job)
             assert job is not None
-            found = {sample.position: sample.status for sample, _ in jobs.samples(self.job)}
-        assert (job.status, job.attempt, job.deaths) == (self.status, self.attempt, self.deaths)
+            found = {sample.position: sample.status for sample, _ in SampleRepository(session).list_samples(self.job)}
+        assert (job.status, job.attempt, job.crash_count) == (self.status, self.attempt, self.deaths)
         assert job.model_id == self.model
         assert found == self.samples
         counted = list(self.samples.values())
         assert (job.ok, job.failed, job.done) == (counted.count("ok"), counted.count("failed"), len(counted))
-        assert (job.finished is not None) == (job.status in ("succeeded", "failed", "canceled"))
+        assert (job.finished_at is not None) == (job.status in ("succeeded", "failed", "canceled"))
         assert (job.lease_until is not None) == (job.status == "running")
         assert (job.error is not None) == (job.status == "failed")
         assert not (job.cancel_requested and job.status == "queued")

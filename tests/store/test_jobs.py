@@ -9,7 +9,8 @@ import pytest
 from store.db.database import Session
 from store.db.tables import Job
 from store.errors import LeaseLostError
-from store.repositories.jobs import FORM, JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import PARAMETERS_VERSION, JobRepository, Progress
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 LEASE = 30.0
@@ -20,7 +21,9 @@ def make_job(store: Store, items: int = 2) -> str:
     with store.database.write() as session:
         jobs = JobRepository(session)
         job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=items)
-        jobs.add_items(job.id, [(f"image{i}", NewItem(f"image{i}.png", f"{i:064x}")) for i in range(items)])
+        SampleRepository(session).add_items(
+            job.id, [(f"image{i}", NewItem(f"image{i}.png", f"{i:064x}")) for i in range(items)]
+        )
         return job.id
 
 
@@ -43,7 +46,7 @@ def record(store: Store, job_id: str, attempt: int, *samples: NewSample) -> None
 
 
 def finished(session: Session, job_id: str) -> set[tuple[int, int]]:
-    return {(sample.position, sample.sample) for sample, _ in JobRepository(session).samples(job_id)}
+    return {(sample.position, sample.sample) for sample, _ in SampleRepository(session).list_samples(job_id)}
 
 
 def test_only_one_worker_gets_a_job(store: Store) -> None:
@@ -59,7 +62,7 @@ def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_can_change_noth
     assert first is not None
     time.sleep(0.05)
     with store.database.write() as session:
-        assert JobRepository(session).reap(MAX_DEATHS) == [job_id]
+        assert JobRepository(session).requeue_expired_leases(MAX_DEATHS) == [job_id]
     second = claim(store, job_id)
     assert second == first + 1
     with pytest.raises(LeaseLostError):
@@ -69,7 +72,7 @@ def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_can_change_noth
     with pytest.raises(LeaseLostError), store.database.write() as session:
         JobRepository(session).finish(job_id, first, "succeeded")
     with store.database.read() as session:
-        assert JobRepository(session).count_samples(job_id) == 0
+        assert SampleRepository(session).count_samples(job_id) == 0
     record(store, job_id, second, NewSample(0, 0, {"lr": "a"}))
     with store.database.read() as session:
         assert finished(session, job_id) == {(0, 0)}
@@ -83,7 +86,7 @@ def test_a_renewed_lease_does_not_run_out(store: Store) -> None:
         JobRepository(session).renew(job_id, attempt, LEASE)
     time.sleep(0.05)
     with store.database.write() as session:
-        assert JobRepository(session).reap(MAX_DEATHS) == []
+        assert JobRepository(session).requeue_expired_leases(MAX_DEATHS) == []
     assert status(store, job_id) == "running"
 
 
@@ -94,7 +97,7 @@ def test_a_job_that_kills_every_worker_fails_in_the_end(store: Store) -> None:
         assert claim(store, job_id, lease=0.001)
         time.sleep(0.02)
         with store.database.write() as session:
-            JobRepository(session).reap(MAX_DEATHS)
+            JobRepository(session).requeue_expired_leases(MAX_DEATHS)
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
         assert job is not None
@@ -109,7 +112,7 @@ def test_burying_queues_again_and_fails_after_so_many(store: Store) -> None:
         attempt = claim(store, job_id)
         assert attempt is not None
         with store.database.write() as session:
-            JobRepository(session).bury(job_id, attempt, MAX_DEATHS)
+            JobRepository(session).record_crash(job_id, attempt, MAX_DEATHS)
         assert status(store, job_id) == ("failed" if deaths == MAX_DEATHS else "queued")
 
 
@@ -134,7 +137,7 @@ def test_a_canceled_job_whose_worker_dies_is_canceled_and_not_run_again(store: S
         JobRepository(session).request_cancel(job_id)
     time.sleep(0.02)
     with store.database.write() as session:
-        JobRepository(session).reap(MAX_DEATHS)
+        JobRepository(session).requeue_expired_leases(MAX_DEATHS)
     assert status(store, job_id) == "canceled"
 
 
@@ -165,7 +168,7 @@ def test_retry_keeps_what_is_done_and_tries_anew_what_failed(store: Store) -> No
         jobs = JobRepository(session)
         job = jobs.get(job_id)
         assert job is not None
-        assert (job.status, job.error, job.finished, job.ok, job.failed) == ("queued", None, None, 1, 0)
+        assert (job.status, job.error, job.finished_at, job.ok, job.failed) == ("queued", None, None, 1, 0)
         assert finished(session, job_id) == {(0, 0)}
 
 
@@ -191,25 +194,25 @@ def test_what_is_missing_is_known_without_a_list_of_all_of_it(store: Store) -> N
     record(store, job_id, attempt, *there)
     with store.database.read() as session:
         # An item of which there is nothing yet costs the same however many samples are wanted.
-        assert JobRepository(session).missing_samples(job_id, 3) == {1: [0, 2], 2: range(3), 3: [1, 2]}
+        assert SampleRepository(session).pending_samples(job_id, 3) == {1: [0, 2], 2: range(3), 3: [1, 2]}
 
 
 def test_a_job_of_a_newer_version_is_left_to_newer_workers_in_words(store: Store) -> None:
     job_id, readable = make_job(store), make_job(store)
     with store.database.write() as session:
         job = session.get_one(Job, job_id)
-        job.form = FORM + 1
+        job.parameters_version = PARAMETERS_VERSION + 1
     assert claim(store, job_id) is None
     with store.database.write() as session:
-        assert JobRepository(session).refuse_newer(job_id)
-        assert not JobRepository(session).refuse_newer(readable)
+        assert JobRepository(session).mark_worker_too_old(job_id)
+        assert not JobRepository(session).mark_worker_too_old(readable)
     with store.database.read() as session:
         refused = session.get_one(Job, job_id)
         assert (refused.status, refused.attempt) == ("queued", 0)
         assert refused.error is not None
         assert refused.error["code"] == "worker_too_old"
     with store.database.write() as session:
-        session.get_one(Job, job_id).form = FORM
+        session.get_one(Job, job_id).parameters_version = PARAMETERS_VERSION
     assert claim(store, job_id) == 1
     with store.database.read() as session:
         assert session.get_one(Job, job_id).error is None
@@ -221,15 +224,15 @@ def test_deaths_count_only_as_long_as_a_job_does_not_get_on(store: Store) -> Non
         for _ in range(MAX_DEATHS - 2):
             assert claim(store, job_id, lease=-1) is not None
             with store.database.write() as session:
-                JobRepository(session).reap(MAX_DEATHS)
+                JobRepository(session).requeue_expired_leases(MAX_DEATHS)
         attempt = claim(store, job_id)
         assert attempt is not None
         record(store, job_id, attempt, NewSample(position, 0, {}))
         with store.database.write() as session:
-            JobRepository(session).bury(job_id, attempt, MAX_DEATHS)
+            JobRepository(session).record_crash(job_id, attempt, MAX_DEATHS)
     assert status(store, job_id) == "queued"
     for _ in range(MAX_DEATHS - 1):
         assert claim(store, job_id, lease=-1) is not None
         with store.database.write() as session:
-            JobRepository(session).reap(MAX_DEATHS)
+            JobRepository(session).requeue_expired_leases(MAX_DEATHS)
     assert status(store, job_id) == "failed"

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 WANTED = [(position, sample) for position in range(4) for sample in range(3)]
@@ -29,7 +30,7 @@ def test_pages_add_up(store: Store) -> None:
         made = [datasets.create(f"dataset {n}", 4).id for n in range(7)]
         images = datasets.add_images(made[0], "lr", [NewImage(f"{n}.png", f"{n:064x}", 40, 40) for n in range(9)])
         job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=12)
-        jobs.add_items(job.id, [(f"image{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(4)])
+        SampleRepository(session).add_items(job.id, [(f"image{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(4)])
         claimed = jobs.claim(job.id, "a worker", 60)
         assert claimed
         samples = [NewSample(position, sample, {"lr": "a"}) for position, sample in reversed(WANTED)]
@@ -40,15 +41,17 @@ def test_pages_add_up(store: Store) -> None:
     @given(limit=st.integers(1, 15))
     def pages_of(limit: int) -> None:
         with store.database.read() as session:
-            datasets, jobs = DatasetRepository(session), JobRepository(session)
-            rows = all_pages(lambda at, most: datasets.page(before=at, limit=most), lambda row: row.id, limit)
+            datasets, samples = DatasetRepository(session), SampleRepository(session)
+            rows = all_pages(lambda at, most: datasets.list_newest(before=at, limit=most), lambda row: row.id, limit)
             assert [row.id for row in rows] == sorted(made, reverse=True)
             rows = all_pages(
-                lambda at, most: datasets.images(made[0], role="lr", after=at, limit=most), lambda row: row.id, limit
+                lambda at, most: datasets.list_images(made[0], role="lr", after=at, limit=most),
+                lambda row: row.id,
+                limit,
             )
             assert [row.id for row in rows] == sorted(names)
             found = all_pages(
-                lambda at, most: jobs.samples(job.id, after=at, limit=most),
+                lambda at, most: samples.list_samples(job.id, after=at, limit=most),
                 lambda row: (row[0].position, row[0].sample),
                 limit,
             )

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 
 from store.errors import QueueUnavailable
 from store.queue import INFERENCE, TRAIN, JobQueue
-from tests.wait_until import soon
+from tests.wait_until import wait_until
 
 
 def test_enqueue_twice_queues_once(redis_url: str) -> None:
@@ -86,8 +86,8 @@ def test_workers_are_counted_until_they_close_or_go_silent(redis_url: str) -> No
         heartbeat.ping()
     assert (queue.count_workers(INFERENCE), queue.count_workers(TRAIN)) == (2, 1)
     heartbeats["one"].close()
-    assert soon(lambda: queue.count_workers(INFERENCE) == 1)
-    assert soon(lambda: queue.count_workers(INFERENCE, timeout=1) == 0)
+    assert wait_until(lambda: queue.count_workers(INFERENCE) == 1)
+    assert wait_until(lambda: queue.count_workers(INFERENCE, timeout=1) == 0)
     heartbeats["two"].ping()
     assert queue.count_workers(INFERENCE, timeout=1) == 1
 
@@ -96,7 +96,7 @@ def test_killed_worker_disappears_at_once(redis_url: str) -> None:
     code = f"from store.queue import JobQueue as Q; h = Q({redis_url!r}).heartbeat('warm', 'w'); h.ping(); input()"
     worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     queue = JobQueue(redis_url)
-    assert soon(lambda: queue.count_workers(INFERENCE) == 1)
+    assert wait_until(lambda: queue.count_workers(INFERENCE) == 1)
     worker.kill()
     worker.communicate()
-    assert soon(lambda: queue.count_workers(INFERENCE) == 0, seconds=1)
+    assert wait_until(lambda: queue.count_workers(INFERENCE) == 0, seconds=1)

@@ -1,0 +1,140 @@
+"""Queries on the images of degrade and sr jobs and on their finished samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, func, insert, select, tuple_
+from sqlalchemy.orm import Session
+
+from store.db.tables import Item, Sample
+
+INSERT_BATCH = 5000  # rows in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An image for a job. A rejected one has a code and a message instead of a blob."""
+
+    name: str
+    sha256: str | None
+    code: str | None = None
+    message: str | None = None
+    crop: tuple[int, int, int, int] | None = None  # top, left, height, width in pixels; None is the whole image
+
+
+@dataclass(frozen=True)
+class NewSample:
+    """A finished sample whose blobs are stored, or one that failed (`code`) or was skipped."""
+
+    position: int
+    sample: int
+    files: dict[str, str]
+    code: str | None = None
+    message: str | None = None
+    skipped: bool = False
+
+    @property
+    def status(self) -> str:
+        if self.skipped:
+            return "skipped"
+        return "ok" if self.code is None else "failed"
+
+
+@dataclass(frozen=True)
+class SampleFilter:
+    """Selects samples that are ok, and samples of images whose SHA-256 lies in [from_sha256, below_sha256)."""
+
+    only_ok: bool = False
+    from_sha256: str | None = None
+    below_sha256: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        conditions: list[ColumnElement[bool]] = []
+        if self.only_ok:
+            conditions.append(Sample.status == "ok")
+        if self.from_sha256 is not None:
+            conditions.append(Item.sha256 >= self.from_sha256)
+        if self.below_sha256 is not None:
+            conditions.append(Item.sha256 < self.below_sha256)
+        return conditions
+
+
+class SampleRepository:
+    def __init__(self, session: Session):
+        self.session = session
+
+    def add_items(self, job_id: str, items: Sequence[tuple[str, NewItem]]) -> None:
+        """Adds pairs (output name, item) in their order. Output names are unique within the job."""
+        # In batches, and not as objects, because the session would keep all of them.
+        for start in range(0, len(items), INSERT_BATCH):
+            rows = [
+                {
+                    "job_id": job_id,
+                    "position": position,
+                    "name": item.name,
+                    "output_name": output_name,
+                    "sha256": item.sha256,
+                    "crop": item.crop,
+                    "code": item.code,
+                    "message": item.message,
+                }
+                for position, (output_name, item) in enumerate(items[start : start + INSERT_BATCH], start)
+            ]
+            self.session.execute(insert(Item), rows)
+
+    def list_items(self, job_id: str) -> Sequence[Item]:
+        return self.session.scalars(select(Item).where(Item.job_id == job_id).order_by(Item.position)).all()
+
+    def list_samples(
+        self,
+        job_id: str,
+        filters: SampleFilter = SampleFilter(),
+        *,
+        after: tuple[int, int] | None = None,
+        skip: int = 0,
+        limit: int | None = None,
+    ) -> Sequence[tuple[Sample, Item]]:
+        """Returns finished samples with their items, ordered by (position, sample), those after the pair `after`."""
+        query = (
+            select(Sample, Item)
+            .join(Item, _ITEM_OF_SAMPLE)
+            .where(Sample.job_id == job_id, *filters.conditions())
+            .order_by(Sample.position, Sample.sample)
+            .offset(skip)
+            .limit(limit)
+        )
+        if after is not None:
+            # The comparison of pairs lets the database enter the index there instead of at the job's first sample.
+            query = query.where(tuple_(Sample.position, Sample.sample) > after)
+        return [(sample, item) for sample, item in self.session.execute(query)]
+
+    def count_samples(self, job_id: str, filters: SampleFilter = SampleFilter()) -> int:
+        query = select(func.count()).select_from(Sample).join(Item, _ITEM_OF_SAMPLE)
+        return self.session.scalar(query.where(Sample.job_id == job_id, *filters.conditions())) or 0
+
+    def get_sample(self, job_id: str, position: int, sample: int) -> Sample | None:
+        return self.session.get(Sample, (job_id, position, sample))
+
+    def pending_samples(self, job_id: str, samples: int) -> dict[int, Sequence[int]]:
+        """Returns the numbers below `samples` that are not finished, by position; complete items are left out.
+
+        Memory grows with the items and not with the samples, of which there may be a thousand times as many.
+        """
+        counts = select(Sample.position, func.count()).where(Sample.job_id == job_id).group_by(Sample.position)
+        finished = {position: int(count) for position, count in self.session.execute(counts)}
+        pending: dict[int, Sequence[int]] = {}
+        for position in self.session.scalars(
+            select(Item.position).where(Item.job_id == job_id).order_by(Item.position)
+        ):
+            if position not in finished:
+                pending[position] = range(samples)
+            elif finished[position] < samples:
+                of_item = select(Sample.sample).where(Sample.job_id == job_id, Sample.position == position)
+                existing = set(self.session.scalars(of_item))
+                pending[position] = [sample for sample in range(samples) if sample not in existing]
+        return pending
+
+
+_ITEM_OF_SAMPLE = (Item.job_id == Sample.job_id) & (Item.position == Sample.position)
