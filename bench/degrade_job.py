@@ -1,11 +1,11 @@
-"""A degrade job from the request to its finished archive, against a bare loop that only decodes and encodes.
+"""Measures a degrade job, from the request to the downloaded archive, against a bare loop that only codes images.
 
     python -m bench.degrade_job --images 100
 
-100 images of two megapixels as JPEG, four samples of each, with a model of the published recipe and one of the default
-recipe, both trained for a few steps. The images lie in a dataset (`source`); once more, they are sent with the request.
-The bare loop, in as many processes as there are cores, decodes each image and encodes and writes what a job had made of
-it, with the same functions; nothing is computed, hashed, recorded, made to last, or put in an archive.
+The job degrades 100 JPEG images of two megapixels, four samples of each, with a model of the paper's recipe and one of
+the default recipe. Both models are trained for a few steps. The images come from a dataset (`source`), and in a second
+measurement with the request. The bare loop runs in one process per core. It decodes each image, and encodes and writes
+the results of a job with the same functions. It computes, hashes, records, syncs and archives nothing.
 """
 
 from __future__ import annotations
@@ -33,98 +33,104 @@ from PIL import Image
 from bench.measure import Metric, Summary, compute_ratio, run, time_interleaved
 from imaging.image_files import read_rgb
 from imaging.png import write_png
-from patina.demo.photographs import load_photographs
+from patina.demo.photographs import photographs
 from patina.local.session import temporary_service
 from worker.jobs.triplet_files import encode_npy
 
 SIZE = (1632, 1224)
 SCALE, SAMPLES = 4, 4
-PRESETS = {"seed": 0.8, "default": 0.5}  # and the share of the bare loop's speed that is aimed at
-# Of our and of Pillow's bare loop: below the lowest share that was seen of few images, whose job takes half a second.
-FLOORS = {"seed": (0.13, 0.4), "default": (0.12, 0.3)}
+TARGETS = {"seed": 0.8, "default": 0.5}  # by preset: the share of the bare loop's speed
+# For the bare loop with our codecs and with Pillow's. They are below the lowest shares seen with few images, whose job
+# takes half a second.
+THRESHOLDS = {"seed": (0.13, 0.4), "default": (0.12, 0.3)}
 STEPS = 4
 
 
 @dataclass(frozen=True)
-class Made:
-    """What a job made of one image."""
+class ImageResults:
+    """The results of a job for one image."""
 
     source: Path
     lr: list[NDArray[np.uint8]]
-    rest: list[NDArray[np.float32]]  # kernels and noise
+    arrays: list[NDArray[np.float32]]  # kernels and noise
 
 
 def measure(options: argparse.Namespace) -> list[Metric]:
     count = options.images or (16 if options.quick else 100)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sources = list(_photos(folder, count))
+        sources = list(_make_photos(folder, count))
         with (
             temporary_service(folder / "data", embedded=True) as url,
             httpx.Client(base_url=url, timeout=600, trust_env=False) as http,
         ):
-            return [figure for preset in PRESETS for figure in _compare(http, folder, sources, preset, options.rounds)]
+            return [metric for preset in TARGETS for metric in _compare(http, folder, sources, preset, options.rounds)]
 
 
 def _compare(http: httpx.Client, folder: Path, sources: list[Path], preset: str, rounds: int) -> list[Metric]:
-    dataset = _trained(http, folder, sources, preset)
+    dataset = _train_model(http, folder, sources, preset)
     seeds = itertools.count()
     archive = folder / "archive"
 
-    def job(paths: list[Path]) -> None:
+    def run_degrade_job(paths: list[Path]) -> None:
         fields = {"samples": str(SAMPLES), "seed": str(next(seeds))} | ({} if paths else {"source": dataset})
         with ExitStack() as stack:
             files = [("files", (path.name, stack.enter_context(path.open("rb")))) for path in paths]
-            ended = _ended(http, f"/datasets/{dataset}/degrade", data=fields, files=files or None)
-        if ended["counts"] != {"ok": SAMPLES * len(sources), "failed": 0}:
-            raise RuntimeError(f"the job did not make all of its triplets: {ended}")
-        url = f"{http.base_url}".rstrip("/") + f"/jobs/{ended['id']}/archive?format=tar"
-        with urllib.request.urlopen(url) as answer, archive.open("wb") as file:
-            shutil.copyfileobj(answer, file, 2**20)
+            job = _run_job(http, f"/datasets/{dataset}/degrade", data=fields, files=files or None)
+        if job["counts"] != {"ok": SAMPLES * len(sources), "failed": 0}:
+            raise RuntimeError(f"the job did not generate all triplets: {job}")
+        url = f"{http.base_url}".rstrip("/") + f"/jobs/{job['id']}/archive?format=tar"
+        with urllib.request.urlopen(url) as response, archive.open("wb") as file:
+            shutil.copyfileobj(response, file, 2**20)
 
-    job([])
-    made = list(_read(archive, sources))
-    with _loops(made, folder) as (bare, with_pillow):
-        works = {"job": lambda: job([]), "bare": bare, "sent": lambda: job(sources), "pillow": with_pillow}
-        seconds = time_interleaved(works, rounds)
+    run_degrade_job([])
+    results = list(_read_archive(archive, sources))
+    with _bare_loops(results, folder) as (bare, with_pillow):
+        workloads = {
+            "job": lambda: run_degrade_job([]),
+            "bare": bare,
+            "uploaded": lambda: run_degrade_job(sources),
+            "pillow": with_pillow,
+        }
+        seconds = time_interleaved(workloads, rounds)
     triplets = SAMPLES * len(sources)
-    rate = {work: Summary.from_values([triplets / each for each in taken]) for work, taken in seconds.items()}
-    aim, (floor, floor_with_pillow) = PRESETS[preset], FLOORS[preset]
+    rate = {name: Summary.from_values([triplets / each for each in taken]) for name, taken in seconds.items()}
+    target, (threshold, threshold_with_pillow) = TARGETS[preset], THRESHOLDS[preset]
     return [
         Metric(f"`{preset}`: a job on a dataset's images", rate["job"], "triplets a second"),
         Metric(
             f"`{preset}`: its share of the bare loop's speed",
             compute_ratio(seconds["bare"], seconds["job"]),
-            target=aim,
-            threshold=floor,
+            target=target,
+            threshold=threshold,
             limit=f"{rate['bare'].median:.0f} triplets a second",
         ),
         Metric(
             f"`{preset}`: its share of a bare loop's that decodes and encodes by Pillow alone",
             compute_ratio(seconds["pillow"], seconds["job"]),
-            target=aim,
-            threshold=floor_with_pillow,
+            target=target,
+            threshold=threshold_with_pillow,
             limit=f"{rate['pillow'].median:.0f} triplets a second",
         ),
-        Metric(f"`{preset}`: the same, the images sent along", rate["sent"], "triplets a second"),
+        Metric(f"`{preset}`: the same, the images sent along", rate["uploaded"], "triplets a second"),
     ]
 
 
-def _photos(folder: Path, count: int) -> Iterator[Path]:
-    """Parts of photographs, enlarged: no two the same."""
+def _make_photos(folder: Path, count: int) -> Iterator[Path]:
+    """Write enlarged crops of photographs, all different."""
     rng = np.random.default_rng(0)
-    pictures = list(load_photographs().values())
+    pictures = list(photographs().values())
     for number in range(count):
         picture = Image.fromarray(pictures[number % len(pictures)])
-        left, top = (rng.integers(0, side // 3) for side in picture.size)
-        part = picture.crop((left, top, left + 2 * picture.width // 3, top + 2 * picture.height // 3))
+        left, top = (int(rng.integers(0, side // 3)) for side in picture.size)
+        crop = picture.crop((left, top, left + 2 * picture.width // 3, top + 2 * picture.height // 3))
         path = folder / f"{number:03}.jpg"
-        part.resize(SIZE, Image.Resampling.LANCZOS).save(path, quality=92)
+        crop.resize(SIZE, Image.Resampling.LANCZOS).save(path, quality=92)
         yield path
 
 
-def _trained(http: httpx.Client, folder: Path, sources: list[Path], preset: str) -> str:
-    """A dataset of these images and a model of it."""
+def _train_model(http: httpx.Client, folder: Path, sources: list[Path], preset: str) -> str:
+    """Create a dataset of these images and train a model on it. Return the dataset's id."""
     dataset = str(http.post("/datasets", json={"name": preset, "scale": SCALE}).raise_for_status().json()["id"])
     rng = np.random.default_rng(0)
     small = []
@@ -136,77 +142,80 @@ def _trained(http: httpx.Client, folder: Path, sources: list[Path], preset: str)
     for role, paths in (("lr", small), ("hr", sources)):
         parts = [("files", (path.name, path.read_bytes())) for path in paths]
         http.post(f"/datasets/{dataset}/images", params={"role": role}, files=parts).raise_for_status()
-    job = _ended(http, f"/datasets/{dataset}/train", json={"preset": preset, "max_steps": STEPS})
+    job = _run_job(http, f"/datasets/{dataset}/train", json={"preset": preset, "max_steps": STEPS})
     if job["status"] != "succeeded":
         raise RuntimeError(f"the training did not succeed: {job}")
     return dataset
 
 
-def _ended(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
-    """The job that this makes, when it has ended."""
+def _run_job(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
+    """Submit a job and return it when it is finished."""
     job: dict[str, Any] = http.post(path, **request).raise_for_status().json()
     while job["status"] in ("queued", "running"):
         job = http.get(f"/jobs/{job['id']}", params={"wait": 20}).raise_for_status().json()
     return job
 
 
-def _read(archive: Path, sources: list[Path]) -> Iterator[Made]:
+def _read_archive(archive: Path, sources: list[Path]) -> Iterator[ImageResults]:
     with TarFile.open(archive) as tar:
-        files = {member.name: member for member in tar}
+        members = {member.name: member for member in tar}
 
-        def content(name: str) -> io.BytesIO:
-            file = tar.extractfile(files[name])
+        def open_member(name: str) -> io.BytesIO:
+            file = tar.extractfile(members[name])
             assert file
             return io.BytesIO(file.read())
 
         for source in sources:
             names = [f"{source.stem}_{sample}" for sample in range(SAMPLES)]
-            yield Made(
+            yield ImageResults(
                 source,
-                [np.asarray(Image.open(content(f"lr/{name}.png"))) for name in names],
-                [np.load(content(f"{what}/{name}.npy")) for name in names for what in ("kernel", "noise")],
+                [np.asarray(Image.open(open_member(f"lr/{name}.png"))) for name in names],
+                [np.load(open_member(f"{kind}/{name}.npy")) for name in names for kind in ("kernel", "noise")],
             )
 
 
-_made: list[Made] = []  # of the processes of the bare loops, which are forked so that it need not be sent to them
+_results: list[ImageResults] = []  # for the processes of the bare loops, which inherit it through fork
 
 
 @contextmanager
-def _loops(made: list[Made], folder: Path) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
-    """The bare loop with our decoder and encoder, and with Pillow's."""
-    _made[:] = made
+def _bare_loops(
+    results: list[ImageResults], folder: Path
+) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
+    """Yield the bare loop with our decoder and encoder, and the one with Pillow's."""
+    _results[:] = results
     with (
         multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool,
         tempfile.TemporaryDirectory(dir=folder) as out,
     ):
+        tasks = [(number, Path(out)) for number in range(len(results))]
         yield (
-            lambda: pool.starmap(_ours, [(number, Path(out)) for number in range(len(made))], chunksize=1) and None,
-            lambda: pool.starmap(_pillows, [(number, Path(out)) for number in range(len(made))], chunksize=1) and None,
+            lambda: pool.starmap(_code_image, tasks, chunksize=1) and None,
+            lambda: pool.starmap(_code_image_with_pillow, tasks, chunksize=1) and None,
         )
 
 
-def _ours(number: int, out: Path) -> None:
-    read_rgb(_made[number].source)
-    for sample, lr in enumerate(_made[number].lr):
+def _code_image(number: int, out: Path) -> None:
+    read_rgb(_results[number].source)
+    for sample, lr in enumerate(_results[number].lr):
         (out / f"{number}_{sample}.png").write_bytes(write_png(lr))
-    _write_rest(number, out)
+    _write_arrays(number, out)
 
 
-def _pillows(number: int, out: Path) -> None:
-    np.array(Image.open(_made[number].source).convert("RGB"))
-    for sample, lr in enumerate(_made[number].lr):
+def _code_image_with_pillow(number: int, out: Path) -> None:
+    np.array(Image.open(_results[number].source).convert("RGB"))
+    for sample, lr in enumerate(_results[number].lr):
         Image.fromarray(lr).save(out / f"{number}_{sample}.png", compress_level=1)
-    _write_rest(number, out)
+    _write_arrays(number, out)
 
 
-def _write_rest(number: int, out: Path) -> None:
-    for which, array in enumerate(_made[number].rest):
-        (out / f"{number}_{which}.npy").write_bytes(encode_npy(array))
+def _write_arrays(number: int, out: Path) -> None:
+    for index, array in enumerate(_results[number].arrays):
+        (out / f"{number}_{index}.npy").write_bytes(encode_npy(array))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=int, help="of two megapixels; unset: 100, or 16 with --quick")
-    parser.add_argument("--rounds", type=int, default=3, help="of job and bare loop in turn")
+    parser.add_argument("--images", type=int, help="number of images; default 100, or 16 with --quick")
+    parser.add_argument("--rounds", type=int, default=3, help="each runs every workload once")
 
 
 if __name__ == "__main__":

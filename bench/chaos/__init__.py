@@ -1,1 +1,1 @@
-"""A running service under real faults, and whether it loses or doubles anything: `make chaos`."""
+"""Fault injection: a running service under real faults must lose and duplicate nothing. Run it with `make chaos`."""

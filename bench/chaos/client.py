@@ -1,4 +1,4 @@
-"""What clients ask for, with all that asking for it again takes; and how they keep asking until there is an answer."""
+"""HTTP clients that retry every request until it is answered, and the requests that they send."""
 
 from __future__ import annotations
 
@@ -17,104 +17,112 @@ import httpx
 import numpy as np
 from PIL import Image
 
-PATIENCE_SECONDS = 1500  # longer than the storm: what is not answered, or does not end, by then counts as lost
+TIMEOUT_SECONDS = 1500  # longer than the fault injection; a request or job that takes longer counts as lost
 TUS = {"Tus-Resumable": "1.0.0"}
-GONE_ON_MEANWHILE = frozenset({408, 409, 423})  # what of a part had come before its connection broke is still written
-AGAIN_LATER = {429, 500, 502, 503, 504, 507}  # by their definition the client may repeat; 500 is counted apart
+STILL_WRITING = frozenset({408, 409, 423})  # the service still writes what arrived before the connection broke
+RETRYABLE = {429, 500, 502, 503, 504, 507}  # by definition of the status; 500s are counted separately
 
 Files = dict[str, bytes]
 
 
 @dataclass(frozen=True)
-class Work:
-    """A request for a job."""
+class JobRequest:
+    """A request that creates a job."""
 
     kind: str  # degrade, sr or train
     files: Files = field(default_factory=dict, repr=False)
     fields: dict[str, Any] = field(default_factory=dict)
 
     def submit(self, client: Client, dataset: str, model: str | None) -> str:
-        """The job's id. `dataset`: whose photos or model are used."""
+        """Send the request and return the job's id. A training uses the dataset, the other kinds the model."""
         return str(self.post(client, dataset, model, str(uuid.uuid4())).json()["id"])
 
     def post(self, client: Client, dataset: str, model: str | None, key: str) -> httpx.Response:
         headers = {"Idempotency-Key": key}
         if self.kind == "train":
-            return client.ask("POST", f"/datasets/{dataset}/train", json=self.fields, headers=headers)
+            return client.request("POST", f"/datasets/{dataset}/train", json=self.fields, headers=headers)
         files = [("files", (name, data)) for name, data in self.files.items()]
         if self.kind == "sr":
-            return client.ask("POST", "/sr", data={**self.fields, "model": model}, files=files, headers=headers)
+            return client.request("POST", "/sr", data={**self.fields, "model": model}, files=files, headers=headers)
         data = {**self.fields, "model": model}
-        return client.ask("POST", f"/datasets/{dataset}/degrade", data=data, files=files, headers=headers)
+        return client.request("POST", f"/datasets/{dataset}/degrade", data=data, files=files, headers=headers)
 
 
 @dataclass
 class Traffic:
-    """What was sent and how it was answered, by all clients together."""
+    """The number of requests and their outcomes, of all clients together."""
 
-    sent: int = 0
-    answers: Counter[str] = field(default_factory=Counter)
+    requests: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)  # by status code or name of the transport error
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, answer: str) -> None:
+    def count(self, outcome: str) -> None:
         with self.lock:
-            self.sent += 1
-            self.answers[answer] += 1
+            self.requests += 1
+            self.outcomes[outcome] += 1
 
 
-class RefusedError(Exception):
-    """A request was answered with an error that no repeating mends."""
+class RequestRejected(Exception):
+    """A request was answered with an error that no retry helps against."""
 
 
 class Client:
-    """Repeats every request until it is answered, as a careful user's program does."""
+    """Retries every request until it is answered, as a careful user's program does."""
 
     def __init__(self, url: str, traffic: Traffic, seed: str):
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
         self._traffic = traffic
         self._random = random.Random(seed)
 
-    def ask(
-        self, method: str, path: str, *, or_else: frozenset[int] = frozenset(), unsure: bool = False, **request: Any
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        accept_after_retry: frozenset[int] = frozenset(),
+        maybe_applied: bool = False,
+        **request: Any,
     ) -> httpx.Response:
-        """The answer, 2xx; or one of `or_else`, which counts only where an earlier answer may have been lost: `unsure`.
+        """Return the 2xx response.
 
-        Raises `RefusedError`, and `TimeoutError` where there is none in a long time.
+        `accept_after_retry` are further statuses to accept once an earlier try may have been applied without its
+        response arriving. Raises `RequestRejected`, and `TimeoutError` after `TIMEOUT_SECONDS`.
         """
-        give_up = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < give_up:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
             try:
-                answer = self._http.request(method, path, **request)
+                response = self._http.request(method, path, **request)
             except httpx.TransportError as error:
                 self._traffic.count(type(error).__name__)
-                unsure = True
+                maybe_applied = True
             else:
-                self._traffic.count(str(answer.status_code))
-                if answer.is_success or (unsure and answer.status_code in or_else):
-                    return answer
-                if answer.status_code not in AGAIN_LATER and "storage_full" not in answer.text:
-                    raise RefusedError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-                unsure = unsure or answer.status_code >= 500
+                self._traffic.count(str(response.status_code))
+                if response.is_success or (maybe_applied and response.status_code in accept_after_retry):
+                    return response
+                if response.status_code not in RETRYABLE and "storage_full" not in response.text:
+                    raise RequestRejected(f"{method} {path}: {response.status_code} {response.text[:300]}")
+                maybe_applied = maybe_applied or response.status_code >= 500
             time.sleep(self._random.uniform(0.2, 1.0))
-        raise TimeoutError(f"{method} {path} was not answered in {PATIENCE_SECONDS} s")
+        raise TimeoutError(f"{method} {path} was not answered in {TIMEOUT_SECONDS} s")
 
-    def once(self, path: str, **parameters: str) -> bytes:
-        """The whole of a download, asked for once. Raises httpx.TransportError where it breaks off."""
+    def download_once(self, path: str, **parameters: str) -> bytes:
+        """Download without a retry. Raises httpx.TransportError if the download is cut off."""
         return self._http.get(path, params=parameters).raise_for_status().content
 
     def json(self, method: str, path: str, **request: Any) -> Any:
-        return self.ask(method, path, **request).json()
+        return self.request(method, path, **request).json()
 
-    def until_finished(self, job: str) -> dict[str, Any]:
-        give_up = time.monotonic() + PATIENCE_SECONDS
+    def wait_until_finished(self, job_id: str) -> dict[str, Any]:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
-            answer: dict[str, Any] = self.json("GET", f"/jobs/{job}", params={"wait": 2})
-            if answer["status"] not in ("queued", "running"):
-                return answer
-            if time.monotonic() > give_up:
-                raise TimeoutError(f"{answer} has not ended")
+            job: dict[str, Any] = self.json("GET", f"/jobs/{job_id}", params={"wait": 2})
+            if job["status"] not in ("queued", "running"):
+                return job
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"job not finished after {TIMEOUT_SECONDS} s: {job}")
 
-    def pages(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
+    def list_all(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Return the items of all pages."""
         items, cursor = list[dict[str, Any]](), None
         while True:
             page = self.json("GET", path, params=parameters | ({"cursor": cursor} if cursor else {}))
@@ -122,27 +130,29 @@ class Client:
             if (cursor := page["next"]) is None:
                 return items
 
-    def send_in_parts(self, dataset: str, role: str, name: str, data: bytes) -> None:
-        """By the protocol tus. Raises `RuntimeError` where bytes that were said to be kept are asked for again."""
-        named = f"filename {base64.b64encode(name.encode()).decode()}"
-        headers = TUS | {"Upload-Length": str(len(data)), "Upload-Metadata": named}
+    def upload_in_parts(self, dataset: str, role: str, name: str, data: bytes) -> None:
+        """Upload through the tus protocol. Raises `RuntimeError` if the service loses acknowledged bytes."""
+        metadata = f"filename {base64.b64encode(name.encode()).decode()}"
+        headers = TUS | {"Upload-Length": str(len(data)), "Upload-Metadata": metadata}
         path = f"/datasets/{dataset}/uploads"
-        upload = self.ask("POST", path, params={"role": role}, headers=headers).headers["location"]
-        kept = 0
-        while (at := int(self.ask("HEAD", upload, headers=TUS).headers["upload-offset"])) < len(data):
-            if at < kept:
-                raise RuntimeError(f"{upload} had {kept} bytes and has {at}")
-            kept = at
-            part = data[at : at + self._random.randint(1, len(data))]
-            headers = TUS | {"Upload-Offset": str(at), "Content-Type": "application/offset+octet-stream"}
-            self.ask("PATCH", upload, or_else=GONE_ON_MEANWHILE, unsure=True, content=part, headers=headers)
+        upload = self.request("POST", path, params={"role": role}, headers=headers).headers["location"]
+        acknowledged = 0
+        while (offset := int(self.request("HEAD", upload, headers=TUS).headers["upload-offset"])) < len(data):
+            if offset < acknowledged:
+                raise RuntimeError(f"{upload} had {acknowledged} bytes and has {offset}")
+            acknowledged = offset
+            part = data[offset : offset + self._random.randint(1, len(data))]
+            headers = TUS | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+            self.request(
+                "PATCH", upload, accept_after_retry=STILL_WRITING, maybe_applied=True, content=part, headers=headers
+            )
 
     def close(self) -> None:
         self._http.close()
 
 
-def photos(number: random.Random, count: int, sides: tuple[int, int]) -> Files:
-    """PNG files that no other call gives: noise in squares, so that there is something to see at every scale."""
+def make_photos(number: random.Random, count: int, sides: tuple[int, int]) -> Files:
+    """Return PNG files, different in every call: random squares with noise, so that all scales have content."""
     rng = np.random.default_rng(number.getrandbits(64))
     files = {}
     for index in range(count):

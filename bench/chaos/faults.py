@@ -1,4 +1,4 @@
-"""The faults, each a function that injects one into a running scene and says whether there was anything to be hit."""
+"""The faults. Each is a function that injects one and returns whether it found a target."""
 
 from __future__ import annotations
 
@@ -16,11 +16,22 @@ from pathlib import Path
 import httpx
 import psutil
 
-from bench.chaos.damage import damage_a_blob
+from bench.chaos.damage import damage_blob
 from bench.chaos.databases import PostgreSQL, lock_sqlite
 from bench.chaos.load import Ledger
-from bench.chaos.service import API, DECODER, LEASE_SECONDS, REAPER, TRAIN_CHILD, TRAINER, WORKER, Service, Victim, hit
-from bench.chaos.shifted_clock import worker_with_another_clock
+from bench.chaos.service import (
+    API,
+    DECODER,
+    LEASE_SECONDS,
+    REAPER,
+    TRAIN_PROCESS,
+    TRAIN_WORKER,
+    WORKER,
+    ProcessPattern,
+    Service,
+    send_signal,
+)
+from bench.chaos.shifted_clock import worker_with_shifted_clock
 
 FROZEN_SECONDS = LEASE_SECONDS + 2
 LOCKED_SECONDS = (1.0, 6.0)
@@ -28,48 +39,48 @@ FULL_SECONDS = (1.0, 5.0)
 
 
 @dataclass
-class Scene:
-    """What there is to be hit."""
+class Environment:
+    """The targets of the faults."""
 
     service: Service
     ledger: Ledger
     random: random.Random
-    disk: Path | None  # a small file system that holds the data folder alone
+    disk: Path | None  # a small file system that holds only the data folder
     postgresql: PostgreSQL | None
     orphans: list[str] = field(default_factory=list)
     damaged: set[str] = field(default_factory=set)  # SHA-256 of blobs
 
 
-Fault = Callable[[Scene], bool]
+Fault = Callable[[Environment], bool]
 
 
-def kill(victim: Victim) -> Fault:
-    return lambda scene: hit(scene.service.find(victim), signal.SIGKILL)
+def kill(process: ProcessPattern) -> Fault:
+    return lambda environment: send_signal(environment.service.find(process), signal.SIGKILL)
 
 
-def ask_to_leave(scene: Scene) -> bool:
-    """SIGTERM to a process of the service, as an upgrade or a container's stop sends it."""
-    victim = scene.random.choice((WORKER, WORKER, TRAINER, TRAIN_CHILD, API, REAPER))
-    return hit(scene.service.find(victim), signal.SIGTERM)
+def terminate(environment: Environment) -> bool:
+    """Send SIGTERM to a process of the service, as an upgrade or a container stop does."""
+    process = environment.random.choice((WORKER, WORKER, TRAIN_WORKER, TRAIN_PROCESS, API, REAPER))
+    return send_signal(environment.service.find(process), signal.SIGTERM)
 
 
-def kill_valkey(scene: Scene) -> bool:
-    return hit(scene.service.find_valkey(), signal.SIGKILL)
+def kill_valkey(environment: Environment) -> bool:
+    return send_signal(environment.service.find_valkey(), signal.SIGKILL)
 
 
-def kill_valkey_and_lose_its_file(scene: Scene) -> bool:
-    """All of its folder, as if the disk had been another one."""
-    if not kill_valkey(scene):
+def kill_valkey_and_delete_its_files(environment: Environment) -> bool:
+    """Delete the whole folder, as if the disk had been replaced."""
+    if not kill_valkey(environment):
         return False
-    shutil.rmtree(scene.service.settings.data_dir / "valkey", ignore_errors=True)
+    shutil.rmtree(environment.service.settings.data_dir / "valkey", ignore_errors=True)
     return True
 
 
-def kill_valkey_and_damage_its_file(scene: Scene) -> bool:
-    """A byte in the middle, which it refuses to start from."""
-    if not kill_valkey(scene):
+def kill_valkey_and_damage_its_file(environment: Environment) -> bool:
+    """Overwrite bytes in the middle. Valkey refuses to start from such a file."""
+    if not kill_valkey(environment):
         return False
-    files = (scene.service.settings.data_dir / "valkey" / "appendonlydir").glob("*.aof")
+    files = (environment.service.settings.data_dir / "valkey" / "appendonlydir").glob("*.aof")
     for file in (file for file in files if file.stat().st_size > 200):
         with file.open("r+b") as opened:
             opened.seek(file.stat().st_size // 2)
@@ -78,39 +89,39 @@ def kill_valkey_and_damage_its_file(scene: Scene) -> bool:
     return False
 
 
-def kill_everything(scene: Scene) -> bool:
-    """As a power cut does; then it is started again."""
-    scene.service.kill_all(one_by_one=scene.random.random() < 0.5)
-    scene.orphans += scene.service.orphans()
-    scene.service.start()
+def kill_everything(environment: Environment) -> bool:
+    """Kill all processes, as a power cut does, and start the service again."""
+    environment.service.kill_all(supervisor_only=environment.random.random() < 0.5)
+    environment.orphans += environment.service.orphans()
+    environment.service.start()
     return True
 
 
-def stop_and_start(scene: Scene) -> bool:
-    """Ctrl-C, with work in hand."""
-    scene.service.stop(signal.SIGINT)
-    scene.orphans += scene.service.orphans()
-    scene.service.start()
+def restart(environment: Environment) -> bool:
+    """Press Ctrl-C while jobs run, and start the service again."""
+    environment.service.stop(signal.SIGINT)
+    environment.orphans += environment.service.orphans()
+    environment.service.start()
     return True
 
 
-def freeze(scene: Scene) -> bool:
-    """A worker, a trainer or its child, for longer than its lease; then it is woken."""
-    victims = [WORKER, TRAINER, TRAIN_CHILD]
-    scene.random.shuffle(victims)
-    frozen = next(filter(None, (scene.service.find(victim) for victim in victims)), None)
-    if not hit(frozen, signal.SIGSTOP):
+def freeze(environment: Environment) -> bool:
+    """Stop a worker or a training process for longer than its lease, then continue it."""
+    patterns = [WORKER, TRAIN_WORKER, TRAIN_PROCESS]
+    environment.random.shuffle(patterns)
+    frozen = next(filter(None, (environment.service.find(pattern) for pattern in patterns)), None)
+    if not send_signal(frozen, signal.SIGSTOP):
         return False
     time.sleep(FROZEN_SECONDS)
-    hit(frozen, signal.SIGCONT)
+    send_signal(frozen, signal.SIGCONT)
     return True
 
 
-def fill_the_disk(scene: Scene) -> bool:
-    """To the last byte, for some seconds. Not where it may not mount a small one: a large one is other people's."""
-    if scene.disk is None:
+def fill_disk(environment: Environment) -> bool:
+    """Fill the small disk to the last byte for some seconds. Without a small disk there is no fault."""
+    if environment.disk is None:
         return False
-    filler = scene.disk / "filler"
+    filler = environment.disk / "filler"
     with filler.open("wb") as opened, suppress(OSError):
         size = 2**24
         while size:
@@ -118,108 +129,112 @@ def fill_the_disk(scene: Scene) -> bool:
                 os.posix_fallocate(opened.fileno(), opened.seek(0, os.SEEK_END), size)
             except OSError:
                 size //= 2
-    time.sleep(scene.random.uniform(*FULL_SECONDS))
+    time.sleep(environment.random.uniform(*FULL_SECONDS))
     filler.unlink()
     return True
 
 
-def hold_up_the_database(scene: Scene) -> bool:
-    """SQLite: another program holds its lock. PostgreSQL: it is ended at once, and started again."""
-    if scene.postgresql:
-        scene.postgresql.restart()
+def block_database(environment: Environment) -> bool:
+    """Lock SQLite from another program, or restart PostgreSQL in immediate mode."""
+    if environment.postgresql:
+        environment.postgresql.restart()
     else:
-        lock_sqlite(scene.service.settings.data_dir / "patina.sqlite", scene.random.uniform(*LOCKED_SECONDS))
+        file = environment.service.settings.data_dir / "patina.sqlite"
+        lock_sqlite(file, environment.random.uniform(*LOCKED_SECONDS))
     return True
 
 
-def change_a_blob(scene: Scene) -> bool:
-    """One bit of it, or its end cut off."""
-    sha256 = damage_a_blob(scene.service, scene.random, scene.damaged)
+def change_blob(environment: Environment) -> bool:
+    """Flip one bit of a blob, or truncate it."""
+    sha256 = damage_blob(environment.service, environment.random, environment.damaged)
     if sha256 is not None:
-        scene.damaged.add(sha256)
+        environment.damaged.add(sha256)
     return sha256 is not None
 
 
-def hang_up_in_upload(scene: Scene) -> bool:
-    with scene.ledger.lock:
-        datasets = sorted(scene.ledger.datasets)
+def disconnect_during_upload(environment: Environment) -> bool:
+    with environment.ledger.lock:
+        datasets = sorted(environment.ledger.datasets)
     if not datasets:
         return False
-    path = f"/datasets/{scene.random.choice(datasets)}/images?role=hr"
+    path = f"/datasets/{environment.random.choice(datasets)}/images?role=hr"
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         "Content-Length: 5000000\r\n\r\n"
         '--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     ).encode()
-    with suppress(OSError), socket.create_connection(("127.0.0.1", scene.service.port), timeout=5) as connection:
-        connection.sendall(head + scene.random.randbytes(scene.random.randint(0, 2_000_000)))
+    address = ("127.0.0.1", environment.service.port)
+    with suppress(OSError), socket.create_connection(address, timeout=5) as connection:
+        connection.sendall(head + environment.random.randbytes(environment.random.randint(0, 2_000_000)))
         return True
     return False
 
 
-def hang_up_in_download(scene: Scene) -> bool:
-    jobs = [promise.job for promise in list(scene.ledger.promises) if promise.work.kind != "train"]
-    scene.random.shuffle(jobs)
-    for job in jobs[:5]:
+def disconnect_during_download(environment: Environment) -> bool:
+    job_ids = [job.job_id for job in list(environment.ledger.accepted_jobs) if job.request.kind != "train"]
+    environment.random.shuffle(job_ids)
+    for job_id in job_ids[:5]:
+        url = f"{environment.service.url}/jobs/{job_id}/archive"
         with (
             suppress(httpx.TransportError),
-            httpx.stream("GET", f"{scene.service.url}/jobs/{job}/archive", timeout=10, trust_env=False) as answer,
+            httpx.stream("GET", url, timeout=10, trust_env=False) as response,
         ):
-            if answer.is_success and next(answer.iter_raw(), b""):
+            if response.is_success and next(response.iter_raw(), b""):
                 return True
     return False
 
 
-def set_a_clock_apart(scene: Scene) -> bool:
-    """Another worker, whose clock is an hour ahead or behind, takes jobs beside the first for a while.
+def shift_clock(environment: Environment) -> bool:
+    """Run a second worker whose clock is an hour ahead or behind, for a while.
 
-    On PostgreSQL alone: what works on one SQLite is on one computer, which has one clock.
+    This needs PostgreSQL: all processes that share a SQLite file are on one computer, which has one clock.
     """
-    if scene.postgresql is None:
+    if environment.postgresql is None:
         return False
-    hours = scene.random.choice((-1, 1))
-    with worker_with_another_clock(scene.service, 3600 * hours):
+    hours = environment.random.choice((-1, 1))
+    with worker_with_shifted_clock(environment.service, 3600 * hours):
         time.sleep(8)
-        hit(scene.service.find(WORKER), signal.SIGKILL)  # so that one takes over from the other
+        send_signal(environment.service.find(WORKER), signal.SIGKILL)  # so that one worker takes over from the other
         time.sleep(6)
     return True
 
 
-# How often each comes among 200.
+# Each with its frequency among 200 faults.
 FAULTS: dict[str, tuple[int, Fault]] = {
-    "kill -9 of the warm worker": (26, kill(WORKER)),
-    "kill -9 of the train worker": (14, kill(TRAINER)),
-    "kill -9 of its training child": (14, kill(TRAIN_CHILD)),
+    "kill -9 of the inference worker": (26, kill(WORKER)),
+    "kill -9 of the train worker": (14, kill(TRAIN_WORKER)),
+    "kill -9 of its training process": (14, kill(TRAIN_PROCESS)),
     "kill -9 of the API": (20, kill(API)),
     "kill -9 of the reaper": (12, kill(REAPER)),
     "kill -9 of a decoder": (8, kill(DECODER)),
     "kill -9 of Valkey": (14, kill_valkey),
-    "kill -9 of Valkey, its file lost": (10, kill_valkey_and_lose_its_file),
+    "kill -9 of Valkey, its files deleted": (10, kill_valkey_and_delete_its_files),
     "kill -9 of Valkey, its file damaged": (5, kill_valkey_and_damage_its_file),
-    "kill -9 of all at once": (7, kill_everything),
-    "Ctrl-C and start again": (3, stop_and_start),
-    "SIGTERM with work in hand": (16, ask_to_leave),
-    "frozen for longer than the lease": (9, freeze),
-    "disk full": (8, fill_the_disk),
-    "database locked or restarted": (8, hold_up_the_database),
-    "blob changed on disk": (14, change_a_blob),
-    "hung up in mid-upload": (9, hang_up_in_upload),
-    "hung up in mid-download": (9, hang_up_in_download),
-    "another worker's clock an hour apart": (3, set_a_clock_apart),
+    "kill -9 of all processes": (7, kill_everything),
+    "Ctrl-C and restart": (3, restart),
+    "SIGTERM while jobs run": (16, terminate),
+    "process frozen for longer than its lease": (9, freeze),
+    "disk full": (8, fill_disk),
+    "database locked or restarted": (8, block_database),
+    "blob changed on disk": (14, change_blob),
+    "client disconnects during an upload": (9, disconnect_during_upload),
+    "client disconnects during a download": (9, disconnect_during_download),
+    "worker's clock shifted by an hour": (3, shift_clock),
 }
 
 
-def deck(count: int, chance: random.Random) -> list[str]:
-    """The names of so many faults in random order, every kind at least once if there are enough."""
+def draw_faults(count: int, rng: random.Random) -> list[str]:
+    """Return names of faults in random order. Every kind occurs at least once if `count` suffices."""
     names = list(FAULTS)
     weights = [weight for weight, _ in FAULTS.values()]
-    drawn = chance.sample(names, min(count, len(names))) + chance.choices(names, weights, k=max(0, count - len(names)))
-    chance.shuffle(drawn)
+    drawn = rng.sample(names, min(count, len(names))) + rng.choices(names, weights, k=max(0, count - len(names)))
+    rng.shuffle(drawn)
     return drawn
 
 
-def inject(name: str, scene: Scene) -> bool:
+def inject(name: str, environment: Environment) -> bool:
+    """Inject a fault. Return False if it has no target now."""
     try:
-        return FAULTS[name][1](scene)
-    except psutil.NoSuchProcess:  # it died just now
+        return FAULTS[name][1](environment)
+    except psutil.NoSuchProcess:  # the target died at the same time
         return False

@@ -1,4 +1,4 @@
-"""What must not be left: temporary files, blobs that no record names, damaged ones, records at odds with each other."""
+"""Finds what must not be left over: temporary files, unreferenced or damaged blobs, inconsistent records."""
 
 from __future__ import annotations
 
@@ -16,96 +16,97 @@ from store.files.gc import referenced
 from store.store import Store
 
 COLLECTED_SECONDS = 3 * GRACE_SECONDS + 30
-# What is said first of a training that was interrupted; the next attempt's start, where its worker died too.
-ENDS = {"training process died", "worker died, job taken back", "job given back", "job started"}
+# The first log line after a training was interrupted. It is "job started" if its worker died, too.
+INTERRUPTIONS = {"training process died", "lease expired, job requeued", "job requeued", "job started"}
 
 
-def leftovers(service: Service) -> list[str]:
-    """After the collection's time of grace."""
-    store = service.store()
+def find_leftovers(service: Service) -> list[str]:
+    """Wait for the garbage collection, then describe everything that is left over."""
+    store = service.open_store()
     try:
-        give_up = time.monotonic() + COLLECTED_SECONDS
-        while (found := _unnamed(store)) and time.monotonic() < give_up:
+        deadline = time.monotonic() + COLLECTED_SECONDS
+        while (found := _unreferenced_files(store)) and time.monotonic() < deadline:
             time.sleep(1)
         with store.database.read() as session:
-            found += list(_contradictions(session))
-        return found + list(_damaged(store))
+            found += list(_inconsistent_records(session))
+        return found + list(_undetected_damage(store))
     finally:
         store.close()
 
 
-def _unnamed(store: Store) -> list[str]:
+def _unreferenced_files(store: Store) -> list[str]:
     with store.database.read() as session:
-        named = referenced(session)
-    there = set(store.blobs.older_than(0))
+        needed = referenced(session)
+    stored = set(store.blobs.older_than(0))
     return (
         [f"temporary file {file.name}" for file in store.blobs.temporary.iterdir()]
-        + [f"unfinished file {file.name}" for file in store.unfinished.root.iterdir()]
-        + [f"blob {sha256} that no record names" for sha256 in there - named]
-        + [f"no blob {sha256}, which a record names" for sha256 in named - there]
+        + [f"partial upload {file.name}" for file in store.unfinished.root.iterdir()]
+        + [f"unreferenced blob {sha256}" for sha256 in stored - needed]
+        + [f"missing blob {sha256}" for sha256 in needed - stored]
     )
 
 
-def _damaged(store: Store) -> Iterator[str]:
-    """A checkpoint of a training that has ended, and what was sent with a job that is done, nobody reads again."""
+def _undetected_damage(store: Store) -> Iterator[str]:
+    """Check the blobs that may be read again. Inputs of finished jobs and checkpoints of ended trainings are not."""
     with store.database.read() as session:
-        read_again = set(session.scalars(select(Image.sha256)))
+        readable = set(session.scalars(select(Image.sha256)))
         for files in (session.scalars(select(Sample.files)), session.scalars(select(Model.files))):
-            for named in files:
-                read_again.update(str(each) for each in named.values())
-    for name in read_again:
+            for by_name in files:
+                readable.update(str(sha256) for sha256 in by_name.values())
+    for sha256 in readable:
         try:
-            store.blobs.verified(name)
+            store.blobs.verified(sha256)
         except BlobCorrupt:
-            yield f"blob {name} is not what its name says, and nobody was told"
+            yield f"blob {sha256} is corrupt, and no client was told"
 
 
-def _contradictions(session: Session) -> Iterator[str]:
+def _inconsistent_records(session: Session) -> Iterator[str]:
     by_job = select(Sample.job_id, Sample.status, func.count()).group_by(Sample.job_id, Sample.status)
     samples = {(job_id, status): count for job_id, status, count in session.execute(by_job)}
     trained = {model.job_id: model.id for model in session.scalars(select(Model))}
     for job in session.scalars(select(Job)):
         if job.status in ("queued", "running"):
-            yield f"job {job.id} is {job.status}, and all have ended"
-        if job.finished is None or job.lease_until is not None:
-            yield f"job {job.id} has ended, and finished={job.finished}, lease_until={job.lease_until}"
+            yield f"job {job.id} is {job.status}, but all jobs must have ended"
+        if job.finished_at is None or job.lease_until is not None:
+            yield f"job {job.id} has ended, and finished={job.finished_at}, lease_until={job.lease_until}"
         if job.kind == "train":
             if job.status == "succeeded" and trained.get(job.id) != job.model_id:
-                yield f"training {job.id} names the model {job.model_id} and made {trained.get(job.id)}"
+                yield f"training {job.id} references model {job.model_id} but created {trained.get(job.id)}"
             continue
         counted = tuple(samples.get((job.id, status), 0) for status in ("ok", "failed"))
         if counted != (job.ok, job.failed):
-            yield f"job {job.id} counts {(job.ok, job.failed)} samples and has {counted}"
+            yield f"job {job.id} counts {(job.ok, job.failed)} samples but has {counted}"
         if job.status == "succeeded" and not job.done == job.total == sum(counted):
-            yield f"job {job.id} has succeeded with {job.done} of {job.total}, and {sum(counted)} samples"
+            yield f"job {job.id} succeeded with {job.done} of {job.total} done and {sum(counted)} samples"
     for dataset in session.scalars(select(Dataset)):
-        of = select(func.count()).select_from(Image).where(Image.dataset_id == dataset.id)
-        there = tuple(session.scalar(of.where(Image.role == role)) for role in ("lr", "hr"))
-        if there != (dataset.lr_images, dataset.hr_images):
-            yield f"dataset {dataset.id} counts {(dataset.lr_images, dataset.hr_images)} photos and has {there}"
+        images = select(func.count()).select_from(Image).where(Image.dataset_id == dataset.id)
+        actual = tuple(session.scalar(images.where(Image.role == role)) for role in ("lr", "hr"))
+        if actual != (dataset.lr_images, dataset.hr_images):
+            yield f"dataset {dataset.id} counts {(dataset.lr_images, dataset.hr_images)} photos but has {actual}"
 
 
-def oldest_resume(service: Service, kills: list[float]) -> tuple[float, int]:
-    """Seconds that the oldest checkpoint a training went on from had been kept when it was hit; and how many did.
+def find_oldest_resume(service: Service, faults: list[float]) -> tuple[float, int]:
+    """Return the age in seconds of the oldest checkpoint that a training resumed from, and the number of resumes.
 
-    `kills` are the moments of faults. The last one before the first line that tells of a training's end is taken for
-    what had ended it, which makes the age no less than it was.
+    `faults` are the times of all faults. The age is measured at the last fault before the first log line about the
+    interruption, so it is never too small.
     """
-    kept: dict[tuple[str, int], float] = {}  # by job and step
-    ended: dict[str, float] = {}  # by job
+    saved: dict[tuple[str, int], float] = {}  # by job and step
+    interrupted: dict[str, float] = {}  # by job
     oldest, count = 0.0, 0
-    for line in service.logged():
-        at = datetime.fromisoformat(line["timestamp"]).timestamp() if "timestamp" in line else 0.0
-        if line.get("event") == "checkpoint kept":
-            kept[line["job"], line["step"]] = at
-            ended.pop(line["job"], None)
-        elif line.get("event") in ENDS:
-            ended.setdefault(line["job"], at)
-        elif line.get("event") == "going on from a checkpoint":
-            began = kept.get((line["job"], line["step"]))
-            if began is None:  # the line was lost with whoever wrote it
+    for line in service.read_log():
+        time_of_line = datetime.fromisoformat(line["timestamp"]).timestamp() if "timestamp" in line else 0.0
+        if line.get("event") == "checkpoint saved":
+            saved[line["job"], line["step"]] = time_of_line
+            interrupted.pop(line["job"], None)
+        elif line.get("event") in INTERRUPTIONS:
+            interrupted.setdefault(line["job"], time_of_line)
+        elif line.get("event") == "resuming from checkpoint":
+            saved_at = saved.get((line["job"], line["step"]))
+            if saved_at is None:  # the line was lost with the process that wrote it
                 continue
             count += 1
-            before = [moment for moment in kills if began <= moment <= ended.get(line["job"], at)]
-            oldest = max(oldest, before[-1] - began if before else 0)
+            end = interrupted.get(line["job"], time_of_line)
+            candidates = [fault for fault in faults if saved_at <= fault <= end]
+            oldest = max(oldest, candidates[-1] - saved_at if candidates else 0)
     return oldest, count

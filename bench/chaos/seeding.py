@@ -1,4 +1,4 @@
-"""A model that need not be trained first: small networks with random weights, the same wherever it is made."""
+"""Creates a model without a training: small networks with random weights, identical on every service."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SCALE = 4
 
 
 def seed_model(service: Service) -> str:
-    """Recorded as a training records one; gives its id."""
+    """Record the model as a training does. Return its id."""
     generator = torch.Generator().manual_seed(0)
     networks = Degradation(DegradationConfig(SCALE)), EDSR(EDSRConfig(SCALE, width=16, blocks=4))
     for network in networks:
-        for parameter in network.parameters():  # layers start from random numbers that nobody has seeded
+        for parameter in network.parameters():  # the initial weights are not seeded
             parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
-    store = service.store()
+    store = service.open_store()
     try:
         with store.blobs.scratch() as folder:
             save_degradation(networks[0], folder / "degrader")

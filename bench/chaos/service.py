@@ -1,4 +1,4 @@
-"""The service under test: `patina up` in a folder of its own, whose processes may be killed one by one or all."""
+"""The service under test: `patina up` in its own folder. Its processes can be killed one by one or all at once."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from patina.local.up import require_free_port
 from store.store import Store
 
 READY_SECONDS = 120
-LEAVE_SECONDS = 40
+STOP_SECONDS = 40
 ORPHAN_SECONDS = 5  # by then the children of a killed service must be gone
 LEASE_SECONDS = 3
 CHECKPOINT_SECONDS = 2
-GRACE_SECONDS = 30  # of blobs that no record names
+GRACE_SECONDS = 30  # before an unreferenced blob is deleted
 
-Victim = tuple[str, ...]  # words of a process's command line
-WORKER: Victim = ("worker", "warm")
-TRAINER: Victim = ("worker", "train")
-TRAIN_CHILD: Victim = ("worker.jobs.train_main",)
-API: Victim = ("app",)
-REAPER: Victim = ("worker.maintenance",)
-DECODER: Victim = ("imaging.decoder_process",)
+ProcessPattern = tuple[str, ...]  # words of a command line
+WORKER: ProcessPattern = ("worker", "warm")
+TRAIN_WORKER: ProcessPattern = ("worker", "train")
+TRAIN_PROCESS: ProcessPattern = ("worker.jobs.train_main",)
+API: ProcessPattern = ("app",)
+REAPER: ProcessPattern = ("worker.maintenance",)
+DECODER: ProcessPattern = ("imaging.decoder_process",)
 
 
 class Service:
-    """On one port, so that its clients find it again."""
+    """Keeps its port over restarts, so that its clients find it again."""
 
     def __init__(self, data_dir: Path, log: Path, database_url: str | None = None):
         self.data_dir = data_dir
@@ -52,8 +52,8 @@ class Service:
             "PATINA_REAP_EVERY_SECONDS": "0.5",
             "PATINA_CHECKPOINT_EVERY_SECONDS": str(CHECKPOINT_SECONDS),
             "PATINA_UNREFERENCED_BLOB_SECONDS": str(GRACE_SECONDS),
-            "PATINA_MAX_ATTEMPTS": "1000",  # it is not the jobs that kill here
-            "PATINA_MIN_FREE_BYTES": "0",  # or a full disk would only be met by what asks first
+            "PATINA_MAX_ATTEMPTS": "1000",  # here no job is the cause of a crash
+            "PATINA_MIN_FREE_BYTES": "0",  # otherwise the service rejects requests before the disk is full
             "PATINA_TORCH_THREADS": "1",
             "PATINA_LOG_JSON": "true",
         }
@@ -62,7 +62,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Returns when it is ready."""
+        """Start the service and wait until it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "patina", "up", "--port", str(self.port)],
@@ -76,12 +76,12 @@ class Service:
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        give_up = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + READY_SECONDS
         while not self.is_ready():
-            if time.monotonic() > give_up:
-                raise RuntimeError(f"The service is not ready; {self.log} says why.")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"The service is not ready. See {self.log}.")
             if self._process is None or self._process.poll() is not None:
-                raise RuntimeError(f"`patina up` has ended; {self.log} says why.")
+                raise RuntimeError(f"`patina up` has exited. See {self.log}.")
             time.sleep(0.2)
 
     def is_ready(self) -> bool:
@@ -91,22 +91,22 @@ class Service:
             return False
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit status."""
+        """Send a signal and return the exit status."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(LEAVE_SECONDS)
+        return self._process.wait(STOP_SECONDS)
 
-    def kill_all(self, *, one_by_one: bool) -> None:
-        """kill -9 of the whole family, or of its supervisor alone, with whom the kernel ends the others."""
+    def kill_all(self, *, supervisor_only: bool) -> None:
+        """Kill all processes. With `supervisor_only`, the kernel kills the children when their parent dies."""
         assert self._process is not None
-        family = [] if one_by_one else list(self.family())
+        children = [] if supervisor_only else list(self.descendants())
         self._process.kill()
-        for process in family:
+        for process in children:
             _signal(process, signal.SIGKILL)
         self._process.wait()
 
-    def family(self) -> Iterator[psutil.Process]:
-        """The supervisor's descendants."""
+    def descendants(self) -> Iterator[psutil.Process]:
+        """Yield all processes below the supervisor."""
         if self._process is None or self._process.poll() is not None:
             return
         try:
@@ -114,18 +114,18 @@ class Service:
         except psutil.NoSuchProcess:
             return
 
-    def find(self, victim: Victim) -> psutil.Process | None:
-        """A process of the family whose command line has all of these words."""
-        for process in self.family():
+    def find(self, pattern: ProcessPattern) -> psutil.Process | None:
+        """Return a process whose command line has all words of the pattern."""
+        for process in self.descendants():
             try:
-                if set(victim) <= set(process.cmdline()):
+                if set(pattern) <= set(process.cmdline()):
                     return process
             except psutil.Error:
                 continue
         return None
 
     def find_valkey(self) -> psutil.Process | None:
-        for process in self.family():
+        for process in self.descendants():
             try:
                 if "valkey" in process.name():
                     return process
@@ -134,16 +134,16 @@ class Service:
         return None
 
     def orphans(self) -> list[str]:
-        """Command lines of what still works for this folder and is no child of the supervisor any more."""
-        ours = {process.pid for process in self.family()} | {self._process.pid if self._process else 0}
-        give_up = time.monotonic() + ORPHAN_SECONDS
-        while found := [process for process in self._of_this_folder() if process.pid not in ours]:
-            if time.monotonic() > give_up:
+        """Return the command lines of processes that use this data folder but are not below the supervisor."""
+        known = {process.pid for process in self.descendants()} | {self._process.pid if self._process else 0}
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while found := [process for process in self._processes_of_this_folder() if process.pid not in known]:
+            if time.monotonic() > deadline:
                 return [" ".join(process.cmdline()) for process in found if process.is_running()]
             time.sleep(0.1)
         return []
 
-    def _of_this_folder(self) -> Iterator[psutil.Process]:
+    def _processes_of_this_folder(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
             try:
                 if process.status() == psutil.STATUS_ZOMBIE:
@@ -153,22 +153,22 @@ class Service:
             except psutil.Error:
                 continue
 
-    def store(self) -> Store:
-        """To be closed."""
+    def open_store(self) -> Store:
+        """Open the service's store. The caller closes it."""
         return Store.open(self.settings)
 
-    def logged(self) -> Iterator[dict[str, Any]]:
-        """Every line of its log that is JSON."""
+    def read_log(self) -> Iterator[dict[str, Any]]:
+        """Yield all JSON lines of the log."""
         for line in self.log.read_text(errors="replace").splitlines():
             if line.startswith("{"):
                 try:
                     yield json.loads(line)
-                except ValueError:  # two processes wrote at once, or one died in it
+                except ValueError:  # two processes wrote at the same time, or one died while it wrote
                     continue
 
 
-def hit(process: psutil.Process | None, number: signal.Signals) -> bool:
-    """Whether there was something to be hit."""
+def send_signal(process: psutil.Process | None, number: signal.Signals) -> bool:
+    """Return whether the process exists."""
     return process is not None and _signal(process, number)
 
 

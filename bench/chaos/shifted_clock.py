@@ -1,4 +1,4 @@
-"""A worker whose clock is wrong: a small library, loaded before all others, answers whoever asks for the time."""
+"""Runs a worker with a wrong clock: a small preloaded library shifts the time that the process reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.chaos.service import LEAVE_SECONDS, Service
+from bench.chaos.service import STOP_SECONDS, Service
 
 SOURCE = r"""
 #define _GNU_SOURCE
@@ -43,12 +43,12 @@ time_t time(time_t *out) {
 """
 
 
-def can_be_shifted() -> bool:
+def can_shift_clock() -> bool:
     return sys.platform == "linux" and shutil.which("cc") is not None
 
 
-def clock_library(folder: Path, seconds: int) -> Path:
-    """To be named in LD_PRELOAD of a process that shall be so many seconds ahead. Made in `folder`."""
+def build_clock_library(folder: Path, seconds: int) -> Path:
+    """Compile a library for LD_PRELOAD in `folder`. The clock of a process that loads it is `seconds` ahead."""
     source, library = folder / "clock.c", folder / "clock.so"
     source.write_text(SOURCE)
     command = ["cc", "-shared", "-fPIC", f"-DSHIFT=({seconds})", "-o", str(library), str(source), "-ldl"]
@@ -57,10 +57,10 @@ def clock_library(folder: Path, seconds: int) -> Path:
 
 
 @contextmanager
-def worker_with_another_clock(service: Service, seconds: int) -> Iterator[None]:
-    """A second warm worker of the service, so many seconds ahead; SIGTERM at the end."""
+def worker_with_shifted_clock(service: Service, seconds: int) -> Iterator[None]:
+    """Run a second inference worker of the service whose clock is `seconds` ahead. Send SIGTERM at the end."""
     with tempfile.TemporaryDirectory() as folder:
-        library = clock_library(Path(folder), seconds)
+        library = build_clock_library(Path(folder), seconds)
         with service.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "worker", "warm"],
@@ -74,7 +74,7 @@ def worker_with_another_clock(service: Service, seconds: int) -> Iterator[None]:
         finally:
             process.terminate()
             try:
-                process.wait(LEAVE_SECONDS)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

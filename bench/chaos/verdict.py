@@ -1,4 +1,4 @@
-"""Whether what was promised is kept: every job done, its results those of an undisturbed run, each of them once."""
+"""Compares the service with its ledger: every job done once, with the results of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 
-from bench.chaos.client import Client, Files, Work, sha256
-from bench.chaos.load import Ledger, Promise, lost_images
+from bench.chaos.client import Client, Files, JobRequest, sha256
+from bench.chaos.load import AcceptedJob, Ledger, lost_images
 
-UNDISTURBED_AT_ONCE = 4  # requests; the service takes one job after another
+CONCURRENCY = 4  # requests to the reference service, which runs one job after another
 MODEL_FILES = ("degrader.safetensors", "sr.safetensors")
 
 
@@ -24,97 +24,98 @@ MODEL_FILES = ("degrader.safetensors", "sr.safetensors")
 class Verdict:
     losses: list[str] = field(default_factory=list)
     duplicates: list[str] = field(default_factory=list)
-    mended: list[str] = field(default_factory=list)  # what the service said it had lost, and had again when asked again
+    repaired: list[str] = field(default_factory=list)  # jobs whose damaged results were repaired by the same request
 
 
 @dataclass
-class Result:
-    """What a job made: the SHA-256 of each file, and its manifest's lines without the ids."""
+class Results:
+    """The SHA-256 of each result file of a job, and the lines of its manifest without ids."""
 
     files: dict[str, str]
     lines: list[str]
-    doubled: list[str]
+    duplicates: list[str]
 
 
-def settle(client: Client, ledger: Ledger, verdict: Verdict) -> None:
-    """Every job comes to its end."""
-    for promise in ledger.promises:
-        job = client.until_finished(promise.job)
-        expected = ("succeeded", "canceled") if promise.may_stay_canceled else ("succeeded",)
-        if job["status"] not in expected and not (promise.told and job["error"]["code"] == "all_failed"):
-            verdict.losses.append(f"{promise.work.kind} {promise.job} has {job['status']}: {job['error']}")
+def check_all_finished(client: Client, ledger: Ledger, verdict: Verdict) -> None:
+    """Wait for every accepted job and check its status."""
+    for job in ledger.accepted_jobs:
+        finished = client.wait_until_finished(job.job_id)
+        expected = ("succeeded", "canceled") if job.may_stay_canceled else ("succeeded",)
+        all_lost = job.reported_losses and (finished["error"] or {}).get("code") == "all_failed"
+        if finished["status"] not in expected and not all_lost:
+            verdict.losses.append(f"{job.request.kind} {job.job_id} is {finished['status']}: {finished['error']}")
 
 
-def compare(client: Client, ledger: Ledger, quiet: Client, quiet_model: str, verdict: Verdict) -> None:
-    """Every job's results with those of the same request to a service that nothing disturbs."""
+def compare_results(client: Client, ledger: Ledger, reference: Client, reference_model: str, verdict: Verdict) -> None:
+    """Compare every job's results with those of the same request to an undisturbed service."""
 
-    def check(promise: Promise) -> None:
+    def check(job: AcceptedJob) -> None:
         try:
-            made = _made(client, promise, verdict)
-            wanted = _undisturbed(quiet, ledger, promise, quiet_model)
-        except Exception as error:  # whatever it is, the promise is not kept
-            verdict.losses.append(f"{promise.work.kind} {promise.job}: {type(error).__name__}: {error}")
+            actual = _fetch_or_repair(client, job, verdict)
+            expected = _run_on_reference(reference, ledger, job, reference_model)
+        except Exception as error:  # any error means that the results are lost
+            verdict.losses.append(f"{job.request.kind} {job.job_id}: {type(error).__name__}: {error}")
             return
-        verdict.duplicates += [f"{promise.job}: {name} twice" for name in made.doubled]
-        verdict.losses += [f"{promise.work.kind} {promise.job}: {text}" for text in _differences(promise, made, wanted)]
+        verdict.duplicates += [f"{job.job_id}: {name} twice" for name in actual.duplicates]
+        verdict.losses += [f"{job.request.kind} {job.job_id}: {text}" for text in _differences(job, actual, expected)]
 
-    with ThreadPoolExecutor(UNDISTURBED_AT_ONCE) as pool:
-        list(pool.map(check, ledger.promises))
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        list(pool.map(check, ledger.accepted_jobs))
 
 
-def _differences(promise: Promise, made: Result, wanted: Result) -> Iterator[str]:
-    for name, digest in made.files.items():
-        if wanted.files.get(name) != digest:
-            yield f"{name} is not what an undisturbed run makes"
-    if promise.may_stay_canceled or promise.told:  # it need not be whole
+def _differences(job: AcceptedJob, actual: Results, expected: Results) -> Iterator[str]:
+    for name, digest in actual.files.items():
+        if expected.files.get(name) != digest:
+            yield f"{name} differs from that of an undisturbed run"
+    if job.may_stay_canceled or job.reported_losses:  # it may be incomplete
         return
-    if missing := wanted.files.keys() - made.files.keys():
-        yield f"{len(missing)} of {len(wanted.files)} files are missing"
-    if set(made.lines) != set(wanted.lines):
-        yield "its manifest is not that of an undisturbed run"
+    if missing := expected.files.keys() - actual.files.keys():
+        yield f"{len(missing)} of {len(expected.files)} files are missing"
+    if set(actual.lines) != set(expected.lines):
+        yield "the manifest differs from that of an undisturbed run"
 
 
-def _made(client: Client, promise: Promise, verdict: Verdict) -> Result:
-    """What a job has made; where the service breaks off for a damaged file, the request is sent again first."""
+def _fetch_or_repair(client: Client, job: AcceptedJob, verdict: Verdict) -> Results:
+    """Fetch the results. If the download is cut off because of a damaged file, submit the request again first."""
     try:
-        return _result(client, promise.work, promise.job)
+        return _fetch_results(client, job.request, job.job_id)
     except httpx.TransportError:
-        again = promise.work.submit(client, promise.dataset, _model_of(client, promise.job))
-        repeated = client.until_finished(again)
+        repeated_id = job.request.submit(client, job.dataset, _model_of(client, job.job_id))
+        repeated = client.wait_until_finished(repeated_id)
         if repeated["status"] != "succeeded" or lost_images(client, repeated):
-            raise RuntimeError(f"sent again, it has {repeated['status']}: {repeated['error']}") from None
-        verdict.mended.append(promise.job)
-        return _result(client, promise.work, promise.job)
+            raise RuntimeError(f"submitted again, it is {repeated['status']}: {repeated['error']}") from None
+        verdict.repaired.append(job.job_id)
+        return _fetch_results(client, job.request, job.job_id)
 
 
-def _undisturbed(quiet: Client, ledger: Ledger, promise: Promise, model: str) -> Result:
-    work = promise.work
-    source = work.fields.get("source")
-    dataset = _copy_dataset(quiet, ledger.datasets[source or promise.dataset])
+def _run_on_reference(reference: Client, ledger: Ledger, job: AcceptedJob, model: str) -> Results:
+    request = job.request
+    source = request.fields.get("source")
+    dataset = _copy_dataset(reference, ledger.datasets[source or job.dataset])
     if source:
-        work = Work(work.kind, {}, work.fields | {"source": dataset})
-    job = work.submit(quiet, dataset, model)
-    ended = quiet.until_finished(job)
-    if ended["status"] != "succeeded":
-        raise RuntimeError(f"undisturbed, it has {ended['status']}: {ended['error']}")
-    return _result(quiet, work, job)
+        request = JobRequest(request.kind, {}, request.fields | {"source": dataset})
+    job_id = request.submit(reference, dataset, model)
+    finished = reference.wait_until_finished(job_id)
+    if finished["status"] != "succeeded":
+        raise RuntimeError(f"undisturbed, it is {finished['status']}: {finished['error']}")
+    return _fetch_results(reference, request, job_id)
 
 
-def _copy_dataset(quiet: Client, photos: dict[str, Files]) -> str:
-    dataset = str(quiet.json("POST", "/datasets", json={"name": "copy", "scale": 4})["id"])
+def _copy_dataset(reference: Client, photos: dict[str, Files]) -> str:
+    dataset = str(reference.json("POST", "/datasets", json={"name": "copy", "scale": 4})["id"])
     for role, files in photos.items():
         parts = [("files", (name, data)) for name, data in files.items()]
-        quiet.ask("POST", f"/datasets/{dataset}/images", params={"role": role}, files=parts)
+        reference.request("POST", f"/datasets/{dataset}/images", params={"role": role}, files=parts)
     return dataset
 
 
-def _result(client: Client, work: Work, job: str) -> Result:
-    """Raises httpx.TransportError where it breaks off."""
-    if work.kind == "train":
-        model = client.json("GET", f"/jobs/{job}")["model"]
-        weights = {name: client.ask("GET", f"/models/{model}/files/{name}").content for name in MODEL_FILES}
-        return Result({name: sha256(data) for name, data in weights.items()}, [], [])
-    data = client.once(f"/jobs/{job}/archive", format="tar")
+def _fetch_results(client: Client, request: JobRequest, job_id: str) -> Results:
+    """Raises httpx.TransportError if the download is cut off."""
+    if request.kind == "train":
+        model = client.json("GET", f"/jobs/{job_id}")["model"]
+        weights = {name: client.request("GET", f"/models/{model}/files/{name}").content for name in MODEL_FILES}
+        return Results({name: sha256(data) for name, data in weights.items()}, [], [])
+    data = client.download_once(f"/jobs/{job_id}/archive", format="tar")
     files, lines, names = dict[str, str](), list[str](), Counter[str]()
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive:
@@ -122,39 +123,39 @@ def _result(client: Client, work: Work, job: str) -> Result:
             content = opened.read() if opened else b""
             names[member.name] += 1
             if member.name == "manifest.jsonl":
-                lines = [_without_ids(json.loads(line)) for line in content.splitlines()]
+                lines = [_remove_ids(json.loads(line)) for line in content.splitlines()]
             else:
                 files[member.name] = sha256(content)
-    samples = Counter(lines)
-    doubled = [name for counted in (names, samples) for name, count in counted.items() if count > 1]
-    return Result(files, lines, doubled)
+    duplicates = [name for counts in (names, Counter(lines)) for name, count in counts.items() if count > 1]
+    return Results(files, lines, duplicates)
 
 
-def _without_ids(line: dict[str, Any]) -> str:
+def _remove_ids(line: dict[str, Any]) -> str:
     return json.dumps({key: value for key, value in line.items() if key != "model"}, sort_keys=True)
 
 
-def _model_of(client: Client, job: str) -> str | None:
-    model: str | None = client.json("GET", f"/jobs/{job}")["model"]
+def _model_of(client: Client, job_id: str) -> str | None:
+    model: str | None = client.json("GET", f"/jobs/{job_id}")["model"]
     return model
 
 
 def compare_datasets(client: Client, ledger: Ledger, verdict: Verdict) -> None:
-    """Every photo that was taken is there, once; what was deleted is not."""
+    """Check that every accepted photo exists once, and that deleted datasets are gone."""
     for dataset, roles in ledger.datasets.items():
         for role, files in roles.items():
-            there = Counter(image["sha256"] for image in client.pages(f"/datasets/{dataset}/images", role=role))
-            lost = {sha256(data) for data in files.values()} - there.keys()
+            stored = Counter(image["sha256"] for image in client.list_all(f"/datasets/{dataset}/images", role=role))
+            lost = {sha256(data) for data in files.values()} - stored.keys()
             verdict.losses += [f"dataset {dataset} lacks the photo {photo}" for photo in lost]
-            verdict.duplicates += [f"dataset {dataset}: {photo} twice" for photo in there if there[photo] > 1]
-    known = {dataset["id"] for dataset in client.pages("/datasets", limit=1000)}
-    verdict.losses += [f"dataset {lost} is gone" for lost in ledger.datasets.keys() - known]
-    verdict.duplicates += [f"dataset {left} was deleted and is there" for left in known & set(ledger.deleted)]
+            verdict.duplicates += [f"dataset {dataset}: {photo} twice" for photo in stored if stored[photo] > 1]
+    existing = {dataset["id"] for dataset in client.list_all("/datasets", limit=1000)}
+    verdict.losses += [f"dataset {lost} is missing" for lost in ledger.datasets.keys() - existing]
+    undeleted = existing & set(ledger.deleted_datasets)
+    verdict.duplicates += [f"dataset {dataset} was deleted but still exists" for dataset in undeleted]
 
 
 def compare_jobs(client: Client, ledger: Ledger, verdict: Verdict) -> None:
-    """No job is there that nobody asked for, as from a request that was answered late."""
-    known = {job["id"] for job in client.pages("/jobs", limit=1000)}
-    promised = {promise.job for promise in ledger.promises}  # before any is sent again for the comparison
-    verdict.losses += [f"job {lost} is gone" for lost in promised - known]
-    verdict.duplicates += [f"job {more} was asked for by nobody" for more in known - promised]
+    """Check that exactly the accepted jobs exist. Call this before `compare_results`, which submits more."""
+    existing = {job["id"] for job in client.list_all("/jobs", limit=1000)}
+    accepted = {job.job_id for job in ledger.accepted_jobs}
+    verdict.losses += [f"job {lost} is missing" for lost in accepted - existing]
+    verdict.duplicates += [f"nobody requested job {extra}" for extra in existing - accepted]
