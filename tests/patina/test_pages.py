@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from bench.report import PAGE as BENCHMARKS
+from bench.report import load_newest, render_page
 from config.settings_docs import PAGE, with_table
-from training.config import PRESET_NAMES
+from training.presets import PRESET_NAMES
 
 ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+PACKAGES = ("app", "config", "imaging", "patina", "store", "training", "worker")
+LOG_METHODS = ("debug", "info", "warning", "error", "exception")
 
 
 def test_settings_table_is_up_to_date() -> None:
@@ -43,3 +52,50 @@ def test_readme_needs_five_commands_from_clone_to_contact_sheet() -> None:
     commands = (ROOT / "README.md").read_text().partition("    git clone")[2].partition("\n\n")[0].splitlines()
     assert len(commands) <= 5
     assert commands[-1].endswith("--sheet contact-sheet.png")
+
+
+def test_benchmarks_page_shows_the_newest_results() -> None:
+    assert BENCHMARKS.read_text() == render_page(load_newest()), "run: python -m bench.report"
+
+
+def test_every_log_line_is_documented() -> None:
+    page = (ROOT / "docs/monitoring.md").read_text()
+    events = {
+        event for package in PACKAGES for file in (ROOT / package).rglob("*.py") for event in find_log_events(file)
+    }
+    assert events
+    assert not [event for event in sorted(events) if f"`{event}`" not in page]
+
+
+def find_log_events(file: Path) -> Iterator[str]:
+    """Yields the constant event of each call of a module's `log`."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="log"), attr=method), args=[ast.Constant(value=str(event)), *_]
+            ) if method in LOG_METHODS:
+                yield event
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_pages_and_headings(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text())
+    for name, heading in links:
+        target = page.parent / name if name else page
+        assert target.exists(), name
+        assert not heading or heading in list_anchors(target), f"{name}#{heading}"
+
+
+def list_anchors(page: Path) -> list[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_pages_name_exist(page: Path) -> None:
+    if page.parent.name == "experiments":  # they keep the names of their time
+        return
+    names = re.findall(r"`((?:[\w-]+/)+[\w.-]*)`", page.read_text())
+    folders = (*PACKAGES, "bench", "docs", "models", "page", "tests")
+    files = [name for name in names if name.partition("/")[0] in folders]
+    assert not [name for name in files if not (ROOT / name).exists()]

@@ -49,16 +49,20 @@ def test_curl_session(service: LocalService, folder: Path) -> None:
     assert len(list((folder / "super-resolved/sr").iterdir())) == 3
 
 
-def test_commands_for_own_photos(service: LocalService, folder: Path) -> None:
+def test_commands_for_demo_and_own_photos(service: LocalService, folder: Path) -> None:
     """The commands of docs/report.md follow, on the model that the README's commands trained."""
     commands = re.findall(r"^    \.venv/bin/(patina (?!demo).+)$", README.read_text(), re.MULTILINE)
-    assert [command.split()[1] for command in commands] == ["train", "report", "sheet", "degrade", "sr", "jobs"]
+    subcommands = [command.split()[1] for command in commands]
+    assert subcommands == ["train", "degrade", "train", "report", "sheet", "degrade", "sr", "jobs"]
     report = re.search(r"```bash\n(.*?)```", (README.parent / "docs/report.md").read_text(), re.DOTALL)
     assert report
-    (folder / "real").rename(folder / "my-real-photos")
-    (folder / "clean").rename(folder / "my-clean-photos")
+    for name in ("real", "clean"):
+        shutil.copytree(folder / name, folder / f"demo-output/{name}-photos")
+        (folder / name).rename(folder / f"my-{name}-photos")
     run_shell("\n".join([*commands, report[1]]).replace("--minutes 10", "--steps 1"), service, folder)
-    assert (folder / "contact-sheet.png").stat().st_size > 50_000
+    for prefix in ("", "demo-"):
+        assert (folder / f"{prefix or 'contact-'}sheet.png").stat().st_size > 50_000
+        assert len(list((folder / f"{prefix}triplets/lr").iterdir())) == 8
     assert len(list((folder / "triplets/lr").iterdir())) == 8
     assert len(list((folder / "super-resolved/sr").iterdir())) == 3
 
