@@ -33,7 +33,7 @@ from PIL import Image
 from bench.measure import Metric, Summary, compute_ratio, run, time_interleaved
 from imaging.image_files import read_rgb
 from imaging.png import write_png
-from patina.demo.photographs import photographs
+from patina.demo.photographs import load_photographs
 from patina.local.session import temporary_service
 from worker.jobs.triplet_files import encode_npy
 
@@ -119,7 +119,7 @@ def _compare(http: httpx.Client, folder: Path, sources: list[Path], preset: str,
 def _make_photos(folder: Path, count: int) -> Iterator[Path]:
     """Write enlarged crops of photographs, all different."""
     rng = np.random.default_rng(0)
-    pictures = list(photographs().values())
+    pictures = list(load_photographs().values())
     for number in range(count):
         picture = Image.fromarray(pictures[number % len(pictures)])
         left, top = (int(rng.integers(0, side // 3)) for side in picture.size)

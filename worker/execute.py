@@ -21,7 +21,7 @@ def execute_job(context: WorkerContext, job_id: str) -> None:
         with context.store.database.write() as session:
             jobs = JobRepository(session)
             job = jobs.claim(job_id, context.name, context.settings.lease_seconds)
-            needs_newer_worker = job is None and jobs.refuse_newer(job_id)
+            needs_newer_worker = job is None and jobs.mark_worker_too_old(job_id)
         if needs_newer_worker:
             log.warning("job requires newer worker, skipped")
         if job is None:

@@ -8,6 +8,7 @@ from bench.chaos.service import Service
 from models.checkpoint import save_degradation, save_edsr
 from models.degradation import Degradation, DegradationConfig
 from models.networks.edsr import EDSR, EDSRConfig
+from store.model_files import DEGRADER, SR
 from store.repositories.datasets import DatasetRepository
 from store.repositories.models import ModelRepository
 
@@ -24,9 +25,9 @@ def seed_model(service: Service) -> str:
     store = service.open_store()
     try:
         with store.blobs.scratch() as folder:
-            save_degradation(networks[0], folder / "degrader")
-            save_edsr(networks[1], folder / "sr")
-            files = {f"{name}.safetensors": store.blobs.put_file(folder / name) for name in ("degrader", "sr")}
+            save_degradation(networks[0], folder / DEGRADER)
+            save_edsr(networks[1], folder / SR)
+            files = {name: store.blobs.put_file(folder / name) for name in (DEGRADER, SR)}
         with store.database.write() as session:
             dataset = DatasetRepository(session).create("seeded", SCALE)
             model = ModelRepository(session).create(

@@ -15,9 +15,9 @@ import httpx
 
 from bench.chaos.client import Client, Files, JobRequest, sha256
 from bench.chaos.load import AcceptedJob, Ledger, lost_images
+from store.model_files import DEGRADER, SR
 
 CONCURRENCY = 4  # requests to the reference service, which runs one job after another
-MODEL_FILES = ("degrader.safetensors", "sr.safetensors")
 
 
 @dataclass
@@ -113,7 +113,7 @@ def _fetch_results(client: Client, request: JobRequest, job_id: str) -> Results:
     """Raises httpx.TransportError if the download is cut off."""
     if request.kind == "train":
         model = client.json("GET", f"/jobs/{job_id}")["model"]
-        weights = {name: client.request("GET", f"/models/{model}/files/{name}").content for name in MODEL_FILES}
+        weights = {name: client.request("GET", f"/models/{model}/files/{name}").content for name in (DEGRADER, SR)}
         return Results({name: sha256(data) for name, data in weights.items()}, [], [])
     data = client.download_once(f"/jobs/{job_id}/archive", format="tar")
     files, lines, names = dict[str, str](), list[str](), Counter[str]()

@@ -24,6 +24,7 @@ from config.settings import Settings
 from models.checkpoint import save_degradation, save_edsr
 from models.degradation import Degradation, DegradationConfig
 from models.networks.edsr import EDSR, EDSRConfig
+from store.model_files import DEGRADER, SR
 from store.repositories.models import ModelRepository
 from store.store import Store
 
@@ -57,12 +58,9 @@ class Service:
         for parameter in degradation.parameters():  # initialized networks ignore z
             parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
         with store.blobs.scratch() as folder:
-            save_degradation(degradation, folder / "degrader")
-            save_edsr(edsr, folder / "sr")
-            files = {
-                "degrader.safetensors": store.blobs.put_file(folder / "degrader"),
-                "sr.safetensors": store.blobs.put_file(folder / "sr"),
-            }
+            save_degradation(degradation, folder / DEGRADER)
+            save_edsr(edsr, folder / SR)
+            files = {name: store.blobs.put_file(folder / name) for name in (DEGRADER, SR)}
         with store.database.write() as session:
             model = ModelRepository(session).create(
                 dataset_id=dataset,

@@ -208,7 +208,7 @@ def test_a_training_skips_corrupt_checkpoints(
     os.kill(child, signal.SIGSTOP)
     store = Store.open(service.settings)
     with store.database.read() as session:
-        checkpoints = CheckpointRepository(session).of_job(job_id)
+        checkpoints = CheckpointRepository(session).list_for_job(job_id)
     store.close()
     steps = [checkpoint.step for checkpoint in checkpoints]
     assert len(steps) == 2

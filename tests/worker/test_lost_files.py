@@ -7,10 +7,11 @@ import pytest
 from config.settings import Settings
 from imaging.image_files import ImageRefusedError
 from store.db.tables import Item, Model
+from store.model_files import DEGRADER, SR
 from store.store import Store
 from worker.jobs.items import PendingItem
 from worker.runtime.context import WorkerContext
-from worker.runtime.model_cache import DEGRADER, SR, edsr_for, samplers_for
+from worker.runtime.model_cache import edsr_for, samplers_for
 from worker.runtime.outcome import JobFailedError
 
 

@@ -50,7 +50,7 @@ def test_a_job_that_finds_the_disk_full_waits(store: Store) -> None:
     assert after.status == "queued"
     assert after.error is not None
     assert after.error["code"] == "disk_full"
-    assert after.deaths == 0
+    assert after.crash_count == 0
     assert job.id in store.queue.queued_ids()
 
 
@@ -135,7 +135,7 @@ def test_workers_get_a_grace_period_after_an_outage(store: Store, monkeypatch: p
     assert reload(store, silent).status == "running"
     time.sleep(1)  # one lease, in which the worker might have renewed it
     duty.run()
-    assert (reload(store, silent).status, reload(store, silent).deaths) == ("queued", 1)
+    assert (reload(store, silent).status, reload(store, silent).crash_count) == ("queued", 1)
 
 
 def test_a_lasting_outage_extends_the_grace_period(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

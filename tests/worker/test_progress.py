@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from store.repositories.jobs import NewSample
+from store.repositories.samples import NewSample
 from store.store import Store
 from tests.sync_checks import record_unsynced
 from tests.worker.conftest import claim_new_job

@@ -18,7 +18,7 @@ from store.repositories.models import CheckpointRepository, ModelRepository
 from store.store import Store
 from tests.pictures import make_png
 from tests.sync_checks import record_unsynced
-from training.loop import Checkpoint
+from training.progress import Checkpoint
 from worker.jobs.train_process import TrainingAttempt
 from worker.runtime.outcome import run_and_record
 
@@ -54,7 +54,7 @@ def test_everything_saved_is_on_disk_before_a_record_references_it(
     assert not any(unsettled)
     with store.database.read() as session:
         assert ModelRepository(session).get(session.get_one(Job, job.id).model_id or "") is not None
-        assert len(CheckpointRepository(session).of_job(job.id)) == 1
+        assert len(CheckpointRepository(session).list_for_job(job.id)) == 1
 
 
 class FakeCheckpoint:
@@ -69,7 +69,7 @@ class FakeCheckpoint:
 def test_an_attempt_that_lost_its_lease_saves_nothing(store: Store, job: Job) -> None:
     with store.database.write() as session:
         jobs = JobRepository(session)
-        jobs.give_back(job.id, job.attempt)
+        jobs.release(job.id, job.attempt)
         assert jobs.claim(job.id, "another worker", 60)
     for save in (
         start_attempt(store, job).run,
@@ -78,7 +78,7 @@ def test_an_attempt_that_lost_its_lease_saves_nothing(store: Store, job: Job) ->
         with pytest.raises(LeaseLostError):
             save()
     with store.database.read() as session:
-        assert not CheckpointRepository(session).of_job(job.id)
+        assert not CheckpointRepository(session).list_for_job(job.id)
         assert session.get_one(Job, job.id).model_id is None
 
 
@@ -94,7 +94,7 @@ def test_an_attempt_after_a_saved_model_only_records_the_outcome(store: Store, j
 
 def test_unreadable_photos_are_skipped_and_logged(store: Store, job: Job, tmp_path: Path) -> None:
     with store.database.write() as session:
-        damaged, lost, undecodable, _ = DatasetRepository(session).images(job.dataset_id or "", role="lr")
+        damaged, lost, undecodable, _ = DatasetRepository(session).list_images(job.dataset_id or "", role="lr")
         undecodable.sha256 = store.blobs.put(make_png(48, 48)[:-100])
     store.blobs.path(damaged.sha256).write_bytes(b"something else")
     store.blobs.path(lost.sha256).unlink()

@@ -11,8 +11,8 @@ from models.inference.triplet import SourceImage, TripletSampler
 from store.db.tables import Job
 from store.degrade_options import DegradeOptions
 from store.errors import BlobMissing
-from store.repositories.jobs import NewSample
 from store.repositories.models import ModelRepository
+from store.repositories.samples import NewSample
 from store.store import Store
 from worker.jobs.degrade_batches import (
     PIXELS_IN_FLIGHT,

@@ -17,7 +17,8 @@ from store.db.tables import Item, Job
 from store.degrade_options import sample_key
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
-from store.repositories.jobs import JobRepository, NewSample
+from store.repositories.jobs import JobRepository
+from store.repositories.samples import NewSample, SampleRepository
 from store.store import Store
 from worker.runtime.outcome import JobFailedError
 from worker.runtime.progress import ProgressRecorder
@@ -74,9 +75,10 @@ class PendingItem:
 def pending_items(store: Store, job_id: str, samples: int) -> list[PendingItem]:
     """Return each item of a job that lacks any of its samples 0 to `samples` - 1, in order."""
     with store.database.read() as session:
-        jobs = JobRepository(session)
-        missing = jobs.missing_samples(job_id, samples)
-        return [PendingItem(item, missing[item.position]) for item in jobs.items(job_id) if item.position in missing]
+        repository = SampleRepository(session)
+        pending = repository.pending_samples(job_id, samples)
+        items = repository.list_items(job_id)
+        return [PendingItem(item, pending[item.position]) for item in items if item.position in pending]
 
 
 @contextmanager

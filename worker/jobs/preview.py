@@ -11,9 +11,9 @@ from torch import Tensor
 
 from imaging.png import write_png
 from store.files.blobs import Blobs
-from store.repositories.models import EXAMPLES, GALLERY, PATCHES
+from store.model_files import EXAMPLES, GALLERY, PATCHES
 from training.report.alarms import Alarm
-from training.report.gallery import Gallery, grid_of
+from training.report.gallery import Gallery, make_grid
 
 COLUMNS = 6  # of patches in their image
 SCALAR_FIELDS = ("scale", "noise_from", "noise_step", "noise_shares", "noise_correlation", "real")
@@ -36,8 +36,8 @@ def render_gallery(gallery: Gallery, *, step: int, alarms: tuple[Alarm, ...]) ->
     data |= {
         name: [_encode_kernel(kernel) for kernel in getattr(gallery, name)] for name in ("kernels", "example_kernels")
     }
-    patches = grid_of(gallery.patches, COLUMNS)
-    examples = grid_of(gallery.examples.flatten(0, 1), gallery.examples.shape[1])
+    patches = make_grid(gallery.patches, COLUMNS)
+    examples = make_grid(gallery.examples.flatten(0, 1), gallery.examples.shape[1])
     return {
         GALLERY: json.dumps(data, allow_nan=False).encode(),
         PATCHES: write_png(patches.numpy()),

@@ -11,8 +11,8 @@ from imaging.image_files import ImageRefusedError
 from imaging.png import PngWriter
 from models.inference.tiling import upscale_rows
 from store.db.tables import Job
-from store.repositories.jobs import NewSample
 from store.repositories.models import ModelRepository
+from store.repositories.samples import NewSample
 from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results
 from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease

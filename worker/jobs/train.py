@@ -116,7 +116,7 @@ def _has_ended(context: WorkerContext, job: Job) -> bool:
 def _record_crash(context: WorkerContext, job: Job) -> None:
     try:
         with context.store.database.write() as session:
-            JobRepository(session).bury(job.id, job.attempt, context.settings.max_attempts)
+            JobRepository(session).record_crash(job.id, job.attempt, context.settings.max_attempts)
     except LeaseLostError:
         log.info("lease lost")
     else:

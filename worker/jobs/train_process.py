@@ -31,21 +31,23 @@ from models.degradation import Degradation
 from models.device import choose_device
 from store.db.tables import Job
 from store.errors import BlobCorrupt, BlobMissing
+from store.model_files import DEGRADER, REPORT, SR
 from store.repositories import jobs
 from store.repositories.datasets import DatasetRepository
 from store.repositories.events import EventRepository, NewEvent
 from store.repositories.jobs import JobRepository
-from store.repositories.models import REPORT, CheckpointRepository, ModelRepository, PreviewRepository
+from store.repositories.models import CheckpointRepository, ModelRepository, PreviewRepository
 from store.store import Store
-from training.config import Recipe, preset
+from training.config import TrainConfig
 from training.data.photos import Photos, PhotosError
-from training.loop import Checkpoint, Progress, Stopped, Trained, train
+from training.loop import TrainResult, train
+from training.presets import get_preset
+from training.progress import Checkpoint, Progress, Stopped
 from training.report.evaluator import Report
-from training.report.gallery import Gallery, gallery_of
+from training.report.gallery import Gallery, make_gallery
 from worker.jobs.preview import save_gallery
 from worker.runtime.job_log import JobLogHandler
 from worker.runtime.lease import JobCanceledError, WorkerShutdown
-from worker.runtime.model_cache import DEGRADER, SR
 from worker.runtime.outcome import JobFailedError, run_and_record
 from worker.runtime.progress import drop_non_finite
 from worker.runtime.transient_errors import is_transient
@@ -106,12 +108,12 @@ class TrainingAttempt:
             return
         start = self._find_resume_point()
         parameters, device = self.job.parameters, choose_device(self.settings.device)
-        recipe = preset(parameters["preset"], parameters["scale"], device=device)
+        config = get_preset(parameters["preset"], parameters["scale"], device=device)
         with self.store.blobs.scratch() as folder:
             self.photos = self._decode_photos("lr", folder), self._decode_photos("hr", folder)
             try:
                 trained = train(
-                    recipe,
+                    config,
                     *self.photos,
                     seed=parameters["seed"],
                     max_steps=parameters["max_steps"],
@@ -128,12 +130,12 @@ class TrainingAttempt:
                 raise self._stop_reason() from error
             except PhotosError as error:
                 raise JobFailedError("photos_unusable", f"{error}") from error
-            self._save_model(trained, self._report(trained, start), recipe, folder)
+            self._save_model(trained, self._report(trained, start), config, folder)
 
     def _decode_photos(self, role: str, folder: Path) -> Photos:
         """Decode every photo of the dataset once, into a file that the training maps into memory."""
         with self.store.database.read() as session:
-            images = DatasetRepository(session).images(self.job.dataset_id or "", role=role)
+            images = DatasetRepository(session).list_images(self.job.dataset_id or "", role=role)
         log.info("reading photos", role=role, photos=len(images))
 
         def pixels() -> Iterator[NDArray[np.uint8]]:
@@ -147,7 +149,7 @@ class TrainingAttempt:
 
     def _find_resume_point(self) -> ResumePoint:
         with self.store.database.read() as session:
-            checkpoints = CheckpointRepository(session).of_job(self.job.id)
+            checkpoints = CheckpointRepository(session).list_for_job(self.job.id)
         for saved in checkpoints:
             try:
                 path = self.store.blobs.verified(saved.sha256)
@@ -164,8 +166,8 @@ class TrainingAttempt:
     def _delete_checkpoint(self, step: int) -> None:
         """Delete a damaged checkpoint. Otherwise it would stay the newest when earlier steps are saved again."""
         with self.store.database.write() as session:
-            JobRepository(session).require(self.job.id, self.job.attempt)
-            CheckpointRepository(session).forget(self.job.id, step)
+            JobRepository(session).check_lease(self.job.id, self.job.attempt)
+            CheckpointRepository(session).delete(self.job.id, step)
 
     def _stop_reason(self) -> Exception:
         with self.store.database.read() as session:
@@ -209,14 +211,14 @@ class TrainingAttempt:
             return
         self.store.blobs.settle()
         with self.store.database.write() as session:
-            JobRepository(session).require(self.job.id, self.job.attempt)
+            JobRepository(session).check_lease(self.job.id, self.job.attempt)
             PreviewRepository(session).put(self.job.id, step=progress.step, files=files)
             EventRepository(session).add(self.job.id, [NewEvent("preview", {"step": progress.step})])
 
     def _gallery(self, degradation: Degradation) -> Gallery:
         assert self.photos is not None
         device = choose_device(self.settings.device)
-        return gallery_of(degradation, *self.photos, seed=self.job.parameters["seed"], device=device)
+        return make_gallery(degradation, *self.photos, seed=self.job.parameters["seed"], device=device)
 
     def _on_checkpoint(self, checkpoint: Checkpoint) -> None:
         with tolerate_outage("checkpoint"):
@@ -229,7 +231,7 @@ class TrainingAttempt:
             sha256 = self.store.blobs.put_file(file)
         self.store.blobs.settle()
         with self.store.database.write() as session:
-            JobRepository(session).gets_on(self.job.id, self.job.attempt)
+            JobRepository(session).reset_failures(self.job.id, self.job.attempt)
             unreferenced = CheckpointRepository(session).put(
                 self.job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=sha256
             )
@@ -237,7 +239,7 @@ class TrainingAttempt:
         self.store.blobs.delete_older(unreferenced, 0)
         log.info("checkpoint saved", step=checkpoint.step)
 
-    def _report(self, trained: Trained, start: ResumePoint) -> Report | None:
+    def _report(self, trained: TrainResult, start: ResumePoint) -> Report | None:
         try:
             report = trained.report()
         except Exception:  # hours of training must not be lost to a failed evaluation
@@ -253,7 +255,7 @@ class TrainingAttempt:
             JobRepository(session).record(self.job.id, self.job.attempt, progress)
         return report
 
-    def _save_model(self, trained: Trained, report: Report | None, recipe: Recipe, folder: Path) -> None:
+    def _save_model(self, trained: TrainResult, report: Report | None, config: TrainConfig, folder: Path) -> None:
         degrader, sr = folder / DEGRADER, folder / SR
         save_degradation(trained.degradation, degrader)
         save_edsr(trained.edsr, sr)
@@ -274,7 +276,7 @@ class TrainingAttempt:
                 dataset_id=self.job.dataset_id or "",
                 job_id=self.job.id,
                 preset=self.job.parameters["preset"],
-                scale=recipe.scale,
+                scale=config.scale,
                 kernel_origin=trained.degradation.kernel_origin,
                 steps=trained.steps,
                 seconds=trained.seconds,

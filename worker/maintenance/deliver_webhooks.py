@@ -48,7 +48,7 @@ class DeliverWebhooks(Duty):
     def deliver_due(self) -> int:
         """Send up to CONCURRENCY due messages at the same time. Return their number."""
         with self.store.database.write() as session:
-            due = Outbox(session).take(CONCURRENCY, 2 * self.settings.webhook_timeout_seconds)
+            due = Outbox(session).claim_due(CONCURRENCY, 2 * self.settings.webhook_timeout_seconds)
         with ThreadPoolExecutor(CONCURRENCY) as threads:
             for _ in threads.map(lambda message: self._deliver(*message), due):
                 pass
@@ -68,13 +68,15 @@ class DeliverWebhooks(Duty):
         else:
             log.info("webhook delivered", webhook=webhook.id, job=delivery.job_id, attempt=attempt)
             with self.store.database.write() as session:
-                Outbox(session).delivered(delivery.id, attempt, status)
+                Outbox(session).record_delivered(delivery.id, attempt, status)
 
     def _record_failure(self, delivery: Delivery, attempt: int, error: DeliveryFailed, retry_in: float | None) -> None:
         event = "webhook delivery abandoned" if retry_in is None else "webhook delivery failed, retrying"
         log.warning(event, webhook=delivery.webhook_id, job=delivery.job_id, attempt=attempt, error=str(error))
         with self.store.database.write() as session:
-            Outbox(session).failed(delivery.id, attempt, status=error.status, error=str(error), again_in=retry_in)
+            Outbox(session).record_failed(
+                delivery.id, attempt, status=error.status, error=str(error), retry_in=retry_in
+            )
 
     def _backoff(self, attempt: int) -> float:
         """Return the seconds until the next attempt, with jitter: messages that failed together retry apart."""

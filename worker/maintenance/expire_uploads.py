@@ -21,4 +21,4 @@ class ExpireUploads(Duty):
 
     def _incomplete_ids(self) -> set[str]:
         with self.store.database.read() as session:
-            return UploadRepository(session).unconcluded()
+            return UploadRepository(session).incomplete_ids()

@@ -11,4 +11,4 @@ class PurgeDeliveries(Duty):
 
     def run(self) -> None:
         with self.store.database.write() as session:
-            Outbox(session).forget_old()
+            Outbox(session).purge()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.repositories.idempotency import RequestRepository
+from store.repositories.idempotency import IdempotencyRepository
 from worker.maintenance.duty import Duty
 
 
@@ -11,4 +11,4 @@ class PurgeIdempotencyKeys(Duty):
 
     def run(self) -> None:
         with self.store.database.write() as session:
-            RequestRepository(session).forget_older(self.settings.idempotency_key_seconds)
+            IdempotencyRepository(session).purge(self.settings.idempotency_key_seconds)

@@ -24,7 +24,7 @@ class ReenqueueMissingJobs(Duty):
 
     def run(self) -> None:
         with self.store.database.read() as session:
-            kinds = JobRepository(session).queued()
+            kinds = JobRepository(session).list_queued()
         missing = kinds.keys() - self.store.queue.queued_ids()
         for job_id in sorted(missing & self._missing_before):
             log.info("missing job re-enqueued", job=job_id)

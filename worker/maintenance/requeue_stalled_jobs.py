@@ -40,6 +40,6 @@ class RequeueStalledJobs(Duty):
         with self.store.database.write() as session:
             jobs = JobRepository(session)
             if time.monotonic() >= self._grace_until:
-                return jobs.reap(self.settings.max_attempts)
-            jobs.queued()  # any query: it fails if the outage lasts, which extends the grace period
+                return jobs.requeue_expired_leases(self.settings.max_attempts)
+            jobs.list_queued()  # any query: it fails if the outage lasts, which extends the grace period
             return []

@@ -17,10 +17,10 @@ from models.networks.edsr import EDSR
 from store.db.tables import Model
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
+from store.model_files import DEGRADER, SR
 from worker.runtime.context import WorkerContext
 from worker.runtime.outcome import JobFailedError
 
-DEGRADER, SR = "degrader.safetensors", "sr.safetensors"
 CACHE_SIZE = 4  # models of each kind, the last ones used
 MAX_DEVICES = 8
 

@@ -105,7 +105,7 @@ def requeue(store: Store, job_id: str, attempt: int, error: dict[str, str] | Non
     """Queue the job again for any worker. `error` says why it waits. Raises `LeaseLostError`."""
     with store.database.write() as session:
         jobs = JobRepository(session)
-        jobs.give_back(job_id, attempt, error)
+        jobs.release(job_id, attempt, error)
         job = jobs.get(job_id)
     log.info("job requeued")
     if job is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from store.repositories.jobs import JobRepository, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
+from store.repositories.samples import NewSample
 from store.store import Store
 
 RECORD_EVERY_SECONDS = 0.5
