@@ -21,7 +21,7 @@ def choose_devices(device: str | None = None) -> list[str]:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """Returns the type in which convolutions are fastest: bfloat16 with hardware support, else float32.
+    """Returns the fastest type for convolutions: bfloat16 with hardware support, else float32.
 
     An Intel CPU needs AMX: with AVX-512 bfloat16 alone, convolutions take a third longer than in float32, or more.
     On AMD they take half as long.

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 FIXED_POINT_SCALE = 2**15  # steps in 1: in a kernel's sum, and in noise of full scale
-# Taps whose remainders agree to so many digits are rounded up in their order. Errors of float64 must not decide, for
-# instance in a symmetric kernel.
+# Remainders that agree to this many digits count as equal, and earlier taps are rounded up first. Otherwise errors of
+# float64 would decide, for instance in a symmetric kernel.
 REMAINDER_DIGITS = 6
 
 

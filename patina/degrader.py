@@ -38,7 +38,7 @@ class Degrader(nn.Module):
 
     @property
     def scale(self) -> int:
-        """The factor by which a low-resolution image is smaller: 2, 3 or 4."""
+        """The ratio of high-resolution to low-resolution size: 2, 3 or 4."""
         return self.degradation.config.scale
 
     @property

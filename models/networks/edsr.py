@@ -26,7 +26,7 @@ class EDSRConfig:
     width: int = 64
     blocks: int = 16
     residual_scale: float = 1.0
-    # Adds a bicubic enlargement, from which an untrained network starts. Not in official checkpoints.
+    # Adds a bicubic enlargement; an untrained network returns just that. Not in official checkpoints.
     global_skip: bool = False
     # One convolution makes all s² pixels of a low-resolution pixel. A third of the work. Not in official checkpoints.
     single_upsample: bool = False

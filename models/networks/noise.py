@@ -34,8 +34,8 @@ class NoiseConfig:
     body_kernel: int = 1  # taps a side of the residual blocks' convolutions
     batch_norm: bool = True
     # Not in the paper. Above 0, learned filters correlate white noise between pixels and channels into `num_filters`
-    # maps. The network's output is the gains by which they are multiplied and summed. So noise has mean 0, and one z_n
-    # for each image sets its level and its kind.
+    # maps. The network's output is gains: noise is the sum of the maps times their gains. So noise has mean 0, and one
+    # z_n for each image sets its level and its kind.
     num_filters: int = 0
     filter_size: int = 5  # taps a side
     # Not in the paper. z_n becomes uniform: photos of one camera differ within bounds, and a network gives a normal

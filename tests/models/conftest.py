@@ -5,5 +5,5 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def _the_same_weights_every_time() -> None:
+def _seed_torch() -> None:
     torch.manual_seed(0)

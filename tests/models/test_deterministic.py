@@ -5,7 +5,7 @@ import torch
 from models.inference.deterministic import deterministic_convs
 
 
-def test_cudnn_is_off_until_the_last_thread_has_left() -> None:
+def test_cudnn_is_off_until_the_last_thread_leaves() -> None:
     assert torch.backends.cudnn.enabled
     first, second = deterministic_convs(), deterministic_convs()
     first.__enter__()

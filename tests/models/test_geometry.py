@@ -13,21 +13,21 @@ from models.geometry import apply_kernel, centered_origin, conv_strided, paper_o
 def direct_sum(
     hr: NDArray[np.float64], kernel: NDArray[np.float64], scale: int, origin: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """The README's formula, a tap at a time, padded by numpy."""
+    """Applies a kernel (K, K) to hr (H, W, C) tap by tap, by the formula of geometry.py, padded by numpy."""
     (top, left), taps = origin, len(kernel)
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
-    reach = taps + scale
-    padded = np.pad(hr, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+    margin = taps + scale
+    padded = np.pad(hr, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
     lr = np.zeros((height, width, hr.shape[2]))
     for u in range(taps):
         for v in range(taps):
-            y, x = reach + u + top, reach + v + left
+            y, x = margin + u + top, margin + v + left
             lr += kernel[u, v] * padded[y : y + scale * height : scale, x : x + scale * width : scale]
     return lr
 
 
 @given(start=st.integers(-40, 5), count=st.integers(1, 80), length=st.integers(1, 9))
-def test_reflection_is_numpys(start: int, count: int, length: int) -> None:
+def test_reflection_equals_numpys(start: int, count: int, length: int) -> None:
     padded = np.pad(np.arange(length), (50, 100), mode="reflect")
     assert reflect_indices(start, count, length).tolist() == padded[50 + start : 50 + start + count].tolist()
 
@@ -37,17 +37,17 @@ def test_reflection_is_numpys(start: int, count: int, length: int) -> None:
     shape=st.tuples(st.integers(4, 40), st.integers(4, 40)),
     taps=st.integers(4, 21),
     scale=st.sampled_from([2, 3, 4]),
-    published=st.booleans(),
+    paper=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_kernels_are_applied_as_by_direct_summation(
-    shape: tuple[int, int], taps: int, scale: int, published: bool, seed: int
+def test_apply_kernel_equals_direct_summation(
+    shape: tuple[int, int], taps: int, scale: int, paper: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     hr = rng.uniform(size=(2, *shape, 3))
     kernels = rng.uniform(size=(2, taps, taps))
     kernels /= kernels.sum((1, 2), keepdims=True)
-    first = paper_origin(taps) if published else centered_origin(taps, scale)
+    first = paper_origin(taps) if paper else centered_origin(taps, scale)
     lr = apply_kernel(
         torch.from_numpy(hr).permute(0, 3, 1, 2).float(), torch.from_numpy(kernels).float(), scale, (first, first)
     )
@@ -57,8 +57,8 @@ def test_kernels_are_applied_as_by_direct_summation(
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_ramp_keeps_its_place(scale: int) -> None:
-    """A centred kernel leaves a linear ramp as it is, so the pixel's value tells which point it was sampled at."""
+def test_a_centered_kernel_samples_at_pixel_centers(scale: int) -> None:
+    """A centered kernel keeps a linear ramp, so a pixel's value is the position of its sampling point."""
     taps = 20 + scale
     ramp = torch.arange(200.0).expand(1, 1, 200, 200)
     box = torch.full((1, taps, taps), 1 / taps**2)
@@ -68,14 +68,14 @@ def test_a_ramp_keeps_its_place(scale: int) -> None:
     torch.testing.assert_close(lr[0, 0, 20, 10:-10], scale * inner + (scale - 1) / 2)
 
 
-def test_origins() -> None:
+def test_origins_of_windows() -> None:
     assert centered_origin(21, 4) == -8
     assert centered_origin(24, 4) == -10
     assert centered_origin(21, 3) == -9
     assert paper_origin(21) == -10
 
 
-def test_the_gradient_of_the_kernel_is_the_derivative() -> None:
+def test_the_kernels_gradient_is_the_derivative() -> None:
     generator = torch.Generator().manual_seed(0)
     for scale, taps in [(2, 5), (3, 4), (4, 9)]:
         window = torch.rand(2, 3, 2 * scale + taps, 3 * scale + taps, generator=generator, dtype=torch.float64)

@@ -11,8 +11,8 @@ from PIL import Image, ImageFilter
 from models.jpeg import compress, estimate_quality
 
 
-def photo(height: int = 120, width: int = 100) -> NDArray[np.uint8]:
-    """Blurred rectangles with a little noise, about as busy as a photo."""
+def make_photo(height: int = 120, width: int = 100) -> NDArray[np.uint8]:
+    """Blurred rectangles with a little noise, with about as much detail as a photo."""
     rng = np.random.default_rng(0)
     image = np.zeros((height, width, 3), np.uint8)
     for _ in range(80):
@@ -22,41 +22,41 @@ def photo(height: int = 120, width: int = 100) -> NDArray[np.uint8]:
     return np.asarray((soft + rng.normal(0, 3, soft.shape)).clip(0, 255).round(), np.uint8)
 
 
-def through_pillow(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def compress_with_pillow(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
-def planes(image: NDArray[np.uint8]) -> torch.Tensor:
+def to_planes(image: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(image.copy()).permute(2, 0, 1).float()
 
 
 @pytest.mark.parametrize("quality", [30, 50, 75, 90])
-def test_compression_is_that_of_an_encoder(quality: int) -> None:
-    image = photo(117, 91)
-    expected = planes(through_pillow(image, quality))
-    made = compress(planes(image)[None], torch.tensor([quality]))[0]
-    lost = (expected - planes(image)).square().mean().sqrt()
-    assert (made - expected).square().mean().sqrt() < 0.2 * lost + 0.5
-    assert torch.equal(made, made.round())
+def test_compression_equals_an_encoders(quality: int) -> None:
+    image = make_photo(117, 91)
+    expected = to_planes(compress_with_pillow(image, quality))
+    compressed = compress(to_planes(image)[None], torch.tensor([quality]))[0]
+    lost = (expected - to_planes(image)).square().mean().sqrt()
+    assert (compressed - expected).square().mean().sqrt() < 0.2 * lost + 0.5
+    assert torch.equal(compressed, compressed.round())
 
 
 def test_each_image_has_its_own_quality_and_100_is_none() -> None:
-    image = planes(photo())[None].expand(3, -1, -1, -1) + 0.25
-    made = compress(image, torch.tensor([20, 80, 100]))
-    lost = (made - image).square().mean((1, 2, 3))
+    image = to_planes(make_photo())[None].expand(3, -1, -1, -1) + 0.25
+    compressed = compress(image, torch.tensor([20, 80, 100]))
+    lost = (compressed - image).square().mean((1, 2, 3))
     assert lost[0] > 2 * lost[1] > 0
-    assert torch.equal(made[2], image[2])
+    assert torch.equal(compressed[2], image[2])
 
 
-def test_gradients_pass_by_what_is_left() -> None:
+def test_gradients_pass_through_remaining_coefficients() -> None:
     image = 100 + 0.5 * torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     image.requires_grad_()
-    made = compress(image, torch.tensor([50]))
-    assert made.std() == 0  # the texture is too weak to be kept
-    (gradient,) = torch.autograd.grad(made[0, 0, 3, 4], image)
-    # Only means of blocks are left, so a pixel can be changed but with all of its block: 8×8 luma, 16×16 chroma.
+    compressed = compress(image, torch.tensor([50]))
+    assert compressed.std() == 0  # the texture is too weak to be kept
+    (gradient,) = torch.autograd.grad(compressed[0, 0, 3, 4], image)
+    # Only block means remain, so a pixel changes only with its whole block: 8×8 in luma, 16×16 in chroma.
     assert gradient[0].sum().item() == pytest.approx(1, abs=1e-3)
     assert gradient[0, 1, :8, :8].std() < 1e-6
     (gradient,) = torch.autograd.grad(compress(image, torch.tensor([100])).sum(), image)
@@ -64,22 +64,25 @@ def test_gradients_pass_by_what_is_left() -> None:
 
 
 @pytest.mark.parametrize("quality", [40, 60, 75, 85, 92])
-def test_quality_is_read_off_a_decoded_photo(quality: int) -> None:
-    assert abs(estimate_quality(planes(through_pillow(photo(), quality))) - quality) <= 1
+def test_quality_is_estimated_from_a_decoded_photo(quality: int) -> None:
+    assert abs(estimate_quality(to_planes(compress_with_pillow(make_photo(), quality))) - quality) <= 1
 
 
-def test_a_photo_that_was_never_compressed_shows_no_quality() -> None:
-    assert estimate_quality(planes(photo())) == 100
-    assert estimate_quality(planes(through_pillow(photo(), 70))[:, 3:, 5:]) == 100
+def test_an_uncompressed_photo_shows_no_quality() -> None:
+    assert estimate_quality(to_planes(make_photo())) == 100
+    assert estimate_quality(to_planes(compress_with_pillow(make_photo(), 70))[:, 3:, 5:]) == 100
     assert estimate_quality(torch.full((3, 64, 64), 80.0)) == 100
     assert estimate_quality(torch.zeros(3, 5, 40)) == 100
 
 
-def test_as_much_fine_colour_is_left_as_an_encoder_leaves() -> None:
-    image = photo(128, 128).astype(float)
+def test_fine_color_is_reduced_as_by_an_encoder() -> None:
+    image = make_photo(128, 128).astype(float)
     pale = (0.85 * image.mean(2, keepdims=True) + 0.15 * image).round().astype(np.uint8)
     fine = []
-    for made in (planes(through_pillow(pale, 70)), compress(planes(pale)[None], torch.tensor([70]))[0]):
-        spectrum = torch.fft.rfft2(made[0] - made[1]).abs().square()
+    for compressed in (
+        to_planes(compress_with_pillow(pale, 70)),
+        compress(to_planes(pale)[None], torch.tensor([70]))[0],
+    ):
+        spectrum = torch.fft.rfft2(compressed[0] - compressed[1]).abs().square()
         fine.append(spectrum[40:89, 40:].mean().item())
     assert fine[1] == pytest.approx(fine[0], rel=0.15)

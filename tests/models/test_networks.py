@@ -16,13 +16,13 @@ from models.networks.kernel import KernelConfig, KernelNetwork, center_logits
 from models.networks.noise import NoiseConfig, NoiseNetwork, filter_correlation_penalty, latent_gain_penalty
 
 
-def centre_of_mass(kernel: Tensor) -> Tensor:
+def center_of_mass(kernel: Tensor) -> Tensor:
     offset = torch.arange(kernel.shape[-1], dtype=torch.float64)
     weight = kernel.double()
     return torch.stack([(weight.sum(2) * offset).sum(1), (weight.sum(1) * offset).sum(1)], 1)
 
 
-def test_the_seeds_run_to_the_shape() -> None:
+def test_the_seed_presets_shapes_are_the_papers() -> None:
     degradation = Degradation(DegradationConfig())
     generator = torch.Generator().manual_seed(0)
     latents = degradation.draw_latents(32, (32, 32), generator)
@@ -36,14 +36,14 @@ def test_the_seeds_run_to_the_shape() -> None:
     assert EDSR(EDSRConfig(blocks=1))(lr[:2]).shape == (2, 3, 128, 128)
 
 
-def test_mean_shifts_are_counted_and_not_trained() -> None:
+def test_mean_shifts_are_parameters_that_are_not_trained() -> None:
     edsr = EDSR(EDSRConfig())
     frozen = [name for name, parameter in edsr.named_parameters() if not parameter.requires_grad]
     assert frozen == ["sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias"]
     assert sum(edsr.get_parameter(name).numel() for name in frozen) == 24
 
 
-def test_edsr_has_the_public_names() -> None:
+def test_edsr_has_the_official_checkpoints_names() -> None:
     names = set(EDSR(EDSRConfig()).state_dict())
     modules = ["head.0", "body.16", "tail.0.0", "tail.0.2", "tail.1", "sub_mean", "add_mean"]
     modules += [f"body.{block}.body.{layer}" for block in range(16) for layer in (0, 2)]
@@ -51,7 +51,7 @@ def test_edsr_has_the_public_names() -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_edsr_enlarges(scale: int) -> None:
+def test_edsr_enlarges_by_its_scale(scale: int) -> None:
     lr = torch.rand(1, 3, 7, 5)
     assert EDSR(EDSRConfig(scale, width=8, blocks=1))(lr).shape == (1, 3, 7 * scale, 5 * scale)
     assert EDSR(EDSRConfig(scale, 8, 1, single_upsample=True))(lr).shape == (1, 3, 7 * scale, 5 * scale)
@@ -61,7 +61,7 @@ def test_edsr_enlarges(scale: int) -> None:
 
 @pytest.mark.parametrize("initial_sigma", [None, 2.0])
 @pytest.mark.parametrize("batch_norm", [True, False])
-def test_kernels_are_weights(initial_sigma: float | None, batch_norm: bool) -> None:
+def test_kernels_are_nonnegative_and_sum_to_one(initial_sigma: float | None, batch_norm: bool) -> None:
     network = KernelNetwork(KernelConfig(batch_norm=batch_norm, initial_sigma=initial_sigma))
     nn.init.normal_(network.head.weight, std=0.05)
     kernel = network(torch.randn(4, 3, 1, 1))
@@ -70,7 +70,7 @@ def test_kernels_are_weights(initial_sigma: float | None, batch_norm: bool) -> N
     assert not torch.equal(kernel[0], kernel[1])
 
 
-def test_an_untrained_kernel_is_the_gaussian_asked_for() -> None:
+def test_an_untrained_kernel_has_initial_sigma() -> None:
     config = KernelConfig(size=24, batch_norm=False, initial_sigma=1.7)
     kernel = KernelNetwork(config, center=11.5)
     nn.init.zeros_(kernel.head.weight)
@@ -79,57 +79,63 @@ def test_an_untrained_kernel_is_the_gaussian_asked_for() -> None:
     assert variance.sqrt().item() == pytest.approx(1.7, abs=1e-4)
 
 
-def test_a_published_kernel_starts_as_a_box() -> None:
+def test_a_kernel_as_published_starts_as_a_box() -> None:
     kernel = KernelNetwork(KernelConfig())(torch.randn(2, 3, 1, 1))[0]
     assert kernel[10, 10].item() == pytest.approx(torch.e / (torch.e + 440), rel=1e-5)
     assert kernel[0, 0].item() == pytest.approx(1 / (torch.e + 440), rel=1e-5)
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 4.0])
-@pytest.mark.parametrize(("size", "centre"), [(21, 9.5), (24, 11.5), (11, 5.0)])
-def test_centring_is_exact(size: int, centre: float, spread: float) -> None:
+@pytest.mark.parametrize(("size", "center"), [(21, 9.5), (24, 11.5), (11, 5.0)])
+def test_centering_is_exact(size: int, center: float, spread: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    offset = torch.arange(size) - centre
+    offset = torch.arange(size) - center
     blob = -(offset[:, None] ** 2 + (offset[None] - 3) ** 2) / 8  # three pixels off
     logits = blob.flatten() + spread * torch.randn(64, size**2, generator=generator)
-    kernel = center_logits(logits, size, centre).softmax(1).view(-1, size, size)
-    assert (centre_of_mass(kernel) - centre).abs().max() < 1e-4
+    kernel = center_logits(logits, size, center).softmax(1).view(-1, size, size)
+    assert (center_of_mass(kernel) - center).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("sigma", [0.4, 1.0, 3.0])
 @pytest.mark.parametrize("off", [0.5, 3.0, 6.0])
-def test_centring_brings_back_what_is_far_off(sigma: float, off: float) -> None:
+def test_centering_moves_kernels_that_are_far_off(sigma: float, off: float) -> None:
     offset = torch.arange(24) - 11.5
     blob = -((offset[:, None] - off) ** 2 + (offset[None] + off) ** 2) / (2 * sigma**2)
     second = -((offset[:, None] - 2 * off) ** 2 + offset[None] ** 2) / (2 * sigma**2)
     for logits in (blob, torch.logaddexp(blob, second)):
         kernel = center_logits(logits.flatten()[None], 24, 11.5).softmax(1).view(1, 24, 24)
-        assert (centre_of_mass(kernel) - 11.5).abs().max() < 1e-4
+        assert (center_of_mass(kernel) - 11.5).abs().max() < 1e-4
 
 
-def test_centring_has_the_right_gradient() -> None:
+def test_centerings_gradient_is_the_derivative() -> None:
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(3, 25, generator=generator, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: center_logits(x, 5, 2.0).softmax(1), logits)
 
 
-def test_a_centred_degradation_is_centred_whatever_its_weights() -> None:
+def test_a_centered_degradation_stays_centered() -> None:
     for scale, size in itertools.product([2, 3, 4], [20, 21]):
         config = DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), None, center_kernels=True)
         degradation = Degradation(config)
         nn.init.normal_(degradation.kernel.head.weight, std=0.3)
         kernel = degradation.kernel(torch.randn(16, 3, 1, 1))
-        centre = centre_of_mass(kernel) + torch.tensor(degradation.kernel_origin)
-        torch.testing.assert_close(centre, torch.full_like(centre, (scale - 1) / 2), atol=2e-3, rtol=0)
+        center = center_of_mass(kernel) + torch.tensor(degradation.kernel_origin)
+        torch.testing.assert_close(center, torch.full_like(center, (scale - 1) / 2), atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("mix", [False, True])
+@pytest.mark.parametrize("on_image", [False, True])
 @pytest.mark.parametrize("spatial", [False, True])
-def test_noise_depends_on_what_it_should(mix: bool, spatial: bool) -> None:
+def test_noise_depends_on_the_inputs_of_its_config(on_image: bool, spatial: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     size = 3 if spatial else 1
     config = NoiseConfig(
-        condition_on_image=mix, spatial=spatial, dim=3, head_kernel=size, body_kernel=size, blocks=1, batch_norm=False
+        condition_on_image=on_image,
+        spatial=spatial,
+        dim=3,
+        head_kernel=size,
+        body_kernel=size,
+        blocks=1,
+        batch_norm=False,
     )
     network = NoiseNetwork(config)
     nn.init.normal_(network.head.weight, std=0.05)
@@ -139,18 +145,18 @@ def test_noise_depends_on_what_it_should(mix: bool, spatial: bool) -> None:
     blurred = torch.rand(2, 3, 8, 6, generator=generator, requires_grad=True)
     white = torch.empty(2, 0, 1, 1)
     noise = network(z, blurred, white)
-    assert noise.shape == ((2, 3, 8, 6) if spatial or mix else (2, 3, 1, 1))
-    assert torch.equal(network(z, blurred * 0.5, white), noise) is not mix
+    assert noise.shape == ((2, 3, 8, 6) if spatial or on_image else (2, 3, 1, 1))
+    assert torch.equal(network(z, blurred * 0.5, white), noise) is not on_image
     torch.autograd.backward(noise.sum())
     assert blurred.grad is None  # the image enters detached
 
 
-def test_three_by_three_noise_needs_a_place() -> None:
+def test_three_by_three_noise_needs_spatial() -> None:
     with pytest.raises(ValueError, match="spatial"):
         NoiseConfig(condition_on_image=True, body_kernel=3)
 
 
-def test_fields_make_noise_of_mean_0_with_a_level_for_each_image() -> None:
+def test_filtered_noise_has_mean_0_and_a_level_per_image() -> None:
     config = NoiseConfig(condition_on_image=True, dim=3, width=16, blocks=1, batch_norm=False, num_filters=4)
     degradation = Degradation(DegradationConfig(noise=config))
     assert degradation.noise
@@ -163,13 +169,13 @@ def test_fields_make_noise_of_mean_0_with_a_level_for_each_image() -> None:
     assert noise.shape == blurred.shape
     assert (noise.mean((2, 3)).abs() < 0.1 * noise.std((2, 3))).all()
     level = noise.std((1, 2, 3))
-    torch.testing.assert_close(level[::2], level[1::2], rtol=0.05, atol=0)  # two parts of one photo
+    torch.testing.assert_close(level[::2], level[1::2], rtol=0.05, atol=0)  # two crops of one photo
     assert abs(level[0] - level[2]) > 0.1 * level[0]
     mirrored = degradation.draw_noise(latents._replace(white_noise=-latents.white_noise), blurred)
     assert torch.equal(mirrored, -noise)
 
 
-def test_parts_of_a_photo_are_degraded_alike() -> None:
+def test_crops_of_a_photo_share_its_latents() -> None:
     torch.manual_seed(0)
     degradation = Degradation(DegradationConfig(kernel=KernelConfig(batch_norm=False), noise=None))
     nn.init.normal_(degradation.kernel.head.weight)
@@ -194,7 +200,7 @@ def test_losses_in_closed_form() -> None:
     assert noise_l2(torch.tensor([1.0, -3.0])).item() == pytest.approx(5)
 
 
-def test_quantising_rounds_forward_and_clamps_backward() -> None:
+def test_quantize_ste_rounds_forward_and_clamps_backward() -> None:
     image = torch.tensor([-0.2, 0.1, 0.5, 0.9999, 1.3], requires_grad=True)
     rounded = quantize_ste(image)
     torch.testing.assert_close(rounded * 255, torch.tensor([0.0, 26.0, 128.0, 255.0, 255.0]))
@@ -203,7 +209,7 @@ def test_quantising_rounds_forward_and_clamps_backward() -> None:
     assert image.grad.tolist() == [0, 1, 1, 1, 0]
 
 
-def test_smoothed_logits_are_those_of_another_gaussian_filter() -> None:
+def test_smoothing_equals_scipys_gaussian_filter() -> None:
     network = KernelNetwork(KernelConfig(size=24, batch_norm=False, initial_sigma=2.0, smoothing=4 / 3))
     rough = KernelNetwork(KernelConfig(size=24, batch_norm=False, initial_sigma=2.0))
     nn.init.normal_(network.head.weight, std=0.05)
@@ -215,7 +221,7 @@ def test_smoothed_logits_are_those_of_another_gaussian_filter() -> None:
     torch.testing.assert_close(network(z).double(), expected, atol=1e-5, rtol=1e-3)
 
 
-def test_noise_led_to_little_correlation_has_independent_pixels() -> None:
+def test_the_correlation_penalty_makes_pixels_independent() -> None:
     torch.manual_seed(0)
     network = NoiseNetwork(
         NoiseConfig(condition_on_image=True, dim=3, width=16, blocks=1, batch_norm=False, num_filters=4)
@@ -225,29 +231,29 @@ def test_noise_led_to_little_correlation_has_independent_pixels() -> None:
     assert filter_correlation_penalty(network).item() == pytest.approx(24 / 25)
     z, blurred = torch.randn(2, 3, 1, 1), torch.full((2, 3, 60, 60), 0.5)
 
-    def neighbours() -> float:
+    def neighbor_correlation() -> float:
         noise = network(z, blurred, torch.randn(2, 3, 64, 64))
         return float((noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean())
 
-    assert neighbours() > 0.7  # four of five columns are shared
+    assert neighbor_correlation() > 0.7  # four of five columns are shared
     optimizer = torch.optim.Adam([network.filters.weight], 0.05)
     for _ in range(100):
         optimizer.zero_grad()
         torch.autograd.backward(filter_correlation_penalty(network))
         optimizer.step()
     assert filter_correlation_penalty(network) < 0.01
-    assert abs(neighbours()) < 0.05
+    assert abs(neighbor_correlation()) < 0.05
 
 
-def test_a_latent_that_is_evened_out_is_uniform() -> None:
+def test_a_warped_latent_is_uniform() -> None:
     network = NoiseNetwork(
         NoiseConfig(condition_on_image=True, dim=3, batch_norm=False, num_filters=4, uniform_latent=True)
     )
-    entering = network.warp_latent(torch.randn(100_000, generator=torch.Generator().manual_seed(0))).numpy()
-    assert kstest(entering, uniform(-(3**0.5), 2 * 3**0.5).cdf).pvalue > 0.01
+    warped = network.warp_latent(torch.randn(100_000, generator=torch.Generator().manual_seed(0))).numpy()
+    assert kstest(warped, uniform(-(3**0.5), 2 * 3**0.5).cdf).pvalue > 0.01
 
 
-def test_noise_without_diversity_differs_between_photos_in_its_level_alone() -> None:
+def test_the_latent_gain_penalty_leaves_only_levels_apart() -> None:
     torch.manual_seed(0)
     network = NoiseNetwork(
         NoiseConfig(condition_on_image=True, dim=3, width=16, blocks=1, batch_norm=False, num_filters=4)
@@ -256,16 +262,16 @@ def test_noise_without_diversity_differs_between_photos_in_its_level_alone() -> 
     z, blurred = torch.tensor([-2.0, 2.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1), torch.full((2, 3, 40, 40), 0.5)
     white = torch.randn(1, 3, 44, 44).expand(2, -1, -1, -1)
 
-    def unlike() -> float:
+    def decorrelation() -> float:
         one, other = network(z, blurred, white).flatten(1)
         return 1 - torch.corrcoef(torch.stack([one, other]))[0, 1].item()
 
-    assert unlike() > 0.01
+    assert decorrelation() > 0.01
     optimizer = torch.optim.Adam(network.body.parameters(), 0.05)
     for _ in range(200):
         optimizer.zero_grad()
         torch.autograd.backward(latent_gain_penalty(network))
         optimizer.step()
-    assert unlike() < 1e-4
+    assert decorrelation() < 1e-4
     one, other = network(z, blurred, white).std((1, 2, 3))
     assert abs(one / other - 1) > 0.02

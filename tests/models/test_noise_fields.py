@@ -9,44 +9,49 @@ from models.inference.noise_fields import FilteredNoiseSampler
 from models.networks.noise import NoiseConfig, NoiseNetwork
 
 
-def network(batch_norm: bool, blocks: int, fields: int, even: bool) -> NoiseNetwork:
+def make_network(batch_norm: bool, blocks: int, num_filters: int, uniform: bool) -> NoiseNetwork:
     config = NoiseConfig(
         condition_on_image=True,
         dim=3,
         width=8,
         blocks=blocks,
         batch_norm=batch_norm,
-        num_filters=fields,
-        uniform_latent=even,
+        num_filters=num_filters,
+        uniform_latent=uniform,
     )
-    made = NoiseNetwork(config)
+    network = NoiseNetwork(config)
     generator = torch.Generator().manual_seed(0)
-    for parameter in made.parameters():
+    for parameter in network.parameters():
         parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
-    for module in made.modules():
+    for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = torch.randn(module.num_features, generator=generator)
             module.running_var = torch.rand(module.num_features, generator=generator) + 0.5
-    return made.eval().requires_grad_(False)
+    return network.eval().requires_grad_(False)
 
 
 @pytest.mark.parametrize(
-    ("batch_norm", "blocks", "fields", "even"), [(False, 1, 4, True), (True, 2, 3, False), (True, 0, 1, False)]
+    ("batch_norm", "blocks", "num_filters", "uniform"), [(False, 1, 4, True), (True, 2, 3, False), (True, 0, 1, False)]
 )
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 23), (101, 64)])
-def test_it_draws_the_noise_of_its_network(
-    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], batch_norm: bool, blocks: int, fields: int, even: bool
+def test_the_sampler_draws_its_networks_noise(
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    batch_norm: bool,
+    blocks: int,
+    num_filters: int,
+    uniform: bool,
 ) -> None:
-    model = network(batch_norm, blocks, fields, even)
+    model = make_network(batch_norm, blocks, num_filters, uniform)
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(1, 3, 1, 1, generator=generator)
     blurred = 255 * torch.rand(1, 3, *size, generator=generator)
     white = torch.randn(1, 3, size[0] + 4, size[1] + 4, generator=generator)
     expected = model(z, blurred / 255, white)
-    arranged = FilteredNoiseSampler(model)
-    for pixels_at_once in (models.inference.noise_fields.CHUNK_PIXELS, 300):  # all at once, and in bands
-        monkeypatch.setattr(models.inference.noise_fields, "CHUNK_PIXELS", pixels_at_once)
-        noise = arranged.draw(z, blurred, white)
+    sampler = FilteredNoiseSampler(model)
+    for chunk_pixels in (models.inference.noise_fields.CHUNK_PIXELS, 300):  # in one chunk, and in bands
+        monkeypatch.setattr(models.inference.noise_fields, "CHUNK_PIXELS", chunk_pixels)
+        noise = sampler.draw(z, blurred, white)
         assert noise.shape == (1, 3, *size)
         assert (noise - expected).abs().max() < 1e-5 * expected.abs().max()
-        assert torch.equal(arranged.draw(z, blurred, white), noise)
+        assert torch.equal(sampler.draw(z, blurred, white), noise)

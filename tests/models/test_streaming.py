@@ -1,4 +1,4 @@
-"""That rows which pass through in bands come out as from the whole image."""
+"""Rows that are processed in bands equal those of the whole image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.networks.edsr import EDSR, EDSRConfig
 from models.networks.fused_tail import FusedTail
 
 
-def network(scale: int, *, global_skip: bool = False, single_upsample: bool = False, blocks: int = 3) -> EDSR:
+def make_network(scale: int, *, global_skip: bool = False, single_upsample: bool = False, blocks: int = 3) -> EDSR:
     config = EDSRConfig(scale, width=8, blocks=blocks, global_skip=global_skip, single_upsample=single_upsample)
     edsr = EDSR(config).double()
     for layer in edsr.tail.modules():
@@ -23,7 +23,7 @@ def network(scale: int, *, global_skip: bool = False, single_upsample: bool = Fa
     return edsr
 
 
-def in_bands(edsr: EDSR, lr: Tensor, rows: int) -> Tensor:
+def upscale_in_bands(edsr: EDSR, lr: Tensor, rows: int) -> Tensor:
     with torch.inference_mode():
         return torch.cat(
             list(StreamingEDSR(edsr, torch.float64).upscale_rows(torch.split(lr, rows, 2), lr.shape[2])), 2
@@ -35,14 +35,14 @@ def in_bands(edsr: EDSR, lr: Tensor, rows: int) -> Tensor:
 @pytest.mark.parametrize(("shape", "rows"), [((1, 1), 1), ((2, 3), 1), ((33, 5), 1), ((40, 1), 7), ((20, 12), 64)])
 def test_bands_join_to_the_whole(scale: int, single_upsample: bool, shape: tuple[int, int], rows: int) -> None:
     for global_skip in (False, True):
-        edsr = network(scale, global_skip=global_skip, single_upsample=single_upsample)
+        edsr = make_network(scale, global_skip=global_skip, single_upsample=single_upsample)
         lr = torch.rand(2, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
-            torch.testing.assert_close(in_bands(edsr, lr, rows), edsr(lr), rtol=0, atol=1e-10)
+            torch.testing.assert_close(upscale_in_bands(edsr, lr, rows), edsr(lr), rtol=0, atol=1e-10)
 
 
-def test_rows_come_out_as_soon_as_their_surroundings_are_in() -> None:
-    edsr = network(4)
+def test_rows_are_returned_as_soon_as_possible() -> None:
+    edsr = make_network(4)
     lr = torch.rand(1, 3, 50, 6, dtype=torch.float64)
     fed: list[Tensor] = []
 
@@ -59,13 +59,13 @@ def test_rows_come_out_as_soon_as_their_surroundings_are_in() -> None:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("single_upsample", [False, True])
-def test_the_composed_tail_is_the_tail_and_so_are_its_gradients(scale: int, single_upsample: bool) -> None:
-    edsr = network(scale, single_upsample=single_upsample)
+def test_the_fused_tail_has_the_tails_output_and_gradients(scale: int, single_upsample: bool) -> None:
+    edsr = make_network(scale, single_upsample=single_upsample)
     features = torch.rand(2, 8, 6, 5, dtype=torch.float64, requires_grad=True)
     weights = list(edsr.tail.parameters())
-    seen = []
+    results = []
     for tail in (edsr.tail, FusedTail(edsr.tail, scale)):
         image = tail(features)
-        seen.append([image, *torch.autograd.grad(image.square().sum(), [features, *weights])])
-    for one, other in zip(*seen, strict=True):
+        results.append([image, *torch.autograd.grad(image.square().sum(), [features, *weights])])
+    for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)

@@ -22,61 +22,63 @@ from tests.models.test_geometry import direct_sum
 
 SPATIAL = NoiseConfig(condition_on_image=True, spatial=True, dim=3, head_kernel=3, body_kernel=3, width=8, blocks=2)
 
-FIELDS = NoiseConfig(condition_on_image=True, dim=3, width=8, blocks=1, batch_norm=False, num_filters=4)
+FILTERED = NoiseConfig(condition_on_image=True, dim=3, width=8, blocks=1, batch_norm=False, num_filters=4)
 
 
-def degradation(
-    scale: int, noise: NoiseConfig | None, size: int = 21, centred: bool = True, qualities: tuple[int, ...] = ()
+def make_degradation(
+    scale: int, noise: NoiseConfig | None, size: int = 21, centered: bool = True, qualities: tuple[int, ...] = ()
 ) -> Degradation:
-    model = Degradation(DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), noise, centred, qualities))
+    model = Degradation(
+        DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), noise, centered, qualities)
+    )
     nn.init.normal_(model.kernel.head.weight, std=0.1)
     if model.noise:
         nn.init.normal_(model.noise.head.weight, std=1.0 if model.noise.filters else 0.02)
     return model
 
 
-def rebuilt(hr: NDArray[np.uint8], triplet: Triplet, model: Degradation) -> NDArray[np.float64]:
+def rebuild(hr: NDArray[np.uint8], triplet: Triplet, model: Degradation) -> NDArray[np.float64]:
     blurred = direct_sum(
         hr.astype(np.float64), triplet.kernel.astype(np.float64), model.config.scale, model.kernel_origin
     )
     return blurred + triplet.noise.astype(np.float64) * 255
 
 
-@pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(condition_on_image=True, dim=3), SPATIAL, FIELDS])
+@pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(condition_on_image=True, dim=3), SPATIAL, FILTERED])
 @pytest.mark.parametrize(("scale", "shape"), [(4, (101, 67)), (3, (50, 64)), (2, (9, 5)), (4, (4, 300))])
 def test_triplets_add_up_exactly(noise: NoiseConfig | None, scale: int, shape: tuple[int, int]) -> None:
     hr = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     for model in (
-        degradation(scale, noise),
-        degradation(scale, noise, size=11, centred=False),
-        degradation(scale, noise, qualities=(60,)),
-        degradation(scale, noise, qualities=(100,)),
+        make_degradation(scale, noise),
+        make_degradation(scale, noise, size=11, centered=False),
+        make_degradation(scale, noise, qualities=(60,)),
+        make_degradation(scale, noise, qualities=(100,)),
     ):
         triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
         assert triplet.lr.shape == (shape[0] // scale, shape[1] // scale, 3)
         assert triplet.lr.dtype == np.uint8
         assert triplet.kernel.dtype == triplet.noise.dtype == np.float32
         assert triplet.kernel.sum(dtype=np.float64) == pytest.approx(1, abs=1e-6)
-        assert (np.clip(rebuilt(hr, triplet, model), 0, 255).round() == triplet.lr).all()
+        assert (np.clip(rebuild(hr, triplet, model), 0, 255).round() == triplet.lr).all()
 
 
-@pytest.mark.parametrize("noise", [SPATIAL, FIELDS])
-def test_noise_is_what_is_left_of_it_in_shadows_and_lights(noise: NoiseConfig) -> None:
+@pytest.mark.parametrize("noise", [SPATIAL, FILTERED])
+def test_noise_is_clipped_in_black_and_white(noise: NoiseConfig) -> None:
     hr = np.zeros((120, 160, 3), np.uint8)
     hr[:, 80:] = 255
-    model = degradation(4, noise)
+    model = make_degradation(4, noise)
     triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
-    claimed = rebuilt(hr, triplet, model)
-    assert np.abs(claimed - triplet.lr).max() <= 0.5
+    noisy = rebuild(hr, triplet, model)
+    assert np.abs(noisy - triplet.lr).max() <= 0.5
     black, white = triplet.noise[:, :16], triplet.noise[:, -16:]
     assert (black.min(), white.max()) == (0, 0)
     assert black.max() > 0.01
     assert white.min() < -0.01
 
 
-@pytest.mark.parametrize("noise", [NoiseConfig(), FIELDS])
-def test_float32_makes_no_error_in_whatever_order_it_sums(noise: NoiseConfig) -> None:
-    model = degradation(4, noise)
+@pytest.mark.parametrize("noise", [NoiseConfig(), FILTERED])
+def test_float32_sums_are_exact_in_any_order(noise: NoiseConfig) -> None:
+    model = make_degradation(4, noise)
     hr = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)
     triplet = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     rows = reflect_indices(model.kernel_origin[0], 76 + 21, 80)
@@ -90,28 +92,28 @@ def test_float32_makes_no_error_in_whatever_order_it_sums(noise: NoiseConfig) ->
         assert (total.clamp(0, 255).round() == torch.from_numpy(triplet.lr)).all()
 
 
-@pytest.mark.parametrize("noise", [NoiseConfig(), SPATIAL, FIELDS])
-def test_no_pixel_is_near_the_edge_of_rounding(noise: NoiseConfig) -> None:
-    """So that whoever rebuilds it, in whatever units and precision, rounds it alike."""
-    model = degradation(4, noise)
+@pytest.mark.parametrize("noise", [NoiseConfig(), SPATIAL, FILTERED])
+def test_no_pixel_is_near_an_edge_of_rounding(noise: NoiseConfig) -> None:
+    """So other programs round it the same, in any units and precision."""
+    model = make_degradation(4, noise)
     hr = np.random.default_rng(0).integers(0, 256, (201, 160, 3), dtype=np.uint8)
-    exact = rebuilt(hr, degrade_image(model, hr, seed=1, source_sha256="ab", sample=0), model)
+    exact = rebuild(hr, degrade_image(model, hr, seed=1, source_sha256="ab", sample=0), model)
     assert np.abs(exact - np.floor(exact) - 0.5).min() >= 2.0**-16
 
 
 def test_compression_is_part_of_the_noise() -> None:
     hr = np.repeat(np.repeat(np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8), 10, 0), 10, 1)
-    plain, through = (degradation(4, FIELDS, qualities=qualities) for qualities in [(100,), (30,)])
-    through.load_state_dict(plain.state_dict())
-    one, other = (degrade_image(model, hr, seed=1, source_sha256="ab", sample=0) for model in (plain, through))
+    plain, compressing = (make_degradation(4, FILTERED, qualities=qualities) for qualities in [(100,), (30,)])
+    compressing.load_state_dict(plain.state_dict())
+    one, other = (degrade_image(model, hr, seed=1, source_sha256="ab", sample=0) for model in (plain, compressing))
     assert (one.kernel == other.kernel).all()
     expected = compress(torch.from_numpy(one.lr).permute(2, 0, 1)[None].float(), torch.tensor([30]))
     assert (expected[0].permute(1, 2, 0).numpy() == other.lr).all()
     assert not np.array_equal(one.lr, other.lr)
 
 
-def test_a_sample_depends_on_its_three_names_alone() -> None:
-    model = degradation(4, SPATIAL)
+def test_a_sample_depends_on_seed_source_and_index_alone() -> None:
+    model = make_degradation(4, SPATIAL)
     hr = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
     first = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     degrade_image(model, hr, seed=9, source_sha256="cd", sample=4)
@@ -124,38 +126,38 @@ def test_a_sample_depends_on_its_three_names_alone() -> None:
         assert not np.array_equal(first.noise, other.noise)
 
 
-@pytest.mark.parametrize("noise", [None, NoiseConfig(), SPATIAL, FIELDS])
-def test_a_sample_is_the_same_to_the_last_bit_in_any_company(noise: NoiseConfig | None) -> None:
-    model = degradation(4, noise)
+@pytest.mark.parametrize("noise", [None, NoiseConfig(), SPATIAL, FILTERED])
+def test_a_sample_does_not_depend_on_others_in_its_batch(noise: NoiseConfig | None) -> None:
+    model = make_degradation(4, noise)
     hr = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
-    many = list(range(40, 0, -2))
-    together = degrade_samples(model, hr, seed=1, source_sha256="ab", samples=many)
-    for sample, triplet in zip(many, together, strict=True):
+    samples = list(range(40, 0, -2))
+    together = degrade_samples(model, hr, seed=1, source_sha256="ab", samples=samples)
+    for sample, triplet in zip(samples, together, strict=True):
         alone = degrade_image(model, hr, seed=1, source_sha256="ab", sample=sample)
         for one, other in ((alone.lr, triplet.lr), (alone.kernel, triplet.kernel), (alone.noise, triplet.noise)):
             assert one.tobytes() == other.tobytes()
 
 
-def test_images_together_give_what_each_gives_alone_in_their_order() -> None:
-    model = degradation(4, FIELDS)
+def test_a_batch_of_images_gives_each_images_own_triplets() -> None:
+    model = make_degradation(4, FILTERED)
     hr = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
     parts = {"ab": hr[:60, 50:], "cd": hr[40:, :30], "ef": hr}
     sources = [SourceImage(part, key, list(range(n * 6))) for n, (key, part) in enumerate(parts.items(), start=1)]
-    made = list(TripletSampler(model).sample(sources, seed=1))
-    assert [(which, sample) for which, sample, _ in made] == [(n, k) for n in range(3) for k in range(6 * n + 6)]
-    for which, sample, triplet in made:
-        part, key = np.ascontiguousarray(sources[which].hr), sources[which].sha256
+    results = list(TripletSampler(model).sample(sources, seed=1))
+    assert [(index, sample) for index, sample, _ in results] == [(n, k) for n in range(3) for k in range(6 * n + 6)]
+    for index, sample, triplet in results:
+        part, key = np.ascontiguousarray(sources[index].hr), sources[index].sha256
         alone = degrade_image(model, part, seed=1, source_sha256=key, sample=sample)
         for one, other in ((alone.lr, triplet.lr), (alone.kernel, triplet.kernel), (alone.noise, triplet.noise)):
             assert one.tobytes() == other.tobytes()
 
 
 @pytest.mark.parametrize("qualities", [(), (40,)])
-@pytest.mark.parametrize("noise", [NoiseConfig(), SPATIAL, FIELDS])
-def test_bands_join_as_if_there_were_none(
+@pytest.mark.parametrize("noise", [NoiseConfig(), SPATIAL, FILTERED])
+def test_bands_join_without_a_seam(
     monkeypatch: pytest.MonkeyPatch, noise: NoiseConfig, qualities: tuple[int, ...]
 ) -> None:
-    model = degradation(4, noise, qualities=qualities)
+    model = make_degradation(4, noise, qualities=qualities)
     hr = np.random.default_rng(0).integers(0, 256, (301, 120, 3), dtype=np.uint8)
     whole = degrade_image(model, hr, seed=1, source_sha256="ab", sample=0)
     monkeypatch.setattr(models.inference.triplet, "BAND_PIXELS", 200)
@@ -167,8 +169,8 @@ def test_bands_join_as_if_there_were_none(
         assert one.tobytes() == other.tobytes()
 
 
-def test_degrading_leaves_the_mode_as_it_was() -> None:
-    model = degradation(4, SPATIAL).train()
+def test_degrading_keeps_training_mode_and_statistics() -> None:
+    model = make_degradation(4, SPATIAL).train()
     statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
     degrade_image(model, np.zeros((16, 16, 3), np.uint8), seed=1, source_sha256="ab", sample=0)
     assert model.training
@@ -176,9 +178,9 @@ def test_degrading_leaves_the_mode_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 40, 3), (40, 3, 3), (40, 40), (40, 40, 4)])
-def test_what_is_not_an_image_is_refused(shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="image"):
-        degrade_image(degradation(4, None), np.zeros(shape, np.uint8), seed=1, source_sha256="ab", sample=0)
+        degrade_image(make_degradation(4, None), np.zeros(shape, np.uint8), seed=1, source_sha256="ab", sample=0)
 
 
 MEASURE = """
@@ -206,8 +208,8 @@ print((peak() - before) / 1024)
 
 
 def test_a_large_image_needs_little_memory() -> None:
-    """MiB above what the process held already: with the largest noise network of the presets, and for 24 megapixels."""
-    answer = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
-    with_largest_network, for_largest_image = map(float, answer.stdout.split())
+    """Peak memory in MiB above the process's own: for the presets' largest noise network, and for 24 megapixels."""
+    process = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    with_largest_network, for_largest_image = map(float, process.stdout.split())
     assert with_largest_network < 120
     assert for_largest_image < 2 * 4000 * 6000 * 3 / 2**20

@@ -1,4 +1,4 @@
-"""A model in other forms gives the same numbers in their own runtimes, and its banks are read by those they are for."""
+"""An exported model returns the same numbers in other runtimes, and other programs read its samples."""
 
 from __future__ import annotations
 
@@ -17,76 +17,78 @@ from scipy.io import loadmat
 from models.checkpoint import load_degradation, load_edsr, save_degradation
 from models.degradation import Degradation
 from models.losses import quantize_ste
-from patina.export.compiled import example
+from patina.export.compiled import example_inputs
 from patina.export.model import export_model
 from patina.export.model_formats import ModelFormat
 from patina.export.samples import SampleCounts
-from tests.patina.conftest import Trained, Up
+from tests.patina.conftest import LocalService, TrainedModel
 
-STEPS = 3
-SIZES = [(96, 128), (128, 64)]  # of the low-resolution image; a model that compresses takes multiples of 16
+NEWTON_STEPS = 3
+SIZES = [(96, 128), (128, 64)]  # (h, w) of the low-resolution image: multiples of 16, as JPEG needs
 
 
 @pytest.fixture(scope="module")
-def exported(service: Up, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Banks by the command line. Programs, whose graphs take long, of kernels that are centred in fewer steps; the
-    degradation compresses what it makes."""
+def exported(service: LocalService, trained: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command line exports samples. Programs are exported here, from a degradation that compresses with JPEG.
+
+    Their kernels are centered in fewer Newton steps, because large graphs take long.
+    """
     folder = tmp_path_factory.mktemp("exported") / "model"
-    banks = ("--as", "npz", "--as", "mat", "--kernels", "70", "--noises", "5", "--patch", "24", "--seed", "3")
-    done = service.command("export-model", trained.model, "--out", str(folder), *banks, "--json")
+    options = ("--as", "npz", "--as", "mat", "--kernels", "70", "--noises", "5", "--patch", "24", "--seed", "3")
+    done = service.command("export-model", trained.model, "--out", str(folder), *options, "--json")
     assert done.returncode == 0, done.stderr
-    own = [folder / name for name in ("degrader.safetensors", "sr.safetensors")]
-    made = [folder / name for name in ("kernels.npz", "kernels.mat", "noise.npz", "noise.mat")]
-    assert json.loads(done.stdout) == {"model": trained.model, "files": [str(file) for file in own + made]}
-    compressing = load_degradation(own[0])
+    model = [folder / name for name in ("degrader.safetensors", "sr.safetensors")]
+    samples = [folder / name for name in ("kernels.npz", "kernels.mat", "noise.npz", "noise.mat")]
+    assert json.loads(done.stdout) == {"model": trained.model, "files": [str(file) for file in model + samples]}
+    compressing = load_degradation(model[0])
     compressing.config = replace(compressing.config, jpeg_qualities=(60, 75))
     save_degradation(compressing, folder / "compressing.safetensors")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.networks.kernel.NEWTON_STEPS", STEPS)
-        forms = [ModelFormat.onnx, ModelFormat.torch]
-        programs = export_model(folder / "compressing.safetensors", own[1], folder, forms, SampleCounts(), seed=0)
+        patch.setattr("models.networks.kernel.NEWTON_STEPS", NEWTON_STEPS)
+        formats = [ModelFormat.onnx, ModelFormat.torch]
+        programs = export_model(folder / "compressing.safetensors", model[1], folder, formats, SampleCounts(), seed=0)
         assert [file.name for file in programs] == ["degrader.pt2", "degrader.onnx", "sr.pt2", "sr.onnx"]
     return folder
 
 
 @pytest.fixture
 def degradation(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Degradation:
-    monkeypatch.setattr("models.networks.kernel.NEWTON_STEPS", STEPS)
+    monkeypatch.setattr("models.networks.kernel.NEWTON_STEPS", NEWTON_STEPS)
     return load_degradation(exported / "compressing.safetensors")
 
 
 def assert_same_triplet(
     ours: tuple[torch.Tensor, ...], theirs: Sequence[NDArray[np.float32]], share: float, levels: float
 ) -> None:
-    """But for a share of the pixels, and for so many levels on average."""
+    """Allows a share of the pixels to differ, and a mean difference of `levels`."""
     lr, kernel, noise = (tensor.numpy() for tensor in ours)
     np.testing.assert_allclose(theirs[1], kernel, atol=1e-5)
-    # Sums in another order may round a pixel, or a coefficient of JPEG's and so a whole block, to its other side.
-    off = np.abs(255 * (theirs[0] - lr))
-    assert off.mean() < levels
-    assert np.mean(off > 0.5) < share
+    # Another order of summation may round a pixel the other way, or a JPEG coefficient and so a whole block.
+    difference = np.abs(255 * (theirs[0] - lr))
+    assert difference.mean() < levels
+    assert np.mean(difference > 0.5) < share
     assert np.mean(np.abs(255 * (theirs[2] - noise)) > 0.01) < share
 
 
-def test_degrader_programs(exported: Path, degradation: Degradation) -> None:
+def test_degrader_programs_match_the_degradation(exported: Path, degradation: Degradation) -> None:
     program = torch.export.load(exported / "degrader.pt2").module()
     session = onnxruntime.InferenceSession(exported / "degrader.onnx", providers=["CPUExecutionProvider"])
-    assert [given.name for given in session.get_inputs()] == ["hr", "z_kernel", "z_noise", "white", "quality"]
-    assert [output.name for output in session.get_outputs()] == ["lr", "kernel", "noise"]
+    assert [node.name for node in session.get_inputs()] == ["hr", "z_kernel", "z_noise", "white", "quality"]
+    assert [node.name for node in session.get_outputs()] == ["lr", "kernel", "noise"]
     for seed, (height, width) in enumerate(SIZES):
-        inputs = example(degradation, height, width, seed)
+        inputs = example_inputs(degradation, height, width, seed)
         latents = degradation.draw_latents(1, (height, width), torch.Generator().manual_seed(seed))
         with torch.no_grad():
-            lr, kernel, noise = degradation(inputs["hr"], latents)  # which reflects the image by itself
-            again = program(*inputs.values())
+            lr, kernel, noise = degradation(inputs["hr"], latents)
+            from_torch = program(*inputs.values())
         expected = quantize_ste(lr), kernel, noise
         assert lr.shape == (1, 3, height, width)
-        elsewhere = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-        assert_same_triplet(expected, [tensor.numpy() for tensor in again], share=0.01, levels=0.01)
-        assert_same_triplet(expected, elsewhere, share=0.05, levels=0.1)
+        from_onnx = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+        assert_same_triplet(expected, [tensor.numpy() for tensor in from_torch], share=0.01, levels=0.01)
+        assert_same_triplet(expected, from_onnx, share=0.05, levels=0.1)
 
 
-def test_edsr_programs(exported: Path) -> None:
+def test_edsr_programs_match_the_edsr(exported: Path) -> None:
     edsr = load_edsr(exported / "sr.safetensors")
     program = torch.export.load(exported / "sr.pt2").module()
     session = onnxruntime.InferenceSession(exported / "sr.onnx", providers=["CPUExecutionProvider"])
@@ -98,7 +100,7 @@ def test_edsr_programs(exported: Path) -> None:
         np.testing.assert_allclose(session.run(["sr"], {"lr": lr.numpy()})[0], expected, atol=1e-4)
 
 
-def test_banks(exported: Path, degradation: Degradation) -> None:
+def test_samples_have_the_documented_shapes(exported: Path, degradation: Degradation) -> None:
     kernels, noise = np.load(exported / "kernels.npz"), np.load(exported / "noise.npz")
     side = degradation.config.kernel.size
     assert kernels["kernels"].shape == (70, side, side)
