@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 
 from app.http.problems import ProblemError
-from app.ingest.archives import ExtractionBudget, ArchiveRejectedError, detect_archive, unpack
+from app.ingest.archives import ArchiveRejectedError, ExtractionBudget, detect_archive, extract
 from app.ingest.files import ReceivedFile
 from config.settings import Settings
 from imaging.image_files import ImageRefusedError, check_image, read_rgb
@@ -34,10 +34,10 @@ def read_archive(data: bytes) -> None:
         opener = detect_archive(file)
         if opener is None:
             return
-        allowance = ExtractionBudget(LIMITS.max_files, LIMITS.max_archive_bytes, Room([folder], None, 0))
+        budget = ExtractionBudget(LIMITS.max_files, LIMITS.max_archive_bytes, Room([folder], None, 0))
         given = set()
         try:
-            for member in unpack(file, opener, folder / "into", LIMITS, allowance):
+            for member in extract(file, opener, folder / "into", LIMITS, budget):
                 member.name.encode()
                 if isinstance(member, ReceivedFile):
                     given.add(member.path)

@@ -1,4 +1,4 @@
-// Calls of the service. Errors are thrown as Problems, with the service's own words.
+// Calls of the API. Errors are thrown as Problems with the service's message.
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -7,10 +7,10 @@ export class Problem extends Error {
   }
 }
 
-/** Whether the same call may be answered otherwise in a while. */
-export const passes = ({ status, code }) => [0, 423, 429].includes(status) || status >= 500 || code === "other_offset";
+/** Whether the same call may succeed later. */
+export const isRetryable = ({ status, code }) => [0, 423, 429].includes(status) || status >= 500 || code === "offset_mismatch";
 
-async function answer(path, options) {
+async function request(path, options) {
   let response;
   try {
     response = await fetch(path, options);
@@ -24,51 +24,51 @@ async function answer(path, options) {
   return body;
 }
 
-/** Gives the service a token, which the browser then sends with every call. */
-export const openSession = (token) => answer("/page/session", json("POST", { token }));
+/** Sends a token to the service, which stores it in a cookie for all calls. */
+export const openSession = (token) => request("/page/session", withJson("POST", { token }));
 
-const json = (method, body) => ({ method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+const withJson = (method, body) => ({ method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 
-export const get = (path, signal) => answer(path, { signal });
-export const remove = (path) => answer(path, { method: "DELETE" });
+export const get = (path, signal) => request(path, { signal });
+export const remove = (path) => request(path, { method: "DELETE" });
 
-export const post = (path, body) => answer(path, body === undefined ? { method: "POST" } : json("POST", body));
+export const post = (path, body) => request(path, body === undefined ? { method: "POST" } : withJson("POST", body));
 
-/** `wait`: the answer comes when the job has ended, but after so many seconds at the latest. */
+/** `wait`: seconds that the response may wait for the job's end. */
 export const postForm = (path, form, { wait, signal } = {}) =>
-  answer(path, { method: "POST", body: form, signal, headers: wait ? { Prefer: `wait=${wait}` } : {} });
+  request(path, { method: "POST", body: form, signal, headers: wait ? { Prefer: `wait=${wait}` } : {} });
 
-/** Gives the finished XMLHttpRequest; unlike fetch it tells `sent` how many bytes of the body have gone. */
-export function send(method, path, { headers = {}, body = null, sent } = {}) {
+/** Resolves to the finished XMLHttpRequest. Unlike fetch it reports the bytes sent so far, to `onProgress`. */
+export function send(method, path, { headers = {}, body = null, onProgress } = {}) {
   return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open(method, path);
-    request.responseType = "json";
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    if (sent) request.upload.onprogress = (event) => sent(event.loaded);
-    request.onerror = () => reject(new Problem(0, { code: "unreachable", detail: "The connection was lost. It goes on by itself when it is back." }));
-    request.onload = () => {
-      const { status, response } = request;
-      if (status >= 200 && status < 300) return resolve(request);
-      reject(new Problem(status, response ?? (passes({ status }) ? { detail: "The service is in trouble. Trying again …" } : {})));
+    const xhr = new XMLHttpRequest();
+    xhr.open(method, path);
+    xhr.responseType = "json";
+    for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value);
+    if (onProgress) xhr.upload.onprogress = (event) => onProgress(event.loaded);
+    xhr.onerror = () => reject(new Problem(0, { code: "unreachable", detail: "Connection lost. The upload resumes when it is back." }));
+    xhr.onload = () => {
+      const { status, response } = xhr;
+      if (status >= 200 && status < 300) return resolve(xhr);
+      reject(new Problem(status, response ?? (isRetryable({ status }) ? { detail: "The service has a problem. Retrying …" } : {})));
     };
-    request.send(body);
+    xhr.send(body);
   });
 }
 
-export async function bytes(path, signal) {
+export async function getBytes(path, signal) {
   const response = await fetch(path, { signal });
   if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
   return response.arrayBuffer();
 }
 
-/** A list that is fetched page by page, as `more` is called; `done` when there is no more. */
-export class Paged {
+/** A list that `loadMore` fetches page by page; `done` after the last page. */
+export class PagedList {
   constructor(path, signal, limit = 200) {
     Object.assign(this, { path, signal, limit, items: [], cursor: null, done: false, fetching: null });
   }
 
-  async more() {
+  async loadMore() {
     if (this.done) return;
     this.fetching ??= this.#fetch().finally(() => (this.fetching = null));
     await this.fetching;

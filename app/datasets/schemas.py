@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class Preset(StrEnum):
-    """Training presets. They repeat the names of `training.config`, which the API must not import."""
+    """Training presets. They repeat the names of `training.presets`, which the API must not import."""
 
     default = "default"
     seed = "seed"

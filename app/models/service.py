@@ -7,7 +7,7 @@ from http import HTTPStatus
 from app.http.problems import ProblemError
 from app.http.schemas import Page, next_cursor
 from app.lookup import get_dataset_or_404, get_model_or_404
-from app.models.report import ReportOut
+from app.models.report import ReportOut, rename_metrics
 from app.models.schemas import ModelDetailRead, ModelRead
 from store.db.database import Session
 from store.db.tables import Model
@@ -19,7 +19,7 @@ from store.store import Store
 def get(store: Store, model_id: str) -> ModelDetailRead:
     with store.database.read() as session:
         model = get_model_or_404(session, model_id)
-    return ModelDetailRead(**dict(_to_model_read(model)), history=model.history)
+    return ModelDetailRead(**dict(_to_model_read(model)), history=rename_metrics(model.history))
 
 
 def list_models(store: Store, cursor: str | None, limit: int, dataset: str | None) -> Page[ModelRead]:
@@ -39,7 +39,7 @@ def get_report(store: Store, model_id: str) -> ReportOut:
             "The model has no report: it was trained by an older version, or the report failed. Train again to get "
             "one.",
         )
-    return ReportOut.model_validate_json(store.blobs.read(files[REPORT]))
+    return ReportOut.from_stored(store.blobs.read(files[REPORT]))
 
 
 def find_file(store: Store, model_id: str, name: str) -> str:

@@ -14,10 +14,10 @@ from store.db.access import Caller
 from store.repositories.datasets import DatasetRepository
 from store.repositories.tokens import TokenRepository
 from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
-from tests.pictures import png
+from tests.pictures import make_png
 
 TUS = {"Tus-Resumable": "1.0.0"}
-FILES = {"files": [("files", ("a.png", png(160, 160)))]}
+FILES = {"files": [("files", ("a.png", make_png(160, 160)))]}
 # What a call takes beside its path; those of others need nothing.
 TAKES: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/datasets/{dataset_id}"): {"json": {"shared": True}},
@@ -56,10 +56,10 @@ def annas(door: Door) -> dict[str, str]:  # noqa: F811
     """What paths must name for the things of hers, one of each kind."""
     door.token("anna")
     with door.store.database.read() as session:
-        (token,) = TokenRepository(session).all()
+        (token,) = TokenRepository(session).list_all()
     records = write_records(door.store.seen_by(Caller(token.id, sees_all=True)))
     with door.store.database.read() as session:
-        records["image_id"] = DatasetRepository(session).images(records["dataset_id"])[0].id
+        records["image_id"] = DatasetRepository(session).list_images(records["dataset_id"])[0].id
     return records
 
 

@@ -18,15 +18,15 @@ import pytest
 
 from app.http.problems import ProblemError
 from app.http.schemas import RejectedFile
-from app.ingest.archives import Allowance, ArchiveRejectedError, detect_archive, unpack
+from app.ingest.archives import ArchiveRejectedError, ExtractionBudget, detect_archive, extract
 from app.ingest.files import ReceivedFile
 from config.settings import Settings
 from store.files.capacity import Room
-from tests.pictures import png, tarred, zipped
+from tests.pictures import make_png, make_tar, make_zip
 
 MEBIBYTE = 2**20
 SETTINGS = Settings(max_archive_bytes=8 * MEBIBYTE, max_file_bytes=MEBIBYTE, max_archive_members=100, max_files=1000)
-IMAGE = png(8, 8)
+IMAGE = make_png(8, 8)
 
 
 def unpacked(folder: Path, data: bytes, name: str = "a.zip", settings: Settings = SETTINGS) -> dict[str, str]:
@@ -38,10 +38,10 @@ def unpacked(folder: Path, data: bytes, name: str = "a.zip", settings: Settings 
     assert opener
     into = folder / "into"
     into.mkdir()
-    allowance = Allowance(settings.max_files, settings.max_archive_bytes, Room([folder], None, 0))
+    budget = ExtractionBudget(settings.max_files, settings.max_archive_bytes, Room([folder], None, 0))
     found: dict[str, str] = {}
     given: set[Path] = set()
-    for member in unpack(file, opener, into, settings, allowance):
+    for member in extract(file, opener, into, settings, budget):
         if isinstance(member, RejectedFile):
             found[member.name] = member.code
         else:
@@ -74,7 +74,7 @@ END = bytes(1024)
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
 def test_every_kind_of_tar_is_read(tmp_path: Path, compress: object) -> None:
     assert callable(compress)
-    data = compress(tarred({"a.png": IMAGE, "b.png": IMAGE, "text.txt": b"hello"}))
+    data = compress(make_tar({"a.png": IMAGE, "b.png": IMAGE, "text.txt": b"hello"}))
     assert unpacked(tmp_path, data, "a.tar") == {
         "a.tar/a.png": "image",
         "a.tar/b.png": "image",
@@ -83,14 +83,14 @@ def test_every_kind_of_tar_is_read(tmp_path: Path, compress: object) -> None:
 
 
 def test_an_xz_of_several_streams_is_read_whole(tmp_path: Path) -> None:
-    whole = tarred({f"{n}.png": IMAGE for n in range(9)})
+    whole = make_tar({f"{n}.png": IMAGE for n in range(9)})
     parts = [lzma.compress(whole[start : start + 3000]) + bytes(4) for start in range(0, len(whole), 3000)]
     assert set(unpacked(tmp_path, b"".join(parts), "a.tar").values()) == {"image"}
 
 
 def test_an_xz_that_asks_for_a_gigabyte_is_refused(tmp_path: Path) -> None:
     # Made by hand from a modest one: to compress so takes ten gigabytes.
-    data = bytearray(lzma.compress(tarred({"a.png": IMAGE}), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 2**20}]))
+    data = bytearray(lzma.compress(make_tar({"a.png": IMAGE}), filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 2**20}]))
     start = data.index(b"\x21\x01") + 2
     assert data[start] == 16
     data[start] = 36
@@ -119,8 +119,8 @@ def test_a_tar_bomb_is_refused_by_its_headers(tmp_path: Path) -> None:
 
 
 def test_what_begins_like_no_image_is_not_unpacked(tmp_path: Path) -> None:
-    data = zipped(
-        {"zeros.png": bytes(MEBIBYTE), "inner.zip": zipped({"a.png": IMAGE}), "empty.png": b"", "a.png": IMAGE}
+    data = make_zip(
+        {"zeros.png": bytes(MEBIBYTE), "inner.zip": make_zip({"a.png": IMAGE}), "empty.png": b"", "a.png": IMAGE}
     )
     assert unpacked(tmp_path, data) == {
         "a.zip/zeros.png": "not_an_image",
@@ -170,7 +170,9 @@ def test_a_tar_of_many_entries_of_any_kind(tmp_path: Path, kind: bytes) -> None:
 def test_more_files_than_a_request_may_have(tmp_path: Path) -> None:
     with pytest.raises(ProblemError) as caught:
         unpacked(
-            tmp_path, zipped({f"{n}.png": b"" for n in range(9)}), settings=SETTINGS.model_copy(update={"max_files": 8})
+            tmp_path,
+            make_zip({f"{n}.png": b"" for n in range(9)}),
+            settings=SETTINGS.model_copy(update={"max_files": 8}),
         )
     assert (caught.value.status_code, caught.value.code) == (413, "too_many_files")
 
@@ -203,7 +205,7 @@ def test_a_tar_that_leads_back_is_refused(tmp_path: Path, kind: bytes, size: int
 
 
 def test_a_tar_whose_second_header_is_broken_is_refused_rather_than_cut_short(tmp_path: Path) -> None:
-    whole = bytearray(tarred({"a.png": IMAGE, "b.png": IMAGE, "c.png": IMAGE}))
+    whole = bytearray(make_tar({"a.png": IMAGE, "b.png": IMAGE, "c.png": IMAGE}))
     whole[whole.index(b"b.png")] ^= 1
     assert refusal(tmp_path, bytes(whole), "a.tar") == "corrupt_archive"
 
@@ -217,7 +219,7 @@ def test_links_devices_and_holes_are_named_and_nothing_is_made_of_them(tmp_path:
             tar_member("hard.png", tarfile.LNKTYPE, linkname=secret),
             tar_member("fifo.png", tarfile.FIFOTYPE),
             tar_member("device.png", tarfile.CHRTYPE),
-            tarred({"a.png": IMAGE}),
+            make_tar({"a.png": IMAGE}),
         )
     )
     assert unpacked(tmp_path, data, "a.tar") == {
@@ -246,7 +248,7 @@ def test_equal_names_are_different_files(tmp_path: Path) -> None:
     file = ReceivedFile("a.tar", path, "")
     opener = detect_archive(file)
     assert opener
-    members = list(unpack(file, opener, tmp_path, SETTINGS, Allowance(9, MEBIBYTE, Room([tmp_path], None, 0))))
+    members = list(extract(file, opener, tmp_path, SETTINGS, ExtractionBudget(9, MEBIBYTE, Room([tmp_path], None, 0))))
     assert [member.name for member in members] == ["a.tar/a.png"] * 3
     assert all(isinstance(member, ReceivedFile) and member.path.read_bytes() == IMAGE for member in members)
 
@@ -273,11 +275,11 @@ def test_names_in_strange_encodings_are_shown_as_far_as_they_can_be(tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["/a.png", "../a.png", "x/../../a.png", "C:\\a.png", "..\\a.png", "\\\\host\\a.png"])
 def test_a_path_out_of_the_archive_refuses_it_whole(tmp_path: Path, name: str) -> None:
-    assert refusal(tmp_path, zipped({"good.png": IMAGE, name: IMAGE})) == "unsafe_path"
+    assert refusal(tmp_path, make_zip({"good.png": IMAGE, name: IMAGE})) == "unsafe_path"
 
 
 def test_an_encrypted_zip_and_one_of_a_method_that_takes_memory(tmp_path: Path) -> None:
-    data = bytearray(zipped({"a.png": IMAGE}))
+    data = bytearray(make_zip({"a.png": IMAGE}))
     for start, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
         data[data.index(start) + flags] |= 1
     assert refusal(tmp_path, bytes(data)) == "encrypted_archive"

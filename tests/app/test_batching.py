@@ -1,4 +1,4 @@
-"""Jobs that many ask for at once; on both databases."""
+"""Batched reads of jobs, and the watcher; on both databases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from app.http.problems import ProblemError
-from app.jobs import service
-from app.jobs import watcher as watching
+from app.jobs import lifecycle, service, watcher
 from app.jobs.batching import JobLoader, JobLoaders
 from app.jobs.schemas import JobRead
 from store.db.access import LOCAL, Caller
@@ -29,89 +28,88 @@ def new_job(store: Store) -> str:
 
 @pytest.fixture
 def queries(store: Store) -> Iterator[list[str]]:
-    """The statements that the database is sent."""
-    sent: list[str] = []
+    """The SELECT statements that are sent to the database."""
+    statements: list[str] = []
 
     @event.listens_for(store.database.engine, "before_cursor_execute")
-    def _note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def record(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.startswith("SELECT"):
-            sent.append(statement)
+            statements.append(statement)
 
-    yield sent
-    event.remove(store.database.engine, "before_cursor_execute", _note)
+    yield statements
+    event.remove(store.database.engine, "before_cursor_execute", record)
 
 
-def test_many_who_ask_at_once_cost_few_queries_and_get_their_own_answers(store: Store, queries: list[str]) -> None:
-    made = [new_job(store) for _ in range(3)]
+def test_concurrent_requests_share_few_queries(store: Store, queries: list[str]) -> None:
+    job_ids = [new_job(store) for _ in range(3)]
     queries.clear()
 
-    async def ask() -> list[object]:
-        reader = JobLoader(store)
-        wanted = [*made, "no-such"] * 50
-        gone = asyncio.create_task(reader.get(made[0]))  # a client that hangs up takes nobody's answer along
+    async def request() -> list[object]:
+        loader = JobLoader(store)
+        requested = [*job_ids, "no-such"] * 50
+        canceled = asyncio.create_task(loader.get(job_ids[0]))  # a disconnected client must not affect the others
         await asyncio.sleep(0)
-        gone.cancel()
-        return await asyncio.gather(*(reader.get(job) for job in wanted), return_exceptions=True)
+        canceled.cancel()
+        return await asyncio.gather(*(loader.get(job_id) for job_id in requested), return_exceptions=True)
 
-    answers = asyncio.run(ask())
+    responses = asyncio.run(request())
     assert len(queries) <= 2
-    found = [answer.code if isinstance(answer, ProblemError) else answer.id for answer in answers]  # type: ignore[attr-defined]
-    assert found == [*made, "job_not_found"] * 50
+    found = [response.code if isinstance(response, ProblemError) else response.id for response in responses]  # type: ignore[attr-defined]
+    assert found == [*job_ids, "job_not_found"] * 50
 
 
-def test_an_answer_is_never_older_than_its_question(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, read, told, get_all = new_job(store), threading.Event(), threading.Event(), service.get_all
+def test_a_response_is_never_older_than_its_request(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, get_many = new_job(store), service.get_many
+    read, return_result = threading.Event(), threading.Event()
 
-    def slowly(*asked: Any) -> dict[str, JobRead]:
-        found = get_all(*asked)
+    def get_slowly(*arguments: Any) -> dict[str, JobRead]:
+        jobs = get_many(*arguments)
         read.set()
-        assert told.wait(20)
-        return found
+        assert return_result.wait(20)
+        return jobs
 
-    monkeypatch.setattr(service, "get_all", slowly)
+    monkeypatch.setattr(service, "get_many", get_slowly)
 
-    async def ask() -> list[str]:
-        reader = JobLoader(store)
-        before = asyncio.create_task(reader.get(job))
+    async def request() -> list[str]:
+        loader = JobLoader(store)
+        before = asyncio.create_task(loader.get(job))
         assert await asyncio.to_thread(read.wait, 20)
-        await asyncio.to_thread(service.cancel, store, job)
-        after = asyncio.create_task(reader.get(job))
+        await asyncio.to_thread(lifecycle.cancel, store, job)
+        after = asyncio.create_task(loader.get(job))
         await asyncio.sleep(0)
-        told.set()
-        return [(await answer).status for answer in (before, after)]
+        return_result.set()
+        return [(await response).status for response in (before, after)]
 
-    assert asyncio.run(ask()) == ["queued", "canceled"]
+    assert asyncio.run(request()) == ["queued", "canceled"]
 
 
-def test_each_caller_reads_what_it_may_see(store: Store) -> None:
+def test_each_caller_reads_only_visible_jobs(store: Store) -> None:
     with store.database.write() as session:
         token = TokenRepository(session).create("one", "submit").token.id
     job = new_job(store)
 
-    async def ask() -> tuple[str, str]:
-        readers = JobLoaders(store)
+    async def request() -> tuple[str, str]:
+        loaders = JobLoaders(store)
         mine, theirs = await asyncio.gather(
-            readers.of(LOCAL).get(job), readers.of(Caller(token, sees_all=False)).get(job), return_exceptions=True
+            loaders.get(LOCAL).get(job), loaders.get(Caller(token, sees_all=False)).get(job), return_exceptions=True
         )
         assert not isinstance(mine, BaseException)
         assert isinstance(theirs, ProblemError)
         return mine.id, theirs.code
 
-    assert asyncio.run(ask()) == (job, "job_not_found")
+    assert asyncio.run(request()) == (job, "job_not_found")
 
 
-def test_of_more_changes_than_are_remembered_the_last_ones_are_told(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watching, "MOST_REMEMBERED", 2)
+def test_the_watcher_remembers_the_latest_changes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "MAX_REMEMBERED", 2)
 
     async def listen() -> None:
-        watcher, made = watching.JobWatcher(store), []
+        job_watcher, job_ids = watcher.JobWatcher(store), []
         for _ in range(4):
-            made.append(new_job(store))
-            await watcher._look()
-            await asyncio.sleep(0.2)  # older than what counts as changed in any case
-        assert await watcher.any_changed(4, seconds=0.01) == []
-        assert await watcher.any_changed(0, seconds=1) == made[2:]
+            job_ids.append(new_job(store))
+            await job_watcher._poll()
+            await asyncio.sleep(0.2)  # longer than the clock's resolution
+        assert await job_watcher.any_changed(4, seconds=0.01) == []
+        assert await job_watcher.any_changed(0, seconds=1) == job_ids[2:]
 
     asyncio.run(listen())

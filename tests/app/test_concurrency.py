@@ -1,4 +1,4 @@
-"""Requests that meet in the records: a dataset that is deleted, and work that is accepted for it at that moment."""
+"""Concurrent requests on the same records: a dataset is deleted while a job is accepted for it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,33 @@ import pytest
 
 from app.datasets import service as datasets
 from app.datasets.schemas import Role, TrainRequest
-from app.degrade import service as degrading
+from app.degrade import service as degrade
 from app.degrade.schemas import DegradeRequest
-from app.http.idempotency import Once
+from app.degrade.service import DegradeSubmission
+from app.http.idempotency import IdempotentRequest
 from app.http.problems import ProblemError
-from app.jobs import service as jobs
-from app.jobs.output_names import assign_output_names
-from app.uploads import service as uploads
 from app.ingest.files import ReceivedFile
+from app.ingest.multipart import ReceivedForm
+from app.jobs import commit, lifecycle
+from app.jobs.output_names import assign_output_names
+from app.jobs.schemas import JobRead
+from app.jobs.service import get_many
+from app.jobs.submit import accept
+from app.uploads import service as uploads
 from config.settings import Settings
 from store.db.tables import Job
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository, ModelRepository
 from store.store import Store
-from tests.pictures import png
+from tests.pictures import make_png
 
-NOT_AGAIN = Once.of(None)
-WAITING_SECONDS = 0.5  # by then what waits for the records does so
+NO_KEY = IdempotentRequest.create(None)
+BLOCKED_SECONDS = 0.5  # enough for a call to wait for the database
 
 
-class Meanwhile(threading.Thread):
-    """Calls while a transaction is open, and keeps what comes of it."""
+class BackgroundCall(threading.Thread):
+    """Runs a call while a transaction is open, and keeps its outcome."""
 
     def __init__(self, call: Callable[[], Any]):
         super().__init__()
@@ -60,14 +65,14 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def dataset(store: Store) -> str:
-    """With photos and a model."""
-    photo = store.blobs.put(png(128, 128))
+    """A dataset with photos and a model."""
+    photo = store.blobs.put(make_png(128, 128))
     with store.database.write() as session:
-        made = DatasetRepository(session).create("photos", 4)
+        created = DatasetRepository(session).create("photos", 4)
         for role in Role:
-            DatasetRepository(session).add_images(made.id, role, [NewImage("a.png", photo, 128, 128)])
+            DatasetRepository(session).add_images(created.id, role, [NewImage("a.png", photo, 128, 128)])
         ModelRepository(session).create(
-            dataset_id=made.id,
+            dataset_id=created.id,
             job_id="a-training",
             preset="default",
             scale=4,
@@ -77,11 +82,11 @@ def dataset(store: Store) -> str:
             files={},
             history=[],
         )
-    return made.id
+    return created.id
 
 
-def training(store: Store, dataset: str, status: str) -> str:
-    """One that has ended so, early."""
+def create_training(store: Store, dataset: str, status: str) -> str:
+    """A training that was finished early and ended with this status."""
     with store.database.write() as session:
         repository = JobRepository(session)
         job = repository.create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=9)
@@ -93,132 +98,148 @@ def training(store: Store, dataset: str, status: str) -> str:
     return job.id
 
 
+def create_files(folder: Path) -> list[ReceivedFile]:
+    photo = folder / "a.png"
+    photo.write_bytes(make_png(130, 130))
+    return [ReceivedFile("a.png", photo, "0" * 64)]
+
+
+def degrade_photos(
+    store: Store,
+    settings: Settings,
+    dataset: str,
+    folder: Path,
+    files: list[ReceivedFile],
+    request: DegradeRequest | None = None,
+) -> JobRead:
+    form = ReceivedForm(folder, files)
+    return accept(DegradeSubmission(store, settings, dataset), request or DegradeRequest(), form, NO_KEY)
+
+
 @pytest.mark.parametrize(
-    "what", ["train", "degrade", "degrade its photos", "upload", "upload in parts", "retry", "continue"]
+    "action", ["train", "degrade", "degrade its photos", "upload", "upload in parts", "retry", "continue"]
 )
-def test_work_for_a_dataset_that_is_deleted_in_this_moment(
-    store: Store, settings: Settings, dataset: str, tmp_path: Path, what: str
+def test_no_work_is_accepted_for_a_dataset_being_deleted(
+    store: Store, settings: Settings, dataset: str, tmp_path: Path, action: str
 ) -> None:
     with store.database.write() as session:
         other = DatasetRepository(session).create("other", 4).id
-    stopped, ended = training(store, dataset, "failed"), training(store, dataset, "succeeded")
-    photo = tmp_path / "a.png"
-    photo.write_bytes(png(130, 130))
-    files = [ReceivedFile("a.png", photo, "0" * 64)]
+    stopped, ended = create_training(store, dataset, "failed"), create_training(store, dataset, "succeeded")
+    files = create_files(tmp_path)
     with store.database.read() as session:
-        model = ModelRepository(session).latest(dataset)
+        model = ModelRepository(session).get_latest(dataset)
         assert model is not None
-    sourced = DegradeRequest(source=dataset, model=model.id)
+    from_dataset = DegradeRequest(source=dataset, model=model.id)
     calls: dict[str, Callable[[], Any]] = {
-        "train": lambda: datasets.train(store, settings, dataset, TrainRequest(), NOT_AGAIN),
-        "degrade": lambda: degrading.degrade(store, settings, dataset, DegradeRequest(), files, tmp_path, NOT_AGAIN),
-        "degrade its photos": lambda: degrading.degrade(store, settings, other, sourced, [], tmp_path, NOT_AGAIN),
+        "train": lambda: datasets.train(store, settings, dataset, TrainRequest(), NO_KEY),
+        "degrade": lambda: degrade_photos(store, settings, dataset, tmp_path, files),
+        "degrade its photos": lambda: degrade_photos(store, settings, other, tmp_path, [], from_dataset),
         "upload": lambda: datasets.add_images(store, settings, dataset, Role.lr, files, tmp_path),
-        "upload in parts": lambda: uploads.begin(store, settings, dataset, Role.lr, 10, ""),
-        "retry": lambda: jobs.retry(store, settings, stopped),
-        "continue": lambda: jobs.go_on(store, settings, ended, NOT_AGAIN),
+        "upload in parts": lambda: uploads.create(store, settings, dataset, Role.lr, 10, ""),
+        "retry": lambda: lifecycle.retry(store, settings, stopped),
+        "continue": lambda: lifecycle.resume_training(store, settings, ended, NO_KEY),
     }
-    meanwhile = Meanwhile(calls[what])
+    call = BackgroundCall(calls[action])
     with store.database.write() as session:
-        DatasetRepository(session).lock(dataset)
-        while DatasetRepository(session).delete_some(dataset):
+        DatasetRepository(session).lock_exclusive(dataset)
+        while DatasetRepository(session).delete_batch(dataset):
             pass
         DatasetRepository(session).delete(dataset)
-        meanwhile.start()
-        time.sleep(WAITING_SECONDS)
-    assert meanwhile.outcome() in ("dataset_not_found", "job_not_found", "model_not_found")
+        call.start()
+        time.sleep(BLOCKED_SECONDS)
+    assert call.outcome() in ("dataset_not_found", "job_not_found", "model_not_found")
 
 
-@pytest.mark.parametrize("what", ["train", "degrade", "retry", "continue"])
-def test_of_two_jobs_for_one_place_in_the_queue_one_is_refused(
-    store: Store, settings: Settings, dataset: str, tmp_path: Path, what: str
+@pytest.mark.parametrize("action", ["train", "degrade", "retry", "continue"])
+def test_the_last_place_in_the_queue_is_given_once(
+    store: Store, settings: Settings, dataset: str, tmp_path: Path, action: str
 ) -> None:
     settings = settings.model_copy(update={"max_queued_jobs": 1})
-    stopped, ended = training(store, dataset, "failed"), training(store, dataset, "succeeded")
-    photo = tmp_path / "a.png"
-    photo.write_bytes(png(130, 130))
-    files = [ReceivedFile("a.png", photo, "0" * 64)]
+    stopped, ended = create_training(store, dataset, "failed"), create_training(store, dataset, "succeeded")
+    files = create_files(tmp_path)
     calls: dict[str, Callable[[], Any]] = {
-        "train": lambda: datasets.train(store, settings, dataset, TrainRequest(), NOT_AGAIN),
-        "degrade": lambda: degrading.degrade(store, settings, dataset, DegradeRequest(), files, tmp_path, NOT_AGAIN),
-        "retry": lambda: jobs.retry(store, settings, stopped),
-        "continue": lambda: jobs.go_on(store, settings, ended, NOT_AGAIN),
+        "train": lambda: datasets.train(store, settings, dataset, TrainRequest(), NO_KEY),
+        "degrade": lambda: degrade_photos(store, settings, dataset, tmp_path, files),
+        "retry": lambda: lifecycle.retry(store, settings, stopped),
+        "continue": lambda: lifecycle.resume_training(store, settings, ended, NO_KEY),
     }
-    meanwhile = Meanwhile(calls[what])
+    call = BackgroundCall(calls[action])
     with store.database.write() as session:
-        jobs.check_queue_capacity(session, settings)
-        meanwhile.start()
-        time.sleep(WAITING_SECONDS)
+        commit.check_queue_capacity(session, settings)
+        call.start()
+        time.sleep(BLOCKED_SECONDS)
         JobRepository(session).create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=9)
-    assert meanwhile.outcome() == "queue_full"
+    assert call.outcome() == "queue_full"
 
 
-def test_a_training_whose_checkpoints_expire_in_this_moment_is_not_continued(
+def test_a_training_whose_checkpoints_are_expiring_is_not_continued(
     store: Store, settings: Settings, dataset: str
 ) -> None:
-    ended = training(store, dataset, "succeeded")
-    meanwhile = Meanwhile(lambda: jobs.go_on(store, settings, ended, NOT_AGAIN))
+    ended = create_training(store, dataset, "succeeded")
+    call = BackgroundCall(lambda: lifecycle.resume_training(store, settings, ended, NO_KEY))
     with store.database.write() as session:
-        session.get_one(Job, ended).keep_seconds = -1
+        session.get_one(Job, ended).retention_seconds = -1
         session.flush()
         assert JobRepository(session).expire() == [ended]
-        meanwhile.start()
-        time.sleep(WAITING_SECONDS)
-    assert meanwhile.outcome() == "checkpoint_expired"
+        call.start()
+        time.sleep(BLOCKED_SECONDS)
+    assert call.outcome() == "checkpoint_expired"
 
 
-def test_photos_of_a_dataset_that_is_half_deleted_are_not_degraded(
+def test_a_half_deleted_dataset_is_not_a_source(
     store: Store, settings: Settings, dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with store.database.read() as session:
-        model = ModelRepository(session).latest(dataset)
+        model = ModelRepository(session).get_latest(dataset)
         assert model is not None
     with store.database.write() as session:
         source = DatasetRepository(session).create("source", 4).id
         photos = [NewImage(f"{n}.png", store.blobs.put(b"%d" % n), 128, 128) for n in range(3)]
         DatasetRepository(session).add_images(source, Role.hr, photos)
 
-    def half_deleted(*_: Any) -> None:
+    def delete_half(*_: Any) -> None:
         with store.database.write() as session:
-            DatasetRepository(session).delete_some(source, most=2)
+            DatasetRepository(session).delete_batch(source, limit=2)
 
-    monkeypatch.setattr(degrading, "assign_output_names", _then(assign_output_names, half_deleted))
-    wanted = DegradeRequest(source=source, model=model.id)
-    with pytest.raises(ProblemError) as refused:
-        degrading.degrade(store, settings, dataset, wanted, [], tmp_path, NOT_AGAIN)
-    assert refused.value.code == "dataset_not_found"
+    monkeypatch.setattr(degrade, "assign_output_names", _call_before(assign_output_names, delete_half))
+    request = DegradeRequest(source=source, model=model.id)
+    with pytest.raises(ProblemError) as error:
+        degrade_photos(store, settings, dataset, tmp_path, [], request)
+    assert error.value.code == "dataset_not_found"
 
 
-@pytest.mark.parametrize("what", ["train", "retry"])
-def test_a_dataset_is_not_deleted_under_work_that_is_accepted_in_this_moment(
-    store: Store, settings: Settings, dataset: str, what: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("action", ["train", "retry"])
+def test_a_dataset_is_not_deleted_while_a_job_is_accepted(
+    store: Store, settings: Settings, dataset: str, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopped = training(store, dataset, "failed")
-    accepting, decided = threading.Event(), threading.Event()
+    stopped = create_training(store, dataset, "failed")
+    accepting, deletion_rejected = threading.Event(), threading.Event()
 
-    def last_thing_before_the_end(*_: Any) -> None:
+    def block(*_: Any) -> None:
+        """Runs just before the transaction is committed."""
         accepting.set()
-        decided.wait(WAITING_SECONDS)
+        deletion_rejected.wait(BLOCKED_SECONDS)
 
-    monkeypatch.setattr(jobs, "to_job_read", _then(jobs.to_job_read, last_thing_before_the_end))
-    accepted = Meanwhile(
+    for module in (commit, lifecycle):
+        monkeypatch.setattr(module, "to_job_read", _call_before(module.to_job_read, block))
+    call = BackgroundCall(
         lambda: (
-            jobs.retry(store, settings, stopped).id
-            if what == "retry"
-            else datasets.train(store, settings, dataset, TrainRequest(), NOT_AGAIN).id
+            lifecycle.retry(store, settings, stopped).id
+            if action == "retry"
+            else datasets.train(store, settings, dataset, TrainRequest(), NO_KEY).id
         )
     )
-    accepted.start()
+    call.start()
     assert accepting.wait(30)
-    with pytest.raises(ProblemError, match="work on this dataset"):
+    with pytest.raises(ProblemError, match="use this dataset"):
         datasets.delete(store, dataset)
-    decided.set()
-    assert jobs.get_all(store, [accepted.outcome()])
+    deletion_rejected.set()
+    assert get_many(store, [call.outcome()])
 
 
-def _then(call: Callable[..., Any], after: Callable[[], None]) -> Callable[..., Any]:
+def _call_before(call: Callable[..., Any], before: Callable[[], None]) -> Callable[..., Any]:
     def both(*arguments: Any) -> Any:
-        after()
+        before()
         return call(*arguments)
 
     return both

@@ -18,10 +18,10 @@ from starlette.types import Message
 
 from app.http.body_limit import SCOPE_KEY, Body
 from app.http.problems import ProblemError
-from app.ingest.multipart import BATCH, receive_form
+from app.ingest.multipart import BATCH_BYTES, receive_form
 from imaging.image_files import ImageSize
 from tests.app.conftest import Api
-from tests.pictures import encoded, picture, png, tarred, zipped
+from tests.pictures import encode_image, make_picture, make_png, make_tar, make_zip
 
 
 def test_a_dataset_is_made_listed_and_deleted(api: Api) -> None:
@@ -50,7 +50,7 @@ def test_lists_are_paginated(api: Api) -> None:
 
 
 def test_the_same_bytes_twice_are_one_image(api: Api) -> None:
-    dataset, data = api.dataset(), png(64, 48)
+    dataset, data = api.dataset(), make_png(64, 48)
     first = api.upload(dataset, "lr", a_png=data, b_png=data).json()
     again = api.upload(dataset, "lr", c_png=data).json()
     assert len({image["id"] for image in first["accepted"] + again["accepted"]}) == 1
@@ -90,12 +90,12 @@ def test_images_are_looked_at_while_others_still_come(api: Api, monkeypatch: pyt
         return check(file)
 
     monkeypatch.setattr(api.store.decoders, "check", noticed)
-    first, second = os.urandom(BATCH), png(48, 64)
+    first, second = os.urandom(BATCH_BYTES), make_png(48, 64)
     pieces = PART % 1 + second + b"\r\n" + PART % 2 + first, b"\r\n" + PART % 3 + second + b"\r\n--x--\r\n"
 
     async def sizes() -> list[ImageSize]:
         async with receive_form(form_in_two_pieces(pieces, looked_at), api.store, api.settings) as form:
-            return [file.looked_at.result() for file in form.files[::2] if file.looked_at]
+            return [file.validation.result() for file in form.files[::2] if file.validation]
 
     assert anyio.run(sizes) == [ImageSize(64, 48), ImageSize(64, 48)]
 
@@ -113,7 +113,7 @@ def test_a_form_that_breaks_off_is_refused_when_none_of_its_files_is_read_any_mo
         return ImageSize(64, 64)
 
     monkeypatch.setattr(api.store.decoders, "check", slow)
-    pieces = PART % 1 + png(64, 64) + b"\r\n" + PART % 2 + bytes(BATCH), b"cut off"
+    pieces = PART % 1 + make_png(64, 64) + b"\r\n" + PART % 2 + bytes(BATCH_BYTES), b"cut off"
 
     async def broken() -> None:
         with pytest.raises(ProblemError, match="closing boundary"):
@@ -125,10 +125,14 @@ def test_a_form_that_breaks_off_is_refused_when_none_of_its_files_is_read_any_mo
     assert list(api.store.blobs.temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("pack", [zipped, tarred, lambda members: tarred(members, "w:gz")])
+@pytest.mark.parametrize("pack", [make_zip, make_tar, lambda members: make_tar(members, "w:gz")])
 def test_archives_are_unpacked_and_what_systems_leave_in_them_is_passed_over(api: Api, pack: object) -> None:
     assert callable(pack)
-    members = {"photos/1.png": png(64, 64, 1), "photos/2.png": png(64, 64, 2), "__MACOSX/photos/._1.png": b"x"}
+    members = {
+        "photos/1.png": make_png(64, 64, 1),
+        "photos/2.png": make_png(64, 64, 2),
+        "__MACOSX/photos/._1.png": b"x",
+    }
     answer = api.upload(api.dataset(), "lr", photos_zip=pack(members))
     assert answer.status_code == 200, answer.text
     assert [image["name"] for image in answer.json()["accepted"]] == [
@@ -140,8 +144,10 @@ def test_archives_are_unpacked_and_what_systems_leave_in_them_is_passed_over(api
 
 def test_good_files_are_taken_and_each_refused_one_is_named_with_a_code(api: Api) -> None:
     dataset = api.dataset()
-    cut_off = png(64, 64, 2)[:900]
-    answer = api.upload(dataset, "lr", good_png=png(64, 64), cut_png=cut_off, text_png=b"hello", small_png=png(31, 64))
+    cut_off = make_png(64, 64, 2)[:900]
+    answer = api.upload(
+        dataset, "lr", good_png=make_png(64, 64), cut_png=cut_off, text_png=b"hello", small_png=make_png(31, 64)
+    )
     assert answer.status_code == 200
     assert [image["name"] for image in answer.json()["accepted"]] == ["good.png"]
     assert {file["name"]: file["code"] for file in answer.json()["rejected"]} == {
@@ -152,21 +158,33 @@ def test_good_files_are_taken_and_each_refused_one_is_named_with_a_code(api: Api
 
 
 REFUSED = {
-    "a corrupt image": ({"a_png": png(64, 64)[:-300]}, "corrupt_image"),
+    "a corrupt image": ({"a_png": make_png(64, 64)[:-300]}, "corrupt_image"),
     "a text file named .png": ({"a_png": b"hello there"}, "not_an_image"),
     "an empty file": ({"a_png": b""}, "empty_file"),
-    "smaller than one patch": ({"a_png": png(31, 200)}, "image_too_small"),
-    "more pixels than allowed": ({"a_png": encoded(picture(20, 20).repeat(101, 0).repeat(101, 1))}, "image_too_large"),
-    "an empty zip": ({"a_zip": zipped({})}, "empty_archive"),
-    "an empty tar": ({"a_tar": tarred({})}, "empty_archive"),
-    "a nested archive": ({"a_zip": zipped({"inner.zip": zipped({"a.png": png(64, 64)})})}, "nested_archive"),
-    "a nested tar in a tar": ({"a_tar": tarred({"inner.tar": tarred({"a.png": png(64, 64)})})}, "nested_archive"),
-    "a path out of a zip": ({"a_zip": zipped({"../../x.png": png(64, 64), "b.png": png(64, 64)})}, "unsafe_path"),
-    "a path out of a tar": ({"a_tar": tarred({"b.png": png(64, 64), "../../x.png": png(64, 64)})}, "unsafe_path"),
-    "an absolute path": ({"a_zip": zipped({"/etc/x.png": png(64, 64)})}, "unsafe_path"),
-    "a path of another system": ({"a_zip": zipped({"..\\x.png": png(64, 64)})}, "unsafe_path"),
-    "a zip that is cut off": ({"a_zip": zipped({"a.png": png(64, 64)})[:-30]}, "corrupt_archive"),
-    "a tar that is cut off": ({"a_tar": tarred({"a.png": png(300, 300)})[:5000]}, "corrupt_archive"),
+    "smaller than one patch": ({"a_png": make_png(31, 200)}, "image_too_small"),
+    "more pixels than allowed": (
+        {"a_png": encode_image(make_picture(20, 20).repeat(101, 0).repeat(101, 1))},
+        "image_too_large",
+    ),
+    "an empty zip": ({"a_zip": make_zip({})}, "empty_archive"),
+    "an empty tar": ({"a_tar": make_tar({})}, "empty_archive"),
+    "a nested archive": ({"a_zip": make_zip({"inner.zip": make_zip({"a.png": make_png(64, 64)})})}, "nested_archive"),
+    "a nested tar in a tar": (
+        {"a_tar": make_tar({"inner.tar": make_tar({"a.png": make_png(64, 64)})})},
+        "nested_archive",
+    ),
+    "a path out of a zip": (
+        {"a_zip": make_zip({"../../x.png": make_png(64, 64), "b.png": make_png(64, 64)})},
+        "unsafe_path",
+    ),
+    "a path out of a tar": (
+        {"a_tar": make_tar({"b.png": make_png(64, 64), "../../x.png": make_png(64, 64)})},
+        "unsafe_path",
+    ),
+    "an absolute path": ({"a_zip": make_zip({"/etc/x.png": make_png(64, 64)})}, "unsafe_path"),
+    "a path of another system": ({"a_zip": make_zip({"..\\x.png": make_png(64, 64)})}, "unsafe_path"),
+    "a zip that is cut off": ({"a_zip": make_zip({"a.png": make_png(64, 64)})[:-30]}, "corrupt_archive"),
+    "a tar that is cut off": ({"a_tar": make_tar({"a.png": make_png(300, 300)})[:5000]}, "corrupt_archive"),
     "no files at all": ({}, "no_files"),
 }
 
@@ -196,8 +214,8 @@ def test_what_cannot_be_used_is_refused_with_words_and_leaves_no_trace(api: Api,
 
 def test_an_hr_image_must_hold_a_patch_of_the_dataset_scale(api: Api) -> None:
     dataset = api.dataset(scale=2)
-    assert api.upload(dataset, "hr", a_png=png(64, 64)).status_code == 200
-    assert api.upload(dataset, "hr", a_png=png(63, 64)).json()["code"] == "image_too_small"
+    assert api.upload(dataset, "hr", a_png=make_png(64, 64)).status_code == 200
+    assert api.upload(dataset, "hr", a_png=make_png(63, 64)).json()["code"] == "image_too_small"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +244,7 @@ def test_a_broken_upload_is_refused(api: Api, content: bytes, content_type: str,
 
 def test_an_image_is_shown_small(api: Api) -> None:
     dataset = api.dataset()
-    (image,) = api.upload(dataset, "lr", a_png=png(300, 600)).json()["accepted"]
+    (image,) = api.upload(dataset, "lr", a_png=make_png(300, 600)).json()["accepted"]
     path = f"/datasets/{dataset}/images/{image['id']}/thumbnail"
     answer = api.http.get(path)
     assert answer.headers["content-type"] == "image/webp"
@@ -237,8 +255,8 @@ def test_an_image_is_shown_small(api: Api) -> None:
 
 
 def test_an_upload_to_a_dataset_that_is_not_there_or_without_role(api: Api) -> None:
-    assert api.upload("nowhere", "lr", a_png=png(64, 64)).json()["code"] == "dataset_not_found"
-    assert api.upload(api.dataset(), "other", a_png=png(64, 64)).json()["code"] == "invalid_request"
+    assert api.upload("nowhere", "lr", a_png=make_png(64, 64)).json()["code"] == "dataset_not_found"
+    assert api.upload(api.dataset(), "other", a_png=make_png(64, 64)).json()["code"] == "invalid_request"
 
 
 def test_a_body_that_is_not_json(api: Api) -> None:
@@ -260,11 +278,11 @@ def test_training_needs_both_kinds_of_photos_and_a_known_preset(api: Api) -> Non
     dataset = api.dataset()
     train = f"/datasets/{dataset}/train"
     assert api.http.post(train, json={}).json()["code"] == "no_lr_images"
-    api.upload(dataset, "lr", a_png=png(64, 64))
+    api.upload(dataset, "lr", a_png=make_png(64, 64))
     answer = api.http.post(train, json={})
     assert (answer.status_code, answer.json()["code"]) == (409, "no_hr_images")
     assert "role=hr" in answer.json()["detail"]
-    api.upload(dataset, "hr", a_png=png(128, 128))
+    api.upload(dataset, "hr", a_png=make_png(128, 128))
     for wrong in ({"preset": "nope"}, {"max_steps": 0}, {"max_minutes": -1}, {"seed": -1}, {"stepz": 4}):
         answer = api.http.post(train, json=wrong)
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
@@ -286,8 +304,8 @@ def test_training_needs_both_kinds_of_photos_and_a_known_preset(api: Api) -> Non
 
 def test_a_dataset_with_a_job_at_work_is_not_deleted(api: Api) -> None:
     dataset = api.dataset()
-    api.upload(dataset, "lr", a_png=png(64, 64))
-    api.upload(dataset, "hr", a_png=png(128, 128))
+    api.upload(dataset, "lr", a_png=make_png(64, 64))
+    api.upload(dataset, "hr", a_png=make_png(128, 128))
     job = api.http.post(f"/datasets/{dataset}/train", json={}).json()["id"]
     answer = api.http.delete(f"/datasets/{dataset}")
     assert (answer.status_code, answer.json()["code"], answer.json()["jobs"]) == (409, "dataset_busy", [job])

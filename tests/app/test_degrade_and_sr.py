@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.jobs.responses import preferred_wait
+from app.jobs.responses import parse_wait
 from store.db.tables import Job
-from store.repositories.jobs import JobRepository, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
+from store.repositories.samples import NewSample
 from tests.app.conftest import Api, as_parts
-from tests.pictures import png, zipped
+from tests.pictures import make_png, make_zip
 
 
 def degrade(api: Api, dataset: str, files: dict[str, bytes], **fields: object) -> str:
@@ -34,14 +35,14 @@ def finish(api: Api, job: str, *samples: NewSample, status: str = "succeeded") -
 def test_degrade_takes_files_and_archives_and_reports_bad_ones_as_failed_items(api: Api) -> None:
     dataset = api.dataset()
     model = api.model(dataset)
-    files = {"a_png": png(50, 40), "b_zip": zipped({"c.png": png(33, 32)}), "bad_png": b"no image"}
+    files = {"a_png": make_png(50, 40), "b_zip": make_zip({"c.png": make_png(33, 32)}), "bad_png": b"no image"}
     answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data={"samples": "3", "seed": "7"})
     assert answer.status_code == 202, answer.text
     job = answer.json()
     assert (job["kind"], job["status"], job["model"], job["dataset"]) == ("degrade", "queued", model, dataset)
     assert job["progress"]["total"] == 9
     assert job["progress"]["unit"] == "samples"
-    assert job["id"] in api.store.queue.waiting()
+    assert job["id"] in api.store.queue.queued_ids()
 
 
 def test_degrade_of_a_dataset_s_own_images(api: Api) -> None:
@@ -49,12 +50,12 @@ def test_degrade_of_a_dataset_s_own_images(api: Api) -> None:
     api.model(dataset)
     send = f"/datasets/{dataset}/degrade"
     assert api.http.post(send, data={"source": dataset}).json()["code"] == "no_hr_images"
-    api.upload(dataset, "hr", a_png=png(128, 128), b_png=png(128, 130))
+    api.upload(dataset, "hr", a_png=make_png(128, 128), b_png=make_png(128, 130))
     answer = api.http.post(send, data={"source": dataset, "samples": "2"})
     assert answer.status_code == 202, answer.text
     assert answer.json()["progress"]["total"] == 4
     assert api.http.post(send, data={"source": "nowhere"}).json()["code"] == "dataset_not_found"
-    both = api.http.post(send, data={"source": dataset}, files=as_parts({"a_png": png(50, 50)}))
+    both = api.http.post(send, data={"source": dataset}, files=as_parts({"a_png": make_png(50, 50)}))
     assert both.json()["code"] == "files_and_source"
 
 
@@ -68,7 +69,7 @@ def test_degrade_of_a_dataset_s_own_images(api: Api) -> None:
         ({"seed": "-1"}, "invalid_request"),
         ({"format": "rar"}, "invalid_request"),
         ({"unknown": "1"}, "invalid_request"),
-        ({"crop": "33"}, "crop_does_not_fit"),
+        ({"crop": "33"}, "crop_not_multiple_of_scale"),
         ({"crop": "16"}, "invalid_request"),
         ({"crop": "64"}, "image_too_small"),
         ({"leave_out": "lr"}, "invalid_request"),
@@ -84,7 +85,7 @@ def test_degrade_refuses_wrong_fields_and_leaves_no_trace(api: Api, fields: dict
     dataset = api.dataset()
     api.model(dataset)
     before = api.traces()
-    answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts({"a_png": png(50, 40)}), data=fields)
+    answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts({"a_png": make_png(50, 40)}), data=fields)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert api.traces() == before
 
@@ -92,7 +93,7 @@ def test_degrade_refuses_wrong_fields_and_leaves_no_trace(api: Api, fields: dict
 def test_degrade_and_sr_before_any_training(api: Api) -> None:
     dataset = api.dataset()
     before = api.traces()
-    parts = as_parts({"a_png": png(50, 40)})
+    parts = as_parts({"a_png": make_png(50, 40)})
     for answer in (
         api.http.post(f"/datasets/{dataset}/degrade", files=parts),
         api.http.post("/sr", files=parts, data={"dataset": dataset}),
@@ -109,9 +110,9 @@ def test_when_no_file_is_good_there_is_no_job(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     before = api.traces()
-    bad = as_parts({"a_png": b"text", "b_png": png(3, 3)})
+    bad = as_parts({"a_png": b"text", "b_png": make_png(3, 3)})
     answer = api.http.post(f"/datasets/{dataset}/degrade", files=bad)
-    assert (answer.status_code, answer.json()["code"]) == (422, "no_image_taken")
+    assert (answer.status_code, answer.json()["code"]) == (422, "no_image_accepted")
     assert [file["code"] for file in answer.json()["rejected"]] == ["not_an_image", "image_too_small"]
     assert api.http.post("/sr", files=as_parts({"a_png": b"text"}), data={"dataset": dataset}).status_code == 422
     assert api.traces() == before
@@ -122,7 +123,11 @@ def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
     dataset = api.dataset()
     api.model(dataset)
     job = degrade(
-        api, dataset, {"x_zip": zipped({"one/é 1.png": png(50, 40), "two/é 1.png": png(40, 50)})}, samples=2, seed=7
+        api,
+        dataset,
+        {"x_zip": make_zip({"one/é 1.png": make_png(50, 40), "two/é 1.png": make_png(40, 50)})},
+        samples=2,
+        seed=7,
     )
     content = {f"{what}/é_1_{n}.{form}": f"{what}{n}".encode() for n in (0, 1) for what, form in FILES.items()}
     put = api.store.blobs.put
@@ -157,8 +162,8 @@ def test_results_are_paged_and_link_to_their_files(api: Api) -> None:
 def test_cancel_and_retry(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    job = degrade(api, dataset, {"a_png": png(50, 40)})
-    assert api.http.post(f"/jobs/{job}/retry").json()["code"] == "job_not_stopped"
+    job = degrade(api, dataset, {"a_png": make_png(50, 40)})
+    assert api.http.post(f"/jobs/{job}/retry").json()["code"] == "job_not_retryable"
     canceled = api.http.post(f"/jobs/{job}/cancel").json()
     assert canceled["status"] == "canceled"
     assert canceled["finished"] is not None
@@ -170,7 +175,7 @@ def test_cancel_and_retry(api: Api) -> None:
 def test_wait_holds_the_answer_until_the_job_changes(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    job = degrade(api, dataset, {"a_png": png(50, 40)})
+    job = degrade(api, dataset, {"a_png": make_png(50, 40)})
     began = time.monotonic()
     assert api.http.get(f"/jobs/{job}", params={"wait": 0.5}).json()["status"] == "queued"
     assert time.monotonic() - began >= 0.5
@@ -200,13 +205,13 @@ def test_wait_holds_the_answer_until_the_job_changes(api: Api) -> None:
     ],
 )
 def test_how_long_a_client_prefers_to_wait(header: str | None, seconds: int | None) -> None:
-    assert preferred_wait(header) == seconds
+    assert parse_wait(header) == seconds
 
 
 def test_work_that_is_not_done_in_the_time_that_is_preferred_is_accepted_all_the_same(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    files = as_parts({"a_png": png(50, 40)})
+    files = as_parts({"a_png": make_png(50, 40)})
     began = time.monotonic()
     answer = api.http.post(f"/datasets/{dataset}/degrade", files=files, headers={"Prefer": "wait=1"})
     assert time.monotonic() - began >= 1
@@ -221,7 +226,7 @@ def test_work_that_is_not_done_in_the_time_that_is_preferred_is_accepted_all_the
 def test_jobs_are_listed_newest_first_and_filtered(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    jobs = [degrade(api, dataset, {"a_png": png(50, 40)}) for _ in range(3)]
+    jobs = [degrade(api, dataset, {"a_png": make_png(50, 40)}) for _ in range(3)]
     api.http.post(f"/jobs/{jobs[0]}/cancel")
     assert [job["id"] for job in api.http.get("/jobs").json()["items"]] == jobs[::-1]
     canceled = api.http.get("/jobs", params={"status": "canceled"}).json()["items"]
@@ -250,7 +255,7 @@ def test_a_job_says_when_its_results_go_and_then_that_they_are_gone(api: Api) ->
     assert kept == timedelta(days=30)
     link = api.http.get(f"/jobs/{job}/results").json()["items"][0]["links"]["lr"]
     with api.store.database.write() as session:
-        session.get_one(Job, job).keep_seconds = -1
+        session.get_one(Job, job).retention_seconds = -1
     with api.store.database.write() as session:
         assert JobRepository(session).expire() == [job]
     for path in (f"/jobs/{job}/results", f"/jobs/{job}/archive", link):

@@ -16,7 +16,7 @@ import pytest
 
 from config.settings import Settings
 from tests.app.conftest import Api, as_parts, serving
-from tests.pictures import encoded, png, zipped
+from tests.pictures import encode_image, make_png, make_zip
 
 DISK_BYTES = 4 * 2**20
 
@@ -43,7 +43,7 @@ def api(disk: Path, redis_url: str) -> Iterator[Api]:
 def many_small_images() -> dict[str, bytes]:
     """Far fewer bytes than the disk has, in more files than it has blocks."""
     tiny = (np.full((32, 32, 3), (number % 256, number // 256, 0), np.uint8) for number in range(1200))
-    return {f"{number}_png": encoded(pixels) for number, pixels in enumerate(tiny)}
+    return {f"{number}_png": encode_image(pixels) for number, pixels in enumerate(tiny)}
 
 
 def fill(disk: Path) -> Path:
@@ -64,7 +64,7 @@ def test_a_request_that_fills_the_disk_leaves_nothing_there(api: Api, disk: Path
     dataset = api.dataset()
     api.model(dataset)
     images = many_small_images()
-    files = {"all_zip": zipped({name.replace("_", "."): data for name, data in images.items()})} if packed else images
+    files = {"all_zip": make_zip({name.replace("_", "."): data for name, data in images.items()})} if packed else images
     assert sum(map(len, files.values())) < disk_usage(disk).free / 4
     before, free = api.traces(), disk_usage(disk).free
     parameters = {"role": "lr"} if call == "images" else {}
@@ -72,7 +72,7 @@ def test_a_request_that_fills_the_disk_leaves_nothing_there(api: Api, disk: Path
     assert (answer.status_code, answer.json()["code"]) == (507, "disk_full"), answer.text
     assert api.traces() == before
     assert disk_usage(disk).free == free
-    assert api.upload(dataset, "lr", a_png=png(64, 64)).status_code == 200
+    assert api.upload(dataset, "lr", a_png=make_png(64, 64)).status_code == 200
 
 
 def test_nothing_is_recorded_on_a_full_disk_and_all_goes_on_when_there_is_room(api: Api, disk: Path) -> None:
@@ -80,7 +80,7 @@ def test_nothing_is_recorded_on_a_full_disk_and_all_goes_on_when_there_is_room(a
 
     def answers() -> list[Any]:
         made = api.http.post("/datasets", json={"name": "n" * 200, "scale": 4})
-        return [made, api.upload(dataset, "lr", a_png=png(64, 64)), api.http.get("/ready")]
+        return [made, api.upload(dataset, "lr", a_png=make_png(64, 64)), api.http.get("/ready")]
 
     filler = fill(disk)
     assert [answer.status_code for answer in answers()] == [503, 413, 503]

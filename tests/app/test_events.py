@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from store.model_files import GALLERY
 from store.repositories.events import EventRepository, NewEvent
 from store.repositories.jobs import JobRepository
-from store.repositories.models import GALLERY, PreviewRepository
+from store.repositories.models import PreviewRepository
 from tests.app.conftest import Api
-from tests.sse import Told, parsed
+from tests.sse import ParsedEvent, parse_events
 
 LINES = 7
 
@@ -35,11 +36,11 @@ def ended(api: Api) -> str:
     return job.id
 
 
-def told(api: Api, job_id: str, last: str | None = None) -> list[Told]:
+def told(api: Api, job_id: str, last: str | None = None) -> list[ParsedEvent]:
     headers = [(b"Last-Event-ID", last.encode("latin-1"))] if last else []
     answer = api.http.get(f"/jobs/{job_id}/events", headers=headers)
     assert answer.headers["content-type"].startswith("text/event-stream")
-    return list(parsed(answer.text.splitlines()))
+    return list(parse_events(answer.text.splitlines()))
 
 
 def test_all_is_told_in_order_and_ends_with_the_job(api: Api, ended: str) -> None:
@@ -80,7 +81,7 @@ def test_of_a_job_that_is_not_there(api: Api, path: str) -> None:
 
 
 def test_only_a_running_training_can_be_finished_and_only_one_ended_early_continued(api: Api, ended: str) -> None:
-    assert api.http.post(f"/jobs/{ended}/finish").json()["code"] == "no_training_runs"
+    assert api.http.post(f"/jobs/{ended}/finish").json()["code"] == "training_not_running"
     assert api.http.post(f"/jobs/{ended}/continue").json()["code"] == "not_ended_early"
     assert api.http.get(f"/jobs/{ended}/preview/gallery.json").json()["code"] == "no_preview"
 
@@ -92,4 +93,4 @@ def test_a_preview_that_has_changed_on_disk_is_not_shown(api: Api, ended: str) -
     path = f"/jobs/{ended}/preview/{GALLERY}"
     assert api.http.get(path).content == b"{}"
     api.store.blobs.path(sha256).write_bytes(b"[]")
-    assert api.http.get(path).json()["code"] == "blob_damaged"
+    assert api.http.get(path).json()["code"] == "blob_corrupt"

@@ -11,15 +11,15 @@ import pytest
 
 from app.datasets import service
 from app.datasets.schemas import DatasetCreate
-from app.http.idempotency import Once
+from app.http.idempotency import IdempotentRequest
 from app.http.problems import ProblemError
 from store.repositories.datasets import DatasetRepository
-from store.repositories.idempotency import RequestRepository
+from store.repositories.idempotency import IdempotencyRepository
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository
 from store.store import Store
 from tests.app.conftest import Api, as_parts
-from tests.pictures import png
+from tests.pictures import make_png
 
 Send = Callable[[Api, str, int, str], Any]
 
@@ -33,12 +33,12 @@ def train(api: Api, dataset: str, variant: int, key: str) -> Any:
 
 
 def degrade(api: Api, dataset: str, variant: int, key: str) -> Any:
-    files = as_parts({"a_png": png(40, 40, variant)})
+    files = as_parts({"a_png": make_png(40, 40, variant)})
     return api.http.post(f"/datasets/{dataset}/degrade", files=files, headers={"Idempotency-Key": key})
 
 
 def super_resolve(api: Api, dataset: str, variant: int, key: str) -> Any:
-    files, data = as_parts({"a_png": png(40, 40, variant)}), {"dataset": dataset}
+    files, data = as_parts({"a_png": make_png(40, 40, variant)}), {"dataset": dataset}
     return api.http.post("/sr", files=files, data=data, headers={"Idempotency-Key": key})
 
 
@@ -73,7 +73,7 @@ def dataset(api: Api) -> str:
     made = api.dataset()
     api.model(made)
     for role in ("lr", "hr"):
-        api.upload(made, role, a_png=png(128, 128))
+        api.upload(made, role, a_png=make_png(128, 128))
     return made
 
 
@@ -106,7 +106,7 @@ def test_a_refused_request_leaves_its_key_free(api: Api) -> None:
     dataset = api.dataset()
     assert train(api, dataset, 1, "k").json()["code"] == "no_lr_images"
     for role in ("lr", "hr"):
-        api.upload(dataset, role, a_png=png(128, 128))
+        api.upload(dataset, role, a_png=make_png(128, 128))
     assert train(api, dataset, 1, "k").status_code == 202
 
 
@@ -130,7 +130,7 @@ def test_the_same_request_many_times_at_once_makes_one_record(store: Store) -> N
     def send(number: int) -> None:
         together.wait()
         try:
-            answers.append(service.create(store, wanted, Once.of("k", number % 2)).id)
+            answers.append(service.create(store, wanted, IdempotentRequest.create("k", number % 2)).id)
         except ProblemError as error:
             answers.append(error.code)
         except Exception as error:  # a thread's error would be lost
@@ -142,20 +142,20 @@ def test_the_same_request_many_times_at_once_makes_one_record(store: Store) -> N
     for thread in threads:
         thread.join()
     with store.database.read() as session:
-        (made,) = DatasetRepository(session).page(before=None, limit=10)
+        (made,) = DatasetRepository(session).list_newest(before=None, limit=10)
     assert sorted(answers) == sorted([made.id] * 4 + ["idempotency_key_reused"] * 4)
 
 
 def test_old_keys_are_forgotten(store: Store) -> None:
     wanted = DatasetCreate(name="photos", scale=4)
-    first = service.create(store, wanted, Once.of("k", 1)).id
+    first = service.create(store, wanted, IdempotentRequest.create("k", 1)).id
     with store.database.write() as session:
-        assert RequestRepository(session).forget_older(60) == 0
-    assert service.create(store, wanted, Once.of("k", 1)).id == first
+        assert IdempotencyRepository(session).purge(60) == 0
+    assert service.create(store, wanted, IdempotentRequest.create("k", 1)).id == first
     time.sleep(0.05)
     with store.database.write() as session:
-        assert RequestRepository(session).forget_older(0.01) == 1
-    assert service.create(store, wanted, Once.of("k", 2)).id != first
+        assert IdempotencyRepository(session).purge(0.01) == 1
+    assert service.create(store, wanted, IdempotentRequest.create("k", 2)).id != first
 
 
 def test_the_documentation_describes_the_key_wherever_something_is_made(api: Api) -> None:

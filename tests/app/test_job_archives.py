@@ -17,10 +17,10 @@ import webdataset
 from numpy.typing import NDArray
 from PIL import Image
 
-from store.repositories.jobs import JobRepository, NewSample
+from store.repositories.samples import NewSample, SampleRepository
 from tests.app.conftest import Api
 from tests.app.test_degrade_and_sr import archived_job, degrade, finish
-from tests.pictures import encoded, picture, png, zipped
+from tests.pictures import encode_image, make_picture, make_png, make_zip
 
 
 def members(archive: bytes) -> dict[str, bytes]:
@@ -41,15 +41,15 @@ def job(api: Api) -> str:
     api.model(dataset)
     turned = Image.Exif()
     turned[0x0112] = 3
-    photos = {f"{number}.png": encoded(picture(42, 51, number)) for number in range(3)}
-    photos["3.png"] = encoded(picture(40, 40, 3))
-    photos["a.b.jpg"] = encoded(picture(64, 32, 4), "JPEG", exif=turned, quality=100, subsampling=0)
-    photos["grey.png"] = encoded(picture(40, 40, 5)[..., 0])
-    job = degrade(api, dataset, {"photos_zip": zipped(photos)}, samples=2, seed=7)
+    photos = {f"{number}.png": encode_image(make_picture(42, 51, number)) for number in range(3)}
+    photos["3.png"] = encode_image(make_picture(40, 40, 3))
+    photos["a.b.jpg"] = encode_image(make_picture(64, 32, 4), "JPEG", exif=turned, quality=100, subsampling=0)
+    photos["grey.png"] = encode_image(make_picture(40, 40, 5)[..., 0])
+    job = degrade(api, dataset, {"photos_zip": make_zip(photos)}, samples=2, seed=7)
     put, samples = api.store.blobs.put, []
     for position in range(len(photos)):
         for sample in range(2):
-            lr = encoded(picture(10, 12, position + 10 * sample))
+            lr = encode_image(make_picture(10, 12, position + 10 * sample))
             noise = npy(np.full((10, 12, 3), position + sample, np.float32))
             files = {"lr": put(lr), "kernel": put(npy(np.eye(5, dtype=np.float32))), "noise": put(noise)}
             failed = NewSample(position, sample, {}, "corrupt_image", "It is damaged.")
@@ -106,7 +106,7 @@ def test_an_archive_holds_every_file_and_a_line_for_every_sample(api: Api, form:
 def test_an_archive_of_an_unfinished_job_is_refused(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    job = degrade(api, dataset, {"a_png": png(50, 40)})
+    job = degrade(api, dataset, {"a_png": make_png(50, 40)})
     answer = api.http.get(f"/jobs/{job}/archive")
     assert (answer.status_code, answer.json()["code"]) == (409, "job_not_finished")
     api.http.post(f"/jobs/{job}/cancel")
@@ -120,11 +120,13 @@ def test_clean_images_come_cut_to_fit_and_once_each(api: Api, job: str) -> None:
     assert sorted(name for name in held if name.startswith("hr/")) == [
         f"hr/{name}.png" for name in ("0", "1", "2", "a_b", "grey")
     ]
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(held["hr/1.png"]))), picture(42, 51, 1)[:40, :48])
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(held["hr/1.png"]))), make_picture(42, 51, 1)[:40, :48]
+    )
     grey = np.asarray(Image.open(io.BytesIO(held["hr/grey.png"])))
-    np.testing.assert_array_equal(grey, np.repeat(picture(40, 40, 5)[..., :1], 3, 2))
+    np.testing.assert_array_equal(grey, np.repeat(make_picture(40, 40, 5)[..., :1], 3, 2))
     upright = np.asarray(Image.open(io.BytesIO(held["hr/a_b.png"]))).astype(int)
-    assert np.abs(upright - picture(64, 32, 4)[::-1, ::-1]).mean() < 3
+    assert np.abs(upright - make_picture(64, 32, 4)[::-1, ::-1]).mean() < 3
     assert set(members(fetched(api, job))) == {name for name in held if not name.startswith("hr/")}
 
 
@@ -132,8 +134,8 @@ def test_an_archive_is_whole_when_its_model_is_gone(api: Api) -> None:
     """Another dataset's model, which went with that."""
     dataset, other = api.dataset(), api.dataset()
     model = api.model(other)
-    job = degrade(api, dataset, {"a_png": png(50, 40)}, model=model)
-    finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(png(12, 10))}))
+    job = degrade(api, dataset, {"a_png": make_png(50, 40)}, model=model)
+    finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(make_png(12, 10))}))
     assert api.http.delete(f"/datasets/{other}").status_code == 204
     assert api.http.get(f"/models/{model}").status_code == 404
     held = members(fetched(api, job, hr=True))
@@ -161,7 +163,7 @@ def test_a_split_keeps_every_image_on_one_side(api: Api, job: str) -> None:
 def test_the_split_of_a_job_holds_unless_another_is_asked_for(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    job = degrade(api, dataset, {"a_png": png(50, 40)}, validation=1)
+    job = degrade(api, dataset, {"a_png": make_png(50, 40)}, validation=1)
     finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(b"lr")}))
     for query, split in ({}, "validation"), ({"validation": 0}, "train"):
         (line,) = members(fetched(api, job, **query))["manifest.jsonl"].splitlines()
@@ -187,8 +189,8 @@ def test_webdataset_reads_the_shards(api: Api, job: str, tmp_path: Path) -> None
         f"{name}_{sample}" for name in ("0", "1", "2", "a_b", "grey") for sample in (0, 1)
     ]
     fourth = read[3]
-    np.testing.assert_array_equal(fourth["hr.png"], picture(42, 51, 1)[:40, :48])
-    np.testing.assert_array_equal(fourth["lr.png"], picture(10, 12, 11))
+    np.testing.assert_array_equal(fourth["hr.png"], make_picture(42, 51, 1)[:40, :48])
+    np.testing.assert_array_equal(fourth["lr.png"], make_picture(10, 12, 11))
     np.testing.assert_array_equal(fourth["kernel.npy"], np.eye(5, dtype=np.float32))
     assert (fourth["noise.npy"] == 2).all()
     assert (fourth["json"]["source"], fourth["json"]["sample"]) == ("photos.zip/1.png", 1)
@@ -198,7 +200,7 @@ def test_hugging_face_reads_the_shards(api: Api, job: str, tmp_path: Path) -> No
     paths = shards(api, job, tmp_path, 7)
     read = datasets.load_dataset("webdataset", data_files=paths, split="train", cache_dir=str(tmp_path / "cache"))
     assert len(read) == 10
-    np.testing.assert_array_equal(np.asarray(read[3]["lr.png"]), picture(10, 12, 11))
+    np.testing.assert_array_equal(np.asarray(read[3]["lr.png"]), make_picture(10, 12, 11))
 
 
 @pytest.mark.parametrize(
@@ -218,8 +220,8 @@ def test_what_no_archive_can_hold_is_refused(api: Api, job: str, query: dict[str
 def test_squares_cover_their_image_and_say_where_they_were_cut(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    pixels = picture(72, 100)
-    job = degrade(api, dataset, {"a_png": encoded(pixels)}, crop=64, crop_step=32, jpeg="60-95", lr_format="webp")
+    pixels = make_picture(72, 100)
+    job = degrade(api, dataset, {"a_png": encode_image(pixels)}, crop=64, crop_step=32, jpeg="60-95", lr_format="webp")
     put = api.store.blobs.put
     finish(api, job, *(NewSample(position, 0, {"lr": put(b"%d" % position)}) for position in range(6)))
     held = members(fetched(api, job, hr=True))
@@ -241,11 +243,11 @@ def test_a_clean_image_that_has_changed_on_disk_is_not_handed_out(api: Api, side
     """Neither as it is, which is what is done with one that fits, nor cut."""
     dataset = api.dataset()
     api.model(dataset)
-    photo = encoded(picture(*sides))
+    photo = encode_image(make_picture(*sides))
     job = degrade(api, dataset, {"a_png": photo})
     finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(b"lr")}))
     assert "hr/a.png" in members(fetched(api, job, hr=True))
-    other = encoded(picture(*sides, 1))
+    other = encode_image(make_picture(*sides, 1))
     api.store.blobs.path(hashlib.sha256(photo).hexdigest()).write_bytes(other)
     broken_off = fetched(api, job, hr=True)
     assert not any(named in broken_off for named in (b"hr/a.png", b"manifest.jsonl"))
@@ -255,32 +257,34 @@ def test_a_clean_image_that_has_changed_on_disk_is_not_handed_out(api: Api, side
 def test_a_result_that_is_gone_is_told_in_words(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    job = degrade(api, dataset, {"a_png": png(40, 40)})
+    job = degrade(api, dataset, {"a_png": make_png(40, 40)})
     lr = api.store.blobs.put(b"lr")
     finish(api, job, NewSample(0, 0, {"lr": lr}))
     api.store.blobs.path(lr).unlink()
     answer = api.http.get(f"/jobs/{job}/results/0/0/lr")
-    assert (answer.status_code, answer.json()["code"]) == (500, "blob_lost")
+    assert (answer.status_code, answer.json()["code"]) == (500, "blob_missing")
     assert "patina doctor" in answer.json()["detail"]
 
 
 def test_squares_of_a_source_leave_out_what_is_too_small_for_one(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    api.upload(dataset, "hr", a_png=png(128, 140), b_png=png(200, 200))
+    api.upload(dataset, "hr", a_png=make_png(128, 140), b_png=make_png(200, 200))
     send = {"source": dataset, "crop": 160, "samples": 2}
     job = api.http.post(f"/datasets/{dataset}/degrade", data=send).json()
     assert job["progress"]["total"] == 2 * (1 + 4)
     with api.store.database.read() as session:
-        items = JobRepository(session).items(job["id"])
-    assert [(item.stem, item.code) for item in items][:2] == [("a", "image_too_small"), ("b_s001", None)]
+        items = SampleRepository(session).list_items(job["id"])
+    assert [(item.output_name, item.code) for item in items][:2] == [("a", "image_too_small"), ("b_s001", None)]
 
 
 def test_super_resolved_photos_have_no_clean_ones(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
-    job = api.http.post("/sr", files={"files": ("a.png", encoded(picture(20, 20)))}, data={"dataset": dataset}).json()
-    finish(api, job["id"], NewSample(0, 0, {"sr": api.store.blobs.put(encoded(picture(80, 80)))}))
+    job = api.http.post(
+        "/sr", files={"files": ("a.png", encode_image(make_picture(20, 20)))}, data={"dataset": dataset}
+    ).json()
+    finish(api, job["id"], NewSample(0, 0, {"sr": api.store.blobs.put(encode_image(make_picture(80, 80)))}))
     assert api.http.get(f"/jobs/{job['id']}/archive?hr=true").json()["code"] == "no_hr"
     (sample,) = webdataset.WebDataset(
         [_written(fetched(api, job["id"], format="webdataset"), api.settings.data_dir)], shardshuffle=False

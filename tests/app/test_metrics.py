@@ -5,7 +5,8 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 from tests.app.conftest import Api
 
@@ -25,7 +26,7 @@ def job(store: Store, kind: str, *, status: str | None = None, code: str | None 
         made = jobs.create(kind, dataset_id=None, model_id=None, parameters={}, unit="images", total=3)
         if status is None:
             return made.id
-        jobs.add_items(made.id, [("a", NewItem("a.png", None, "corrupt_image", "It is damaged."))])
+        SampleRepository(session).add_items(made.id, [("a", NewItem("a.png", None, "corrupt_image", "It is damaged."))])
         claimed = jobs.claim(made.id, "worker", 60)
         assert claimed is not None
         failed = NewSample(0, 0, {}, "corrupt_image", "It is damaged.")
@@ -35,8 +36,8 @@ def job(store: Store, kind: str, *, status: str | None = None, code: str | None 
             session.expire_all()
             ended = jobs.get(made.id)
             assert ended is not None
-            assert ended.finished is not None
-            ended.started = ended.finished - seconds
+            assert ended.finished_at is not None
+            ended.started_at = ended.finished_at - seconds
         return made.id
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from app.models.report import ReportOut
-from store.repositories.models import REPORT, ModelRepository
+from store.model_files import REPORT
+from store.repositories.models import ModelRepository
 from tests.app.conftest import Api
 from training.report.evaluator import Report
 
@@ -36,9 +37,9 @@ def test_a_report_is_given_as_it_was_written(api: Api) -> None:
     path = api.store.blobs.path(model.files[REPORT])
     path.write_text(text.replace("0.31", "0.13"))
     answer = api.http.get(link)
-    assert (answer.status_code, answer.json()["code"]) == (500, "blob_damaged")
+    assert (answer.status_code, answer.json()["code"]) == (500, "blob_corrupt")
     path.unlink()
-    assert api.http.get(link).json()["code"] == "blob_lost"
+    assert api.http.get(link).json()["code"] == "blob_missing"
 
 
 def test_a_model_without_a_report_says_so(api: Api) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.degrade.crops import count_crops, cut
+from app.degrade.crops import count_crops, split_into_crops
 from app.http.schemas import RejectedFile
 from app.jobs.output_names import assign_output_names
-from store.repositories.jobs import NewItem
+from store.repositories.samples import NewItem
 
 MANY = 100_000  # tried one after the other, they would take an hour
 names = st.text(st.sampled_from("aA-2./_é"), max_size=6)
@@ -40,7 +40,7 @@ def test_no_two_are_the_same_and_none_leaves_its_folder(names: list[str]) -> Non
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 50))
 def test_squares_cover_the_image_and_are_as_many_as_counted(height: int, width: int, side: int, step: int) -> None:
-    squares = cut([("a", NewItem("a.png", "0"))], {"0": (height, width)}, side, step)
+    squares = split_into_crops([("a", NewItem("a.png", "0"))], {"0": (height, width)}, side, step)
     crops = [item.crop for _, item in squares if item.crop]
     assert len(crops) == count_crops([(height, width)], side, step)
     if not crops:

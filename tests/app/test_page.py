@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from config.settings import Settings
-from store.db.bootstrap import FIRST_TOKEN_FILE, open_database
+from store.bootstrap import FIRST_TOKEN_FILE, open_database
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_token_given_once_is_sent_by_the_browser_but_not_for_other_sites(setti
         wanted = {"name": "photos", "scale": 4}
         assert browser.post("/datasets", json=wanted).status_code == 201
         elsewhere = browser.post("/datasets", json=wanted, headers={"Origin": "https://elsewhere.example"})
-        assert elsewhere.json()["code"] == "other_site"
+        assert elsewhere.json()["code"] == "cross_origin"
 
 
 @pytest.mark.parametrize("path", ["/page/%2e%2e/pyproject.toml", "/page/..%2fpyproject.toml", "/page/__init__.py"])

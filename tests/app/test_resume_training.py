@@ -29,7 +29,7 @@ def ended(api: Api) -> str:
             parameters=PARAMETERS,
             unit="steps",
             total=50,
-            keep_seconds=0.01,
+            retention_seconds=0.01,
         )
         claimed = jobs.claim(job.id, "a worker that is gone since", 60)
         assert claimed is not None
@@ -48,7 +48,7 @@ def test_it_waits_and_outlives_what_it_was_continued_from(api: Api, ended: str) 
     assert further["id"] != ended
     assert (further["status"], further["ended_early"], further["parameters"]) == ("queued", False, PARAMETERS)
     assert further["progress"]["total"] == 50
-    assert further["id"] in api.store.queue.waiting()
+    assert further["id"] in api.store.queue.queued_ids()
     assert api.http.get(f"/jobs/{ended}").json()["status"] == "succeeded"
 
     time.sleep(0.05)
@@ -64,7 +64,7 @@ def test_it_waits_and_outlives_what_it_was_continued_from(api: Api, ended: str) 
     collect_garbage(api.store.database, api.store.blobs, older_than_seconds=50)
     with api.store.database.write() as session:
         assert JobRepository(session).claim(further["id"], "the first worker", 60) is not None
-        kept = CheckpointRepository(session).of_job(further["id"])
+        kept = CheckpointRepository(session).list_for_job(further["id"])
     assert [(one.step, one.seconds, api.store.blobs.read(one.sha256)) for one in kept] == [
         (step, step / 10, b"step %d" % step) for step in STEPS
     ]
@@ -76,5 +76,5 @@ def test_it_can_be_canceled_and_asked_for_again(api: Api, ended: str) -> None:
     assert api.http.post(f"/jobs/{further}/continue").json()["code"] == "not_ended_early"
     assert api.http.post(f"/jobs/{further}/retry").json()["status"] == "queued"
     with api.store.database.read() as session:
-        assert len(CheckpointRepository(session).of_job(further)) == len(STEPS)
+        assert len(CheckpointRepository(session).list_for_job(further)) == len(STEPS)
     assert api.http.post(f"/jobs/{ended}/continue").json()["id"] != further

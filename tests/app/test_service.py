@@ -12,7 +12,7 @@ from redis import Redis
 
 from app.datasets.schemas import TRAINING_PATCH, Preset
 from tests.app.conftest import Api
-from training.config import PRESET_NAMES, preset
+from training.presets import PRESET_NAMES, get_preset
 
 
 def test_health_and_readiness(api: Api) -> None:
@@ -100,5 +100,5 @@ def test_the_api_never_imports_torch() -> None:
 def test_the_api_knows_the_presets_and_the_patch_of_the_training() -> None:
     assert [name.value for name in Preset] == list(PRESET_NAMES)
     for name in PRESET_NAMES:
-        recipe = preset(name, 4, device="cpu")
-        assert (recipe.minimum_lr_side, recipe.minimum_hr_side) == (TRAINING_PATCH, 4 * TRAINING_PATCH)
+        config = get_preset(name, 4, device="cpu")
+        assert (config.min_lr_side, config.min_hr_side) == (TRAINING_PATCH, 4 * TRAINING_PATCH)

@@ -19,15 +19,16 @@ from app.jobs import events
 from app.jobs.watcher import JobWatcher
 from app.main import create_app
 from config.settings import Settings
+from store.bootstrap import InsecureConfig, open_database
 from store.db.access import Caller
-from store.db.bootstrap import NoTokenError, open_database
 from store.db.migrate import migrate
-from store.repositories.jobs import JobRepository, NewItem, NewSample, Progress
+from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import ModelRepository
+from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
 from tests.app.conftest import Api, as_parts, serving
-from tests.pictures import png
+from tests.pictures import make_png
 
 
 @dataclass
@@ -42,13 +43,13 @@ class Door:
     def token(self, name: str, scope: str = "submit") -> str:
         if name not in self.tokens:
             with self.store.database.write() as session:
-                self.tokens[name] = TokenRepository(session).create(name, scope).text
+                self.tokens[name] = TokenRepository(session).create(name, scope).secret
         return self.tokens[name]
 
     def token_id(self, who: str) -> str:
         text = self.token(who)
         with self.store.database.read() as session:
-            token = TokenRepository(session).of(text)
+            token = TokenRepository(session).verify(text)
         assert token is not None
         return token.id
 
@@ -102,10 +103,10 @@ def made_in(door: Door, who: str, dataset: str) -> dict[str, str]:
             unit="samples",
             total=1,
         )
-        jobs.add_items(job.id, [("a", NewItem("a.png", store.blobs.put(png(8, 8))))])
+        SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", store.blobs.put(make_png(8, 8))))])
         claimed = jobs.claim(job.id, "worker", 60)
         assert claimed is not None
-        sample = NewSample(0, 0, {"lr": store.blobs.put(png(2, 2))})
+        sample = NewSample(0, 0, {"lr": store.blobs.put(make_png(2, 2))})
         jobs.record(job.id, claimed.attempt, Progress(1, 1, None, None), [sample])
         jobs.finish(job.id, claimed.attempt, "failed")
     return {"job": job.id, "model": model.id}
@@ -137,7 +138,7 @@ def test_a_secret_is_not_in_the_records_and_a_revoked_token_opens_nothing(door: 
     secret = door.token("anna").split("_", 2)[2]  # there may be more of these in it
     with door.store.database.write() as session:
         assert secret not in str(session.execute(text("SELECT * FROM tokens")).all())
-        (token,) = TokenRepository(session).all()
+        (token,) = TokenRepository(session).list_all()
         assert TokenRepository(session).revoke(token.id)
         assert not TokenRepository(session).revoke("nobody")
         assert not TokenRepository(session).any_valid()
@@ -152,12 +153,12 @@ def test_who_listens_with_a_token_hears_no_more_when_it_is_revoked(
     made = made_in(door, "anna", door.dataset("anna"))
     with door.store.database.write() as session:
         JobRepository(session).retry(made["job"])
-        (token,) = TokenRepository(session).all()
+        (token,) = TokenRepository(session).list_all()
     store = door.store.seen_by(Caller(token.id, sees_all=True))
 
     async def listen() -> None:
         watcher = JobWatcher(door.store)
-        stream = events.all_changes(store, watcher) if all_jobs else events.events_of(store, watcher, made["job"], 0)
+        stream = events.stream_all(store, watcher) if all_jobs else events.stream_events(store, watcher, made["job"], 0)
         for _ in range(3):
             await anext(stream)
         with door.store.database.write() as session:
@@ -202,7 +203,7 @@ def calls_on(dataset: str, made: dict[str, str]) -> list[tuple[str, str]]:
 def test_what_is_anothers_is_as_if_it_were_not_there(door: Door) -> None:
     dataset = door.dataset("anna")
     made = made_in(door, "anna", dataset)
-    parts = as_parts({"a_png": png(64, 64)})
+    parts = as_parts({"a_png": make_png(64, 64)})
     assert door.call("ben", "POST", "/sr", files=parts, data={"model": made["model"]}).status_code == 404
     assert door.call("ben", "POST", "/sr", files=parts, data={"dataset": dataset}).status_code == 404
     for path in ("/datasets", "/jobs", "/models", f"/jobs?dataset={dataset}", f"/models?dataset={dataset}"):
@@ -223,9 +224,9 @@ def test_changes_are_told_to_those_who_may_see_the_job(
 
     async def listen() -> bytes:
         watcher = JobWatcher(door.store)
-        stream = events.all_changes(store, watcher)
+        stream = events.stream_all(store, watcher)
         await anext(stream)
-        await watcher._look()
+        await watcher._poll()
         return await anext(stream)
 
     assert (b"event: job" in anyio.run(listen)) == hears
@@ -233,7 +234,7 @@ def test_changes_are_told_to_those_who_may_see_the_job(
 
 def test_another_s_clean_photos_cannot_be_degraded(door: Door) -> None:
     hers = door.dataset("anna")
-    door.call("anna", "POST", f"/datasets/{hers}/images?role=hr", files=as_parts({"a_png": png(128, 128)}))
+    door.call("anna", "POST", f"/datasets/{hers}/images?role=hr", files=as_parts({"a_png": make_png(128, 128)}))
     his = door.dataset("ben")
     made_in(door, "ben", his)
     answer = door.call("ben", "POST", f"/datasets/{his}/degrade", data={"source": hers})
@@ -250,7 +251,7 @@ def test_a_shared_dataset_can_be_used_but_not_changed_and_what_others_make_stays
             assert answer.status_code == 200, (path, answer.text)
         else:
             assert (answer.status_code, answer.json()["code"][-9:]) == (403, "not_yours"), (method, path)
-    sent = door.call("ben", "POST", f"/datasets/{dataset}/degrade", files=as_parts({"a_png": png(64, 64)}))
+    sent = door.call("ben", "POST", f"/datasets/{dataset}/degrade", files=as_parts({"a_png": make_png(64, 64)}))
     assert sent.status_code == 202, sent.text
     job = sent.json()["id"]
     assert door.call("carl", "GET", f"/jobs/{job}").status_code == 404
@@ -267,7 +268,7 @@ def test_jobs_that_wait_are_counted_whosever_they_are(redis_url: str, tmp_path: 
         for who, status in (("anna", 202), ("ben", 429)):
             dataset = door.dataset(who)
             for role in ("lr", "hr"):
-                photo = as_parts({"a_png": png(128, 128)})
+                photo = as_parts({"a_png": make_png(128, 128)})
                 door.call(who, "POST", f"/datasets/{dataset}/images?role={role}", files=photo)
             assert door.call(who, "POST", f"/datasets/{dataset}/train", json={}).status_code == status, who
 
@@ -298,9 +299,9 @@ def test_a_service_that_strangers_could_reach_opens_with_a_token_only(tmp_path: 
     def settings(**more: object) -> Settings:
         return Settings.model_validate({"data_dir": tmp_path, "host": "0.0.0.0", **more})
 
-    with pytest.raises(NoTokenError, match="patina token create"):
+    with pytest.raises(InsecureConfig, match="patina token create"):
         open_database(settings())
-    with pytest.raises(NoTokenError, match="PATINA_REQUIRE_TOKENS=false"):
+    with pytest.raises(InsecureConfig, match="PATINA_REQUIRE_TOKENS=false"):
         open_database(settings(require_tokens=False))
     open_database(settings(host="127.0.0.1"))
     assert not (tmp_path / "admin-token").exists()
@@ -311,7 +312,7 @@ def test_a_service_that_strangers_could_reach_opens_with_a_token_only(tmp_path: 
     assert (tmp_path / "admin-token").read_text() == made, "the first stays the only one"
     store = Store.open(settings(redis_url="redis://127.0.0.1:9"))
     with store.database.read() as session:
-        token = TokenRepository(session).of(made.strip())
+        token = TokenRepository(session).verify(made.strip())
     store.close()
     assert token is not None
     assert token.scope == "admin"
@@ -319,7 +320,7 @@ def test_a_service_that_strangers_could_reach_opens_with_a_token_only(tmp_path: 
 
 def test_on_loopback_a_token_is_not_needed_but_counts(api: Api) -> None:
     with api.store.database.write() as session:
-        token = TokenRepository(session).create("anna", "submit").text
+        token = TokenRepository(session).create("anna", "submit").secret
     without = api.dataset()
     headers = {"Authorization": f"Bearer {token}"}
     assert api.http.get(f"/datasets/{without}", headers=headers).status_code == 404
@@ -337,7 +338,7 @@ def test_on_loopback_pages_of_other_sites_are_turned_away(api: Api) -> None:
     body = {"name": "a", "scale": 4}
     for origin in ("http://evil.example", "null", "http://127.0.0.1:3000", "http://["):
         answer = api.http.post("/datasets", headers={"Origin": origin}, json=body)
-        assert (answer.status_code, answer.json()["code"]) == (403, "other_site"), origin
+        assert (answer.status_code, answer.json()["code"]) == (403, "cross_origin"), origin
     assert api.http.post("/datasets", headers={"Origin": "http://127.0.0.1:8000"}, json=body).status_code == 201
 
 

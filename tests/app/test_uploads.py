@@ -26,8 +26,8 @@ from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError, TusUploadFailed
 
 from app.datasets.schemas import Role
-from app.ingest.multipart import BATCH
-from app.uploads import service
+from app.ingest.multipart import BATCH_BYTES
+from app.uploads import receive, service
 from config.settings import Settings
 from patina import AsyncClient, Client
 from patina.schemas import Upload as Taken
@@ -147,7 +147,7 @@ def test_an_archive_comes_through_connections_that_break(running: ApiProcess) ->
         upload = sender(f"http://127.0.0.1:{port}/datasets/{running.dataset()}/uploads?role=lr", data, retries=5)
         upload.upload()
     told = httpx.get(f"{running.url}/uploads/{upload.url.rpartition('/')[2]}").json()
-    assert told["status"] == "taken"
+    assert told["status"] == "accepted"
     assert told["received"] == told["length"] == len(data)
     assert [image["name"] for image in told["result"]["accepted"]] == ["photos.zip/0.png", "photos.zip/1.png"]
     assert [file["code"] for file in told["result"]["rejected"]] == ["not_an_image"]
@@ -222,8 +222,8 @@ class SlowFile(io.FileIO):
 
 
 def test_what_was_being_written_when_the_service_leaves_is_there_once(api: Api, tmp_path: Path) -> None:
-    data = os.urandom(BATCH)
-    upload = service.begin(api.store, api.settings, api.dataset(), Role.lr, 2 * BATCH, "")
+    data = os.urandom(BATCH_BYTES)
+    upload = service.create(api.store, api.settings, api.dataset(), Role.lr, 2 * BATCH_BYTES, "")
 
     class Sending:
         async def stream(self) -> AsyncIterator[bytes]:
@@ -231,8 +231,8 @@ def test_what_was_being_written_when_the_service_leaves_is_there_once(api: Api, 
             await asyncio.sleep(60)
 
     async def leave_over_a_write(file: SlowFile) -> None:
-        part = service._Part(api.store, api.settings, upload, cast(BinaryIO, file))
-        sending = asyncio.create_task(service._write(cast(Request, Sending()), part))
+        part = receive._Part(api.store, api.settings, upload, cast(BinaryIO, file))
+        sending = asyncio.create_task(receive._write(cast(Request, Sending()), part))
         await asyncio.sleep(0.2)
         sending.cancel()
         with suppress(asyncio.CancelledError):
@@ -243,7 +243,7 @@ def test_what_was_being_written_when_the_service_leaves_is_there_once(api: Api, 
     with SlowFile(path, "r+") as file:
         asyncio.run(leave_over_a_write(file))
     assert path.read_bytes() == data
-    assert service.offset(api.store, service.get(api.store, upload.id)) == BATCH
+    assert service.get_offset(api.store, service.get(api.store, upload.id)) == BATCH_BYTES
 
 
 def test_images_that_a_process_died_over_are_taken_when_the_client_comes_back(running: ApiProcess) -> None:
@@ -333,7 +333,7 @@ def test_a_file_that_is_too_large_for_an_image_is_refused_when_its_beginning_sho
     assert send(api, at, photo[:300]).status_code == 204
     refused = send(api, at, photo[300:600], 300)
     assert (refused.status_code, refused.json()["code"]) == (422, "file_too_large")
-    assert api.http.get(at).json()["status"] == "refused"
+    assert api.http.get(at).json()["status"] == "rejected"
     assert list(api.store.unfinished.root.iterdir()) == []
     at = begin(api, dataset, packed, "a.zip").headers["location"]
     assert send(api, at, packed[:300]).status_code == send(api, at, packed[300:600], 300).status_code == 204
@@ -374,11 +374,11 @@ def test_the_protocol_is_held_to(api: Api) -> None:
     unsaid = api.http.post(f"/datasets/{dataset}/uploads?role=lr", headers=TUS)
     assert (unsaid.status_code, unsaid.headers["tus-resumable"]) == (422, "1.0.0")
     other = api.http.patch(at, headers={"Tus-Resumable": "0.2.2"})
-    assert refused(other) == (412, "other_tus_version")
+    assert refused(other) == (412, "unsupported_tus_version")
     assert other.headers["tus-version"] == "1.0.0"
-    assert refused(send(api, at, data, 7)) == (409, "other_offset")
+    assert refused(send(api, at, data, 7)) == (409, "offset_mismatch")
     assert refused(send(api, at, data, kind="image/png")) == (415, "not_a_part")
-    assert refused(send(api, at, data + b"more")) == (413, "beyond_length")
+    assert refused(send(api, at, data + b"more")) == (413, "length_exceeded")
     assert refused(send(api, "/uploads/nowhere", data)) == (404, "upload_not_found")
     assert refused(begin(api, "nowhere", data)) == (404, "dataset_not_found")
     assert refused(
@@ -391,7 +391,7 @@ def test_the_protocol_is_held_to(api: Api) -> None:
     head = api.http.head(at, headers=TUS).headers["upload-offset"]
     part = data[int(head) : int(head) + 7]
     assert api.http.post(at, content=part, headers=as_post | {"Upload-Offset": head}).status_code == 204
-    assert refused(api.http.post(at, content=part, headers=as_post)) == (409, "other_offset")
+    assert refused(api.http.post(at, content=part, headers=as_post)) == (409, "offset_mismatch")
     assert api.http.post(at, headers=TUS).json()["code"] == "invalid_request"
     assert api.http.post(at, headers=TUS | {"X-HTTP-Method-Override": "DELETE"}).status_code == 204
     assert api.http.head(at, headers=TUS).status_code == 404
@@ -446,7 +446,7 @@ def test_an_upload_is_its_token_s_alone(door: Door) -> None:  # noqa: F811
 
     assert begin_as("bert").json()["code"] == "dataset_not_found"
     door.call("anna", "PATCH", f"/datasets/{dataset}", json={"shared": True})
-    assert begin_as("bert").json()["code"] == "dataset_not_yours"
+    assert begin_as("bert").json()["code"] == "forbidden"
     door.token("eve", "read")
     assert begin_as("eve").json()["code"] == "insufficient_scope"
     at = begin_as("anna").headers["location"]

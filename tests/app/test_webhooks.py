@@ -266,7 +266,7 @@ def test_there_may_be_twenty(api: Api) -> None:
 def test_nobody_is_called_unless_the_service_may(tmp_path: Path, redis_url: str) -> None:
     with serving(Settings(data_dir=tmp_path, redis_url=redis_url)) as api:
         answer = api.http.post("/webhooks", json={"url": "https://example.com/"})
-        assert (answer.status_code, answer.json()["code"]) == (403, "webhooks_off")
+        assert (answer.status_code, answer.json()["code"]) == (403, "webhooks_disabled")
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel", "give back", "worker died", "canceled worker died"])
@@ -285,11 +285,11 @@ def test_every_end_of_a_job_is_in_the_outbox_with_it(store: Store, end: str) -> 
         if end in ("cancel", "give back", "canceled worker died"):
             jobs.request_cancel(job.id)
         if end == "give back":
-            jobs.give_back(job.id, 1)
+            jobs.release(job.id, 1)
         if "died" in end:
-            jobs.reap(max_deaths=1)
+            jobs.requeue_expired_leases(max_crashes=1)
     with store.database.read() as session:
-        (message,) = Outbox(session).page(hook, before=None, limit=10)
+        (message,) = Outbox(session).list_newest(hook, before=None, limit=10)
         ended = jobs.get(job.id)
     expected = {"finish": "job.succeeded", "worker died": "job.failed"}.get(end, "job.canceled")
     assert message.event == expected
@@ -302,13 +302,13 @@ def test_two_couriers_do_not_take_the_same(store: Store) -> None:
         WebhookRepository(session).create("https://example.com/", EVENTS)
     ended_job(store, "succeeded")
     with store.database.write() as session:
-        ((message, _),) = Outbox(session).take(8, 1)
-        assert Outbox(session).take(8, 1) == []
+        ((message, _),) = Outbox(session).claim_due(8, 1)
+        assert Outbox(session).claim_due(8, 1) == []
     time.sleep(1.1)
     with store.database.write() as session:
-        ((again, _),) = Outbox(session).take(8, 60)
+        ((again, _),) = Outbox(session).claim_due(8, 60)
         assert again.id == message.id
-        Outbox(session).failed(message.id, 1, status=None, error="too late to be believed", again_in=None)
+        Outbox(session).record_failed(message.id, 1, status=None, error="too late to be believed", retry_in=None)
     with store.database.read() as session:
         assert session.get_one(Delivery, message.id).error is None
 
@@ -325,7 +325,7 @@ def test_one_owner_s_messages_do_not_keep_those_of_others_waiting(store: Store) 
         for _ in range(ended):
             ended_job(own, "succeeded")
     with store.database.write() as session:
-        taken = [webhook.id for _, webhook in Outbox(session).take(16, 60)]
+        taken = [webhook.id for _, webhook in Outbox(session).claim_due(16, 60)]
     assert hooks[1] in taken
     assert 1 < taken.count(hooks[0]) < 10
 
@@ -335,7 +335,7 @@ def test_a_webhook_is_its_token_s_and_goes_with_it(door: Door) -> None:  # noqa:
     for who in ("anna", "bert"):
         door.token(who)
     with store.database.read() as session:
-        tokens = {token.name: token.id for token in TokenRepository(session).all()}
+        tokens = {token.name: token.id for token in TokenRepository(session).list_all()}
     hooks = {}
     for who, token in tokens.items():
         with store.seen_by(Caller(token, sees_all=False)).database.write() as session:
@@ -349,7 +349,7 @@ def test_a_webhook_is_its_token_s_and_goes_with_it(door: Door) -> None:  # noqa:
         assert door.call("bert", method, f"/webhooks/{hooks['anna']}{path}").status_code == 404
     with store.database.write() as session:
         TokenRepository(session).revoke(tokens["anna"])
-        assert Outbox(session).take(8, 1) == []
+        assert Outbox(session).claim_due(8, 1) == []
 
 
 def test_a_message_outlives_a_courier_that_is_killed_with_it_in_hand(api: Api, receiver: Receiver) -> None:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from app.archives.manifest import Contents, ResultsChangedError
+from app.archives.manifest import Manifest, ResultsChangedError
 from store.files.gc import collect_garbage
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress
@@ -75,7 +75,7 @@ def test_an_archive_that_is_being_read_breaks_off_and_does_not_end_early(store: 
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
     assert job is not None
-    contents = Contents(store, job, None, None)
+    contents = Manifest(store, job, None, None)
     assert len(list(contents.samples())) == 1
     time.sleep(0.05)
     expire(store)
@@ -88,7 +88,7 @@ def test_an_archive_of_a_job_that_is_retried_meanwhile_breaks_off(store: Store) 
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
     assert job is not None
-    contents = Contents(store, job, None, None)
+    contents = Manifest(store, job, None, None)
     assert len(list(contents.samples())) == 1
     for again in ("queued", "canceled"):
         with store.database.write() as session:
