@@ -1,9 +1,9 @@
-"""Takes the pictures of the page that the docs show, of photographs that a package ships and a pretended camera.
+"""Takes the screenshots of the page for the docs, with photos from a simulated camera.
 
     PYTHONPATH=. python docs/screenshots.py --minutes 5
 
-Starts a service of its own in a temporary folder, trains on the demo's photos, and looks at the page with the tests'
-Chromium. Writes docs/pictures/*.png, with 256 colours, to keep them small.
+Starts a service in a temporary folder, trains on the demo's photos, and opens the page in the tests' Chromium. Writes
+docs/pictures/*.png with 256 colors, to keep them small.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from patina.local.session import temporary_service
 from tests.page import chromium
 
 SIZE = {"width": 1100, "height": 760}
-PATIENCE_MS = 15 * 60_000
+TIMEOUT_MS = 15 * 60_000
 
 
 def main() -> None:
@@ -46,39 +46,39 @@ def main() -> None:
             dataset.upload("hr", folders["hr"])
             opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
             page = opened.new_page(viewport=SIZE)  # type: ignore[arg-type]
-            page.set_default_timeout(PATIENCE_MS)
-            expect.set_options(timeout=PATIENCE_MS)
-            _go_through(page, f"{url}/#/datasets/{dataset.id}", options.minutes, clean, options.out)
+            page.set_default_timeout(TIMEOUT_MS)
+            expect.set_options(timeout=TIMEOUT_MS)
+            _take_all(page, f"{url}/#/datasets/{dataset.id}", options.minutes, clean, options.out)
             opened.close()
 
 
-def _go_through(page: Page, dataset: str, minutes: float, clean: Path, out: Path) -> None:
+def _take_all(page: Page, dataset: str, minutes: float, clean: Path, out: Path) -> None:
     page.goto(dataset)
     expect(page.get_by_role("tab", name="Real photos (56)")).to_be_visible()
     page.wait_for_load_state("networkidle")
-    _take(page, out / "dataset.png")
+    _take_screenshot(page, out / "dataset.png")
 
     page.get_by_label("Minutes").fill(f"{minutes:g}")
     page.get_by_role("button", name="Train").click()
     page.get_by_role("img", name="Kernel: ").first.wait_for()
     page.wait_for_timeout(minutes * 60_000 * 0.6)
-    _take(page, out / "training.png")
+    _take_screenshot(page, out / "training.png")
     page.get_by_role("link", name="Its report").click()
 
     page.wait_for_url("**/#/models/*")
     page.get_by_role("button", name="Save as PNG").wait_for()
     page.get_by_role("img", name="Kernel: ").first.wait_for()
-    _take(page, out / "report.png")
+    _take_screenshot(page, out / "report.png")
     page.get_by_role("link", name="Try it").first.click()
     page.locator("input[type=file]").set_input_files(clean)
     page.get_by_role("heading", name="Sample 2").wait_for()
     first = page.get_by_role("heading", name="Sample 1")
     first.evaluate("(heading) => { heading.scrollIntoView(); scrollBy(0, -90); }")
     page.wait_for_timeout(1000)
-    _take(page, out / "try.png")
+    _take_screenshot(page, out / "try.png")
 
 
-def _take(page: Page, file: Path) -> None:
+def _take_screenshot(page: Page, file: Path) -> None:
     with Image.open(io.BytesIO(page.screenshot())) as picture:
         few = picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
