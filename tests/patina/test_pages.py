@@ -67,6 +67,25 @@ def test_every_log_line_is_documented() -> None:
     assert not [event for event in sorted(events) if f"`{event}`" not in page]
 
 
+def test_every_error_code_is_documented() -> None:
+    page = (ROOT / "docs/errors.md").read_text()
+    files = [file for package in ("app", "imaging", "worker") for file in (ROOT / package).rglob("*.py")]
+    codes = {code for file in files for code in find_error_codes(file)}
+    assert codes
+    assert not [code for code in sorted(codes) if f"`{code}`" not in page]
+
+
+def find_error_codes(file: Path) -> Iterator[str]:
+    """Yields the words with underscores that are arguments of an exception."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=arguments) if name.endswith("Error"):
+                for argument in arguments:
+                    match argument:
+                        case ast.Constant(value=str(text)) if re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", text):
+                            yield text
+
+
 def find_log_events(file: Path) -> Iterator[str]:
     """Yields the constant event of each call of a module's `log`."""
     for node in ast.walk(ast.parse(file.read_text())):
