@@ -51,9 +51,9 @@ SCROLL = """({ pixels, last }) => new Promise((resolve) => {
 
 def measure(options: argparse.Namespace) -> list[Metric]:
     photos, jobs, rounds = (1000, 100, 3) if options.quick else (10_000, 1000, 10)
-    executable = chromium.find()
+    executable = chromium.find_chromium()
     if executable is None:
-        raise SystemExit(chromium.NONE)
+        raise SystemExit(chromium.NOT_FOUND)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         with temporary_service(Path(folder) / "data", embedded=True) as url:

@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pictures")
     options = parser.parse_args()
-    browser = chromium.find()
+    browser = chromium.find_chromium()
     if browser is None:
-        raise SystemExit(chromium.NONE)
+        raise SystemExit(chromium.NOT_FOUND)
     options.out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         photos = take_photos(Camera(), np.random.default_rng(SEED))

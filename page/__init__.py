@@ -1,4 +1,4 @@
-"""What people see in a browser: plain HTML, CSS and ES modules, served as they lie here."""
+"""The browser page: plain HTML, CSS and ES modules, served as they are."""
 
 from pathlib import Path
 

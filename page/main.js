@@ -1,7 +1,7 @@
 // Shows the view that the address names.
 
 import { openSession } from "/page/api.js";
-import { complain, h, replace } from "/page/dom.js";
+import { h, replace, showError } from "/page/dom.js";
 
 const VIEWS = {
   datasets: () => import("/page/views/datasets.js"),
@@ -11,26 +11,26 @@ const VIEWS = {
   job: () => import("/page/views/job.js"),
   model: () => import("/page/views/model.js"),
 };
-const SINGLE = { datasets: "dataset", jobs: "job", models: "model" };
-const SECTION = { model: "datasets" };
+const DETAIL_VIEW = { datasets: "dataset", jobs: "job", models: "model" };
+const NAV_SECTION = { model: "datasets" };
 
 const main = document.getElementById("view");
-let leaving = new AbortController();
+let currentView = new AbortController();
 
 async function show() {
-  if (location.hash && !location.hash.startsWith("#/")) return; // a place on the page, such as the skip link's
+  if (location.hash && !location.hash.startsWith("#/")) return; // an anchor, such as the skip link's
   const [path, query] = location.hash.slice(2).split("?");
   const [section = "", id] = path.split("/");
-  const name = id ? SINGLE[section] : section || "datasets";
-  leaving.abort();
-  leaving = new AbortController();
-  const { signal } = leaving;
+  const name = id ? DETAIL_VIEW[section] : section || "datasets";
+  currentView.abort();
+  currentView = new AbortController();
+  const { signal } = currentView;
   for (const link of document.querySelectorAll(".top nav a")) {
-    const here = link.hash === `#/${SECTION[name] ?? (section || "datasets")}`;
-    here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+    const isCurrent = link.hash === `#/${NAV_SECTION[name] ?? (section || "datasets")}`;
+    isCurrent ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
   }
   try {
-    if (!VIEWS[name]) throw new Error("There is nothing at this address.");
+    if (!VIEWS[name]) throw new Error("Page not found.");
     const view = await VIEWS[name]();
     const title = await view.show(main, { id, query: new URLSearchParams(query), signal });
     if (signal.aborted) return;
@@ -38,23 +38,23 @@ async function show() {
   } catch (error) {
     if (signal.aborted) return;
     document.title = "Patina";
-    if (error.status === 401) return askForToken();
-    replace(main, h("h1", {}, "That did not work"), h("p", { class: "notice alarm" }, error.message),
-      h("p", {}, h("a", { href: "#/datasets" }, "To the datasets")));
+    if (error.status === 401) return showSignIn();
+    replace(main, h("h1", {}, "Something went wrong"), h("p", { class: "notice error" }, error.message),
+      h("p", {}, h("a", { href: "#/datasets" }, "Show datasets")));
   }
-  if (show.before) { window.scrollTo(0, 0); main.focus({ preventScroll: true }); }
-  show.before = true;
+  if (show.hasRun) { window.scrollTo(0, 0); main.focus({ preventScroll: true }); }
+  show.hasRun = true;
 }
 
-function askForToken() {
+function showSignIn() {
   const field = h("input", { type: "password", name: "token", required: true, autocomplete: "current-password" });
-  replace(main, h("h1", {}, "Who are you?"),
+  replace(main, h("h1", {}, "Sign in"),
     h("form", { class: "card", onsubmit: (event) => {
       event.preventDefault();
-      openSession(field.value).then(show, complain);
+      openSession(field.value).then(show, showError);
     } },
-    h("p", {}, "This service needs a token. Who runs it makes one with ", h("code", {}, "patina token create NAME"), "."),
-    h("label", {}, "Token", field), h("button", { class: "first" }, "Come in")));
+    h("p", {}, "This service needs a token. Its operator creates one with ", h("code", {}, "patina token create NAME"), "."),
+    h("label", {}, "Token", field), h("button", { class: "primary" }, "Sign in")));
   field.focus();
 }
 

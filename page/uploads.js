@@ -1,99 +1,99 @@
-// Uploads go on whichever view is shown. A file whose way was cut off is sent again, a large one from there on.
+// Uploads continue in every view. An interrupted file is sent again; a large one resumes.
 
-import { passes, Problem, send } from "/page/api.js";
-import { sendInParts } from "/page/resumable.js";
+import { isRetryable, Problem, send } from "/page/api.js";
+import { uploadResumable } from "/page/tus.js";
 
-const AT_ONCE = 3;
-const IN_PARTS_BYTES = 8 * 2 ** 20; // files larger than this
-const LONGEST_PAUSE_MS = 15_000;
-const NO_IMAGES = /^(video|audio|text|font)\/|^application\/(pdf|msword|json|vnd\.(openxml|ms-))/;
+const CONCURRENCY = 3;
+const RESUMABLE_BYTES = 8 * 2 ** 20; // larger files are sent in parts
+const MAX_PAUSE_MS = 15_000;
+const NOT_IMAGES = /^(video|audio|text|font)\/|^application\/(pdf|msword|json|vnd\.(openxml|ms-))/;
 
 class Upload {
   constructor(dataset, role) {
-    Object.assign(this, { dataset, role, waiting: [], active: new Set(), done: 0, images: 0, refused: [], bytes: 0, sent: 0, trouble: null });
+    Object.assign(this, { dataset, role, waiting: [], active: new Set(), done: 0, images: 0, rejected: [], bytes: 0, finishedBytes: 0, error: null });
     this.listeners = new Set();
   }
 
   get total() { return this.waiting.length + this.active.size + this.done; }
   get busy() { return this.waiting.length + this.active.size > 0; }
-  get sentNow() { return this.sent + [...this.active].reduce((sum, each) => sum + each.sent, 0); }
+  get sentBytes() { return this.finishedBytes + [...this.active].reduce((sum, item) => sum + item.sent, 0); }
 
   add(files) {
-    if (!this.busy) Object.assign(this, { done: 0, images: 0, refused: [], bytes: 0, sent: 0 });
+    if (!this.busy) Object.assign(this, { done: 0, images: 0, rejected: [], bytes: 0, finishedBytes: 0 });
     for (const { file, name } of files) {
-      if (NO_IMAGES.test(file.type)) {
-        this.refused.push({ name, message: "This is no image and no archive of images; it was not sent." });
+      if (NOT_IMAGES.test(file.type)) {
+        this.rejected.push({ name, message: "Not an image or an archive of images; the file was not sent." });
       } else {
         this.waiting.push({ file, name, sent: 0, tries: 0 });
         this.bytes += file.size;
       }
     }
-    this.tell();
-    while (this.active.size < AT_ONCE && this.waiting.length) this.#next();
+    this.notifyListeners();
+    while (this.active.size < CONCURRENCY && this.waiting.length) this.#uploadNext();
   }
 
-  async #next() {
-    const one = this.waiting.shift();
-    if (!one) return;
-    this.active.add(one);
+  async #uploadNext() {
+    const item = this.waiting.shift();
+    if (!item) return;
+    this.active.add(item);
     try {
-      while (!(await this.#send(one))) await this.#pause(one);
+      while (!(await this.#tryUpload(item))) await this.#pause(item);
     } finally {
-      this.active.delete(one);
+      this.active.delete(item);
       this.done += 1;
-      this.sent += one.file.size;
-      this.tell();
-      this.#next();
+      this.finishedBytes += item.file.size;
+      this.notifyListeners();
+      this.#uploadNext();
     }
   }
 
-  /** Once. Gives false where it is worth trying again. */
-  async #send(one) {
-    const sent = (bytes) => { one.sent = Math.min(bytes, one.file.size); this.tell(); };
+  /** Tries once. Resolves to false if a retry may help. */
+  async #tryUpload(item) {
+    const onProgress = (bytes) => { item.sent = Math.min(bytes, item.file.size); this.notifyListeners(); };
     try {
-      const sendOne = one.file.size > IN_PARTS_BYTES ? sendInParts : sendWhole;
-      const { accepted, rejected } = await sendOne(this.dataset, this.role, one.file, one.name, sent);
-      this.trouble = null;
+      const upload = item.file.size > RESUMABLE_BYTES ? uploadResumable : uploadWhole;
+      const { accepted, rejected } = await upload(this.dataset, this.role, item.file, item.name, onProgress);
+      this.error = null;
       this.images += accepted.length;
-      this.refused.push(...rejected);
+      this.rejected.push(...rejected);
       return true;
     } catch (error) {
       if (!(error instanceof Problem)) {
-        this.refused.push({ name: one.name, message: `The page failed at it: ${error.message}` });
+        this.rejected.push({ name: item.name, message: `Upload failed: ${error.message}` });
         throw error;
       }
-      const again = passes(error);
-      this.trouble = again ? error.message : null;
-      if (!again) this.refused.push(...(error.rejected.length ? error.rejected : [{ name: one.name, message: error.message }]));
-      this.tell();
-      return !again;
+      const retry = isRetryable(error);
+      this.error = retry ? error.message : null;
+      if (!retry) this.rejected.push(...(error.rejected.length ? error.rejected : [{ name: item.name, message: error.message }]));
+      this.notifyListeners();
+      return !retry;
     }
   }
 
-  #pause(one) {
-    const pause = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** one.tries++);
+  #pause(item) {
+    const milliseconds = Math.min(MAX_PAUSE_MS, 500 * 2 ** item.tries++);
     return new Promise((resolve) => {
-      const go = () => { clearTimeout(timer); removeEventListener("online", go); resolve(); };
-      const timer = setTimeout(go, pause);
-      addEventListener("online", go);
+      const end = () => { clearTimeout(timer); removeEventListener("online", end); resolve(); };
+      const timer = setTimeout(end, milliseconds);
+      addEventListener("online", end);
     });
   }
 
-  tell() { for (const listener of this.listeners) listener(this); }
+  notifyListeners() { for (const listener of this.listeners) listener(this); }
 }
 
-/** The same bytes are one image, however often they come. */
-async function sendWhole(dataset, role, file, name, sent) {
-  sent(0); // of an attempt before nothing has stayed
+/** Sends a file in one request. The service stores the same bytes only once. */
+async function uploadWhole(dataset, role, file, name, onProgress) {
+  onProgress(0); // nothing of an earlier try was kept
   const body = new FormData();
   body.append("files", file, name);
-  return (await send("POST", `/datasets/${dataset}/images?role=${role}`, { body, sent })).response;
+  return (await send("POST", `/datasets/${dataset}/images?role=${role}`, { body, onProgress })).response;
 }
 
 const uploads = new Map();
 
-/** The upload of that kind of photos to that dataset; there is one, which may have nothing to do. */
-export function uploadOf(dataset, role) {
+/** Returns the one upload of a dataset and role; it may be idle. */
+export function getUpload(dataset, role) {
   const key = `${dataset}/${role}`;
   if (!uploads.has(key)) uploads.set(key, new Upload(dataset, role));
   return uploads.get(key);

@@ -108,21 +108,21 @@ class Summary(_Schema):
 class Kernels(_Schema):
     major: Summary
     minor: Summary
-    off_centre: Summary
+    off_center: Summary
     diversity: float
 
 
 class NoiseAtBrightness(_Schema):
     brightness: float
-    level: float
+    std: float
 
 
 class Noise(_Schema):
-    level: Summary
+    std: Summary
     by_brightness: list[NoiseAtBrightness]
-    right: float
-    below: float
-    red_green: float
+    corr_right: float
+    corr_down: float
+    corr_red_green: float
 
 
 class ColorBias(_Schema):
@@ -141,5 +141,5 @@ class Report(_Schema):
     two_sample: TwoSampleTest | None = None
     kernels: Kernels
     noise: Noise
-    colours: ColorBias
+    colors: ColorBias
     alarms: list[Alarm]

@@ -1,70 +1,70 @@
-// All datasets, and how to make one.
+// All datasets, and a form to create one.
 
 import { get, post } from "/page/api.js";
-import { complain, h, replace } from "/page/dom.js";
-import { dropPlace } from "/page/parts/files.js";
-import { uploadOf } from "/page/uploads.js";
-import { count, when } from "/page/words.js";
+import { dropZone } from "/page/components/dropZone.js";
+import { h, replace, showError } from "/page/dom.js";
+import { formatCount, formatTime } from "/page/format.js";
+import { getUpload } from "/page/uploads.js";
 
 export async function show(main, { signal }) {
   const { items } = await get("/datasets?limit=1000", signal);
   replace(main,
     h("div", {},
       h("h1", {}, "Datasets"),
-      h("p", { class: "quiet" }, "Photos of one camera, phone, scanner or website, clean photos of anything, and what was learned from the two.")),
-    items.length > 0 && h("ul", { class: "cards" }, items.map((dataset) => h("li", {}, card(dataset)))),
-    maker());
+      h("p", { class: "muted" }, "A dataset holds real photos of one camera, phone, scanner or website, clean photos of anything, and the models trained on them.")),
+    items.length > 0 && h("ul", { class: "cards" }, items.map((dataset) => h("li", {}, datasetCard(dataset)))),
+    createForm());
   return "Datasets";
 }
 
-function card(dataset) {
+function datasetCard(dataset) {
   const { lr, hr } = dataset.images;
   const job = dataset.last_job;
   return h("a", { class: "card", href: `#/datasets/${dataset.id}` },
     h("h3", {}, dataset.name),
-    h("p", { class: "small" }, `${count(lr, "real photo")} · ${count(hr, "clean photo")} · ×${dataset.scale}`),
-    h("p", { class: "small quiet" },
-      dataset.models.length ? count(dataset.models.length, "model") : "nothing learned yet",
-      ` · made ${when(dataset.created)} `,
-      job && (job.status === "running" || job.status === "queued") && h("span", { class: "pill running" }, "at work")));
+    h("p", { class: "small" }, `${formatCount(lr, "real photo")} · ${formatCount(hr, "clean photo")} · ×${dataset.scale}`),
+    h("p", { class: "small muted" },
+      dataset.models.length ? formatCount(dataset.models.length, "model") : "no model yet",
+      ` · created ${formatTime(dataset.created)} `,
+      job && (job.status === "running" || job.status === "queued") && h("span", { class: "pill running" }, "running")));
 }
 
-function maker() {
+function createForm() {
   let files = [];
   const name = h("input", { name: "name", required: true, maxlength: 200, autocomplete: "off", placeholder: "photos of an old phone" });
-  const held = h("p", { class: "small", role: "status" });
-  const button = h("button", { class: "first", type: "submit" }, "Make the dataset");
-  const take = (taken) => {
-    files = taken;
-    held.textContent = `${count(files.length, "file")} ready to be sent.`;
+  const selection = h("p", { class: "small", role: "status" });
+  const button = h("button", { class: "primary", type: "submit" }, "Create dataset");
+  const onFiles = (chosen) => {
+    files = chosen;
+    selection.textContent = `${formatCount(files.length, "file")} ready to upload.`;
     const folder = files[0].name.includes("/") ? files[0].name.split("/")[0] : files[0].name.replace(/\.(zip|tar|tgz|tar\.gz)$/i, "");
     if (!name.value && (files.length > 1 || folder !== files[0].name)) name.value = folder.slice(0, 200);
     name.focus();
   };
-  const make = async (event) => {
+  const create = async (event) => {
     event.preventDefault();
     button.disabled = true;
     try {
       const scale = Number(new FormData(form).get("scale"));
       const dataset = await post("/datasets", { name: name.value, scale });
-      if (files.length) uploadOf(dataset.id, "lr").add(files);
+      if (files.length) getUpload(dataset.id, "lr").add(files);
       location.hash = `#/datasets/${dataset.id}`;
     } catch (error) {
-      complain(error);
+      showError(error);
       button.disabled = false;
     }
   };
-  const form = h("form", { class: "card", onsubmit: make },
+  const form = h("form", { class: "card", onsubmit: create },
     h("h2", {}, "New dataset"),
-    dropPlace({
+    dropZone({
       label: "Drop a folder or an archive of real, low-resolution photos here",
-      hint: "All from one source. PNG, JPEG, WebP, TIFF or BMP; .zip or .tar.", take,
+      hint: "All from one source. PNG, JPEG, WebP, TIFF or BMP; .zip or .tar.", onFiles,
     }),
-    held,
+    selection,
     h("div", { class: "fields" },
       h("label", {}, "Name", name),
       h("fieldset", {},
-        h("legend", {}, "Scale ", h("span", { class: "hint" }, "how many times larger images shall become")),
+        h("legend", {}, "Scale ", h("span", { class: "hint" }, "super-resolution factor")),
         h("div", { class: "choice" }, [2, 3, 4].map((scale) =>
           h("label", {}, h("input", { type: "radio", name: "scale", value: String(scale), checked: scale === 4 }), h("span", {}, `×${scale}`)))))),
     h("div", { class: "row" }, button));

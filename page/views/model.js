@@ -1,83 +1,86 @@
-// The report of a model: what it makes, how near that comes to the real photos, and what to do about what is wrong.
+// The report of a model: quality, kernels, noise, comparison with real photos, and training history.
 
-import { bytes, get } from "/page/api.js";
-import { complain, h, replace } from "/page/dom.js";
-import { saveHtml, savePng } from "/page/parts/export.js";
-import { lineChart } from "/page/parts/charts.js";
-import { alarmList, kernelGallery, noiseCharts, widthCharts } from "/page/parts/gallery.js";
-import { patchGame } from "/page/parts/patches.js";
-import { count, duration, figure, percent, when } from "/page/words.js";
+import { get, getBytes } from "/page/api.js";
+import { lineChart } from "/page/components/charts.js";
+import { saveHtml, savePng } from "/page/components/export.js";
+import { alarmList, kernelCharts, kernelGallery, noiseCharts, withCurrentNames } from "/page/components/gallery.js";
+import { realOrFake } from "/page/components/realOrFake.js";
+import { h, replace, showError } from "/page/dom.js";
+import { formatCount, formatDuration, formatNumber, formatPercent, formatTime } from "/page/format.js";
 
-const READINGS = {
-  major: ["Width, major axis", "pixels"], minor: ["Width, minor axis", "pixels"],
-  luma_coarse: ["Noise in brightness, coarse", "levels"], luma_fine: ["Noise in brightness, fine", "levels"],
-  colour_coarse: ["Noise in colour, coarse", "levels"], colour_fine: ["Noise in colour, fine", "levels"],
-  in_shade: ["Noise in the shade", "levels"], in_light: ["Noise in the light", "levels"],
+const STATISTICS = {
+  major: ["Blur sigma, major axis", "pixels"], minor: ["Blur sigma, minor axis", "pixels"],
+  luma_coarse: ["Luma noise, coarse", "levels"], luma_fine: ["Luma noise, fine", "levels"],
+  color_coarse: ["Color noise, coarse", "levels"], color_fine: ["Color noise, fine", "levels"],
+  dark: ["Noise in dark areas", "levels"], bright: ["Noise in bright areas", "levels"],
 };
+const HISTORY = { match: "Distribution matching", edsr_l1: "Super-resolution", score: "Score", discriminator: "Discriminator loss" };
+const FILES = ["degrader.safetensors", "sr.safetensors", "report.json"];
 
 export async function show(main, { id, signal }) {
   const model = await get(`/models/${id}`, signal);
   const dataset = await get(`/datasets/${model.dataset}`, signal);
-  const optional = (link) => (link ? get(link, signal).catch((error) => { if (error.name === "AbortError") throw error; return null; }) : null);
-  const [report, gallery] = await Promise.all([optional(model.links.report), optional(model.links["gallery.json"])]);
-  const title = `Model of ${when(model.created)}`;
+  const getOptional = (link) => (link ? get(link, signal).catch((error) => { if (error.name === "AbortError") throw error; return null; }) : null);
+  const [report, storedGallery] = await Promise.all([getOptional(model.links.report), getOptional(model.links["gallery.json"])]);
+  const gallery = withCurrentNames(storedGallery);
+  const title = `Model of ${formatTime(model.created)}`;
   const body = h("article", { class: "report stack" },
-    h("p", { class: "quiet" }, `${dataset.name} · ×${model.scale} · ${model.preset} · ${count(model.steps, "step")} in ${duration(model.seconds)}`),
-    report ? verdict(report) : h("p", { class: "notice" }, "This model has no report. Train again to get one."),
-    gallery && h("section", { class: "card" }, h("h2", {}, "Kernels"), kernelGallery(gallery), h("div", { class: "charts" }, widthCharts(gallery))),
+    h("p", { class: "muted" }, `${dataset.name} · ×${model.scale} · ${model.preset} · ${formatCount(model.steps, "step")} in ${formatDuration(model.seconds)}`),
+    report ? qualityCard(report) : h("p", { class: "notice" }, "This model has no report. Train again to get one."),
+    gallery && h("section", { class: "card" }, h("h2", {}, "Kernels"), kernelGallery(gallery), h("div", { class: "charts" }, kernelCharts(gallery))),
     gallery && h("section", { class: "card" }, h("h2", {}, "Noise"), h("div", { class: "charts" }, noiseCharts(gallery))),
-    report && comparison(report),
-    history(model));
-  const game = patchGame();
-  const save = (how) => () => how(body, `${dataset.name}: ${title}`, `patina-report-${model.id}`).catch(complain);
+    report && comparisonCard(report),
+    historyCard(model));
+  const game = realOrFake();
+  const save = (saveAs) => () => saveAs(body, `${dataset.name}: ${title}`, `patina-report-${model.id}`).catch(showError);
   replace(main,
     h("div", { class: "head" },
       h("div", {},
         h("p", { class: "crumb" }, h("a", { href: "#/datasets" }, "Datasets"), " · ", h("a", { href: `#/datasets/${dataset.id}` }, dataset.name)),
         h("h1", {}, title)),
       h("div", { class: "row" },
-        h("a", { class: "button first", href: `#/try?model=${model.id}` }, "Try it"),
+        h("a", { class: "button primary", href: `#/try?model=${model.id}` }, "Try it"),
         h("button", { type: "button", onclick: save(saveHtml) }, "Save as HTML"),
         h("button", { type: "button", onclick: save(savePng) }, "Save as PNG"))),
     body,
     gallery && h("section", { class: "card" }, h("h2", {}, "Which are real?"), game.element),
-    h("section", { class: "card" }, h("h2", {}, "Files"), h("ul", {}, ["degrader.safetensors", "sr.safetensors", "report.json"].filter((name) => model.links[name]).map((name) =>
+    h("section", { class: "card" }, h("h2", {}, "Files"), h("ul", {}, FILES.filter((name) => model.links[name]).map((name) =>
       h("li", {}, h("a", { href: model.links[name], download: true }, name))))));
-  if (gallery) await game.set(gallery, await bytes(model.links["patches.png"], signal));
+  if (gallery) await game.set(gallery, await getBytes(model.links["patches.png"], signal));
   return title;
 }
 
-function verdict(report) {
+function qualityCard(report) {
   const test = report.two_sample;
-  return h("section", { class: "card" }, h("h2", {}, "How good it is"),
+  return h("section", { class: "card" }, h("h2", {}, "Quality"),
     h("dl", { class: "facts" },
-      fact("Score", figure(report.score, 2), "0 is perfect; compare models of the same photos"),
-      fact("Told apart", test ? `${percent(test.accuracy)} ± ${percent(test.uncertainty)}` : "–", "how often a classifier tells made photos from real ones; 50 % is perfect"),
-      fact("Blur", `${figure(report.kernels.major.mean, 2)} × ${figure(report.kernels.minor.mean, 2)} px`, "mean width along and across"),
-      fact("Noise", `${figure(report.noise.level.mean, 2)} levels`, "of 255, standard deviation"),
-      fact("Diversity", figure(report.kernels.diversity, 2), "of kernels: 0 all the same, 1 nothing shared")),
-    report.alarms.length ? alarmList(report.alarms) : h("p", { class: "notice" }, "Nothing is wrong that could be found."));
+      fact("Score", formatNumber(report.score, 2), "0 is perfect; compare models of the same photos"),
+      fact("Real-vs-generated accuracy", test ? `${formatPercent(test.accuracy)} ± ${formatPercent(test.uncertainty)}` : "–", "of a small classifier; 50 % is perfect"),
+      fact("Blur", `${formatNumber(report.kernels.major.mean, 2)} × ${formatNumber(report.kernels.minor.mean, 2)} px`, "mean sigma, major × minor axis"),
+      fact("Noise", `${formatNumber(report.noise.std.mean, 2)} levels`, "standard deviation, of 255"),
+      fact("Diversity", formatNumber(report.kernels.diversity, 2), "of kernels: 0 identical, 1 nothing in common")),
+    report.alarms.length ? alarmList(report.alarms) : h("p", { class: "notice" }, "No problems found."));
 }
 
 const fact = (name, value, hint) => h("div", {}, h("dt", {}, name), h("dd", {}, value), h("dd", { class: "hint" }, hint));
 
-function comparison(report) {
-  const rows = Object.entries(READINGS).map(([name, [said, unit]]) => {
-    const seen = report.readings[name];
-    return h("tr", {}, h("th", { scope: "row" }, said), ...[[seen.real_mean, seen.real_std], [seen.made_mean, seen.made_std]].map(([mean, std]) =>
-      h("td", { class: "number" }, `${figure(mean, 2)} ± ${figure(std, 2)}`)), h("td", { class: "number" }, figure(seen.distance, 2)), h("td", {}, unit));
+function comparisonCard(report) {
+  const rows = Object.entries(STATISTICS).map(([name, [label, unit]]) => {
+    const stat = report.predicted[name];
+    const columns = [[stat.real_mean, stat.real_std], [stat.generated_mean, stat.generated_std]];
+    return h("tr", {}, h("th", { scope: "row" }, label), ...columns.map(([mean, std]) =>
+      h("td", { class: "number" }, `${formatNumber(mean, 2)} ± ${formatNumber(std, 2)}`)), h("td", { class: "number" }, formatNumber(stat.distance, 2)), h("td", {}, unit));
   });
-  return h("section", { class: "card" }, h("h2", {}, "Real and made photos, as they look"),
-    h("p", { class: "quiet" }, "Read off photos of either kind by the same reader: to be compared with each other, not to be believed."),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Readings" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["What is read", "real", "made", "apart by", "in"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows))));
+  return h("section", { class: "card" }, h("h2", {}, "Real and generated photos"),
+    h("p", { class: "muted" }, "A regressor predicts these statistics for both. Compare the columns; the absolute values are biased."),
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Statistics" }, h("table", {},
+      h("thead", {}, h("tr", {}, ["Statistic", "real", "generated", "distance", "unit"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows))));
 }
 
-function history(model) {
-  const names = { match: "Matching", edsr_l1: "Super-resolution", score: "Score", discriminator: "Discriminator" };
-  const charts = Object.entries(names).map(([name, title]) => {
+function historyCard(model) {
+  const charts = Object.entries(HISTORY).map(([name, title]) => {
     const line = model.history.filter((point) => name in point).map((point) => [point.step, point[name]]);
     return line.length > 1 && lineChart({ title, xLabel: "step", lines: [line], y0: Math.min(0, ...line.map(([, y]) => y)) });
   }).filter(Boolean);
-  return charts.length > 0 && h("section", { class: "card" }, h("h2", {}, "How it was learned"), h("div", { class: "charts" }, charts));
+  return charts.length > 0 && h("section", { class: "card" }, h("h2", {}, "Training history"), h("div", { class: "charts" }, charts));
 }

@@ -50,13 +50,13 @@ def doctor(
 @cli.command(epilog=format_example("patina backup /mnt/patina.tar"))
 def backup(file: Annotated[Path, typer.Argument(help="A new .tar file, best on another disk.")]) -> None:
     """Back up the database and all stored files into one file, while the service runs."""
-    from store.admin.backup import BackupError, back_up  # noqa: PLC0415
+    from store.admin.backup import BackupError, create_backup  # noqa: PLC0415
 
     if file.exists():
         raise PatinaError(f"{file} already exists. Name another file.")
     with _store() as store:
         try:
-            copied = back_up(store, file)
+            copied = create_backup(store, file)
         except BackupError as error:
             raise PatinaError(str(error)) from error
     console.print(f"{copied.records} records and {copied.blobs} stored files are in {file}.")

@@ -89,7 +89,7 @@ def _format_table(models: list[Model]) -> Table:
 
 
 def _format_metrics(report: Report) -> Table:
-    kernels, noise, colors = report.kernels, report.noise, report.colours
+    kernels, noise, colors = report.kernels, report.noise, report.colors
     table = Table("Metric", "Value", "Meaning", box=None, pad_edge=False)
     table.add_row("score", f"{report.score:.2f}", "0 is perfect; lower is better, for models of the same photos")
     if test := report.two_sample:
@@ -99,20 +99,20 @@ def _format_metrics(report: Report) -> Table:
         spread = f"{sigma.mean:.2f} ({sigma.p5:.2f} to {sigma.p95:.2f})"
         table.add_row(name, spread, "sigma in high-resolution pixels: mean (5th to 95th percentile)")
     table.add_row(
-        "off center", f"{kernels.off_centre.mean:.3f}", "distance of kernels from the sampled point, in pixels"
+        "off center", f"{kernels.off_center.mean:.3f}", "distance of kernels from the sampled point, in pixels"
     )
     table.add_row("diversity", f"{kernels.diversity:.2f}", "of kernels; 0: all identical, 1: nothing in common")
-    level = noise.level
+    std = noise.std
     table.add_row(
         "noise",
-        f"{level.mean:.1f} ({level.p5:.1f} to {level.p95:.1f})",
+        f"{std.mean:.1f} ({std.p5:.1f} to {std.p95:.1f})",
         "standard deviation in 8-bit levels: mean (5th to 95th percentile)",
     )
     if curve := noise.by_brightness:
-        ends = f"{curve[0].level:.1f} to {curve[-1].level:.1f}"
+        ends = f"{curve[0].std:.1f} to {curve[-1].std:.1f}"
         between = f"{curve[0].brightness:.0f} to {curve[-1].brightness:.0f}"
         table.add_row("", ends, f"standard deviation at brightness {between}")
-    correlation = f"{noise.right:.2f}, {noise.below:.2f}, {noise.red_green:.2f}"
+    correlation = f"{noise.corr_right:.2f}, {noise.corr_down:.2f}, {noise.corr_red_green:.2f}"
     table.add_row("", correlation, "correlation with the right and lower neighbor, and of red and green")
     shift = f"{colors.red:+.1f}, {colors.green:+.1f}, {colors.blue:+.1f}"
     table.add_row("color shift", shift, "of red, green and blue, in levels; 0 is perfect")

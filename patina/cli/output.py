@@ -46,7 +46,7 @@ class Output:
 
     def print_alarms(self, alarms: Sequence[Alarm]) -> None:
         for alarm in alarms:
-            color = "red" if alarm.severity == "alarm" else "yellow"
+            color = "red" if alarm.severity == "error" else "yellow"
             self.print(Text.assemble((f"{alarm.severity}:", color), " ", alarm.message), wrap=False)
 
 

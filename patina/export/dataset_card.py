@@ -77,8 +77,8 @@ def _render_report(report: Report) -> str:
         ("kernel sigma, major axis, in pixels", f"{kernels.major.mean:.2f} ({_format_range(kernels.major)})"),
         ("kernel sigma, minor axis, in pixels", f"{kernels.minor.mean:.2f} ({_format_range(kernels.minor)})"),
         ("kernel diversity, 0 to 1", f"{kernels.diversity:.2f}"),
-        ("noise standard deviation, 0 to 255", f"{noise.level.mean:.1f} ({_format_range(noise.level)})"),
-        ("noise correlation with the right, lower neighbor", f"{noise.right:.2f}, {noise.below:.2f}"),
+        ("noise standard deviation, 0 to 255", f"{noise.std.mean:.1f} ({_format_range(noise.std)})"),
+        ("noise correlation with the right, lower neighbor", f"{noise.corr_right:.2f}, {noise.corr_down:.2f}"),
     ]
     if test := report.two_sample:
         rows.insert(1, ("real-vs-generated accuracy (50% is perfect)", f"{test.accuracy:.0%} ± {test.uncertainty:.0%}"))

@@ -74,7 +74,7 @@ class GalleryData:
             kernels=[_parse_kernel(kernel, data["kernel_size"]) for kernel in data["kernels"]],
             major=np.array([width["major"] for width in data["widths"]]),
             minor=np.array([width["minor"] for width in data["widths"]]),
-            noise=[(point["brightness"], point["level"]) for point in data["noise"]["by_brightness"]],
+            noise=[_parse_noise(point) for point in data["noise"]["by_brightness"]],
         )
 
 
@@ -147,7 +147,7 @@ def _draw_report(page: Page, report: Report) -> None:
             "time; 50% is perfect, a pure guess."
         )
     for alarm in report.alarms:
-        color = ALARM if alarm.severity == "alarm" else TRUTH
+        color = ALARM if alarm.severity == "error" else TRUTH
         page.draw_text(MARGIN, page.y, f"{alarm.severity}:", color=color)
         page.draw_paragraph(alarm.message, indent=90)
     if not report.alarms:
@@ -170,3 +170,8 @@ def _split_tiles(png: bytes, side: int) -> list[Picture]:
 def _parse_kernel(kernel: dict[str, Any], size: int) -> Array:
     """Returns the taps (size, size), 0 to 255; the largest is 255."""
     return np.frombuffer(base64.b64decode(kernel["taps"]), np.uint8).reshape(size, size).astype(np.float64)
+
+
+def _parse_noise(point: dict[str, float]) -> tuple[float, float]:
+    """Returns (brightness, standard deviation). Galleries of earlier versions call the latter `level`."""
+    return point["brightness"], point["std"] if "std" in point else point["level"]

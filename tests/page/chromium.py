@@ -1,7 +1,7 @@
-"""The Chromium that the page is tested in. `make test` runs this first, to fetch one where there is none.
+"""Finds a Chromium for the page's tests. `make test` runs this module first, to install one if there is none.
 
-Taken is the one that PATINA_TEST_BROWSER names, else the system's, else Playwright's own. Root on Debian or Ubuntu gets
-the distribution's, everybody else Playwright's, which lands in their own cache.
+PATINA_TEST_BROWSER comes first, then the system's browser, then Playwright's. If none is found, root on Debian or
+Ubuntu gets the distribution's package, and everybody else Playwright's download in their own cache.
 """
 
 from __future__ import annotations
@@ -15,40 +15,41 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge", "brave-browser")
-FETCH_SECONDS = 300
-NONE = (
-    "there is no Chromium to test the page in. Install your system's (apt-get install chromium) or Playwright's "
-    "(.venv/bin/playwright install chromium), or name one in PATINA_TEST_BROWSER."
+INSTALL_TIMEOUT = 300  # seconds
+NOT_FOUND = (
+    "No Chromium found. Install your system's (apt-get install chromium) or Playwright's "
+    "(.venv/bin/playwright install chromium), or set PATINA_TEST_BROWSER."
 )
 
 
-def find() -> str | None:
+def find_chromium() -> str | None:
+    """Returns the path of a browser, or None."""
     named = os.environ.get("PATINA_TEST_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
     if named:
         return named
     with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-    return own if Path(own).exists() else None
+        bundled = playwright.chromium.executable_path
+    return bundled if Path(bundled).exists() else None
 
 
-def fetch() -> None:
+def install_chromium() -> None:
     apt = shutil.which("apt-get") if os.geteuid() == 0 else None
     commands = (
         [[apt, "update", "-qq"], [apt, "install", "-qq", "-y", "--no-install-recommends", "chromium"]] if apt else []
     )
     commands.append([sys.executable, "-m", "playwright", "install", "chromium"])
     for command in commands:
-        print("fetching a Chromium to test the page in:", *command, flush=True)
+        print("installing a Chromium for the page's tests:", *command, flush=True)
         try:
-            subprocess.run(command, check=False, timeout=FETCH_SECONDS, capture_output=True)
+            subprocess.run(command, check=False, timeout=INSTALL_TIMEOUT, capture_output=True)
         except subprocess.TimeoutExpired:
             continue
-        if find():
+        if find_chromium():
             return
 
 
 if __name__ == "__main__":
-    if not find():
-        fetch()
-    if not find():
-        print(f"The page's tests will be left out: {NONE}")
+    if not find_chromium():
+        install_chromium()
+    if not find_chromium():
+        print(f"The page's tests will be skipped. {NOT_FOUND}")

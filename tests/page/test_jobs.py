@@ -1,4 +1,4 @@
-"""Jobs as they are listed, followed and steered."""
+"""Jobs: list, follow, cancel, retry."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from playwright.sync_api import expect
 
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.page.conftest import Desk
-from tests.pictures import photos, png
+from tests.page.conftest import PageDriver
+from tests.pictures import make_photos, make_png
 
 JOBS = 1000
 
 
-def test_a_job_appears_goes_on_is_canceled_and_taken_up_again(desk: Desk, dataset: str) -> None:
-    page = desk.open("jobs")
-    job_id = desk.service.degrade(dataset, photos(1, 2400), samples=600)
+def test_follow_cancel_and_retry_a_job(driver: PageDriver, dataset: str) -> None:
+    page = driver.open("jobs")
+    job_id = driver.service.degrade(dataset, make_photos(1, 2400), samples=600)
     row = page.locator(f'a[href="#/jobs/{job_id}"]')
-    expect(row).to_contain_text(re.compile("of 600 samples · .* a second · .* left"))
+    expect(row).to_contain_text(re.compile("of 600 samples · .* per second · .* left"))
     row.click()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("h1 .pill")).to_have_text("canceled")
@@ -31,27 +31,27 @@ def test_a_job_appears_goes_on_is_canceled_and_taken_up_again(desk: Desk, datase
     assert download.value.suggested_filename == f"{job_id}.zip"
 
 
-def test_a_failed_image_is_named_and_the_log_is_there(desk: Desk, dataset: str) -> None:
-    job_id = desk.service.degrade(dataset, {"good.png": png(40, 40), "bad.png": png(40, 40, 9)[:-200]})
-    page = desk.open(f"jobs/{job_id}")
+def test_failed_image_and_log_are_shown(driver: PageDriver, dataset: str) -> None:
+    job_id = driver.service.degrade(dataset, {"good.png": make_png(40, 40), "bad.png": make_png(40, 40, 9)[:-200]})
+    page = driver.open(f"jobs/{job_id}")
     expect(page.get_by_role("row", name=re.compile("bad.png .* The image is damaged"))).to_be_visible()
     expect(page.get_by_label("Log")).to_contain_text("image failed")
     expect(page.get_by_label("Log")).to_contain_text("job ended")
 
 
-def test_a_thousand_jobs_are_a_list_of_which_a_screenful_is_made(desk: Desk) -> None:
-    store = Store.open(desk.service.settings)
+def test_list_of_a_thousand_jobs_is_virtual(driver: PageDriver) -> None:
+    store = Store.open(driver.service.settings)
     with store.database.write() as session:
         jobs = JobRepository(session)
         for _ in range(JOBS):
             job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
             jobs.request_cancel(job.id)
     store.close()
-    page = desk.open("jobs")
+    page = driver.open("jobs")
     page.get_by_label("Kind").select_option("sr")
     rows = page.locator(".virtual > li")
     last = page.locator(f'.virtual > li[aria-posinset="{JOBS}"]')
-    for _ in range(400):  # each time at the end of what has come so far
+    for _ in range(400):  # scroll to the end of the loaded part
         if last.count():
             break
         page.evaluate("scrollTo(0, document.body.scrollHeight)")

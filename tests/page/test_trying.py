@@ -1,4 +1,4 @@
-"""Degrading and super-resolving in the page."""
+"""The view that degrades or super-resolves one image."""
 
 from __future__ import annotations
 
@@ -7,63 +7,63 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import Desk
-from tests.pictures import png
+from tests.page.conftest import PageDriver
+from tests.pictures import make_png
 
 PIXELS = "(name) => document.querySelector(`.pane[aria-label^=${name}] canvas`).toDataURL()"
 CHANGED = f"([name, before]) => ({PIXELS})(name) !== before"
 
 
-def pixels(page: Page, pane: str) -> str:
-    """What the first pane of that name shows now."""
+def read_pixels(page: Page, pane: str) -> str:
+    """Returns the content of the first pane with that name, as a data URL."""
     return str(page.evaluate(PIXELS, pane))
 
 
-def test_a_clean_image_is_degraded_and_seen_with_kernel_and_noise(desk: Desk, dataset: str, tmp_path: Path) -> None:
-    (tmp_path / "clean.png").write_bytes(png(120, 160, 4))
-    page = desk.open("try")
-    desk.drop(page.locator(".drop"), tmp_path / "clean.png")
+def test_degrade_a_clean_image(driver: PageDriver, dataset: str, tmp_path: Path) -> None:
+    (tmp_path / "clean.png").write_bytes(make_png(120, 160, 4))
+    page = driver.open("try")
+    driver.drop(page.locator(".drop"), tmp_path / "clean.png")
     expect(page.get_by_role("heading", name="Sample 2")).to_be_visible()
     for pane in ("Clean, 160 × 120", "Degraded, 40 × 30", re.compile(r"Kernel, (21 × 21|24 × 24) taps"), "Noise, "):
         expect(page.get_by_role("img", name=pane).first).to_be_visible()
-    before = pixels(page, "Degraded")
+    before = read_pixels(page, "Degraded")
     page.get_by_role("button", name="New seed").click()
     page.wait_for_function(CHANGED, arg=["Degraded", before])
-    # Zoom by key in one pane moves those beside it; a kernel has no place in the image.
-    clean, kernel = pixels(page, "Clean"), pixels(page, "Kernel")
+    # Zooming one pane by key zooms the others, but not the kernel's.
+    clean, kernel = read_pixels(page, "Clean"), read_pixels(page, "Kernel")
     page.get_by_role("img", name="Noise, ").last.press("+")
     page.wait_for_function(CHANGED, arg=["Clean", clean])
-    assert pixels(page, "Kernel") == kernel
+    assert read_pixels(page, "Kernel") == kernel
 
 
-def test_a_photo_is_super_resolved_and_compared(desk: Desk, dataset: str, tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(png(40, 50, 4))
-    page = desk.open("try?task=sr")
+def test_super_resolve_a_photo(driver: PageDriver, dataset: str, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(make_png(40, 50, 4))
+    page = driver.open("try?task=sr")
     page.get_by_label("Choose a file").set_input_files(tmp_path / "photo.png")
     expect(page.get_by_role("heading", name="50 × 40 → 200 × 160")).to_be_visible()
-    border = page.get_by_role("slider")
-    border.focus()
+    divider = page.get_by_role("slider")
+    divider.focus()
     for _ in range(20):
-        border.press("ArrowRight")
+        divider.press("ArrowRight")
     assert page.locator(".slider .handle").evaluate("(handle) => handle.style.left") == "60%"
     assert "60%" in page.locator(".slider canvas").nth(1).evaluate("(canvas) => canvas.style.clipPath")
 
 
-def test_tabs_are_chosen_by_arrows_and_are_one_stop_of_the_tab_key(desk: Desk, dataset: str) -> None:
-    page = desk.open("try")
-    degrade, restore = page.get_by_role("tab").all()
+def test_arrow_keys_select_tabs(driver: PageDriver, dataset: str) -> None:
+    page = driver.open("try")
+    degrade, sr = page.get_by_role("tab").all()
     degrade.focus()
-    for key, chosen in (("ArrowRight", restore), ("ArrowRight", degrade), ("ArrowLeft", restore), ("Home", degrade)):
+    for key, selected in (("ArrowRight", sr), ("ArrowRight", degrade), ("ArrowLeft", sr), ("Home", degrade)):
         page.keyboard.press(key)
-        expect(chosen).to_be_focused()
-        expect(chosen).to_have_attribute("aria-selected", "true")
-        expect(page.get_by_text("Drop a real, low-resolution photo here")).to_be_visible(visible=chosen is restore)
+        expect(selected).to_be_focused()
+        expect(selected).to_have_attribute("aria-selected", "true")
+        expect(page.get_by_text("Drop a real, low-resolution photo here")).to_be_visible(visible=selected is sr)
     page.keyboard.press("Tab")
-    expect(restore).not_to_be_focused()
+    expect(sr).not_to_be_focused()
 
 
-def test_a_file_that_is_no_image_is_refused_in_words(desk: Desk, dataset: str, tmp_path: Path) -> None:
+def test_file_that_is_no_image_is_rejected(driver: PageDriver, dataset: str, tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_bytes(b"hello there")
-    page = desk.open("try")
-    desk.drop(page.locator(".drop"), tmp_path / "notes.png")
+    page = driver.open("try")
+    driver.drop(page.locator(".drop"), tmp_path / "notes.png")
     expect(page.get_by_role("alert")).to_contain_text("The file is not a PNG, JPEG, WebP, TIFF or BMP image")
