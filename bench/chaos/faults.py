@@ -201,7 +201,7 @@ def shift_clock(environment: Environment) -> bool:
 
 # Each with its frequency among 200 faults.
 FAULTS: dict[str, tuple[int, Fault]] = {
-    "kill -9 of the inference worker": (26, kill(WORKER)),
+    "kill -9 of the warm worker": (26, kill(WORKER)),
     "kill -9 of the train worker": (14, kill(TRAIN_WORKER)),
     "kill -9 of its training process": (14, kill(TRAIN_PROCESS)),
     "kill -9 of the API": (20, kill(API)),

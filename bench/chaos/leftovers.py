@@ -12,7 +12,7 @@ from bench.chaos.service import GRACE_SECONDS, Service
 from store.db.database import Session
 from store.db.tables import Dataset, Image, Job, Model, Sample
 from store.errors import BlobCorrupt
-from store.files.gc import referenced
+from store.files.gc import referenced_hashes
 from store.store import Store
 
 COLLECTED_SECONDS = 3 * GRACE_SECONDS + 30
@@ -36,11 +36,11 @@ def find_leftovers(service: Service) -> list[str]:
 
 def _unreferenced_files(store: Store) -> list[str]:
     with store.database.read() as session:
-        needed = referenced(session)
-    stored = set(store.blobs.older_than(0))
+        needed = referenced_hashes(session)
+    stored = set(store.blobs.iter_older_than(0))
     return (
         [f"temporary file {file.name}" for file in store.blobs.temporary.iterdir()]
-        + [f"partial upload {file.name}" for file in store.unfinished.root.iterdir()]
+        + [f"partial upload {file.name}" for file in store.partial_uploads.root.iterdir()]
         + [f"unreferenced blob {sha256}" for sha256 in stored - needed]
         + [f"missing blob {sha256}" for sha256 in needed - stored]
     )
@@ -55,9 +55,9 @@ def _undetected_damage(store: Store) -> Iterator[str]:
                 readable.update(str(sha256) for sha256 in by_name.values())
     for sha256 in readable:
         try:
-            store.blobs.verified(sha256)
+            store.blobs.verified_path(sha256)
         except BlobCorrupt:
-            yield f"blob {sha256} is corrupt, and no client was told"
+            yield f"blob {sha256} is corrupt, and nobody noticed"
 
 
 def _inconsistent_records(session: Session) -> Iterator[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from config.settings import Settings
 from store.db.tables import Job
-from store.files.capacity import Room
+from store.files.quota import StorageQuota
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.store import Store
@@ -54,7 +54,7 @@ def job(store: Store, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 
 def run_attempt(store: Store, job: Job, tmp_path: Path, disk: Disk) -> Job:
-    context = WorkerContext(replace(store, room=disk), Settings(data_dir=tmp_path))
+    context = WorkerContext(replace(store, quota=disk), Settings(data_dir=tmp_path))
     run_training_process(context, job, Lease(store, context.settings, job.id, job.attempt, threading.Event()))
     with store.database.read() as session:
         found = JobRepository(session).get(job.id)
@@ -73,7 +73,7 @@ def test_a_training_waits_for_disk_space(store: Store, job: Job, tmp_path: Path)
         claimed = JobRepository(session).claim(job.id, "a worker", 60)
     assert claimed is not None
     assert claimed.error is None
-    check_disk_space_for_photos(replace(store, room=Disk(available=NEEDED, capacity=NEEDED)), claimed)
+    check_disk_space_for_photos(replace(store, quota=Disk(available=NEEDED, capacity=NEEDED)), claimed)
 
 
 def test_a_training_fails_if_the_whole_disk_is_too_small(store: Store, job: Job, tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ def test_decoded_photos_of_a_killed_attempt_are_deleted(store: Store, job: Job) 
         def left_on_disk(self) -> int:
             return 0 if killed.exists() else NEEDED
 
-    check_disk_space_for_photos(replace(store, room=DiskWithScratch(0, NEEDED)), job)
+    check_disk_space_for_photos(replace(store, quota=DiskWithScratch(0, NEEDED)), job)
 
 
 def test_a_job_that_has_its_model_needs_no_space(store: Store, job: Job) -> None:
     job.model_id = "of an earlier attempt"
-    check_disk_space_for_photos(replace(store, room=Disk(available=0, capacity=0)), job)
+    check_disk_space_for_photos(replace(store, quota=Disk(available=0, capacity=0)), job)

@@ -164,8 +164,8 @@ def test_the_queue_restarts_empty_without_a_usable_file(service: Service, datase
             flip_bit(next((folder / "appendonlydir").glob("*.base.*")))
         after = service.degrade(dataset, make_photos(1, 40), samples=1)
         assert [service.wait_until_finished(job_id)["status"] for job_id in (before, after)] == ["succeeded"] * 2
-        told = service.logged(event="the queue's file cannot be read, starting with an empty queue")
-        assert bool(told) == (not lost)
+        warnings = service.logged(event="the queue's file cannot be read, starting with an empty queue")
+        assert bool(warnings) == (not lost)
     assert service.pid(*INFERENCE_WORKER) == worker, "the worker kept its loaded models"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config.settings import Settings
-from imaging.image_files import ImageRefusedError
+from imaging.image_files import ImageRejected
 from store.db.tables import Item, Model
 from store.model_files import DEGRADER, SR
 from store.store import Store
@@ -19,7 +19,7 @@ from worker.runtime.outcome import JobFailedError
 def test_an_unusable_image_has_its_own_code(store: Store, damage: str, code: str) -> None:
     sha256 = store.blobs.put(b"an image")
     damage_blob(store, sha256, damage)
-    with pytest.raises(ImageRefusedError, match="Send it again") as caught:
+    with pytest.raises(ImageRejected, match="Send it again") as caught:
         PendingItem(Item(name="a.png", sha256=sha256), [0]).verified_file(store.blobs)
     assert caught.value.code == code
 

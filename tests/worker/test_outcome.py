@@ -15,7 +15,7 @@ from config.settings import Settings
 from store.db.database import Session
 from store.db.tables import Job
 from store.errors import DatabaseUnavailable
-from store.files.capacity import Room
+from store.files.quota import StorageQuota
 from store.repositories.jobs import JobRepository
 from store.store import Store
 from tests.worker.conftest import claim_new_job
@@ -63,7 +63,7 @@ def test_a_job_waits_for_the_disk_but_fails_at_the_quota(
 ) -> None:
     job = claim_new_job(store)
     store.blobs.put(b"more than five bytes")
-    full = replace(store, room=Room([store.blobs.root], max_bytes, min_free_bytes))
+    full = replace(store, quota=StorageQuota([store.blobs.root], max_bytes, min_free_bytes))
     run_and_record(store, job.id, job.attempt, lambda: check_disk_space(full))
     after = reload(store, job)
     assert (after.status, after.error and after.error["code"]) == expected
@@ -133,7 +133,7 @@ def test_workers_get_a_grace_period_after_an_outage(store: Store, monkeypatch: p
         duty.run()
     duty.run()
     assert reload(store, silent).status == "running"
-    time.sleep(1)  # one lease, in which the worker might have renewed it
+    time.sleep(1)  # one lease; the worker might have renewed it
     duty.run()
     assert (reload(store, silent).status, reload(store, silent).crash_count) == ("queued", 1)
 

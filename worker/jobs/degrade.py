@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from imaging.image_files import ImageRefusedError
+from imaging.image_files import ImageRejected
 from models.inference.triplet import SourceImage, TripletSampler
 from store.db.tables import Job
 from store.degrade_options import DegradeOptions
@@ -34,7 +34,7 @@ from worker.runtime.thread_pool import Budget, OrderedThreadPool
 
 def run_degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
     """Process the batches of the plan in several threads. Record results while later ones are computed."""
-    store, options = context.store, DegradeOptions.of(job.parameters)
+    store, options = context.store, DegradeOptions.from_parameters(job.parameters)
     with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
     samplers = samplers_for(context, model)
@@ -96,7 +96,7 @@ class _BatchProcessor:
             try:
                 path = work.items[0].verified_file(self.store.blobs)
                 opened.append(OpenedFile(path, self.store.decoders.count_pixels(path), work.items))
-            except ImageRefusedError as error:
+            except ImageRejected as error:
                 failed += [result for item in work.items for result in item.fail(error)]
         return opened, failed
 
@@ -106,7 +106,7 @@ class _BatchProcessor:
         for file in files:
             try:
                 pixels = self.store.decoders.read_rgb(file.path)
-            except ImageRefusedError as error:
+            except ImageRejected as error:
                 rejected += [result for item in file.items for result in item.fail(error)]
                 continue
             for item in file.items:

@@ -1,4 +1,4 @@
-"""Plans a degrade job: which samples of which images are processed together. Only this module decides that.
+"""Plans a degrade job: what is processed together. Only this module decides that.
 
 The plan has two stages, because the number of pixels of a file is known only after the file was opened:
 
@@ -38,7 +38,7 @@ class FileWork:
     items: Sequence[PendingItem]  # all with the same file
 
     @property
-    def samples(self) -> int:
+    def num_samples(self) -> int:
         return sum(len(item.samples) for item in self.items)
 
 
@@ -67,13 +67,13 @@ def plan_batches(pending: Sequence[PendingItem], file_size: Callable[[str], floa
     batches = list[list[FileWork]]()
     batch_samples, batch_bytes = 0, math.inf
     for work, size in _group_crops(parts, file_size):
-        batch_samples += work.samples
+        batch_samples += work.num_samples
         batch_bytes += size
         if batches and batch_samples <= shared_samples and batch_bytes <= SHARED_BATCH_BYTES:
             batches[-1].append(work)
         else:
             batches.append([work])
-            batch_samples, batch_bytes = work.samples, size
+            batch_samples, batch_bytes = work.num_samples, size
     return batches
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from imaging.image_files import ImageRefusedError
+from imaging.image_files import ImageRejected
 from store.db.tables import Item, Job
-from store.degrade_options import sample_key
+from store.degrade_options import sample_seed_key
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
 from store.repositories.jobs import JobRepository
@@ -36,7 +36,7 @@ class PendingItem:
     @property
     def seed_key(self) -> str:
         """The key that, with the job's seed, seeds the random numbers of its samples."""
-        return sample_key(self.item.sha256 or "", self.item.crop)
+        return sample_seed_key(self.item.sha256 or "", self.item.crop)
 
     def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return this item's crop of an image (height, width, 3), or the whole image."""
@@ -46,22 +46,22 @@ class PendingItem:
         return image[top : top + height, left : left + width]
 
     def verified_file(self, blobs: Blobs) -> Path:
-        """Return the path of the file after its hash was checked. Raises `ImageRefusedError` if it is unusable."""
+        """Return the path of the file after its hash was checked. Raises `ImageRejected` if it is unusable."""
         if self.item.sha256 is None:
-            raise ImageRefusedError(self.item.code or "refused", self.item.message or "The file was rejected.")
+            raise ImageRejected(self.item.code or "refused", self.item.message or "The file was rejected.")
         try:
-            return blobs.verified(self.item.sha256)
+            return blobs.verified_path(self.item.sha256)
         except BlobMissing as error:
-            raise ImageRefusedError("image_lost", "The stored image is missing. Send it again.") from error
+            raise ImageRejected("image_lost", "The stored image is missing. Send it again.") from error
         except BlobCorrupt as error:
             message = "The stored image has changed on disk. Send it again in a new request."
-            raise ImageRefusedError("image_damaged", message) from error
+            raise ImageRejected("image_damaged", message) from error
 
     def succeed(self, sample: int, files: dict[str, str]) -> NewSample:
         """Return the result of one sample: the SHA-256 of each of its blobs, by kind."""
         return NewSample(self.item.position, sample, files)
 
-    def fail(self, error: ImageRefusedError) -> list[NewSample]:
+    def fail(self, error: ImageRejected) -> list[NewSample]:
         """Return a failure for each of its samples, and log it."""
         log.warning("image failed", image=self.item.name, code=error.code)
         return [NewSample(self.item.position, sample, {}, error.code, error.message) for sample in self.samples]
@@ -103,9 +103,9 @@ def check_disk_space(store: Store) -> None:
 
     Raises `JobFailedError` at the service's own storage limit. Raises `OSError` on a full disk, which is transient.
     """
-    if store.room.left_on_disk() <= 0:
+    if store.quota.available_on_disk() <= 0:
         raise OSError(errno.ENOSPC, "the disk has less free space than PATINA_MIN_FREE_BYTES")
-    if not store.room.left():
+    if not store.quota.available():
         raise JobFailedError(
             "storage_full",
             "Storage quota exceeded. Delete datasets that are no longer needed, or raise PATINA_MAX_STORAGE_BYTES. "

@@ -16,7 +16,7 @@ from training.report.alarms import Alarm
 from training.report.gallery import Gallery, make_grid
 
 COLUMNS = 6  # of patches in their image
-SCALAR_FIELDS = ("scale", "noise_from", "noise_step", "noise_shares", "noise_correlation", "real")
+SCALAR_FIELDS = ("scale", "hist_start", "bin_width", "noise_hist", "noise_correlation", "real")
 LIST_FIELDS = ("widths", "transfer")
 
 
@@ -30,7 +30,7 @@ def render_gallery(gallery: Gallery, *, step: int, alarms: tuple[Alarm, ...]) ->
     data: dict[str, Any] = {"step": step, "columns": COLUMNS, "side": gallery.patches.shape[-1]}
     data |= {name: getattr(gallery, name) for name in SCALAR_FIELDS}
     data |= {name: [dataclasses.asdict(each) for each in getattr(gallery, name)] for name in LIST_FIELDS}
-    data |= {"figures": dataclasses.asdict(gallery.figures), "noise": dataclasses.asdict(gallery.noise)}
+    data |= {"kernel_metrics": dataclasses.asdict(gallery.kernel_metrics), "noise": dataclasses.asdict(gallery.noise)}
     data |= {"alarms": [dataclasses.asdict(alarm) for alarm in alarms]}
     data |= {"kernel_size": gallery.kernels.shape[-1]}
     data |= {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from imaging.image_files import ImageRefusedError
+from imaging.image_files import ImageRejected
 from imaging.png import PngWriter
 from models.inference.tiling import upscale_rows
 from store.db.tables import Job
@@ -35,7 +35,7 @@ def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
         """Yield the result of an image: ok or failed."""
         try:
             pixels = store.decoders.read_rgb(item.verified_file(store.blobs))
-        except ImageRefusedError as error:
+        except ImageRejected as error:
             yield from item.fail(error)
         else:
             yield item.succeed(0, {"sr": upscale(pixels)})

@@ -33,8 +33,8 @@ log = structlog.get_logger()
 def run_training_process(context: WorkerContext, job: Job, lease: Lease) -> None:
     """Train in a child process, which records its own outcome. If the child crashes, the job is requeued.
 
-    A GPU's memory is only free for certain when its process is gone, so each training gets its own process. This one
-    imports no torch.
+    Only the end of a process frees all of its GPU memory, so each training gets its own process. This one imports no
+    torch.
     """
     try:
         check_disk_space_for_photos(context.store, job)
@@ -71,15 +71,15 @@ def check_disk_space_for_photos(store: Store, job: Job) -> None:
         return
     with store.database.read() as session:
         needed = BYTES_PER_PIXEL * DatasetRepository(session).count_pixels(job.dataset_id)
-    if needed <= store.room.left_on_disk():
+    if needed <= store.quota.available_on_disk():
         return
-    store.blobs.sweep_scratch()  # a killed attempt may have left its decoded photos
-    available = store.room.left_on_disk()
+    store.blobs.remove_stale_scratch()  # a killed attempt may have left its decoded photos
+    available = store.quota.available_on_disk()
     if needed <= available:
         return
     code = "photos_too_large"
     needs = f"The dataset's photos need {_format_gib(needed)} of disk space when decoded"
-    if needed > (capacity := store.room.ever_on_disk()):
+    if needed > (capacity := store.quota.capacity()):
         raise JobFailedError(
             code,
             f"{needs}; the whole disk offers {_format_gib(capacity)}. Train on a dataset of fewer or smaller photos, "

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from config.logging import configure_logging
 from config.settings import Settings, settings
-from imaging.image_files import ImageRefusedError
+from imaging.image_files import ImageRejected
 from models.checkpoint import save_degradation, save_edsr
 from models.degradation import Degradation
 from models.device import choose_device
@@ -141,8 +141,8 @@ class TrainingAttempt:
         def pixels() -> Iterator[NDArray[np.uint8]]:
             for image in images:
                 try:
-                    yield self.store.decoders.read_rgb(self.store.blobs.verified(image.sha256))
-                except (ImageRefusedError, BlobMissing, BlobCorrupt) as error:
+                    yield self.store.decoders.read_rgb(self.store.blobs.verified_path(image.sha256))
+                except (ImageRejected, BlobMissing, BlobCorrupt) as error:
                     log.warning("photo skipped", image=image.id, name=image.name, error=str(error))
 
         return Photos.write(folder / role, pixels())
@@ -152,7 +152,7 @@ class TrainingAttempt:
             checkpoints = CheckpointRepository(session).list_for_job(self.job.id)
         for saved in checkpoints:
             try:
-                path = self.store.blobs.verified(saved.sha256)
+                path = self.store.blobs.verified_path(saved.sha256)
             except (BlobMissing, BlobCorrupt) as error:
                 log.warning("checkpoint unreadable", step=saved.step, error=str(error))
                 self._delete_checkpoint(saved.step)
@@ -209,7 +209,7 @@ class TrainingAttempt:
         except Exception:  # a missing preview must not end a training
             log.exception("preview failed")
             return
-        self.store.blobs.settle()
+        self.store.blobs.sync()
         with self.store.database.write() as session:
             JobRepository(session).check_lease(self.job.id, self.job.attempt)
             PreviewRepository(session).put(self.job.id, step=progress.step, files=files)
@@ -229,7 +229,7 @@ class TrainingAttempt:
             file = folder / "checkpoint"
             checkpoint.save(file)
             sha256 = self.store.blobs.put_file(file)
-        self.store.blobs.settle()
+        self.store.blobs.sync()
         with self.store.database.write() as session:
             JobRepository(session).reset_failures(self.job.id, self.job.attempt)
             unreferenced = CheckpointRepository(session).put(
@@ -270,7 +270,7 @@ class TrainingAttempt:
         if report:
             text = json.dumps(dataclasses.asdict(report), allow_nan=False)
             files[REPORT] = self.store.blobs.put(text.encode())
-        self.store.blobs.settle()
+        self.store.blobs.sync()
         with self.store.database.write() as session:
             model = ModelRepository(session).create(
                 dataset_id=self.job.dataset_id or "",

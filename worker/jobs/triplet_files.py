@@ -23,7 +23,7 @@ def encode_triplet(triplet: Triplet, options: DegradeOptions, seed_key: str, sam
         lr = _apply_jpeg(lr, quality)
     files = {"lr": write_png(lr) if options.lr_format is LrFormat.png else _encode_webp(lr)}
     for kind, array in (("kernel", triplet.kernel), ("noise", triplet.noise)):
-        if kind not in options.leave_out:
+        if kind not in options.exclude:
             files[kind] = encode_npy(array)
     return files
 

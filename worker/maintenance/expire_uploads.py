@@ -17,7 +17,7 @@ class ExpireUploads(Duty):
         with self.store.database.write() as session:
             for upload_id in UploadRepository(session).expire():
                 log.info("upload expired", upload=upload_id)
-        self.store.unfinished.sweep(self._incomplete_ids)
+        self.store.partial_uploads.delete_unknown(self._incomplete_ids)
 
     def _incomplete_ids(self) -> set[str]:
         with self.store.database.read() as session:

@@ -46,7 +46,7 @@ class ScheduledDuty:
 
 
 def schedule_duties(store: Store, settings: Settings) -> list[ScheduledDuty]:
-    """List the duties in the order in which a cycle runs them. Those with an interval first run when it is over."""
+    """List the duties in the order of a cycle. A duty with an interval first runs when the interval is over."""
     cleanup = min(CLEANUP_SECONDS, settings.unreferenced_blob_seconds)
     started = time.monotonic()
     return [
@@ -72,7 +72,7 @@ def run_loop(shutdown: threading.Event, duties: Sequence[ScheduledDuty], pause_s
 def run_reaper(shutdown: threading.Event, store: Store, settings: Settings) -> None:
     """Run all duties until `shutdown` is set. Webhooks have a thread of their own, because receivers may be slow."""
     # Restore blobs that a killed reaper had set aside for deletion: a job may be waiting for one.
-    store.blobs.sweep_temporary(settings.unreferenced_blob_seconds)
+    store.blobs.remove_stale_temporary(settings.unreferenced_blob_seconds)
     pause = settings.reap_every_seconds
     if settings.webhooks:
         delivery = [ScheduledDuty(DeliverWebhooks(store, settings), 0, time.monotonic())]

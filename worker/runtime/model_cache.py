@@ -63,7 +63,7 @@ def _load_edsr(blobs: Blobs, sha256: str, device: str) -> EDSR:
 
 def _verified_path(blobs: Blobs, sha256: str) -> Path:
     try:
-        return blobs.verified(sha256)
+        return blobs.verified_path(sha256)
     except (BlobMissing, BlobCorrupt) as error:
         raise JobFailedError(
             "model_damaged",

@@ -1,4 +1,4 @@
-"""The outcome of a job's attempt: whatever its work raises becomes a state of its record."""
+"""The outcome of an attempt at a job: what its work raises becomes a status in its record."""
 
 from __future__ import annotations
 

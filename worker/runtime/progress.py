@@ -52,7 +52,7 @@ class ProgressRecorder:
         eta = (self.total - done) / rate if rate else None
         progress = Progress(self.done, self.total, rate or None, eta)
         if self._samples:
-            self.store.blobs.settle()
+            self.store.blobs.sync()
         with self.store.database.write() as session:
             JobRepository(session).record(self.job_id, self.attempt, progress, self._samples)
         self._samples = []

@@ -32,7 +32,7 @@ def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext,
         configure_torch(settings)
     context = WorkerContext(Store.open(settings), settings)
     if queue != TRAIN:
-        context.store.decoders.prepare()
+        context.store.decoders.prestart()
     wait_until_current(context.store.database)
     os.nice(NICE)
     stop_heartbeat = _start_heartbeat(context.store.queue, queue, context.name)
