@@ -23,7 +23,7 @@ from torch.nn import functional
 from bench.measure import Metric, Summary, Workload, compute_ratio, measure_added_memory, run, time_interleaved
 from imaging.png import PngWriter
 from models.checkpoint import load_edsr
-from models.device import fast_dtype
+from models.device import choose_dtype
 from models.inference.tiling import super_resolve, upscale_rows
 from models.networks.edsr import EDSR, EDSRConfig
 
@@ -142,7 +142,7 @@ def measure(options: argparse.Namespace) -> list[Metric]:
             Metric(f"{name}, times as fast", compute_ratio(seconds["plain"], seconds["ours"]), target=2, threshold=1.5),
             Metric(f"{name}, largest difference", float(difference), "levels", 1, 1, lower_is_better=True),
         ]
-    chosen = fast_dtype(torch.device("cpu"))
+    chosen = choose_dtype(torch.device("cpu"))
     for dtype, name in {chosen: "as chosen here", torch.bfloat16: "in bfloat16"}.items():
         lost = measure_psnr_loss(edsr, dtype, 8 if options.quick else 1)
         metrics.append(Metric(f"PSNR lost {name} ({dtype})", lost, "dB", 0.02, 0.02, True))

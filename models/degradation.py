@@ -54,6 +54,7 @@ class Latents(NamedTuple):
     jpeg_quality: Tensor  # (B,), 1..100; 100 is none
 
     def to(self, device: str | torch.device) -> Latents:
+        """Moves all latents to a device."""
         return Latents(*(latent.to(device) for latent in self))
 
 
@@ -109,9 +110,9 @@ class Degradation(nn.Module):
         return Latents(kernel, z, white_noise, quality)
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
-        """Noise for a blurred image (B, 3, h, w) in [0, 1], broadcastable to it, 1 = full scale.
+        """Returns noise for a blurred image (B, 3, h, w) in [0, 1], broadcastable to it, 1 = full scale.
 
-        Zeros if there is no noise network.
+        It is zero if there is no noise network.
         """
         if self.noise is None:
             return blurred.new_zeros(len(blurred), 1, 1, 1)
@@ -131,6 +132,7 @@ class Degradation(nn.Module):
 
     @property
     def has_noise(self) -> bool:
+        """Whether anything is added to the blurred image: noise or a JPEG residual."""
         return self.noise is not None or bool(self.config.jpeg_qualities)
 
     def forward(

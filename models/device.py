@@ -20,7 +20,7 @@ def choose_devices(device: str | None = None) -> list[str]:
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] if chosen == "cuda" else [chosen]
 
 
-def fast_dtype(device: torch.device) -> torch.dtype:
+def choose_dtype(device: torch.device) -> torch.dtype:
     """Returns the fastest type for convolutions: bfloat16 with hardware support, else float32.
 
     An Intel CPU needs AMX: with AVX-512 bfloat16 alone, convolutions take a third longer than in float32, or more.
@@ -36,8 +36,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that can be allocated on the device now. On a CPU, the container's limit counts too."""
+def measure_free_memory(device: torch.device) -> int:
+    """Returns the bytes that can be allocated on the device now. On a CPU, the container's limit counts too."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     lines = Path("/proc/meminfo").read_text().splitlines()

@@ -17,12 +17,12 @@ CHUNK = 4  # images whose padded copy fits into a CPU's cache
 
 
 def centered_kernel_size(scale: int) -> int:
-    """Taps a side of a window centered on the sampled point: even if the scale is, odd if it is."""
+    """Returns the taps a side of a window centered on the sampled point: even if the scale is, odd if it is."""
     return 20 + scale
 
 
 def centered_origin(size: int, scale: int) -> int:
-    """First tap's offset for a window of `size` taps centered on the sampled point, s·i + (s−1)/2.
+    """Returns the first tap's offset for a window of `size` taps centered on the sampled point, s·i + (s−1)/2.
 
     If only one of size and scale is even, the window's center lies half a pixel before that point.
     """
@@ -30,12 +30,12 @@ def centered_origin(size: int, scale: int) -> int:
 
 
 def paper_origin(size: int) -> int:
-    """First tap's offset in the paper's code, whose window is centered on pixel s·i."""
+    """Returns the first tap's offset in the paper's code, whose window is centered on pixel s·i."""
     return -(size // 2)
 
 
 def reflect_indices(start: int, count: int, length: int, device: torch.device | None = None) -> Tensor:
-    """Indices start .. start + count − 1 into an axis of `length`, reflected at both ends as often as needed.
+    """Returns indices start .. start + count − 1 into an axis of `length`, reflected at both ends as often as needed.
 
     Same as numpy's mode="reflect": the border pixel is not repeated, and an axis of one pixel is constant.
     """

@@ -94,7 +94,7 @@ def _scale_table(table: Tensor, scale: Tensor | float) -> Tensor:
 
 
 def _dct_matrix(like: Tensor) -> Tensor:
-    """The orthonormal 8-point cosine transform, (frequency, position)."""
+    """Returns the orthonormal 8-point cosine transform, (frequency, position)."""
     position, frequency = torch.arange(8.0), torch.arange(8.0)[:, None]
     rows = torch.cos((2 * position + 1) * frequency * math.pi / 16) / 2
     rows[0] /= math.sqrt(2)

@@ -11,12 +11,15 @@ from torch.nn import functional
 
 
 def lsgan_loss(scores: Tensor, *, real: bool) -> Tensor:
-    """Mean squared distance of all scores from the target: 1 for real, 0 for generated."""
+    """Returns the mean squared distance of all scores from the target: 1 for real, 0 for generated."""
     return functional.mse_loss(scores, torch.full_like(scores, float(real)))
 
 
 def noise_l2(noise: Tensor) -> Tensor:
-    """Mean square of noise, 1 = full scale. The paper's regularizer, which makes noise small rather than unbiased."""
+    """Returns the mean square of noise, 1 = full scale.
+
+    It is the paper's regularizer. It makes noise small rather than unbiased.
+    """
     return noise.square().mean()
 
 

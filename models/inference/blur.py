@@ -53,7 +53,7 @@ def _crop_zero_border(kernels: Tensor, origin: tuple[int, int]) -> tuple[Tensor,
 
 
 def _pixel_block_size(kernels: int) -> int:
-    """Side of the block of pixels that share a pass. Two passes of four kernels are faster than one of eight."""
+    """Returns the side of the block of pixels that share a pass. Two passes of 4 kernels are faster than one of 8."""
     if kernels == 1:
         return 4
     return 2 if kernels <= 8 else 1

@@ -25,7 +25,7 @@ ReadRows = Callable[[slice], Tensor]
 
 @cache
 def supports_int8_dot() -> bool:
-    """Whether int8 convolutions are fast and exact on this processor, with this version of torch.
+    """Checks whether int8 convolutions are fast and exact on this processor, with this version of torch.
 
     Processors without VNNI or AMX sum products in 16 bits, which overflow. The torch operators are private and may
     change, so one small blur must agree with the float path.
@@ -49,7 +49,7 @@ def _agrees_with_float() -> bool:
 
 
 def kernels_fit_int8(kernels: Tensor) -> bool:
-    """Whether the taps split into signed bytes. Kernels with nearly all weight on one tap do not."""
+    """Checks whether the taps split into signed bytes. Kernels with nearly all weight on one tap do not."""
     return float(kernels.max()) * FIXED_POINT_SCALE <= MAX_TAP
 
 

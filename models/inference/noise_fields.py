@@ -35,7 +35,7 @@ class FilteredNoiseSampler:
             self.filters = _filter_columns(network.filters.weight)
 
     def draw(self, z: Tensor, blurred: Tensor, white_noise: Tensor) -> Tensor:
-        """Same as the network's forward, for one image: noise (1, 3, h, w), 1 = full scale.
+        """Returns what the network's forward returns, for one image: noise (1, 3, h, w), 1 = full scale.
 
         blurred (1, 3, h, w) is in 0..255. Bands of rows depend on the image's size alone, because another order of
         summation may change the last bits.
@@ -85,7 +85,7 @@ def _filter_rows(filters: Tensor, white_noise: Tensor, filtered: Tensor) -> None
 
 
 def _fold_batchnorm(layer: nn.Module, norm: nn.Module | None = None) -> Tensor:
-    """Weight and bias (out, in + 1) of a 1×1 convolution, including the BatchNorm after it, if any."""
+    """Returns weight and bias (out, in + 1) of a 1×1 convolution, including the BatchNorm after it, if any."""
     assert isinstance(layer, nn.Conv2d)
     assert layer.bias is not None
     matrix = torch.cat([layer.weight.flatten(1), layer.bias[:, None]], 1)

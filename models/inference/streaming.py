@@ -112,6 +112,7 @@ class SkipBuffer:
         self.waiting: Tensor | None = None
 
     def push(self, rows: Tensor) -> None:
+        """Appends rows that wait for their branch."""
         self.waiting = rows if self.waiting is None else concat_rows(self.waiting, rows)
 
     def add(self, branch: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.device import fast_dtype, free_memory
+from models.device import choose_dtype, measure_free_memory
 from models.inference.streaming import StreamingEDSR
 from models.networks.edsr import EDSR, EDSRConfig
 
@@ -59,7 +59,7 @@ def upscale_rows(
     height, width = lr.shape[:2]
     device = next(edsr.parameters()).device
     plan = plan_tiles(edsr.config, height, width, tile, device)
-    network = StreamingEDSR(edsr, dtype or fast_dtype(device))
+    network = StreamingEDSR(edsr, dtype or choose_dtype(device))
     for top in range(0, height, plan.rows):
         rows = slice(top, min(top + plan.rows, height))
         yield from _upscale_tile_row(network, lr, plan, rows, on_progress or (lambda _: None))
@@ -70,7 +70,7 @@ def plan_tiles(config: EDSRConfig, height: int, width: int, tile: int | None, de
 
     Memory does not depend on a tile's rows, so an image is split vertically only if it is split horizontally.
     """
-    memory = free_memory(device) // 4
+    memory = measure_free_memory(device) // 4
     pixel = 4 * config.width  # bytes of a pixel's features
     radius = config.receptive_radius
     band = min(BAND_PIXELS.get(device.type, DEFAULT_BAND_PIXELS), memory // 2 // (8 * pixel))

@@ -108,7 +108,7 @@ class TripletSampler:
                     yield index, sample, triplet
 
     def _lr_size(self, hr: NDArray[np.uint8]) -> tuple[int, int]:
-        """(h, w) of the low-resolution image. Raises ValueError for an image that cannot be degraded."""
+        """Returns (h, w) of the low-resolution image. Raises ValueError for an image that cannot be degraded."""
         scale = self.degradation.config.scale
         if hr.ndim != 3 or hr.shape[2] != 3 or hr.dtype != np.uint8:
             raise ValueError(f"an image is (H, W, 3) uint8, not {hr.shape} {hr.dtype}")
@@ -120,7 +120,7 @@ class TripletSampler:
         return height, width
 
     def _draw_kernels(self, latents: Sequence[Latents]) -> Tensor:
-        """Quantized kernels (n, K, K) for n samples."""
+        """Draws quantized kernels (n, K, K) for n samples."""
         with torch.inference_mode():
             return quantize_kernels(self.kernel(torch.cat([drawn.kernel for drawn in latents]).double()))
 
@@ -165,7 +165,7 @@ def generator_for_sample(seed: int, source_sha256: str, sample: int) -> torch.Ge
 
 
 def _draw_noise_in_bands(degradation: Degradation, latents: Latents, blurred: Tensor) -> Tensor:
-    """Noise (1, 3 or 1, h or 1, w or 1), 1 = full scale, for one blurred image (1, 3, h, w) in 0..255.
+    """Draws noise (1, 3 or 1, h or 1, w or 1), 1 = full scale, for one blurred image (1, 3, h, w) in 0..255.
 
     Not for networks with filters. Each band of rows overlaps its neighbors by the network's receptive radius, so bands
     join as if drawn at once.
@@ -183,7 +183,7 @@ def _draw_noise_in_bands(degradation: Degradation, latents: Latents, blurred: Te
 
 
 def _add_jpeg_residual_in_bands(degradation: Degradation, latents: Latents, blurred: Tensor, noise: Tensor) -> Tensor:
-    """`Degradation.add_jpeg_residual` for one blurred image (1, 3, h, w) in 0..255, in bands of whole JPEG blocks.
+    """Adds the JPEG residual for one blurred image (1, 3, h, w) in 0..255, in bands of whole JPEG blocks.
 
     Each band includes a block above and below, because chroma is smoothed across borders. So bands join as if
     compressed at once.
@@ -210,5 +210,5 @@ def _row_bands(image: Tensor, pixels: int, min_rows: int = 1, multiple_of: int =
 
 
 def _to_hwc(planes: Tensor) -> Tensor:
-    """(1, C, h, w) to (h, w, C)."""
+    """Reorders (1, C, h, w) to (h, w, C)."""
     return planes[0].permute(1, 2, 0)

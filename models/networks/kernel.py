@@ -96,7 +96,7 @@ class KernelNetwork(nn.Module):
                 self.head.bias[self.config.size**2 // 2] = 1  # type: ignore[index]
 
     def forward(self, z: Tensor) -> Tensor:
-        """Non-negative kernels (B, K, K), each of sum 1, for z (B, z, 1, 1)."""
+        """Returns non-negative kernels (B, K, K), each of sum 1, for z (B, z, 1, 1)."""
         features = self.body(z)  # (B, width, 1, 1)
         logits: Tensor = self.head(features).flatten(1)  # (B, K²)
         if self.config.smoothing:
@@ -115,7 +115,7 @@ class KernelNetwork(nn.Module):
 
 
 def gaussian_logits(shape: Tensor, size: int, center: float, sigma: float) -> Tensor:
-    """Logits (B, size²) of Gaussians around (center, center), in taps, for `shape` (B, 3) = (n, e, d).
+    """Returns logits (B, size²) of Gaussians around (center, center), in taps, for `shape` (B, 3) = (n, e, d).
 
     The precision matrix is P_min + (sigma⁻² − P_min) · exp([[n + e, d], [d, n − e]]), rows being x and y. P_min belongs
     to the widest Gaussian that the window holds, whose sigma is a quarter of its side. So (0, 0, 0) is round with
@@ -134,13 +134,13 @@ def gaussian_logits(shape: Tensor, size: int, center: float, sigma: float) -> Te
 
 
 def _offsets(center: float, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Vertical and horizontal offset of each tap of a window from (center, center), (size²,) each."""
+    """Returns the vertical and horizontal offset of each tap of a window from (center, center), (size²,) each."""
     offset = torch.arange(size, device=like.device, dtype=like.dtype) - center
     return offset.repeat_interleave(size), offset.repeat(size)
 
 
 def _gaussian_matrix(size: int, sigma: float) -> Tensor:
-    """(size, size): a product with it filters each column by a Gaussian, with replicate padding."""
+    """Returns (size, size). A product with it filters each column by a Gaussian, with replicate padding."""
     radius = math.ceil(3 * sigma)
     offset = torch.arange(-radius, radius + 1)
     weight = (-0.5 * (offset / sigma) ** 2).exp()
@@ -149,10 +149,10 @@ def _gaussian_matrix(size: int, sigma: float) -> Tensor:
 
 
 def log_concavity_penalty(kernel: Tensor) -> Tensor:
-    """How far kernels (B, K, K) are from log-concave: a mean over taps and directions, 0 for log-concave ones.
+    """Measures how far kernels (B, K, K) are from log-concave. It is 0 for log-concave ones.
 
     Gaussians, ellipses, disks and motion streaks are log-concave. Kernels with several lumps or long tails are not.
-    The penalty is the mean positive second difference of the logarithm.
+    The penalty is the positive second difference of the logarithm, averaged over taps and directions.
     """
     log, significant = kernel.clamp_min(EPS).log(), kernel > EPS
     size, total = kernel.shape[-1], kernel.new_zeros(())
@@ -170,7 +170,7 @@ def log_concavity_penalty(kernel: Tensor) -> Tensor:
 
 
 def compute_moments(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Moments of kernels (B, K, K): (center of mass, vertical variance, horizontal variance, covariance).
+    """Returns (center of mass, vertical variance, horizontal variance, covariance) of kernels (B, K, K).
 
     The center of mass (B, 2) is (y, x) in taps from the window's first. The others, (B,) each, are in taps².
     """
@@ -184,7 +184,7 @@ def compute_moments(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def elongation_penalty(kernel: Tensor) -> Tensor:
-    """About the fraction of kernels (B, K, K) that are not round.
+    """Returns about the fraction of kernels (B, K, K) that are not round.
 
     It is the mean of e² / (e² + ELONGATION_SCALE²) with e = (a² − b²) / (a² + b²) for the sigmas a and b of the axes.
     It pulls slight elongations to 0 and hardly touches long kernels.

@@ -118,7 +118,7 @@ class NoiseNetwork(nn.Module):
                 self.head.bias.view(3, -1)[channel, channel] = 1  # type: ignore[union-attr]
 
     def forward(self, z: Tensor, blurred: Tensor, white_noise: Tensor) -> Tensor:
-        """Noise (B, dim, h or 1, w or 1) for z (B, z, h or 1, w or 1) and blurred (B, 3, h, w) in [0, 1].
+        """Returns noise (B, dim, h or 1, w or 1) for z (B, z, h or 1, w or 1) and blurred (B, 3, h, w) in [0, 1].
 
         z has the image's size if `spatial`, else 1 × 1. white_noise (B, 3, h + 2·margin, w + 2·margin) is used only
         with filters. The blurred image is detached, so noise does not shape the kernel.
@@ -140,7 +140,7 @@ class NoiseNetwork(nn.Module):
 
 
 def filter_correlation_penalty(network: NoiseNetwork) -> Tensor:
-    """Share of the filters' power outside their middle tap, 0..1. It is 0 where pixels of noise are independent."""
+    """Returns the share of the filters' power outside their middle tap, 0..1; 0 if noise pixels are independent."""
     assert network.filters is not None
     power = network.filters.weight.square().sum((0, 1))  # (K, K)
     middle = len(power) // 2
@@ -148,7 +148,7 @@ def filter_correlation_penalty(network: NoiseNetwork) -> Tensor:
 
 
 def latent_gain_penalty(network: NoiseNetwork) -> Tensor:
-    """Sum of squares of the weights from z to the gains. It is 0 where photos' noise differs in level alone."""
+    """Returns the sum of squares of the weights from z to the gains; 0 if photos' noise differs in level alone."""
     first = network.body[0]
     assert isinstance(first, nn.Conv2d)
     return first.weight[:, : network.config.z].square().sum()
@@ -160,6 +160,6 @@ def clip_noise(noise: Tensor, blurred: Tensor) -> Tensor:
 
 
 def noise_gain(level: nn.Module, z: Tensor) -> Tensor:
-    """The gain of each image's filtered noise, (B, 1, 1, 1), for z (B, z, 1, 1)."""
+    """Returns the gain of each image's filtered noise, (B, 1, 1, 1), for z (B, z, 1, 1)."""
     gain: Tensor = (MAX_LOG_GAIN * (level(z) / MAX_LOG_GAIN).tanh()).exp()
     return gain

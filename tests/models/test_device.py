@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import models.device
-from models.device import free_memory
+from models.device import measure_free_memory
 
 
 def test_a_containers_page_cache_counts_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,4 +14,4 @@ def test_a_containers_page_cache_counts_as_free(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("990000\n")
     (tmp_path / "memory.stat").write_text("anon 190000\nfile 800000\ninactive_file 700000\n")
-    assert free_memory(torch.device("cpu")) == 710_000
+    assert measure_free_memory(torch.device("cpu")) == 710_000

@@ -5,25 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from models.geometry import apply_kernel, centered_origin, conv_strided, paper_origin, reflect_indices
-
-
-def direct_sum(
-    hr: NDArray[np.float64], kernel: NDArray[np.float64], scale: int, origin: tuple[int, int]
-) -> NDArray[np.float64]:
-    """Applies a kernel (K, K) to hr (H, W, C) tap by tap, by the formula of geometry.py, padded by numpy."""
-    (top, left), taps = origin, len(kernel)
-    height, width = hr.shape[0] // scale, hr.shape[1] // scale
-    margin = taps + scale
-    padded = np.pad(hr, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
-    lr = np.zeros((height, width, hr.shape[2]))
-    for u in range(taps):
-        for v in range(taps):
-            y, x = margin + u + top, margin + v + left
-            lr += kernel[u, v] * padded[y : y + scale * height : scale, x : x + scale * width : scale]
-    return lr
+from tests.models.factories import direct_sum
 
 
 @given(start=st.integers(-40, 5), count=st.integers(1, 80), length=st.integers(1, 9))

@@ -9,24 +9,27 @@ from hypothesis import strategies as st
 
 from models.inference.tiling import super_resolve
 from models.inference.triplet import degrade_image, degrade_samples
-from models.networks.noise import NoiseConfig
-from tests.models.test_streaming import make_network as make_streaming_network
-from tests.models.test_streaming import upscale_in_bands
-from tests.models.test_tiling import make_network, upscale_untiled
-from tests.models.test_triplet import make_degradation, rebuild
+from tests.models.factories import (
+    FILTERED,
+    make_degradation,
+    make_edsr,
+    make_float64_edsr,
+    rebuild,
+    upscale_in_bands,
+    upscale_untiled,
+)
 
 FEW = settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 SIDES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 SCALES = st.sampled_from([2, 3, 4])
 SEEDS = st.integers(0, 2**63 - 1)
-FILTERED = NoiseConfig(condition_on_image=True, dim=3, width=8, blocks=1, batch_norm=False, num_filters=4)
 
 
 @FEW
 @given(shape=SIDES, scale=SCALES, tile=st.integers(1, 50), skip=st.booleans())
 def test_tiles_of_any_size_join_to_the_whole(shape: tuple[int, int], scale: int, tile: int, skip: bool) -> None:
     assume(shape[0] * shape[1] / tile**2 < 60)  # more tiles take seconds
-    edsr = make_network(scale, skip)
+    edsr = make_edsr(scale, skip)
     lr = np.random.default_rng(tile).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert (
         np.abs(super_resolve(edsr, lr, tile=tile, dtype=torch.float32) - upscale_untiled(edsr, lr)).max() <= 0.5 + 1e-2
@@ -38,7 +41,7 @@ def test_tiles_of_any_size_join_to_the_whole(shape: tuple[int, int], scale: int,
 def test_bands_of_any_height_join_to_the_whole(
     shape: tuple[int, int], scale: int, rows: int, single_upsample: bool
 ) -> None:
-    edsr = make_streaming_network(scale, single_upsample=single_upsample)
+    edsr = make_float64_edsr(scale, single_upsample=single_upsample)
     lr = torch.rand(1, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(rows))
     with torch.no_grad():
         torch.testing.assert_close(upscale_in_bands(edsr, lr, rows), edsr(lr), rtol=0, atol=1e-10)

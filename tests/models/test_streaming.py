@@ -6,28 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.inference.streaming import StreamingEDSR
-from models.networks.edsr import EDSR, EDSRConfig
 from models.networks.fused_tail import FusedTail
-
-
-def make_network(scale: int, *, global_skip: bool = False, single_upsample: bool = False, blocks: int = 3) -> EDSR:
-    config = EDSRConfig(scale, width=8, blocks=blocks, global_skip=global_skip, single_upsample=single_upsample)
-    edsr = EDSR(config).double()
-    for layer in edsr.tail.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.normal_(layer.weight, std=0.3)
-            nn.init.normal_(layer.bias)  # type: ignore[arg-type]
-    return edsr
-
-
-def upscale_in_bands(edsr: EDSR, lr: Tensor, rows: int) -> Tensor:
-    with torch.inference_mode():
-        return torch.cat(
-            list(StreamingEDSR(edsr, torch.float64).upscale_rows(torch.split(lr, rows, 2), lr.shape[2])), 2
-        )
+from tests.models.factories import make_float64_edsr, upscale_in_bands
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -35,14 +18,14 @@ def upscale_in_bands(edsr: EDSR, lr: Tensor, rows: int) -> Tensor:
 @pytest.mark.parametrize(("shape", "rows"), [((1, 1), 1), ((2, 3), 1), ((33, 5), 1), ((40, 1), 7), ((20, 12), 64)])
 def test_bands_join_to_the_whole(scale: int, single_upsample: bool, shape: tuple[int, int], rows: int) -> None:
     for global_skip in (False, True):
-        edsr = make_network(scale, global_skip=global_skip, single_upsample=single_upsample)
+        edsr = make_float64_edsr(scale, global_skip=global_skip, single_upsample=single_upsample)
         lr = torch.rand(2, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             torch.testing.assert_close(upscale_in_bands(edsr, lr, rows), edsr(lr), rtol=0, atol=1e-10)
 
 
 def test_rows_are_returned_as_soon_as_possible() -> None:
-    edsr = make_network(4)
+    edsr = make_float64_edsr(4)
     lr = torch.rand(1, 3, 50, 6, dtype=torch.float64)
     fed: list[Tensor] = []
 
@@ -60,7 +43,7 @@ def test_rows_are_returned_as_soon_as_possible() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("single_upsample", [False, True])
 def test_the_fused_tail_has_the_tails_output_and_gradients(scale: int, single_upsample: bool) -> None:
-    edsr = make_network(scale, single_upsample=single_upsample)
+    edsr = make_float64_edsr(scale, single_upsample=single_upsample)
     features = torch.rand(2, 8, 6, 5, dtype=torch.float64, requires_grad=True)
     weights = list(edsr.tail.parameters())
     results = []

@@ -6,30 +6,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.device import free_memory
+from models.device import measure_free_memory
 from models.inference import tiling
 from models.inference.tiling import plan_tiles, super_resolve, upscale_rows
 from models.networks.edsr import EDSR, EDSRConfig
+from tests.models.factories import make_edsr, upscale_untiled
 from tests.pictures import make_picture
-
-
-def upscale_untiled(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.float64]:
-    with torch.no_grad():
-        sr = edsr(torch.from_numpy(lr).permute(2, 0, 1)[None].float() / 255)
-    return np.asarray(sr[0].permute(1, 2, 0).double().clamp(0, 1).numpy() * 255)
-
-
-def make_network(scale: int, global_skip: bool) -> EDSR:
-    edsr = EDSR(EDSRConfig(scale, width=8, blocks=3, global_skip=global_skip))
-    nn.init.normal_(edsr.tail[1].weight, std=0.5)  # type: ignore[arg-type]
-    return edsr
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("global_skip", [False, True])
 @pytest.mark.parametrize(("shape", "tile"), [((37, 29), 8), ((37, 29), 11), ((5, 50), 16), ((7, 7), 64), ((1, 1), 1)])
 def test_tiles_join_without_a_seam(scale: int, global_skip: bool, shape: tuple[int, int], tile: int) -> None:
-    edsr = make_network(scale, global_skip)
+    edsr = make_edsr(scale, global_skip)
     lr = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     sr = super_resolve(edsr, lr, tile=tile, dtype=torch.float32)
     assert sr.shape == (shape[0] * scale, shape[1] * scale, 3)
@@ -39,7 +28,7 @@ def test_tiles_join_without_a_seam(scale: int, global_skip: bool, shape: tuple[i
 def test_the_receptive_radius_is_exact() -> None:
     """A pixel at the radius changes the output; the next one does not."""
     for scale, global_skip in [(2, False), (3, False), (4, True)]:
-        edsr = make_network(scale, global_skip).double()
+        edsr = make_edsr(scale, global_skip).double()
         radius = edsr.config.receptive_radius
         lr = torch.rand(1, 3, 1, 2 * radius + 3, dtype=torch.float64, requires_grad=True)
         middle = radius + 1
@@ -54,7 +43,7 @@ def test_the_receptive_radius_is_exact() -> None:
 def test_progress_is_reported_and_may_cancel() -> None:
     reported: list[float] = []
     lr = np.zeros((20, 10, 3), np.uint8)
-    for _ in upscale_rows(make_network(2, False), lr, tile=7, on_progress=reported.append):
+    for _ in upscale_rows(make_edsr(2, False), lr, tile=7, on_progress=reported.append):
         pass
     assert len(reported) >= 3
     assert reported == sorted(reported)
@@ -64,15 +53,15 @@ def test_progress_is_reported_and_may_cancel() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(upscale_rows(make_network(2, False), lr, tile=7, on_progress=cancel))
+        list(upscale_rows(make_edsr(2, False), lr, tile=7, on_progress=cancel))
 
 
 def test_an_image_too_wide_for_the_memory_is_enlarged_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    edsr = make_network(2, False)
+    edsr = make_edsr(2, False)
     lr = np.random.default_rng(0).integers(0, 256, (40, 150, 3), dtype=np.uint8)
     whole = super_resolve(edsr, lr)
     assert plan_tiles(edsr.config, 40, 150, None, torch.device("cpu")).columns == 150
-    monkeypatch.setattr(tiling, "free_memory", lambda device: 2**19)
+    monkeypatch.setattr(tiling, "measure_free_memory", lambda device: 2**19)
     assert plan_tiles(edsr.config, 40, 150, None, torch.device("cpu")).columns < 75
     rows = list(upscale_rows(edsr, lr))
     assert np.abs(np.concatenate(rows).astype(int) - whole).max() <= 1
@@ -84,7 +73,7 @@ def test_band_size_depends_on_memory_and_not_on_the_image() -> None:
     for config in (EDSRConfig(), EDSRConfig(2), EDSRConfig(4, width=32, blocks=8)):
         small, large = (plan_tiles(config, side, side, None, device) for side in (500, 5000))
         assert small.band_pixels == large.band_pixels
-        assert 8 * 4 * config.width * small.band_pixels <= free_memory(device) / 4
+        assert 8 * 4 * config.width * small.band_pixels <= measure_free_memory(device) / 4
 
 
 def test_bfloat16_changes_little() -> None:
@@ -101,4 +90,4 @@ def test_bfloat16_changes_little() -> None:
 )
 def test_other_shapes_and_types_are_refused(lr: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="image"):
-        super_resolve(make_network(2, False), lr)
+        super_resolve(make_edsr(2, False), lr)

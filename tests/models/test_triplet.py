@@ -6,42 +6,15 @@ import sys
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
 import models.inference.blur
 import models.inference.noise_fields
 import models.inference.triplet
-from models.degradation import Degradation, DegradationConfig
 from models.geometry import reflect_indices
-from models.inference.triplet import SourceImage, Triplet, TripletSampler, degrade_image, degrade_samples
+from models.inference.triplet import SourceImage, TripletSampler, degrade_image, degrade_samples
 from models.jpeg import compress
-from models.networks.kernel import KernelConfig
 from models.networks.noise import NoiseConfig
-from tests.models.test_geometry import direct_sum
-
-SPATIAL = NoiseConfig(condition_on_image=True, spatial=True, dim=3, head_kernel=3, body_kernel=3, width=8, blocks=2)
-
-FILTERED = NoiseConfig(condition_on_image=True, dim=3, width=8, blocks=1, batch_norm=False, num_filters=4)
-
-
-def make_degradation(
-    scale: int, noise: NoiseConfig | None, size: int = 21, centered: bool = True, qualities: tuple[int, ...] = ()
-) -> Degradation:
-    model = Degradation(
-        DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), noise, centered, qualities)
-    )
-    nn.init.normal_(model.kernel.head.weight, std=0.1)
-    if model.noise:
-        nn.init.normal_(model.noise.head.weight, std=1.0 if model.noise.filters else 0.02)
-    return model
-
-
-def rebuild(hr: NDArray[np.uint8], triplet: Triplet, model: Degradation) -> NDArray[np.float64]:
-    blurred = direct_sum(
-        hr.astype(np.float64), triplet.kernel.astype(np.float64), model.config.scale, model.kernel_origin
-    )
-    return blurred + triplet.noise.astype(np.float64) * 255
+from tests.models.factories import FILTERED, SPATIAL, make_degradation, rebuild
 
 
 @pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(condition_on_image=True, dim=3), SPATIAL, FILTERED])
