@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pictures")
     options = parser.parse_args()
-    browser = chromium.find_chromium()
-    if browser is None:
+    executable = chromium.find_chromium()
+    if executable is None:
         raise SystemExit(chromium.NOT_FOUND)
     options.out.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -44,12 +44,12 @@ def main() -> None:
             dataset = patina.datasets.create("photos of an old phone", 4)
             dataset.upload("lr", folders["lr"])
             dataset.upload("hr", folders["hr"])
-            opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-            page = opened.new_page(viewport=SIZE)  # type: ignore[arg-type]
+            browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+            page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
             page.set_default_timeout(TIMEOUT_MS)
             expect.set_options(timeout=TIMEOUT_MS)
             _take_all(page, f"{url}/#/datasets/{dataset.id}", options.minutes, clean, options.out)
-            opened.close()
+            browser.close()
 
 
 def _take_all(page: Page, dataset: str, minutes: float, clean: Path, out: Path) -> None:
@@ -63,7 +63,7 @@ def _take_all(page: Page, dataset: str, minutes: float, clean: Path, out: Path) 
     page.get_by_role("img", name="Kernel: ").first.wait_for()
     page.wait_for_timeout(minutes * 60_000 * 0.6)
     _take_screenshot(page, out / "training.png")
-    page.get_by_role("link", name="Its report").click()
+    page.get_by_role("link", name="View report").click()
 
     page.wait_for_url("**/#/models/*")
     page.get_by_role("button", name="Save as PNG").wait_for()
@@ -80,8 +80,8 @@ def _take_all(page: Page, dataset: str, minutes: float, clean: Path, out: Path) 
 
 def _take_screenshot(page: Page, file: Path) -> None:
     with Image.open(io.BytesIO(page.screenshot())) as picture:
-        few = picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(file, optimize=True)
+        quantized = picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    quantized.save(file, optimize=True)
     print(f"{file}: {file.stat().st_size / 1000:.0f} kB", flush=True)
 
 
