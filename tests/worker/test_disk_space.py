@@ -24,17 +24,17 @@ SIDE = 50_000  # a photo has more pixels than 32 bits can count
 NEEDED = 2 * 3 * SIDE * SIDE
 
 
-class Disk(Room):
+class Disk(StorageQuota):
     """A disk of the given capacity and free space, in bytes."""
 
     def __init__(self, available: int, capacity: int):
         super().__init__([], None, 0)
         self.sizes = available, capacity
 
-    def left_on_disk(self) -> int:
+    def available_on_disk(self) -> int:
         return self.sizes[0]
 
-    def ever_on_disk(self) -> int:
+    def capacity(self) -> int:
         return self.sizes[1]
 
 
@@ -87,7 +87,7 @@ def test_decoded_photos_of_a_killed_attempt_are_deleted(store: Store, job: Job) 
     os.utime(killed, (0, 0))
 
     class DiskWithScratch(Disk):
-        def left_on_disk(self) -> int:
+        def available_on_disk(self) -> int:
             return 0 if killed.exists() else NEEDED
 
     check_disk_space_for_photos(replace(store, quota=DiskWithScratch(0, NEEDED)), job)
