@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.store = Store.open(settings)
         app.state.job_loaders = JobLoaders(app.state.store)
-        app.state.store.decoders.prepare()
+        app.state.store.decoders.prestart()
         app.state.watcher = JobWatcher(app.state.store)
         async with create_task_group() as tasks:
             tasks.start_soon(app.state.watcher.run)

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app.main import create_app
 from config.logging import configure_logging
 from config.settings import settings
-from store.bootstrap import InsecureConfig, open_database
+from store.bootstrap import InsecureConfig, prepare_database
 from store.db.migrate import NewerSchemaError
 
 MISCONFIGURED = 78  # EX_CONFIG of sysexits.h: a restart would not help
@@ -34,7 +34,7 @@ def serve() -> None:
     """Runs the API until it is stopped. Exits with a nonzero status if it cannot start."""
     configure_logging(settings(), "api")
     try:
-        open_database(settings())
+        prepare_database(settings())
     except (InsecureConfig, NewerSchemaError) as error:
         print(f"patina: {error}", file=sys.stderr)
         sys.exit(MISCONFIGURED)

@@ -14,9 +14,9 @@ from app.http.problems import ProblemError
 from app.ingest.archives import ArchiveRejectedError, ExtractionBudget, detect_archive, extract
 from app.ingest.files import ReceivedFile
 from config.settings import Settings
-from imaging.image_files import ImageRefusedError, check_image, read_rgb
+from imaging.image_files import ImageRejected, check_image, read_rgb
 from models.checkpoint import CheckpointError, load_degradation, load_edsr
-from store.files.capacity import Room
+from store.files.quota import StorageQuota
 
 MEBIBYTE = 2**20
 # Small, so that what goes beyond them is seen: the fuzzer is given little memory and time.
@@ -34,7 +34,7 @@ def read_archive(data: bytes) -> None:
         opener = detect_archive(file)
         if opener is None:
             return
-        budget = ExtractionBudget(LIMITS.max_files, LIMITS.max_archive_bytes, Room([folder], None, 0))
+        budget = ExtractionBudget(LIMITS.max_files, LIMITS.max_archive_bytes, StorageQuota([folder], None, 0))
         given = set()
         try:
             for member in extract(file, opener, folder / "into", LIMITS, budget):
@@ -56,7 +56,7 @@ def read_image(data: bytes) -> None:
         try:
             size = check_image(path, max_pixels=MOST_PIXELS)
             pixels = read_rgb(path)
-        except ImageRefusedError:
+        except ImageRejected:
             return
         assert pixels.shape == (size.height, size.width, 3)
 

@@ -46,7 +46,7 @@ class HrImageWriter:
 
     def _decode(self, sha256: str) -> NDArray[np.uint8]:
         if self._decoded is None or self._decoded[0] != sha256:
-            self._decoded = sha256, self.store.decoders.read_rgb(self.store.blobs.verified(sha256))
+            self._decoded = sha256, self.store.decoders.read_rgb(self.store.blobs.verified_path(sha256))
         return self._decoded[1]
 
     def _matches(self, data: bytes) -> bool:

@@ -12,7 +12,7 @@ from app.archives.hr import HrImageWriter
 from app.archives.schemas import Split
 from app.jobs.service import file_suffix
 from store.db.tables import Item, Job, Sample
-from store.degrade_options import DegradeOptions, sample_key
+from store.degrade_options import DegradeOptions, sample_seed_key
 from store.files.blobs import Blobs
 from store.repositories.jobs import JobRepository
 from store.repositories.samples import SampleFilter, SampleRepository
@@ -34,7 +34,7 @@ class ArchivedFile:
     def open(self, blobs: Blobs) -> tuple[int, Iterator[bytes]]:
         """Returns (size in bytes, chunks)."""
         if isinstance(self.content, str):
-            return blobs.size(self.content), blobs.chunks(self.content)
+            return blobs.size(self.content), blobs.iter_chunks(self.content)
         data = self.content()
         return len(data), iter([data])
 
@@ -139,8 +139,8 @@ class Manifest:
     def _jpeg_quality(self, sample: Sample, item: Item) -> int | None:
         if self.job.kind != "degrade" or item.sha256 is None:
             return None
-        key = sample_key(item.sha256, item.crop)
-        return DegradeOptions.of(self.job.parameters).jpeg_quality(key, sample.sample)
+        key = sample_seed_key(item.sha256, item.crop)
+        return DegradeOptions.from_parameters(self.job.parameters).jpeg_quality(key, sample.sample)
 
 
 def _hash_threshold(fraction: float) -> str:

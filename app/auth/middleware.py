@@ -64,7 +64,7 @@ class AuthMiddleware:
         if self.rate_limiter:
             self.rate_limiter.count_token(token.id)
         _require_scope(token, "read" if request.method in SAFE_METHODS else "submit")
-        return Caller(token.id, sees_all=token.scope == "admin")
+        return Caller(token.id, is_admin=token.scope == "admin")
 
 
 def is_public(path: str) -> bool:

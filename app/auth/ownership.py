@@ -16,7 +16,7 @@ from store.repositories.jobs import JobRepository
 
 def _require_dataset_owner(dataset_id: Id, request: Request, store: StoreDep) -> None:
     caller: Caller = request.state.caller
-    if caller.sees_all:
+    if caller.is_admin:
         return
     with store.database.read() as session:
         dataset = DatasetRepository(session).get(dataset_id)
@@ -26,7 +26,7 @@ def _require_dataset_owner(dataset_id: Id, request: Request, store: StoreDep) ->
 
 def _require_job_owner(job_id: Id, request: Request, store: StoreDep) -> None:
     caller: Caller = request.state.caller
-    if caller.sees_all:
+    if caller.is_admin:
         return
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)

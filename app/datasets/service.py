@@ -27,7 +27,7 @@ from app.jobs.mapping import to_job_read
 from app.jobs.schemas import JobRead, Kind
 from app.lookup import get_dataset_or_404, lock_dataset_or_404
 from config.settings import Settings
-from imaging.image_files import ImageRefusedError
+from imaging.image_files import ImageRejected
 from store.db.database import Session
 from store.db.tables import Dataset, Image
 from store.errors import BlobCorrupt, BlobMissing
@@ -136,8 +136,8 @@ def create_thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
     if image is None:
         raise not_found("image", image_id)
     try:
-        return store.decoders.thumbnail(store.blobs.verified(image.sha256))
-    except (ImageRefusedError, BlobMissing, BlobCorrupt) as error:
+        return store.decoders.thumbnail(store.blobs.verified_path(image.sha256))
+    except (ImageRejected, BlobMissing, BlobCorrupt) as error:
         raise ProblemError(
             HTTPStatus.NOT_FOUND,
             "no_thumbnail",

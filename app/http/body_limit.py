@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.http.problems import ProblemError
 from config.settings import Settings
-from store.files.capacity import Room
+from store.files.quota import StorageQuota
 
 SCOPE_KEY = "patina.body"
 READ_TIMEOUT_SECONDS = 30  # a silent connection is closed after this time, and its reserved space is released
@@ -26,7 +26,7 @@ class Body:
     content_length: int
     limit: int
     too_large_error: Callable[[], ProblemError]
-    quota: Room | None = None  # where the body will be stored
+    quota: StorageQuota | None = None  # where the body will be stored
     received: int = 0
     reserved: int = 0
     complete: bool = False
@@ -38,7 +38,7 @@ class Body:
         if expected > self.limit:
             raise self.too_large_error()
         if self.quota and expected > self.reserved:
-            if not self.quota.claim(expected - self.reserved):
+            if not self.quota.reserve(expected - self.reserved):
                 raise storage_full()
             self.reserved = expected
 
@@ -84,12 +84,12 @@ class BodyLimit:
             body.close()
 
 
-def allow_upload(request: Request, quota: Room, settings: Settings) -> None:
+def allow_upload(request: Request, quota: StorageQuota, settings: Settings) -> None:
     """Raises the limit for an endpoint that streams its body to disk."""
     body: Body = request.scope[SCOPE_KEY]
     body.limit = settings.max_upload_bytes
     body.too_large_error = partial(_too_large, "upload_too_large", body.limit, "PATINA_MAX_UPLOAD_BYTES")
-    quota.left()  # may measure the disk, which blocks nobody in this thread
+    quota.available()  # may measure the disk, which blocks nobody in this thread
     body.quota = quota
 
 

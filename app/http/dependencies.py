@@ -21,7 +21,7 @@ async def _get_settings(request: Request) -> Settings:
 async def _get_store(request: Request) -> Store:
     store: Store = request.app.state.store
     caller: Caller = request.state.caller
-    return store.seen_by(caller)
+    return store.as_caller(caller)
 
 
 SettingsDep = Annotated[Settings, Depends(_get_settings)]

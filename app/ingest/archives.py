@@ -23,8 +23,8 @@ from app.ingest.archive_readers import (
 )
 from app.ingest.files import ReceivedFile, display_name, file_too_large_message, too_many_files
 from config.settings import Settings
-from imaging.image_files import ImageRefusedError, require_known_start
-from store.files.capacity import Room
+from imaging.image_files import ImageRejected, check_magic
+from store.files.quota import StorageQuota
 
 CHUNK_BYTES = 2**20
 # Operating systems add these files to archives without asking; no user means to send them.
@@ -46,7 +46,7 @@ class ExtractionBudget:
 
     files: int
     bytes: int
-    quota: Room
+    quota: StorageQuota
     reserved: int = 0  # bytes of the quota, to be released when all files are stored
 
 
@@ -74,7 +74,7 @@ def extract(
             path = folder / f"{archive.path.name}-{number}"
             try:
                 sha256 = _extract_member(reader, member, path, settings.max_file_bytes)
-            except ImageRefusedError as error:
+            except ImageRejected as error:
                 yield RejectedFile(name=name, code=error.code, message=error.message)
             else:
                 yield ReceivedFile(name, path, sha256)
@@ -83,7 +83,7 @@ def extract(
 def _check_members(reader: ArchiveReader, settings: Settings, budget: ExtractionBudget) -> list[Member]:
     """Returns the members to extract, and reserves their size."""
     members: list[Member] = []
-    size, available = 0, budget.quota.left()
+    size, available = 0, budget.quota.available()
     for number, member in enumerate(reader.members(), start=1):
         if number > settings.max_archive_members:
             raise TooManyMembersError
@@ -112,7 +112,7 @@ def _check_members(reader: ArchiveReader, settings: Settings, budget: Extraction
                 raise too_many_files(settings.max_files)
     if not members:
         raise ArchiveRejectedError("empty_archive", "The archive has no files.")
-    if not budget.quota.claim(size):
+    if not budget.quota.reserve(size):
         raise storage_full()
     budget.reserved += size
     budget.files -= len(members)
@@ -140,19 +140,19 @@ def _reject_if_corrupt(settings: Settings) -> Iterator[None]:
 
 
 def _extract_member(reader: ArchiveReader, member: Member, path: Path, max_bytes: int) -> str:
-    """Writes a member to `path` and returns its SHA-256. Raises `ImageRefusedError` and leaves no file then."""
+    """Writes a member to `path` and returns its SHA-256. Raises `ImageRejected` and leaves no file then."""
     if not member.is_file:
-        raise ImageRefusedError("not_a_file", "Links, devices and sparse files are not accepted.")
+        raise ImageRejected("not_a_file", "Links, devices and sparse files are not accepted.")
     if member.size > max_bytes:
-        raise ImageRefusedError("file_too_large", file_too_large_message(max_bytes))
+        raise ImageRejected("file_too_large", file_too_large_message(max_bytes))
     try:
         return _write_member(reader, member, path)
     except Exception as error:
         path.unlink(missing_ok=True)
-        if isinstance(error, ImageRefusedError) or _is_os_error(error):
+        if isinstance(error, ImageRejected) or _is_os_error(error):
             raise
         message = f"This member of the archive cannot be extracted ({error}). Create the archive again."
-        raise ImageRefusedError("corrupt_archive", message) from error
+        raise ImageRejected("corrupt_archive", message) from error
 
 
 def _write_member(reader: ArchiveReader, member: Member, path: Path) -> str:
@@ -161,8 +161,8 @@ def _write_member(reader: ArchiveReader, member: Member, path: Path) -> str:
         chunk = source.read(HEAD_BYTES)
         if find_opener(chunk, member.name):
             message = "An archive inside an archive is not extracted. Add the images themselves."
-            raise ImageRefusedError("nested_archive", message)
-        require_known_start(chunk)
+            raise ImageRejected("nested_archive", message)
+        check_magic(chunk)
         with path.open("wb") as target:
             while chunk and remaining >= 0:
                 remaining -= len(chunk)

@@ -23,7 +23,7 @@ class ReceivedFile:
     name: str
     path: Path
     sha256: str
-    # Set if validation has started already: gives the image's size, or raises `ImageRefusedError`.
+    # Set if validation has started already: gives the image's size, or raises `ImageRejected`.
     validation: Future[ImageSize] | None = None
 
 

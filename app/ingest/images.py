@@ -14,8 +14,8 @@ from app.http.schemas import RejectedFile
 from app.ingest.archives import ArchiveRejectedError, ExtractionBudget, detect_archive, extract
 from app.ingest.files import ReceivedFile, file_too_large_message
 from config.settings import Settings
-from imaging.decoder_pool import Decoders
-from imaging.image_files import ImageRefusedError, ImageSize
+from imaging.decoder_pool import DecoderPool
+from imaging.image_files import ImageRejected, ImageSize
 from store.repositories.datasets import NewImage
 from store.store import Store
 
@@ -49,7 +49,7 @@ def ingest_images(
     No blob is stored before all images were validated, so a rejected request leaves none behind. `check_sizes` gets
     the (height, width) of each valid image and may raise.
     """
-    budget = ExtractionBudget(settings.max_files - len(files), settings.max_archive_bytes, store.room)
+    budget = ExtractionBudget(settings.max_files - len(files), settings.max_archive_bytes, store.quota)
     try:
         validated = _validate_all(files, folder, store, settings, minimum, budget)
         valid = [image for image in validated if isinstance(image, _ValidImage)]
@@ -59,10 +59,10 @@ def ingest_images(
         check_sizes([(image.size.height, image.size.width) for image in valid])
         with ThreadPoolExecutor(FLUSH_CONCURRENCY) as pool:
             accepted = list(pool.map(partial(_store, store), valid))
-        store.blobs.settle()
+        store.blobs.sync()
         return accepted, rejected
     finally:
-        store.room.release(budget.reserved)
+        store.quota.release(budget.reserved)
 
 
 def _validate_all(
@@ -83,21 +83,21 @@ def _validate_all(
 
 
 def _validate(
-    decoders: Decoders, settings: Settings, minimum: MinimumSide, file: ReceivedFile | RejectedFile
+    decoders: DecoderPool, settings: Settings, minimum: MinimumSide, file: ReceivedFile | RejectedFile
 ) -> _ValidImage | RejectedFile:
     if isinstance(file, RejectedFile):
         return file
     try:
         return _ValidImage(file, _check_size(file, decoders, settings, minimum))
-    except ImageRefusedError as error:
+    except ImageRejected as error:
         file.path.unlink()
         return RejectedFile(name=file.name, code=error.code, message=error.message)
 
 
 def _store(store: Store, image: _ValidImage) -> NewImage:
     file, size = image.file, image.size
-    store.room.keep(file.path.stat().st_size)
-    return NewImage(file.name, store.blobs.adopt(file.path, file.sha256), size.width, size.height)
+    store.quota.commit(file.path.stat().st_size)
+    return NewImage(file.name, store.blobs.move_in(file.path, file.sha256), size.width, size.height)
 
 
 def _extract_all(
@@ -115,13 +115,13 @@ def _extract_all(
         file.path.unlink()
 
 
-def _check_size(file: ReceivedFile, decoders: Decoders, settings: Settings, minimum: MinimumSide) -> ImageSize:
-    """Returns the image's size in pixels. Raises `ImageRefusedError` if it is too large, too small or no image."""
+def _check_size(file: ReceivedFile, decoders: DecoderPool, settings: Settings, minimum: MinimumSide) -> ImageSize:
+    """Returns the image's size in pixels. Raises `ImageRejected` if it is too large, too small or no image."""
     if file.path.stat().st_size > settings.max_file_bytes:
-        raise ImageRefusedError("file_too_large", file_too_large_message(settings.max_file_bytes))
+        raise ImageRejected("file_too_large", file_too_large_message(settings.max_file_bytes))
     size = file.validation.result() if file.validation else decoders.check(file.path)
     if min(size.width, size.height) < minimum.pixels:
-        raise ImageRefusedError(
+        raise ImageRejected(
             "image_too_small",
             f"The image has {size.width}×{size.height} pixels; {minimum.reason} needs at least {minimum.pixels} per "
             "side. Leave it out, or send a larger one.",

@@ -26,7 +26,7 @@ from app.http.problems import ProblemError
 from app.ingest.archive_readers import HEAD_BYTES, find_opener
 from app.ingest.files import ReceivedFile, display_name, too_many_files
 from config.settings import Settings
-from imaging.decoder_pool import Decoders
+from imaging.decoder_pool import DecoderPool
 from imaging.image_files import ImageSize
 from store.store import Store
 
@@ -52,7 +52,7 @@ async def receive_form(request: Request, store: Store, settings: Settings) -> As
     Raises `ProblemError` if the body is not a form or is too large.
     """
     async with contextmanager_in_threadpool(_scratch(store)) as (folder, validator):
-        await to_thread.run_sync(allow_upload, request, store.room, settings)
+        await to_thread.run_sync(allow_upload, request, store.quota, settings)
         media_type, options = parse_options_header(request.headers.get("content-type"))
         if media_type == MULTIPART and b"boundary" in options:
             form = ReceivedForm(folder)
@@ -122,7 +122,12 @@ class _MultipartReceiver:
     """Turns the parser's events into a `ReceivedForm`."""
 
     def __init__(
-        self, boundary: bytes, form: ReceivedForm, settings: Settings, decoders: Decoders, validator: ThreadPoolExecutor
+        self,
+        boundary: bytes,
+        form: ReceivedForm,
+        settings: Settings,
+        decoders: DecoderPool,
+        validator: ThreadPoolExecutor,
     ):
         self.form = form
         self.settings = settings

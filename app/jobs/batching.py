@@ -60,5 +60,5 @@ class JobLoaders:
 
     def get(self, caller: Caller) -> JobLoader:
         if caller not in self._loaders:
-            self._loaders[caller] = JobLoader(self._store.seen_by(caller))
+            self._loaders[caller] = JobLoader(self._store.as_caller(caller))
         return self._loaders[caller]

@@ -111,7 +111,7 @@ def get_preview(job_id: Id, name: str, store: StoreDep) -> FileResponse:
 
     `examples.png` shows three clean patches. Beside each are its degraded version and its noise, amplified six times.
     """
-    path = store.blobs.verified(service.find_preview(store, job_id, name))
+    path = store.blobs.verified_path(service.find_preview(store, job_id, name))
     return FileResponse(path, media_type=MEDIA_TYPES[name.rpartition(".")[2]], headers={"Cache-Control": "no-cache"})
 
 
@@ -186,7 +186,7 @@ def get_result_file(job_id: Id, position: Count, sample: Count, what: str, store
     sha256, suffix = service.find_result_file(store, job_id, position, sample, what)
     name = f"{job_id}_{position}_{sample}_{what}.{suffix}"
     return StreamingResponse(
-        store.blobs.chunks(sha256),
+        store.blobs.iter_chunks(sha256),
         media_type=MEDIA_TYPES[suffix],
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',

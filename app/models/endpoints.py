@@ -38,4 +38,4 @@ def get_model_report(model_id: Id, store: StoreDep) -> ReportOut:
 @router.get("/{model_id}/files/{name}", summary="Get a model's file", response_class=FileResponse, responses=NOT_FOUND)
 def get_model_file(model_id: Id, name: str, store: StoreDep) -> FileResponse:
     sha256 = service.find_file(store, model_id, name)
-    return FileResponse(store.blobs.verified(sha256), media_type="application/octet-stream", filename=name)
+    return FileResponse(store.blobs.verified_path(sha256), media_type="application/octet-stream", filename=name)

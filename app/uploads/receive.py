@@ -46,7 +46,7 @@ async def receive(request: Request, store: Store, settings: Settings, upload_id:
     """
     upload = await to_thread.run_sync(get, store, upload_id)
     if upload.completed_at is None:
-        await to_thread.run_sync(allow_upload, request, store.room, settings)
+        await to_thread.run_sync(allow_upload, request, store.quota, settings)
         await _wait_for_lock(store, upload_id)
         async with contextmanager_in_threadpool(lock_file(store, upload_id)) as file:
             upload = await _receive(request, store, settings, upload_id, start, file)
@@ -167,10 +167,10 @@ class _Part:
             finally:
                 if self.offset > self.counted:
                     self._count()
-                self.store.room.keep(self.offset - self.start)
+                self.store.quota.commit(self.offset - self.start)
 
     def _count(self) -> None:
-        self.store.unfinished.flush(self.file)
+        self.store.partial_uploads.flush(self.file)
         with self.store.database.write() as session:
             if not UploadRepository(session).set_received(self.upload.id, self.offset, self.settings.upload_seconds):
                 raise not_found("upload", self.upload.id)
@@ -180,5 +180,5 @@ class _Part:
 async def _wait_for_lock(store: Store, upload_id: str) -> None:
     """Waits a moment for the file: a request that broke off may still be writing what had arrived."""
     with move_on_after(LOCK_RETRY_SECONDS):
-        while await to_thread.run_sync(store.unfinished.is_busy, upload_id):
+        while await to_thread.run_sync(store.partial_uploads.is_locked, upload_id):
             await sleep(POLL_SECONDS)

@@ -23,7 +23,7 @@ from app.uploads.tus import parse_file_name
 from config.settings import Settings
 from store.db.database import Session
 from store.db.tables import Upload
-from store.files.partial_uploads import FileBusyError
+from store.errors import UploadLocked
 from store.repositories.uploads import UploadRepository
 from store.store import Store
 
@@ -40,7 +40,7 @@ def create(store: Store, settings: Settings, dataset_id: str, role: Role, length
             f"The file exceeds {settings.max_upload_bytes:,} bytes. Send less at a time, or raise "
             "PATINA_MAX_UPLOAD_BYTES.",
         )
-    if length > store.room.left():
+    if length > store.quota.available():
         raise storage_full()
     name = display_name(parse_file_name(metadata))
     with store.database.write() as session:
@@ -97,7 +97,7 @@ def count_received(store: Store, upload: Upload) -> int:
     """Returns the bytes that are on disk: none for an upload that a backup restored."""
     if upload.completed_at is not None:
         return upload.length
-    return min(upload.received, store.unfinished.size(upload.id))
+    return min(upload.received, store.partial_uploads.size(upload.id))
 
 
 def delete(store: Store, upload_id: str) -> None:
@@ -107,7 +107,7 @@ def delete(store: Store, upload_id: str) -> None:
         with store.database.write() as session:
             _get_or_404(session, upload_id)
             UploadRepository(session).delete(upload_id)
-        store.unfinished.delete(upload_id)
+        store.partial_uploads.delete(upload_id)
 
 
 def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
@@ -122,7 +122,7 @@ def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
     with store.blobs.scratch() as folder:
         path = folder / "part-0"
         # A second name, because ingestion moves the file; the first one stays until the images are recorded.
-        store.unfinished.link(upload.id, path)
+        store.partial_uploads.link(upload.id, path)
         with path.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         file = ReceivedFile(upload.name, path, sha256)
@@ -132,7 +132,7 @@ def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
             if not _is_final(error):
                 raise
             reject(store, settings, upload, error)
-    store.unfinished.delete(upload.id)
+    store.partial_uploads.delete(upload.id)
     return get(store, upload.id)
 
 
@@ -140,7 +140,7 @@ def reject(store: Store, settings: Settings, upload: Upload, error: ProblemError
     """Records why a file was rejected, and deletes it."""
     with store.database.write() as session:
         _complete(session, settings, upload, problem=error.details)
-    store.unfinished.delete(upload.id)
+    store.partial_uploads.delete(upload.id)
 
 
 def require_accepted(store: Store, upload_id: str) -> None:
@@ -154,9 +154,9 @@ def require_accepted(store: Store, upload_id: str) -> None:
 def lock_file(store: Store, upload_id: str) -> Iterator[BinaryIO]:
     """Yields the file with an exclusive lock. Raises `ProblemError` (423) if another request has it."""
     try:
-        with store.unfinished.held(upload_id) as file:
+        with store.partial_uploads.locked(upload_id) as file:
             yield file
-    except FileBusyError as error:
+    except UploadLocked as error:
         raise ProblemError(
             HTTPStatus.LOCKED,
             "upload_busy",

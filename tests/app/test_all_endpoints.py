@@ -1,4 +1,4 @@
-"""Every call that the OpenAPI document has, one that is added later too: asked by those who may not make it."""
+"""Every endpoint of the OpenAPI document, also future ones, called without the needed permission."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fuzz.api import write_records
 from store.db.access import Caller
 from store.repositories.datasets import DatasetRepository
 from store.repositories.tokens import TokenRepository
-from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
+from tests.app.conftest import AuthApi
 from tests.pictures import make_png
 
 TUS = {"Tus-Resumable": "1.0.0"}
 FILES = {"files": [("files", ("a.png", make_png(160, 160)))]}
-# What a call takes beside its path; those of others need nothing.
-TAKES: dict[tuple[str, str], dict[str, Any]] = {
+# What an endpoint needs besides its path; the others need nothing.
+ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
     ("patch", "/datasets/{dataset_id}"): {"json": {"shared": True}},
     ("post", "/datasets/{dataset_id}/images"): {"params": {"role": "lr"}, **FILES},
     ("post", "/datasets/{dataset_id}/train"): {"json": {}},
@@ -33,60 +33,70 @@ TAKES: dict[tuple[str, str], dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Call:
+class Endpoint:
     method: str
-    path: str  # as the document has it
+    path: str  # with its parameters, as in the document
 
-    def make(self, door: Door, records: dict[str, str], who: str | None = None) -> Any:  # noqa: F811
-        request = TAKES.get((self.method, self.path), {})
+    def call(self, auth_api: AuthApi, records: dict[str, str], who: str | None = None) -> Any:
+        request = ARGUMENTS.get((self.method, self.path), {})
         headers = TUS | request.get("headers", {})
         if who is not None:
-            headers |= {"Authorization": f"Bearer {door.token(who)}"}
-        return door.http.request(self.method, self.path.format(**records), **request | {"headers": headers})
+            headers |= {"Authorization": f"Bearer {auth_api.token(who)}"}
+        return auth_api.http.request(self.method, self.path.format(**records), **request | {"headers": headers})
 
 
-def calls(door: Door) -> Iterator[Call]:  # noqa: F811
-    for path, methods in door.http.get("/openapi.json").json()["paths"].items():
+def list_endpoints(auth_api: AuthApi) -> Iterator[Endpoint]:
+    for path, methods in auth_api.http.get("/openapi.json").json()["paths"].items():
         for method in methods:
-            yield Call(method, path)
+            yield Endpoint(method, path)
 
 
 @pytest.fixture
-def annas(door: Door) -> dict[str, str]:  # noqa: F811
-    """What paths must name for the things of hers, one of each kind."""
-    door.token("anna")
-    with door.store.database.read() as session:
+def alice_resources(auth_api: AuthApi) -> dict[str, str]:
+    """The path parameters of Alice's resources, one of each kind."""
+    auth_api.token("alice")
+    with auth_api.store.database.read() as session:
         (token,) = TokenRepository(session).list_all()
-    records = write_records(door.store.seen_by(Caller(token.id, sees_all=True)))
-    with door.store.database.read() as session:
+    records = write_records(auth_api.store.as_caller(Caller(token.id, is_admin=True)))
+    with auth_api.store.database.read() as session:
         records["image_id"] = DatasetRepository(session).list_images(records["dataset_id"])[0].id
     return records
 
 
-def test_an_id_grants_nothing(door: Door, annas: dict[str, str]) -> None:  # noqa: F811
-    named = [call for call in calls(door) if "{" in call.path and call.method != "options"]
-    assert len(named) > 25
-    answers = {call: call.make(door, annas, "ben") for call in named}
-    assert {call: answer.status_code for call, answer in answers.items() if answer.status_code != 404} == {}
-    made_up = {name: "nothing" if name.endswith("_id") else value for name, value in annas.items()}
-    for call, answer in answers.items():
-        if call.method != "head":
-            unknown = call.make(door, made_up, "ben").json()
-            assert answer.json()["code"] == unknown["code"], f"{call} tells what is another's from what is not there"
-    seen = [call for call in named if call.method == "get" and "preview" not in call.path]
-    assert {call for call in seen if not call.make(door, annas, "anna").is_success} == set(), "she has one of each"
+def test_an_id_grants_no_access(auth_api: AuthApi, alice_resources: dict[str, str]) -> None:
+    with_ids = [
+        endpoint for endpoint in list_endpoints(auth_api) if "{" in endpoint.path and endpoint.method != "options"
+    ]
+    assert len(with_ids) > 25
+    responses = {endpoint: endpoint.call(auth_api, alice_resources, "bob") for endpoint in with_ids}
+    assert {
+        endpoint: response.status_code for endpoint, response in responses.items() if response.status_code != 404
+    } == {}
+    unknown_ids = {name: "nothing" if name.endswith("_id") else value for name, value in alice_resources.items()}
+    for endpoint, response in responses.items():
+        if endpoint.method != "head":
+            unknown = endpoint.call(auth_api, unknown_ids, "bob").json()
+            assert response.json()["code"] == unknown["code"], (
+                f"{endpoint} distinguishes a resource of another from a missing one"
+            )
+    readable = [endpoint for endpoint in with_ids if endpoint.method == "get" and "preview" not in endpoint.path]
+    assert {
+        endpoint for endpoint in readable if not endpoint.call(auth_api, alice_resources, "alice").is_success
+    } == set(), "Alice has one of each"
 
 
-def test_who_may_only_read_changes_nothing(door: Door, annas: dict[str, str]) -> None:  # noqa: F811
-    door.token("reader", "read")
-    changing = [call for call in calls(door) if call.method not in ("get", "head", "options")]
-    assert len(changing) > 14
-    for call in changing:
-        answer = call.make(door, annas, "reader")
-        assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope"), call
+def test_the_read_scope_changes_nothing(auth_api: AuthApi, alice_resources: dict[str, str]) -> None:
+    auth_api.token("reader", "read")
+    unsafe = [endpoint for endpoint in list_endpoints(auth_api) if endpoint.method not in ("get", "head", "options")]
+    assert len(unsafe) > 14
+    for endpoint in unsafe:
+        response = endpoint.call(auth_api, alice_resources, "reader")
+        assert (response.status_code, response.json()["code"]) == (403, "insufficient_scope"), endpoint
 
 
-def test_without_a_token_only_what_is_open_answers(door: Door, annas: dict[str, str]) -> None:  # noqa: F811
-    answers = {call: call.make(door, annas).status_code for call in calls(door)}
-    assert len(answers) > 35
-    assert {call.path for call, status in answers.items() if status != 401} == {"/health", "/ready"}
+def test_without_a_token_only_public_paths_respond(auth_api: AuthApi, alice_resources: dict[str, str]) -> None:
+    responses = {
+        endpoint: endpoint.call(auth_api, alice_resources).status_code for endpoint in list_endpoints(auth_api)
+    }
+    assert len(responses) > 35
+    assert {endpoint.path for endpoint, status in responses.items() if status != 401} == {"/health", "/ready"}

@@ -91,7 +91,7 @@ def test_each_caller_reads_only_visible_jobs(store: Store) -> None:
     async def request() -> tuple[str, str]:
         loaders = JobLoaders(store)
         mine, theirs = await asyncio.gather(
-            loaders.get(LOCAL).get(job), loaders.get(Caller(token, sees_all=False)).get(job), return_exceptions=True
+            loaders.get(LOCAL).get(job), loaders.get(Caller(token, is_admin=False)).get(job), return_exceptions=True
         )
         assert not isinstance(mine, BaseException)
         assert isinstance(theirs, ProblemError)

@@ -1,4 +1,4 @@
-"""Datasets and uploads, as a client sees them."""
+"""Datasets and image uploads over HTTP."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tests.app.conftest import Api
 from tests.pictures import encode_image, make_picture, make_png, make_tar, make_zip
 
 
-def test_a_dataset_is_made_listed_and_deleted(api: Api) -> None:
+def test_a_dataset_is_created_listed_and_deleted(api: Api) -> None:
     dataset = api.dataset(scale=3)
-    shown = api.http.get(f"/datasets/{dataset}").json()
-    assert shown["scale"] == 3
-    assert shown["images"] == {"lr": 0, "hr": 0}
-    assert shown["models"] == []
-    assert shown["created"].endswith("Z")
+    dataset_read = api.http.get(f"/datasets/{dataset}").json()
+    assert dataset_read["scale"] == 3
+    assert dataset_read["images"] == {"lr": 0, "hr": 0}
+    assert dataset_read["models"] == []
+    assert dataset_read["created"].endswith("Z")
     assert [item["id"] for item in api.http.get("/datasets").json()["items"]] == [dataset]
     assert api.http.delete(f"/datasets/{dataset}").status_code == 204
     assert api.http.get(f"/datasets/{dataset}").json()["code"] == "dataset_not_found"
 
 
 def test_lists_are_paginated(api: Api) -> None:
-    made = {api.dataset() for _ in range(5)}
+    created = {api.dataset() for _ in range(5)}
     seen, cursor = [], None
     while True:
         page = api.http.get("/datasets", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
@@ -46,14 +46,14 @@ def test_lists_are_paginated(api: Api) -> None:
         if cursor is None:
             break
     assert len(seen) == 5
-    assert set(seen) == made
+    assert set(seen) == created
 
 
 def test_the_same_bytes_twice_are_one_image(api: Api) -> None:
     dataset, data = api.dataset(), make_png(64, 48)
     first = api.upload(dataset, "lr", a_png=data, b_png=data).json()
-    again = api.upload(dataset, "lr", c_png=data).json()
-    assert len({image["id"] for image in first["accepted"] + again["accepted"]}) == 1
+    repeated = api.upload(dataset, "lr", c_png=data).json()
+    assert len({image["id"] for image in first["accepted"] + repeated["accepted"]}) == 1
     assert first["accepted"][0] | {"id": ""} == {
         "id": "",
         "name": "a.png",
@@ -68,96 +68,94 @@ def test_the_same_bytes_twice_are_one_image(api: Api) -> None:
 PART = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%d"\r\n\r\n'
 
 
-def form_in_two_pieces(pieces: tuple[bytes, bytes], between: Event) -> Request:
-    """A request whose second piece comes when `between` is set."""
-    coming = list(pieces)
+def form_in_two_parts(parts: tuple[bytes, bytes], between: Event) -> Request:
+    """A request whose second part arrives when `between` is set."""
+    pending = list(parts)
 
     async def receive() -> Message:
-        if len(coming) == 1:
+        if len(pending) == 1:
             assert await anyio.to_thread.run_sync(between.wait, 20)
-        return {"type": "http.request", "body": coming.pop(0), "more_body": bool(coming)}
+        return {"type": "http.request", "body": pending.pop(0), "more_body": bool(pending)}
 
     body = Body(0, 2**30, lambda: ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "", ""))
     headers = [(b"content-type", b"multipart/form-data; boundary=x")]
     return Request({"type": "http", "headers": headers, SCOPE_KEY: body}, receive)
 
 
-def test_images_are_looked_at_while_others_still_come(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_at, check = Event(), api.store.decoders.check
+def test_images_are_validated_while_others_arrive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    validating, check = Event(), api.store.decoders.check
 
-    def noticed(file: Path) -> ImageSize:
-        looked_at.set()
+    def signal_check(file: Path) -> ImageSize:
+        validating.set()
         return check(file)
 
-    monkeypatch.setattr(api.store.decoders, "check", noticed)
+    monkeypatch.setattr(api.store.decoders, "check", signal_check)
     first, second = os.urandom(BATCH_BYTES), make_png(48, 64)
-    pieces = PART % 1 + second + b"\r\n" + PART % 2 + first, b"\r\n" + PART % 3 + second + b"\r\n--x--\r\n"
+    parts = PART % 1 + second + b"\r\n" + PART % 2 + first, b"\r\n" + PART % 3 + second + b"\r\n--x--\r\n"
 
     async def sizes() -> list[ImageSize]:
-        async with receive_form(form_in_two_pieces(pieces, looked_at), api.store, api.settings) as form:
+        async with receive_form(form_in_two_parts(parts, validating), api.store, api.settings) as form:
             return [file.validation.result() for file in form.files[::2] if file.validation]
 
     assert anyio.run(sizes) == [ImageSize(64, 48), ImageSize(64, 48)]
 
 
-def test_a_form_that_breaks_off_is_refused_when_none_of_its_files_is_read_any_more(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    began, ended = Event(), Event()
+def test_a_truncated_form_is_rejected_after_its_validation_ends(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, ended = Event(), Event()
 
-    def slow(file: Path) -> ImageSize:
+    def check_slowly(file: Path) -> ImageSize:
         with file.open("rb"):
-            began.set()
+            started.set()
             time.sleep(0.5)
         ended.set()
         return ImageSize(64, 64)
 
-    monkeypatch.setattr(api.store.decoders, "check", slow)
-    pieces = PART % 1 + make_png(64, 64) + b"\r\n" + PART % 2 + bytes(BATCH_BYTES), b"cut off"
+    monkeypatch.setattr(api.store.decoders, "check", check_slowly)
+    parts = PART % 1 + make_png(64, 64) + b"\r\n" + PART % 2 + bytes(BATCH_BYTES), b"truncated"
 
-    async def broken() -> None:
+    async def receive_truncated() -> None:
         with pytest.raises(ProblemError, match="closing boundary"):
-            async with receive_form(form_in_two_pieces(pieces, began), api.store, api.settings):
+            async with receive_form(form_in_two_parts(parts, started), api.store, api.settings):
                 pass
 
-    anyio.run(broken)
+    anyio.run(receive_truncated)
     assert ended.is_set()
     assert list(api.store.blobs.temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("pack", [make_zip, make_tar, lambda members: make_tar(members, "w:gz")])
-def test_archives_are_unpacked_and_what_systems_leave_in_them_is_passed_over(api: Api, pack: object) -> None:
+def test_archives_are_extracted_without_system_files(api: Api, pack: object) -> None:
     assert callable(pack)
     members = {
         "photos/1.png": make_png(64, 64, 1),
         "photos/2.png": make_png(64, 64, 2),
         "__MACOSX/photos/._1.png": b"x",
     }
-    answer = api.upload(api.dataset(), "lr", photos_zip=pack(members))
-    assert answer.status_code == 200, answer.text
-    assert [image["name"] for image in answer.json()["accepted"]] == [
+    response = api.upload(api.dataset(), "lr", photos_zip=pack(members))
+    assert response.status_code == 200, response.text
+    assert [image["name"] for image in response.json()["accepted"]] == [
         "photos.zip/photos/1.png",
         "photos.zip/photos/2.png",
     ]
-    assert answer.json()["rejected"] == []
+    assert response.json()["rejected"] == []
 
 
-def test_good_files_are_taken_and_each_refused_one_is_named_with_a_code(api: Api) -> None:
+def test_each_rejected_file_has_a_code(api: Api) -> None:
     dataset = api.dataset()
-    cut_off = make_png(64, 64, 2)[:900]
-    answer = api.upload(
-        dataset, "lr", good_png=make_png(64, 64), cut_png=cut_off, text_png=b"hello", small_png=make_png(31, 64)
+    truncated = make_png(64, 64, 2)[:900]
+    response = api.upload(
+        dataset, "lr", good_png=make_png(64, 64), cut_png=truncated, text_png=b"hello", small_png=make_png(31, 64)
     )
-    assert answer.status_code == 200
-    assert [image["name"] for image in answer.json()["accepted"]] == ["good.png"]
-    assert {file["name"]: file["code"] for file in answer.json()["rejected"]} == {
+    assert response.status_code == 200
+    assert [image["name"] for image in response.json()["accepted"]] == ["good.png"]
+    assert {file["name"]: file["code"] for file in response.json()["rejected"]} == {
         "cut.png": "corrupt_image",
         "text.png": "not_an_image",
         "small.png": "image_too_small",
     }
 
 
-REFUSED = {
+REJECTED = {
     "a corrupt image": ({"a_png": make_png(64, 64)[:-300]}, "corrupt_image"),
     "a text file named .png": ({"a_png": b"hello there"}, "not_an_image"),
     "an empty file": ({"a_png": b""}, "empty_file"),
@@ -173,46 +171,46 @@ REFUSED = {
         {"a_tar": make_tar({"inner.tar": make_tar({"a.png": make_png(64, 64)})})},
         "nested_archive",
     ),
-    "a path out of a zip": (
+    "an outside path in a zip": (
         {"a_zip": make_zip({"../../x.png": make_png(64, 64), "b.png": make_png(64, 64)})},
         "unsafe_path",
     ),
-    "a path out of a tar": (
+    "an outside path in a tar": (
         {"a_tar": make_tar({"b.png": make_png(64, 64), "../../x.png": make_png(64, 64)})},
         "unsafe_path",
     ),
     "an absolute path": ({"a_zip": make_zip({"/etc/x.png": make_png(64, 64)})}, "unsafe_path"),
-    "a path of another system": ({"a_zip": make_zip({"..\\x.png": make_png(64, 64)})}, "unsafe_path"),
-    "a zip that is cut off": ({"a_zip": make_zip({"a.png": make_png(64, 64)})[:-30]}, "corrupt_archive"),
-    "a tar that is cut off": ({"a_tar": make_tar({"a.png": make_png(300, 300)})[:5000]}, "corrupt_archive"),
+    "an outside Windows path": ({"a_zip": make_zip({"..\\x.png": make_png(64, 64)})}, "unsafe_path"),
+    "a truncated zip": ({"a_zip": make_zip({"a.png": make_png(64, 64)})[:-30]}, "corrupt_archive"),
+    "a truncated tar": ({"a_tar": make_tar({"a.png": make_png(300, 300)})[:5000]}, "corrupt_archive"),
     "no files at all": ({}, "no_files"),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_used_is_refused_with_words_and_leaves_no_trace(api: Api, case: str) -> None:
-    files, code = REFUSED[case]
+@pytest.mark.parametrize("case", REJECTED)
+def test_a_rejected_upload_explains_itself_and_leaves_no_trace(api: Api, case: str) -> None:
+    files, code = REJECTED[case]
     dataset = api.dataset()
     before = api.traces()
     if files:
-        answer = api.upload(dataset, "lr", **files)
+        response = api.upload(dataset, "lr", **files)
     else:
-        answer = api.http.post(
+        response = api.http.post(
             f"/datasets/{dataset}/images?role=lr",
             content=b"--x--\r\n",
             headers={"Content-Type": "multipart/form-data; boundary=x"},
         )
-    assert answer.status_code == 422, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["code"] == code
-    assert len(answer.json()["detail"]) > 20
+    assert response.status_code == 422, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == code
+    assert len(response.json()["detail"]) > 20
     assert api.traces() == before
     assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 0, "hr": 0}
     folder = api.settings.data_dir
     assert not [*folder.rglob("x.png"), *folder.parent.glob("x.png")]
 
 
-def test_an_hr_image_must_hold_a_patch_of_the_dataset_scale(api: Api) -> None:
+def test_an_hr_image_must_be_at_least_one_patch(api: Api) -> None:
     dataset = api.dataset(scale=2)
     assert api.upload(dataset, "hr", a_png=make_png(64, 64)).status_code == 200
     assert api.upload(dataset, "hr", a_png=make_png(63, 64)).json()["code"] == "image_too_small"
@@ -225,75 +223,75 @@ def test_an_hr_image_must_hold_a_patch_of_the_dataset_scale(api: Api) -> None:
         (b"--x\r\nno header", "multipart/form-data; boundary=x", 400, "broken_form"),
         (b"--y--", "multipart/form-data; boundary=x", 400, "broken_form"),
         (
-            b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nhalf of it',
+            b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nhalf of the file',
             "multipart/form-data; boundary=x",
             400,
             "broken_form",
         ),
     ],
 )
-def test_a_broken_upload_is_refused(api: Api, content: bytes, content_type: str, status: int, code: str) -> None:
+def test_a_broken_form_is_rejected(api: Api, content: bytes, content_type: str, status: int, code: str) -> None:
     dataset = api.dataset()
     before = api.traces()
-    answer = api.http.post(
+    response = api.http.post(
         f"/datasets/{dataset}/images?role=lr", content=content, headers={"Content-Type": content_type}
     )
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (response.status_code, response.json()["code"]) == (status, code)
     assert api.traces() == before
 
 
-def test_an_image_is_shown_small(api: Api) -> None:
+def test_thumbnail(api: Api) -> None:
     dataset = api.dataset()
     (image,) = api.upload(dataset, "lr", a_png=make_png(300, 600)).json()["accepted"]
     path = f"/datasets/{dataset}/images/{image['id']}/thumbnail"
-    answer = api.http.get(path)
-    assert answer.headers["content-type"] == "image/webp"
-    assert Image.open(io.BytesIO(answer.content)).size == (256, 128)
+    response = api.http.get(path)
+    assert response.headers["content-type"] == "image/webp"
+    assert Image.open(io.BytesIO(response.content)).size == (256, 128)
     os.truncate(api.store.blobs.path(image["sha256"]), 1000)
-    answer = api.http.get(path)
-    assert (answer.status_code, answer.json()["code"]) == (404, "no_thumbnail")
+    response = api.http.get(path)
+    assert (response.status_code, response.json()["code"]) == (404, "no_thumbnail")
 
 
-def test_an_upload_to_a_dataset_that_is_not_there_or_without_role(api: Api) -> None:
+def test_an_upload_needs_a_dataset_and_a_role(api: Api) -> None:
     assert api.upload("nowhere", "lr", a_png=make_png(64, 64)).json()["code"] == "dataset_not_found"
     assert api.upload(api.dataset(), "other", a_png=make_png(64, 64)).json()["code"] == "invalid_request"
 
 
-def test_a_body_that_is_not_json(api: Api) -> None:
+def test_a_body_that_is_not_json_is_rejected(api: Api) -> None:
     for path in ("/datasets", f"/datasets/{api.dataset()}/train"):
-        answer = api.http.post(path, content=b"{nope", headers={"Content-Type": "application/json"})
-        assert (answer.status_code, answer.json()["code"]) == (400, "not_json")
+        response = api.http.post(path, content=b"{nope", headers={"Content-Type": "application/json"})
+        assert (response.status_code, response.json()["code"]) == (400, "not_json")
 
 
 @pytest.mark.parametrize(
     "body", [{"name": "a", "scale": 5}, {"name": " ", "scale": 4}, {"scale": 4}, {"name": "a", "scale": 4, "x": 1}, []]
 )
-def test_a_dataset_that_cannot_be(api: Api, body: object) -> None:
-    answer = api.http.post("/datasets", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+def test_an_invalid_dataset_is_rejected(api: Api, body: object) -> None:
+    response = api.http.post("/datasets", json=body)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     assert api.http.get("/datasets").json()["items"] == []
 
 
-def test_training_needs_both_kinds_of_photos_and_a_known_preset(api: Api) -> None:
+def test_training_needs_lr_and_hr_images_and_a_known_preset(api: Api) -> None:
     dataset = api.dataset()
     train = f"/datasets/{dataset}/train"
     assert api.http.post(train, json={}).json()["code"] == "no_lr_images"
     api.upload(dataset, "lr", a_png=make_png(64, 64))
-    answer = api.http.post(train, json={})
-    assert (answer.status_code, answer.json()["code"]) == (409, "no_hr_images")
-    assert "role=hr" in answer.json()["detail"]
+    response = api.http.post(train, json={})
+    assert (response.status_code, response.json()["code"]) == (409, "no_hr_images")
+    assert "role=hr" in response.json()["detail"]
     api.upload(dataset, "hr", a_png=make_png(128, 128))
     for wrong in ({"preset": "nope"}, {"max_steps": 0}, {"max_minutes": -1}, {"seed": -1}, {"stepz": 4}):
-        answer = api.http.post(train, json=wrong)
-        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+        response = api.http.post(train, json=wrong)
+        assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
     assert "'default', 'seed'" in api.http.post(train, json={"preset": "nope"}).json()["detail"]
     assert api.http.get("/jobs").json()["items"] == []
 
-    answer = api.http.post(train, json={"max_steps": 3, "preset": "seed"})
-    assert answer.status_code == 202
-    assert answer.headers["location"] == f"/jobs/{answer.json()['id']}"
-    assert int(answer.headers["retry-after"]) >= 1
-    assert answer.json()["progress"] == {
+    response = api.http.post(train, json={"max_steps": 3, "preset": "seed"})
+    assert response.status_code == 202
+    assert response.headers["location"] == f"/jobs/{response.json()['id']}"
+    assert int(response.headers["retry-after"]) >= 1
+    assert response.json()["progress"] == {
         "done": 0,
         "total": 3,
         "unit": "steps",
@@ -302,12 +300,12 @@ def test_training_needs_both_kinds_of_photos_and_a_known_preset(api: Api) -> Non
     }
 
 
-def test_a_dataset_with_a_job_at_work_is_not_deleted(api: Api) -> None:
+def test_a_dataset_with_an_active_job_is_not_deleted(api: Api) -> None:
     dataset = api.dataset()
     api.upload(dataset, "lr", a_png=make_png(64, 64))
     api.upload(dataset, "hr", a_png=make_png(128, 128))
     job = api.http.post(f"/datasets/{dataset}/train", json={}).json()["id"]
-    answer = api.http.delete(f"/datasets/{dataset}")
-    assert (answer.status_code, answer.json()["code"], answer.json()["jobs"]) == (409, "dataset_busy", [job])
+    response = api.http.delete(f"/datasets/{dataset}")
+    assert (response.status_code, response.json()["code"], response.json()["jobs"]) == (409, "dataset_busy", [job])
     assert api.http.post(f"/jobs/{job}/cancel").json()["status"] == "canceled"
     assert api.http.delete(f"/datasets/{dataset}").status_code == 204

@@ -1,4 +1,4 @@
-"""Accepting degrade and sr jobs, and what a client sees of jobs."""
+"""Submitting degrade and sr jobs, and reading jobs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.pictures import make_png, make_zip
 
 
 def degrade(api: Api, dataset: str, files: dict[str, bytes], **fields: object) -> str:
-    answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data=fields)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
+    response = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data=fields)
+    assert response.status_code == 202, response.text
+    return str(response.json()["id"])
 
 
 def finish(api: Api, job: str, *samples: NewSample, status: str = "succeeded") -> None:
-    """What a worker would write."""
+    """Records results as a worker does."""
     with api.store.database.write() as session:
         jobs = JobRepository(session)
         claimed = jobs.claim(job, "a worker", 60)
@@ -32,31 +32,31 @@ def finish(api: Api, job: str, *samples: NewSample, status: str = "succeeded") -
         jobs.finish(job, claimed.attempt, status)
 
 
-def test_degrade_takes_files_and_archives_and_reports_bad_ones_as_failed_items(api: Api) -> None:
+def test_degrade_accepts_files_and_reports_bad_ones_as_failed(api: Api) -> None:
     dataset = api.dataset()
     model = api.model(dataset)
     files = {"a_png": make_png(50, 40), "b_zip": make_zip({"c.png": make_png(33, 32)}), "bad_png": b"no image"}
-    answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data={"samples": "3", "seed": "7"})
-    assert answer.status_code == 202, answer.text
-    job = answer.json()
+    response = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data={"samples": "3", "seed": "7"})
+    assert response.status_code == 202, response.text
+    job = response.json()
     assert (job["kind"], job["status"], job["model"], job["dataset"]) == ("degrade", "queued", model, dataset)
     assert job["progress"]["total"] == 9
     assert job["progress"]["unit"] == "samples"
     assert job["id"] in api.store.queue.queued_ids()
 
 
-def test_degrade_of_a_dataset_s_own_images(api: Api) -> None:
+def test_degrade_a_dataset_s_own_images(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     send = f"/datasets/{dataset}/degrade"
     assert api.http.post(send, data={"source": dataset}).json()["code"] == "no_hr_images"
     api.upload(dataset, "hr", a_png=make_png(128, 128), b_png=make_png(128, 130))
-    answer = api.http.post(send, data={"source": dataset, "samples": "2"})
-    assert answer.status_code == 202, answer.text
-    assert answer.json()["progress"]["total"] == 4
+    response = api.http.post(send, data={"source": dataset, "samples": "2"})
+    assert response.status_code == 202, response.text
+    assert response.json()["progress"]["total"] == 4
     assert api.http.post(send, data={"source": "nowhere"}).json()["code"] == "dataset_not_found"
-    both = api.http.post(send, data={"source": dataset}, files=as_parts({"a_png": make_png(50, 50)}))
-    assert both.json()["code"] == "files_and_source"
+    files_and_source = api.http.post(send, data={"source": dataset}, files=as_parts({"a_png": make_png(50, 50)}))
+    assert files_and_source.json()["code"] == "files_and_source"
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_degrade_of_a_dataset_s_own_images(api: Api) -> None:
         ({"min_detail": "0"}, "invalid_request"),
     ],
 )
-def test_degrade_refuses_wrong_fields_and_leaves_no_trace(api: Api, fields: dict[str, str], code: str) -> None:
+def test_degrade_rejects_invalid_fields_without_a_trace(api: Api, fields: dict[str, str], code: str) -> None:
     dataset = api.dataset()
     api.model(dataset)
     before = api.traces()
-    answer = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts({"a_png": make_png(50, 40)}), data=fields)
-    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    response = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts({"a_png": make_png(50, 40)}), data=fields)
+    assert (response.status_code, response.json()["code"]) == (422, code)
     assert api.traces() == before
 
 
@@ -94,32 +94,32 @@ def test_degrade_and_sr_before_any_training(api: Api) -> None:
     dataset = api.dataset()
     before = api.traces()
     parts = as_parts({"a_png": make_png(50, 40)})
-    for answer in (
+    for response in (
         api.http.post(f"/datasets/{dataset}/degrade", files=parts),
         api.http.post("/sr", files=parts, data={"dataset": dataset}),
     ):
-        assert (answer.status_code, answer.json()["code"]) == (409, "no_model")
-        assert "/train" in answer.json()["detail"]
+        assert (response.status_code, response.json()["code"]) == (409, "no_model")
+        assert "/train" in response.json()["detail"]
     assert api.http.post("/sr", files=parts, data={"dataset": "nowhere"}).json()["code"] == "dataset_not_found"
     assert api.http.post("/sr", files=parts, data={"model": "nowhere"}).json()["code"] == "model_not_found"
     assert api.http.post("/sr", files=parts).json()["code"] == "dataset_or_model"
     assert api.traces() == before
 
 
-def test_when_no_file_is_good_there_is_no_job(api: Api) -> None:
+def test_no_job_is_created_if_all_files_are_bad(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     before = api.traces()
     bad = as_parts({"a_png": b"text", "b_png": make_png(3, 3)})
-    answer = api.http.post(f"/datasets/{dataset}/degrade", files=bad)
-    assert (answer.status_code, answer.json()["code"]) == (422, "no_image_accepted")
-    assert [file["code"] for file in answer.json()["rejected"]] == ["not_an_image", "image_too_small"]
+    response = api.http.post(f"/datasets/{dataset}/degrade", files=bad)
+    assert (response.status_code, response.json()["code"]) == (422, "no_image_accepted")
+    assert [file["code"] for file in response.json()["rejected"]] == ["not_an_image", "image_too_small"]
     assert api.http.post("/sr", files=as_parts({"a_png": b"text"}), data={"dataset": dataset}).status_code == 422
     assert api.traces() == before
 
 
 def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
-    """A finished job of two images with equal names, the first degraded twice and the second failed."""
+    """An ended job of two images with equal names: the first has two samples, the second failed."""
     dataset = api.dataset()
     api.model(dataset)
     job = degrade(
@@ -129,10 +129,10 @@ def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
         samples=2,
         seed=7,
     )
-    content = {f"{what}/é_1_{n}.{form}": f"{what}{n}".encode() for n in (0, 1) for what, form in FILES.items()}
+    content = {f"{kind}/é_1_{n}.{suffix}": f"{kind}{n}".encode() for n in (0, 1) for kind, suffix in FILES.items()}
     put = api.store.blobs.put
-    done = [NewSample(0, n, {what: put(f"{what}{n}".encode()) for what in FILES}) for n in (0, 1)]
-    failed = [NewSample(1, n, {}, "corrupt_image", "It is damaged.") for n in (0, 1)]
+    done = [NewSample(0, n, {kind: put(f"{kind}{n}".encode()) for kind in FILES}) for n in (0, 1)]
+    failed = [NewSample(1, n, {}, "corrupt_image", "It is corrupt.") for n in (0, 1)]
     finish(api, job, *done, *failed)
     return job, content
 
@@ -140,7 +140,7 @@ def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
 FILES = {"lr": "png", "kernel": "npy", "noise": "npy"}
 
 
-def test_results_are_paged_and_link_to_their_files(api: Api) -> None:
+def test_results_are_paginated_and_link_to_their_files(api: Api) -> None:
     job, _ = archived_job(api)
     first = api.http.get(f"/jobs/{job}/results", params={"limit": 3}).json()
     rest = api.http.get(f"/jobs/{job}/results", params={"limit": 3, "cursor": first["next"]}).json()
@@ -152,9 +152,9 @@ def test_results_are_paged_and_link_to_their_files(api: Api) -> None:
         (0, "failed"),
         (1, "failed"),
     ]
-    answer = api.http.get(results[1]["links"]["noise"])
-    assert answer.content == b"noise1"
-    assert answer.headers["content-disposition"].startswith("attachment")
+    response = api.http.get(results[1]["links"]["noise"])
+    assert response.content == b"noise1"
+    assert response.headers["content-disposition"].startswith("attachment")
     assert api.http.get(f"/jobs/{job}/results/1/0/lr").json()["code"] == "file_not_found"
     assert api.http.get(f"/jobs/{job}/results", params={"cursor": "x"}).json()["code"] == "bad_cursor"
 
@@ -172,7 +172,7 @@ def test_cancel_and_retry(api: Api) -> None:
     assert api.http.post("/jobs/nowhere/cancel").json()["code"] == "job_not_found"
 
 
-def test_wait_holds_the_answer_until_the_job_changes(api: Api) -> None:
+def test_wait_holds_the_response_until_the_job_changes(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     job = degrade(api, dataset, {"a_png": make_png(50, 40)})
@@ -208,16 +208,16 @@ def test_how_long_a_client_prefers_to_wait(header: str | None, seconds: int | No
     assert parse_wait(header) == seconds
 
 
-def test_work_that_is_not_done_in_the_time_that_is_preferred_is_accepted_all_the_same(api: Api) -> None:
+def test_a_job_that_outlasts_the_preferred_wait_is_accepted(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     files = as_parts({"a_png": make_png(50, 40)})
     began = time.monotonic()
-    answer = api.http.post(f"/datasets/{dataset}/degrade", files=files, headers={"Prefer": "wait=1"})
+    response = api.http.post(f"/datasets/{dataset}/degrade", files=files, headers={"Prefer": "wait=1"})
     assert time.monotonic() - began >= 1
-    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
-    assert answer.headers["preference-applied"] == "wait=1"
-    assert answer.headers["location"] == answer.json()["links"]["self"]
+    assert (response.status_code, response.json()["status"]) == (202, "queued")
+    assert response.headers["preference-applied"] == "wait=1"
+    assert response.headers["location"] == response.json()["links"]["self"]
     plain = api.http.post("/sr", files=files, data={"dataset": dataset}, headers={"Prefer": "respond-async"})
     assert plain.status_code == 202
     assert "preference-applied" not in plain.headers
@@ -240,18 +240,18 @@ def test_models_are_listed_and_their_files_served(api: Api) -> None:
     model = api.model(dataset)
     assert [item["id"] for item in api.http.get("/models").json()["items"]] == [model]
     assert api.http.get(f"/datasets/{dataset}").json()["models"] == [model]
-    shown = api.http.get(f"/models/{model}").json()
-    assert shown["kernel_origin"] == [-8, -8]
-    assert shown["history"] == [{"step": 1.0, "spectral": 0.5}]
-    assert api.http.get(shown["links"]["degrader.safetensors"]).content == b"a degrader"
+    job_read = api.http.get(f"/models/{model}").json()
+    assert job_read["kernel_origin"] == [-8, -8]
+    assert job_read["history"] == [{"step": 1.0, "spectral": 0.5}]
+    assert api.http.get(job_read["links"]["degrader.safetensors"]).content == b"a degrader"
     assert api.http.get(f"/models/{model}/files/nope").json()["code"] == "file_not_found"
     assert api.http.get("/models/nowhere").json()["code"] == "model_not_found"
 
 
-def test_a_job_says_when_its_results_go_and_then_that_they_are_gone(api: Api) -> None:
+def test_results_expire_and_answer_410(api: Api) -> None:
     job, _ = archived_job(api)
-    shown = api.http.get(f"/jobs/{job}").json()
-    kept = datetime.fromisoformat(shown["expires"]) - datetime.fromisoformat(shown["finished"])
+    job_read = api.http.get(f"/jobs/{job}").json()
+    kept = datetime.fromisoformat(job_read["expires"]) - datetime.fromisoformat(job_read["finished"])
     assert kept == timedelta(days=30)
     link = api.http.get(f"/jobs/{job}/results").json()["items"][0]["links"]["lr"]
     with api.store.database.write() as session:
@@ -259,7 +259,7 @@ def test_a_job_says_when_its_results_go_and_then_that_they_are_gone(api: Api) ->
     with api.store.database.write() as session:
         assert JobRepository(session).expire() == [job]
     for path in (f"/jobs/{job}/results", f"/jobs/{job}/archive", link):
-        answer = api.http.get(path)
-        assert (answer.status_code, answer.json()["code"]) == (410, "results_expired"), path
+        response = api.http.get(path)
+        assert (response.status_code, response.json()["code"]) == (410, "results_expired"), path
     assert api.http.post(f"/jobs/{job}/retry").json()["code"] == "results_expired"
     assert "archive" not in api.http.get(f"/jobs/{job}").json()["links"]

@@ -1,4 +1,4 @@
-"""A disk that is really full: requests are answered so, nothing of them is left, and afterwards all goes on."""
+"""A full disk: requests are rejected without a trace, and work again when space is free."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "patina-test", str(folder)]
     if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no small disk can be mounted here: that takes root on Linux")
+        pytest.skip("mounting a small disk requires root on Linux")
     try:
         yield folder
     finally:
@@ -60,7 +60,7 @@ def fill(disk: Path) -> Path:
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("call", ["images", "degrade"])
-def test_a_request_that_fills_the_disk_leaves_nothing_there(api: Api, disk: Path, call: str, packed: bool) -> None:
+def test_a_request_that_fills_the_disk_leaves_no_trace(api: Api, disk: Path, call: str, packed: bool) -> None:
     dataset = api.dataset()
     api.model(dataset)
     images = many_small_images()
@@ -68,24 +68,24 @@ def test_a_request_that_fills_the_disk_leaves_nothing_there(api: Api, disk: Path
     assert sum(map(len, files.values())) < disk_usage(disk).free / 4
     before, free = api.traces(), disk_usage(disk).free
     parameters = {"role": "lr"} if call == "images" else {}
-    answer = api.http.post(f"/datasets/{dataset}/{call}", params=parameters, files=as_parts(files))
-    assert (answer.status_code, answer.json()["code"]) == (507, "disk_full"), answer.text
+    response = api.http.post(f"/datasets/{dataset}/{call}", params=parameters, files=as_parts(files))
+    assert (response.status_code, response.json()["code"]) == (507, "disk_full"), response.text
     assert api.traces() == before
     assert disk_usage(disk).free == free
     assert api.upload(dataset, "lr", a_png=make_png(64, 64)).status_code == 200
 
 
-def test_nothing_is_recorded_on_a_full_disk_and_all_goes_on_when_there_is_room(api: Api, disk: Path) -> None:
+def test_a_full_disk_rejects_writes_until_space_is_freed(api: Api, disk: Path) -> None:
     dataset = api.dataset()
 
-    def answers() -> list[Any]:
-        made = api.http.post("/datasets", json={"name": "n" * 200, "scale": 4})
-        return [made, api.upload(dataset, "lr", a_png=make_png(64, 64)), api.http.get("/ready")]
+    def send_requests() -> list[Any]:
+        created = api.http.post("/datasets", json={"name": "n" * 200, "scale": 4})
+        return [created, api.upload(dataset, "lr", a_png=make_png(64, 64)), api.http.get("/ready")]
 
     filler = fill(disk)
-    assert [answer.status_code for answer in answers()] == [503, 413, 503]
+    assert [response.status_code for response in send_requests()] == [503, 413, 503]
     shown = api.http.get(f"/datasets/{dataset}").json()
-    assert shown["images"] == {"lr": 0, "hr": 0}, "what is there can be read"
+    assert shown["images"] == {"lr": 0, "hr": 0}, "reads still work"
     assert list(api.store.blobs.temporary.iterdir()) == []
     filler.unlink()
-    assert [answer.status_code for answer in answers()[:2]] == [201, 200]
+    assert [response.status_code for response in send_requests()[:2]] == [201, 200]

@@ -1,4 +1,4 @@
-"""What happened in a job, told again to whoever comes later."""
+"""The event stream and the history of a job."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LINES = 7
 
 @pytest.fixture(autouse=True)
 def _no_last_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No worker is there that could still write some."""
+    """No worker runs that could still write log lines."""
     monkeypatch.setattr("app.jobs.events.LAST_LINES_SECONDS", 0.01)
 
 
 @pytest.fixture
 def ended(api: Api) -> str:
-    """A job with seven log lines that has been canceled."""
+    """A canceled job with seven log lines."""
     with api.store.database.write() as session:
         jobs = JobRepository(session)
         job = jobs.create("train", dataset_id=api.dataset(), model_id=None, parameters={}, unit="steps", total=4)
@@ -36,30 +36,30 @@ def ended(api: Api) -> str:
     return job.id
 
 
-def told(api: Api, job_id: str, last: str | None = None) -> list[ParsedEvent]:
+def read_events(api: Api, job_id: str, last: str | None = None) -> list[ParsedEvent]:
     headers = [(b"Last-Event-ID", last.encode("latin-1"))] if last else []
-    answer = api.http.get(f"/jobs/{job_id}/events", headers=headers)
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    return list(parse_events(answer.text.splitlines()))
+    response = api.http.get(f"/jobs/{job_id}/events", headers=headers)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    return list(parse_events(response.text.splitlines()))
 
 
-def test_all_is_told_in_order_and_ends_with_the_job(api: Api, ended: str) -> None:
-    events = told(api, ended)
+def test_events_come_in_order_and_end_with_the_job(api: Api, ended: str) -> None:
+    events = read_events(api, ended)
     assert [event.kind for event in events] == ["log"] * LINES + ["job", "end"]
     assert [event.data["data"]["message"] for event in events[:LINES]] == [f"line {n}" for n in range(LINES)]
     assert [event.id for event in events[:LINES]] == [str(n) for n in range(1, LINES + 1)]
     assert events[LINES].data == api.http.get(f"/jobs/{ended}").json()
 
 
-def test_who_comes_back_hears_only_what_is_new_and_after_the_end_nothing(api: Api, ended: str) -> None:
-    assert [event.data["data"]["message"] for event in told(api, ended, last="5")[:2]] == ["line 5", "line 6"]
-    last = told(api, ended)[-1].id
+def test_a_stream_resumes_after_the_last_event_id(api: Api, ended: str) -> None:
+    assert [event.data["data"]["message"] for event in read_events(api, ended, last="5")[:2]] == ["line 5", "line 6"]
+    last = read_events(api, ended)[-1].id
     assert api.http.get(f"/jobs/{ended}/events", headers={"Last-Event-ID": last}).status_code == 204
     for last in ("nonsense", "9" * 25, "9" * 5000, "-1", "\u00b2"):
-        assert told(api, ended, last=last)[0].id == "1", last
+        assert read_events(api, ended, last=last)[0].id == "1", last
 
 
-def test_history_is_the_same_in_pages(api: Api, ended: str) -> None:
+def test_history_pages_equal_the_stream(api: Api, ended: str) -> None:
     seen: list[dict[str, Any]] = []
     cursor = None
     while True:
@@ -69,24 +69,24 @@ def test_history_is_the_same_in_pages(api: Api, ended: str) -> None:
         if cursor is None:
             break
     assert [item["number"] for item in seen] == list(range(1, LINES + 1))
-    assert [item["data"] for item in seen] == [event.data["data"] for event in told(api, ended)[:LINES]]
+    assert [item["data"] for item in seen] == [event.data["data"] for event in read_events(api, ended)[:LINES]]
     for cursor in ("x", "9" * 25, "-1"):
-        answer = api.http.get(f"/jobs/{ended}/history", params={"cursor": cursor})
-        assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor"), cursor
+        response = api.http.get(f"/jobs/{ended}/history", params={"cursor": cursor})
+        assert (response.status_code, response.json()["code"]) == (422, "bad_cursor"), cursor
 
 
 @pytest.mark.parametrize("path", ["events", "history", "preview/gallery.json"])
-def test_of_a_job_that_is_not_there(api: Api, path: str) -> None:
+def test_events_of_an_unknown_job_answer_404(api: Api, path: str) -> None:
     assert api.http.get(f"/jobs/nothing/{path}").json()["code"] == "job_not_found"
 
 
-def test_only_a_running_training_can_be_finished_and_only_one_ended_early_continued(api: Api, ended: str) -> None:
+def test_finish_and_continue_need_a_fitting_training(api: Api, ended: str) -> None:
     assert api.http.post(f"/jobs/{ended}/finish").json()["code"] == "training_not_running"
     assert api.http.post(f"/jobs/{ended}/continue").json()["code"] == "not_ended_early"
     assert api.http.get(f"/jobs/{ended}/preview/gallery.json").json()["code"] == "no_preview"
 
 
-def test_a_preview_that_has_changed_on_disk_is_not_shown(api: Api, ended: str) -> None:
+def test_a_corrupt_preview_is_not_served(api: Api, ended: str) -> None:
     sha256 = api.store.blobs.put(b"{}")
     with api.store.database.write() as session:
         PreviewRepository(session).put(ended, step=1, files={GALLERY: sha256})

@@ -1,4 +1,4 @@
-"""What browsers are told by every answer, and a documentation page that needs no other host."""
+"""What browsers are told by every response, and a documentation page that needs no other host."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ CAREFUL = {
     [("GET", "/health", 200), ("GET", "/nowhere", 404), ("PUT", "/datasets", 405), ("POST", "/datasets", 422)],
 )
 def test_every_answer_tells_browsers_to_be_careful(api: Api, method: str, path: str, status: int) -> None:
-    answer = api.http.request(method, path, headers={"Origin": "http://elsewhere.example"} if method == "GET" else {})
-    assert answer.status_code == status
-    assert CAREFUL.items() <= dict(answer.headers).items()
-    assert not [name for name in answer.headers if name.startswith("access-control-")]
+    response = api.http.request(method, path, headers={"Origin": "http://elsewhere.example"} if method == "GET" else {})
+    assert response.status_code == status
+    assert CAREFUL.items() <= dict(response.headers).items()
+    assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
-def test_an_unforeseen_error_does_too_and_the_log_says_what_it_was(api: Api) -> None:
+def test_an_internal_error_has_the_headers_and_is_logged(api: Api) -> None:
     api.store.database.close()
     (api.settings.data_dir / "patina.sqlite").write_bytes(b"no database at all\n" * 1000)
     with capture_logs() as lines:
-        answer = api.http.get("/jobs")
-    assert answer.status_code == 500
+        response = api.http.get("/jobs")
+    assert response.status_code == 500
     assert [(line["path"], type(line["exc_info"])) for line in lines] == [("/jobs", DatabaseError)]
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
 def test_downloads_are_attachments_of_a_fixed_type(api: Api) -> None:
     model = api.model(api.dataset())
-    answer = api.http.get(f"/models/{model}/files/degrader.safetensors")
-    assert answer.headers["content-type"] == "application/octet-stream"
-    assert answer.headers["content-disposition"].startswith("attachment")
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    response = api.http.get(f"/models/{model}/files/degrader.safetensors")
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["content-disposition"].startswith("attachment")
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_documentation_needs_no_other_host_and_no_script_in_the_page(api: Api) -> None:
+def test_the_docs_page_needs_no_other_host_or_inline_script(api: Api) -> None:
     page = api.http.get("/docs")
     assert "script-src" not in page.headers["content-security-policy"]  # so that default-src 'self' holds for scripts
     assert not re.search(r"<script>|https?:|//", page.text)

@@ -1,4 +1,4 @@
-"""Requests that are sent again with their key: what they make is made once."""
+"""Repeated requests with an Idempotency-Key create one record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.pictures import make_png
 Send = Callable[[Api, str, int, str], Any]
 
 
-def make_dataset(api: Api, dataset: str, variant: int, key: str) -> Any:
+def create_dataset(api: Api, dataset: str, variant: int, key: str) -> Any:
     return api.http.post("/datasets", json={"name": f"{variant}", "scale": 4}, headers={"Idempotency-Key": key})
 
 
@@ -42,14 +42,16 @@ def super_resolve(api: Api, dataset: str, variant: int, key: str) -> Any:
     return api.http.post("/sr", files=files, data=data, headers={"Idempotency-Key": key})
 
 
-def train_on(api: Api, dataset: str, variant: int, key: str) -> Any:
-    """Goes on where one of two trainings was ended early."""
+def continue_training(api: Api, dataset: str, variant: int, key: str) -> Any:
+    """Continues one of two trainings that were finished early."""
     jobs = sorted(job["id"] for job in api.http.get("/jobs", params={"dataset": dataset}).json()["items"])
-    early = [job for job in jobs if api.http.get(f"/jobs/{job}").json()["ended_early"]] or ended_early(api, dataset)
+    early = [job for job in jobs if api.http.get(f"/jobs/{job}").json()["ended_early"]] or create_ended_early(
+        api, dataset
+    )
     return api.http.post(f"/jobs/{early[variant - 1]}/continue", headers={"Idempotency-Key": key})
 
 
-def ended_early(api: Api, dataset: str) -> list[str]:
+def create_ended_early(api: Api, dataset: str) -> list[str]:
     early = []
     for number in range(2):
         with api.store.database.write() as session:
@@ -65,26 +67,24 @@ def ended_early(api: Api, dataset: str) -> list[str]:
     return early
 
 
-ALL = pytest.mark.parametrize("send", [make_dataset, train, degrade, super_resolve, train_on])
+ALL_ENDPOINTS = pytest.mark.parametrize("send", [create_dataset, train, degrade, super_resolve, continue_training])
 
 
 @pytest.fixture
 def dataset(api: Api) -> str:
-    made = api.dataset()
-    api.model(made)
+    created = api.dataset()
+    api.model(created)
     for role in ("lr", "hr"):
-        api.upload(made, role, a_png=make_png(128, 128))
-    return made
+        api.upload(created, role, a_png=make_png(128, 128))
+    return created
 
 
-@ALL
-def test_the_same_request_makes_one_record_and_another_with_its_key_is_refused(
-    api: Api, dataset: str, send: Send
-) -> None:
+@ALL_ENDPOINTS
+def test_a_key_creates_one_record_and_rejects_other_requests(api: Api, dataset: str, send: Send) -> None:
     first, again = send(api, dataset, 1, "k"), send(api, dataset, 1, "k")
     assert first.is_success, first.text
     assert (again.status_code, again.json()["id"]) == (first.status_code, first.json()["id"])
-    assert send(api, dataset, 1, '"k"').json()["id"] == first.json()["id"], "as a structured header it is quoted"
+    assert send(api, dataset, 1, '"k"').json()["id"] == first.json()["id"], "structured headers are quoted"
 
     before = api.traces()
     other = send(api, dataset, 2, "k")
@@ -94,7 +94,7 @@ def test_the_same_request_makes_one_record_and_another_with_its_key_is_refused(
     assert send(api, dataset, 2, "l").json()["id"] != first.json()["id"]
 
 
-def test_a_repeated_request_is_answered_with_the_job_as_it_is_now(api: Api, dataset: str) -> None:
+def test_a_repeated_request_returns_the_current_job(api: Api, dataset: str) -> None:
     job = degrade(api, dataset, 1, "k").json()["id"]
     api.http.post(f"/jobs/{job}/cancel")
     again = degrade(api, dataset, 1, "k")
@@ -102,7 +102,7 @@ def test_a_repeated_request_is_answered_with_the_job_as_it_is_now(api: Api, data
     assert again.headers["location"] == f"/jobs/{job}"
 
 
-def test_a_refused_request_leaves_its_key_free(api: Api) -> None:
+def test_a_rejected_request_does_not_use_up_its_key(api: Api) -> None:
     dataset = api.dataset()
     assert train(api, dataset, 1, "k").json()["code"] == "no_lr_images"
     for role in ("lr", "hr"):
@@ -110,31 +110,31 @@ def test_a_refused_request_leaves_its_key_free(api: Api) -> None:
     assert train(api, dataset, 1, "k").status_code == 202
 
 
-def test_a_key_goes_with_what_it_made(api: Api) -> None:
-    first = make_dataset(api, "", 1, "k").json()["id"]
+def test_a_key_is_deleted_with_its_record(api: Api) -> None:
+    first = create_dataset(api, "", 1, "k").json()["id"]
     api.http.delete(f"/datasets/{first}")
-    again = make_dataset(api, "", 1, "k")
+    again = create_dataset(api, "", 1, "k")
     assert again.status_code == 201
     assert again.json()["id"] != first
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_a_key_that_cannot_be_one_is_refused(api: Api, key: str) -> None:
-    assert make_dataset(api, "", 1, key).json()["code"] == "invalid_request"
+def test_an_invalid_key_is_rejected(api: Api, key: str) -> None:
+    assert create_dataset(api, "", 1, key).json()["code"] == "invalid_request"
 
 
-def test_the_same_request_many_times_at_once_makes_one_record(store: Store) -> None:
-    wanted = DatasetCreate(name="photos", scale=4)
-    together, answers = threading.Barrier(8), list[Any]()
+def test_concurrent_equal_requests_create_one_record(store: Store) -> None:
+    payload = DatasetCreate(name="photos", scale=4)
+    barrier, responses = threading.Barrier(8), list[Any]()
 
     def send(number: int) -> None:
-        together.wait()
+        barrier.wait()
         try:
-            answers.append(service.create(store, wanted, IdempotentRequest.create("k", number % 2)).id)
+            responses.append(service.create(store, payload, IdempotentRequest.create("k", number % 2)).id)
         except ProblemError as error:
-            answers.append(error.code)
+            responses.append(error.code)
         except Exception as error:  # a thread's error would be lost
-            answers.append(error)
+            responses.append(error)
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -142,28 +142,28 @@ def test_the_same_request_many_times_at_once_makes_one_record(store: Store) -> N
     for thread in threads:
         thread.join()
     with store.database.read() as session:
-        (made,) = DatasetRepository(session).list_newest(before=None, limit=10)
-    assert sorted(answers) == sorted([made.id] * 4 + ["idempotency_key_reused"] * 4)
+        (created,) = DatasetRepository(session).list_newest(before=None, limit=10)
+    assert sorted(responses) == sorted([created.id] * 4 + ["idempotency_key_reused"] * 4)
 
 
-def test_old_keys_are_forgotten(store: Store) -> None:
-    wanted = DatasetCreate(name="photos", scale=4)
-    first = service.create(store, wanted, IdempotentRequest.create("k", 1)).id
+def test_old_keys_are_purged(store: Store) -> None:
+    payload = DatasetCreate(name="photos", scale=4)
+    first = service.create(store, payload, IdempotentRequest.create("k", 1)).id
     with store.database.write() as session:
         assert IdempotencyRepository(session).purge(60) == 0
-    assert service.create(store, wanted, IdempotentRequest.create("k", 1)).id == first
+    assert service.create(store, payload, IdempotentRequest.create("k", 1)).id == first
     time.sleep(0.05)
     with store.database.write() as session:
         assert IdempotencyRepository(session).purge(0.01) == 1
-    assert service.create(store, wanted, IdempotentRequest.create("k", 2)).id != first
+    assert service.create(store, payload, IdempotentRequest.create("k", 2)).id != first
 
 
-def test_the_documentation_describes_the_key_wherever_something_is_made(api: Api) -> None:
+def test_openapi_describes_the_key_of_every_creating_endpoint(api: Api) -> None:
     paths = api.http.get("/openapi.json").json()["paths"]
     described = {
         path
-        for path, calls in paths.items()
-        for parameter in calls.get("post", {}).get("parameters", [])
+        for path, operations in paths.items()
+        for parameter in operations.get("post", {}).get("parameters", [])
         if parameter["name"] == "Idempotency-Key" and "idempotency_key_reused" in parameter["description"]
     }
     assert described == {

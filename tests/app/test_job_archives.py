@@ -1,4 +1,4 @@
-"""Archives of finished jobs, in every form, read back by those that they are made for."""
+"""Archives of ended jobs in every format, read by the libraries that they are meant for."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def npy(array: NDArray[Any]) -> bytes:
 
 @pytest.fixture
 def job(api: Api) -> str:
-    """Five images degraded twice each; the fourth failed. The last two were sent upside down and in grey."""
+    """Six images with two samples each; the fourth failed. The fifth was rotated by 180°, the last one gray."""
     dataset = api.dataset()
     api.model(dataset)
-    turned = Image.Exif()
-    turned[0x0112] = 3
+    rotated = Image.Exif()
+    rotated[0x0112] = 3
     photos = {f"{number}.png": encode_image(make_picture(42, 51, number)) for number in range(3)}
     photos["3.png"] = encode_image(make_picture(40, 40, 3))
-    photos["a.b.jpg"] = encode_image(make_picture(64, 32, 4), "JPEG", exif=turned, quality=100, subsampling=0)
-    photos["grey.png"] = encode_image(make_picture(40, 40, 5)[..., 0])
+    photos["a.b.jpg"] = encode_image(make_picture(64, 32, 4), "JPEG", exif=rotated, quality=100, subsampling=0)
+    photos["gray.png"] = encode_image(make_picture(40, 40, 5)[..., 0])
     job = degrade(api, dataset, {"photos_zip": make_zip(photos)}, samples=2, seed=7)
     put, samples = api.store.blobs.put, []
     for position in range(len(photos)):
@@ -52,32 +52,32 @@ def job(api: Api) -> str:
             lr = encode_image(make_picture(10, 12, position + 10 * sample))
             noise = npy(np.full((10, 12, 3), position + sample, np.float32))
             files = {"lr": put(lr), "kernel": put(npy(np.eye(5, dtype=np.float32))), "noise": put(noise)}
-            failed = NewSample(position, sample, {}, "corrupt_image", "It is damaged.")
+            failed = NewSample(position, sample, {}, "corrupt_image", "It is corrupt.")
             samples.append(failed if position == 3 else NewSample(position, sample, files))
     finish(api, job, *samples)
     return job
 
 
-def fetched(api: Api, job: str, **query: Any) -> bytes:
-    answer = api.http.get(f"/jobs/{job}/archive", params={"format": "tar", **query})
-    assert answer.status_code == 200, answer.text
-    return answer.content
+def fetch(api: Api, job: str, **query: Any) -> bytes:
+    response = api.http.get(f"/jobs/{job}/archive", params={"format": "tar", **query})
+    assert response.status_code == 200, response.text
+    return response.content
 
 
-@pytest.mark.parametrize("form", ["zip", "tar"])
-def test_an_archive_holds_every_file_and_a_line_for_every_sample(api: Api, form: str) -> None:
+@pytest.mark.parametrize("archive_format", ["zip", "tar"])
+def test_an_archive_has_every_file_and_a_line_per_sample(api: Api, archive_format: str) -> None:
     job, content = archived_job(api)
-    answer = api.http.get(f"/jobs/{job}/archive", params={"format": form})
-    assert answer.status_code == 200
-    assert f"{job}.{form}" in answer.headers["content-disposition"]
-    if form == "zip":
-        with zipfile.ZipFile(io.BytesIO(answer.content)) as opened:
+    response = api.http.get(f"/jobs/{job}/archive", params={"format": archive_format})
+    assert response.status_code == 200
+    assert f"{job}.{archive_format}" in response.headers["content-disposition"]
+    if archive_format == "zip":
+        with zipfile.ZipFile(io.BytesIO(response.content)) as opened:
             assert opened.testzip() is None
-            held = {name: opened.read(name) for name in opened.namelist()}
+            files = {name: opened.read(name) for name in opened.namelist()}
     else:
-        held = members(answer.content)
-    lines = [json.loads(line) for line in held.pop("manifest.jsonl").splitlines()]
-    assert held == content
+        files = members(response.content)
+    lines = [json.loads(line) for line in files.pop("manifest.jsonl").splitlines()]
+    assert files == content
     assert [(line["source"], line["sample"], line["status"]) for line in lines] == [
         ("x.zip/one/é 1.png", 0, "ok"),
         ("x.zip/one/é 1.png", 1, "ok"),
@@ -103,70 +103,70 @@ def test_an_archive_holds_every_file_and_a_line_for_every_sample(api: Api, form:
     assert "lr" not in lines[2]
 
 
-def test_an_archive_of_an_unfinished_job_is_refused(api: Api) -> None:
+def test_an_archive_of_an_unfinished_job_is_rejected(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     job = degrade(api, dataset, {"a_png": make_png(50, 40)})
-    answer = api.http.get(f"/jobs/{job}/archive")
-    assert (answer.status_code, answer.json()["code"]) == (409, "job_not_finished")
+    response = api.http.get(f"/jobs/{job}/archive")
+    assert (response.status_code, response.json()["code"]) == (409, "job_not_finished")
     api.http.post(f"/jobs/{job}/cancel")
     assert api.http.get(f"/jobs/{job}/archive").status_code == 200
 
 
-def test_clean_images_come_cut_to_fit_and_once_each(api: Api, job: str) -> None:
-    held = members(fetched(api, job, hr=True))
-    lines = [json.loads(line) for line in held["manifest.jsonl"].splitlines()]
+def test_clean_images_are_cropped_to_match_and_unique(api: Api, job: str) -> None:
+    files = members(fetch(api, job, hr=True))
+    lines = [json.loads(line) for line in files["manifest.jsonl"].splitlines()]
     assert [line.get("hr") for line in lines[:4]] == ["hr/0.png", "hr/0.png", "hr/1.png", "hr/1.png"]
-    assert sorted(name for name in held if name.startswith("hr/")) == [
-        f"hr/{name}.png" for name in ("0", "1", "2", "a_b", "grey")
+    assert sorted(name for name in files if name.startswith("hr/")) == [
+        f"hr/{name}.png" for name in ("0", "1", "2", "a_b", "gray")
     ]
     np.testing.assert_array_equal(
-        np.asarray(Image.open(io.BytesIO(held["hr/1.png"]))), make_picture(42, 51, 1)[:40, :48]
+        np.asarray(Image.open(io.BytesIO(files["hr/1.png"]))), make_picture(42, 51, 1)[:40, :48]
     )
-    grey = np.asarray(Image.open(io.BytesIO(held["hr/grey.png"])))
-    np.testing.assert_array_equal(grey, np.repeat(make_picture(40, 40, 5)[..., :1], 3, 2))
-    upright = np.asarray(Image.open(io.BytesIO(held["hr/a_b.png"]))).astype(int)
+    gray = np.asarray(Image.open(io.BytesIO(files["hr/gray.png"])))
+    np.testing.assert_array_equal(gray, np.repeat(make_picture(40, 40, 5)[..., :1], 3, 2))
+    upright = np.asarray(Image.open(io.BytesIO(files["hr/a_b.png"]))).astype(int)
     assert np.abs(upright - make_picture(64, 32, 4)[::-1, ::-1]).mean() < 3
-    assert set(members(fetched(api, job))) == {name for name in held if not name.startswith("hr/")}
+    assert set(members(fetch(api, job))) == {name for name in files if not name.startswith("hr/")}
 
 
-def test_an_archive_is_whole_when_its_model_is_gone(api: Api) -> None:
-    """Another dataset's model, which went with that."""
+def test_an_archive_is_complete_after_its_model_was_deleted(api: Api) -> None:
+    """The model belonged to another dataset, which was deleted."""
     dataset, other = api.dataset(), api.dataset()
     model = api.model(other)
     job = degrade(api, dataset, {"a_png": make_png(50, 40)}, model=model)
     finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(make_png(12, 10))}))
     assert api.http.delete(f"/datasets/{other}").status_code == 204
     assert api.http.get(f"/models/{model}").status_code == 404
-    held = members(fetched(api, job, hr=True))
-    line = json.loads(held["manifest.jsonl"])
+    files = members(fetch(api, job, hr=True))
+    line = json.loads(files["manifest.jsonl"])
     assert (line["scale"], line["kernel_origin"], line["padding"]) == (4, [-8, -8], "reflect")
-    assert Image.open(io.BytesIO(held[line["hr"]])).size == (40, 48), "of 50×40 pixels, rows first"
+    assert Image.open(io.BytesIO(files[line["hr"]])).size == (40, 48), "from 50 rows × 40 columns"
 
 
-def test_a_split_keeps_every_image_on_one_side(api: Api, job: str) -> None:
-    sides = {side: members(fetched(api, job, validation=0.5, split=side)) for side in ("train", "validation")}
-    lines = {side: [json.loads(line) for line in held["manifest.jsonl"].splitlines()] for side, held in sides.items()}
-    for side, of_side in lines.items():
-        for line in of_side:
-            apart = int(line["source_sha256"], 16) / 16**64 < 0.5
-            assert apart == (side == "validation")
+def test_a_split_keeps_each_image_on_one_side(api: Api, job: str) -> None:
+    sides = {side: members(fetch(api, job, validation=0.5, split=side)) for side in ("train", "validation")}
+    lines = {side: [json.loads(line) for line in files["manifest.jsonl"].splitlines()] for side, files in sides.items()}
+    for side, side_lines in lines.items():
+        for line in side_lines:
+            is_validation = int(line["source_sha256"], 16) / 16**64 < 0.5
+            assert is_validation == (side == "validation")
             assert line.get("split", side) == side
-    whole = members(fetched(api, job, validation=0.5))
+    whole = members(fetch(api, job, validation=0.5))
     assert {**sides["train"], **sides["validation"]}.keys() == whole.keys()
     assert sorted(map(len, lines.values())) != [0, 12]
-    everything = fetched(api, job, validation=1, split="validation")
+    everything = fetch(api, job, validation=1, split="validation")
     assert len(members(everything)["manifest.jsonl"].splitlines()) == 12
-    assert members(fetched(api, job, validation=0, split="validation")) == {"manifest.jsonl": b""}
+    assert members(fetch(api, job, validation=0, split="validation")) == {"manifest.jsonl": b""}
 
 
-def test_the_split_of_a_job_holds_unless_another_is_asked_for(api: Api) -> None:
+def test_the_query_overrides_the_split_of_the_job(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     job = degrade(api, dataset, {"a_png": make_png(50, 40)}, validation=1)
     finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(b"lr")}))
     for query, split in ({}, "validation"), ({"validation": 0}, "train"):
-        (line,) = members(fetched(api, job, **query))["manifest.jsonl"].splitlines()
+        (line,) = members(fetch(api, job, **query))["manifest.jsonl"].splitlines()
         assert json.loads(line)["split"] == split
 
 
@@ -176,7 +176,7 @@ def shards(api: Api, job: str, folder: Path, size: int) -> list[str]:
     paths = []
     for number in range(count):
         path = folder / f"{number:06}.tar"
-        path.write_bytes(fetched(api, job, format="webdataset", hr=True, shard_size=size, shard=number))
+        path.write_bytes(fetch(api, job, format="webdataset", hr=True, shard_size=size, shard=number))
         paths.append(str(path))
     return paths
 
@@ -186,7 +186,7 @@ def test_webdataset_reads_the_shards(api: Api, job: str, tmp_path: Path) -> None
     assert len(paths) == 3
     read = list(webdataset.WebDataset(paths, shardshuffle=False).decode("rgb8"))
     assert [sample["__key__"] for sample in read] == [
-        f"{name}_{sample}" for name in ("0", "1", "2", "a_b", "grey") for sample in (0, 1)
+        f"{name}_{sample}" for name in ("0", "1", "2", "a_b", "gray") for sample in (0, 1)
     ]
     fourth = read[3]
     np.testing.assert_array_equal(fourth["hr.png"], make_picture(42, 51, 1)[:40, :48])
@@ -212,26 +212,26 @@ def test_hugging_face_reads_the_shards(api: Api, job: str, tmp_path: Path) -> No
         ({"shard_sise": 4}, 422, "invalid_request"),
     ],
 )
-def test_what_no_archive_can_hold_is_refused(api: Api, job: str, query: dict[str, Any], status: int, code: str) -> None:
-    answer = api.http.get(f"/jobs/{job}/archive", params=query)
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+def test_invalid_queries_are_rejected(api: Api, job: str, query: dict[str, Any], status: int, code: str) -> None:
+    response = api.http.get(f"/jobs/{job}/archive", params=query)
+    assert (response.status_code, response.json()["code"]) == (status, code)
 
 
-def test_squares_cover_their_image_and_say_where_they_were_cut(api: Api) -> None:
+def test_crops_cover_their_image_and_record_their_position(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     pixels = make_picture(72, 100)
     job = degrade(api, dataset, {"a_png": encode_image(pixels)}, crop=64, crop_step=32, jpeg="60-95", lr_format="webp")
     put = api.store.blobs.put
     finish(api, job, *(NewSample(position, 0, {"lr": put(b"%d" % position)}) for position in range(6)))
-    held = members(fetched(api, job, hr=True))
-    lines = [json.loads(line) for line in held["manifest.jsonl"].splitlines()]
+    files = members(fetch(api, job, hr=True))
+    lines = [json.loads(line) for line in files["manifest.jsonl"].splitlines()]
     assert [line["crop"] for line in lines] == [[top, left, 64, 64] for top in (0, 8) for left in (0, 32, 36)]
     assert [line["lr"] for line in lines] == [f"lr/a_s{number:03}_0.webp" for number in range(1, 7)]
     for line in lines:
         top, left, height, width = line["crop"]
-        cut = np.asarray(Image.open(io.BytesIO(held[line["hr"]])))
-        np.testing.assert_array_equal(cut, pixels[top : top + height, left : left + width])
+        crop = np.asarray(Image.open(io.BytesIO(files[line["hr"]])))
+        np.testing.assert_array_equal(crop, pixels[top : top + height, left : left + width])
         assert (line["adds_up"], 60 <= line["jpeg_quality"] <= 95) == (False, True)
     assert len({line["jpeg_quality"] for line in lines}) > 1
     link = api.http.get(f"/jobs/{job}/results").json()["items"][0]["links"]["lr"]
@@ -239,34 +239,34 @@ def test_squares_cover_their_image_and_say_where_they_were_cut(api: Api) -> None
 
 
 @pytest.mark.parametrize("sides", [(40, 40), (41, 41)])
-def test_a_clean_image_that_has_changed_on_disk_is_not_handed_out(api: Api, sides: tuple[int, int]) -> None:
-    """Neither as it is, which is what is done with one that fits, nor cut."""
+def test_a_corrupt_clean_image_is_not_served(api: Api, sides: tuple[int, int]) -> None:
+    """Neither a file that is copied as it is, nor one that is cropped."""
     dataset = api.dataset()
     api.model(dataset)
     photo = encode_image(make_picture(*sides))
     job = degrade(api, dataset, {"a_png": photo})
     finish(api, job, NewSample(0, 0, {"lr": api.store.blobs.put(b"lr")}))
-    assert "hr/a.png" in members(fetched(api, job, hr=True))
+    assert "hr/a.png" in members(fetch(api, job, hr=True))
     other = encode_image(make_picture(*sides, 1))
     api.store.blobs.path(hashlib.sha256(photo).hexdigest()).write_bytes(other)
-    broken_off = fetched(api, job, hr=True)
-    assert not any(named in broken_off for named in (b"hr/a.png", b"manifest.jsonl"))
-    assert "lr/a_0.png" in members(fetched(api, job))
+    truncated = fetch(api, job, hr=True)
+    assert not any(named in truncated for named in (b"hr/a.png", b"manifest.jsonl"))
+    assert "lr/a_0.png" in members(fetch(api, job))
 
 
-def test_a_result_that_is_gone_is_told_in_words(api: Api) -> None:
+def test_a_missing_result_is_explained(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     job = degrade(api, dataset, {"a_png": make_png(40, 40)})
     lr = api.store.blobs.put(b"lr")
     finish(api, job, NewSample(0, 0, {"lr": lr}))
     api.store.blobs.path(lr).unlink()
-    answer = api.http.get(f"/jobs/{job}/results/0/0/lr")
-    assert (answer.status_code, answer.json()["code"]) == (500, "blob_missing")
-    assert "patina doctor" in answer.json()["detail"]
+    response = api.http.get(f"/jobs/{job}/results/0/0/lr")
+    assert (response.status_code, response.json()["code"]) == (500, "blob_missing")
+    assert "patina doctor" in response.json()["detail"]
 
 
-def test_squares_of_a_source_leave_out_what_is_too_small_for_one(api: Api) -> None:
+def test_source_images_smaller_than_a_crop_fail(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     api.upload(dataset, "hr", a_png=make_png(128, 140), b_png=make_png(200, 200))
@@ -278,7 +278,7 @@ def test_squares_of_a_source_leave_out_what_is_too_small_for_one(api: Api) -> No
     assert [(item.output_name, item.code) for item in items][:2] == [("a", "image_too_small"), ("b_s001", None)]
 
 
-def test_super_resolved_photos_have_no_clean_ones(api: Api) -> None:
+def test_sr_archives_have_no_clean_images(api: Api) -> None:
     dataset = api.dataset()
     api.model(dataset)
     job = api.http.post(
@@ -287,11 +287,11 @@ def test_super_resolved_photos_have_no_clean_ones(api: Api) -> None:
     finish(api, job["id"], NewSample(0, 0, {"sr": api.store.blobs.put(encode_image(make_picture(80, 80)))}))
     assert api.http.get(f"/jobs/{job['id']}/archive?hr=true").json()["code"] == "no_hr"
     (sample,) = webdataset.WebDataset(
-        [_written(fetched(api, job["id"], format="webdataset"), api.settings.data_dir)], shardshuffle=False
+        [_save(fetch(api, job["id"], format="webdataset"), api.settings.data_dir)], shardshuffle=False
     )
     assert sorted(name for name in sample if not name.startswith("__")) == ["json", "sr.png"]
 
 
-def _written(data: bytes, folder: Path) -> str:
+def _save(data: bytes, folder: Path) -> str:
     (folder / "shard.tar").write_bytes(data)
     return str(folder / "shard.tar")

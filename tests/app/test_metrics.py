@@ -1,4 +1,4 @@
-"""The figures for Prometheus, against records and a queue that hold known ones."""
+"""Prometheus metrics of a known database and queue."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from store.store import Store
 from tests.app.conftest import Api
 
 
-def figures(api: Api) -> dict[tuple[str, str], float]:
-    """By name and labels, as `kind=sr,status=failed`."""
+def read_metrics(api: Api) -> dict[tuple[str, str], float]:
+    """Returns metrics by name and labels, such as `kind=sr,status=failed`."""
     return {
         (sample.name, ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(api.http.get("/metrics").text)
@@ -20,61 +20,65 @@ def figures(api: Api) -> dict[tuple[str, str], float]:
     }
 
 
-def job(store: Store, kind: str, *, status: str | None = None, code: str | None = None, seconds: float = 0) -> str:
+def create_job(
+    store: Store, kind: str, *, status: str | None = None, code: str | None = None, seconds: float = 0
+) -> str:
     with store.database.write() as session:
         jobs = JobRepository(session)
-        made = jobs.create(kind, dataset_id=None, model_id=None, parameters={}, unit="images", total=3)
+        created = jobs.create(kind, dataset_id=None, model_id=None, parameters={}, unit="images", total=3)
         if status is None:
-            return made.id
-        SampleRepository(session).add_items(made.id, [("a", NewItem("a.png", None, "corrupt_image", "It is damaged."))])
-        claimed = jobs.claim(made.id, "worker", 60)
+            return created.id
+        SampleRepository(session).add_items(
+            created.id, [("a", NewItem("a.png", None, "corrupt_image", "It is corrupt."))]
+        )
+        claimed = jobs.claim(created.id, "worker", 60)
         assert claimed is not None
-        failed = NewSample(0, 0, {}, "corrupt_image", "It is damaged.")
-        jobs.record(made.id, claimed.attempt, Progress(1, 3, 2.5, None), [failed])
+        failed = NewSample(0, 0, {}, "corrupt_image", "It is corrupt.")
+        jobs.record(created.id, claimed.attempt, Progress(1, 3, 2.5, None), [failed])
         if status != "running":
-            jobs.finish(made.id, claimed.attempt, status, {"code": code, "message": "words"} if code else None)
+            jobs.finish(created.id, claimed.attempt, status, {"code": code, "message": "words"} if code else None)
             session.expire_all()
-            ended = jobs.get(made.id)
+            ended = jobs.get(created.id)
             assert ended is not None
             assert ended.finished_at is not None
             ended.started_at = ended.finished_at - seconds
-        return made.id
+        return created.id
 
 
-def test_the_figures_are_those_of_the_records_and_the_queue(api: Api) -> None:
-    job(api.store, "sr", status="succeeded", seconds=3)
-    job(api.store, "sr", status="succeeded", seconds=100)
-    job(api.store, "degrade", status="failed", code="all_failed", seconds=2)
-    job(api.store, "degrade", status="running")
-    api.store.queue.enqueue(job(api.store, "sr"), "sr")
-    presence = api.store.queue.heartbeat("warm", "w1")
-    presence.ping()
+def test_metrics_match_the_database_and_the_queue(api: Api) -> None:
+    create_job(api.store, "sr", status="succeeded", seconds=3)
+    create_job(api.store, "sr", status="succeeded", seconds=100)
+    create_job(api.store, "degrade", status="failed", code="all_failed", seconds=2)
+    create_job(api.store, "degrade", status="running")
+    api.store.queue.enqueue(create_job(api.store, "sr"), "sr")
+    heartbeat = api.store.queue.heartbeat("warm", "w1")
+    heartbeat.ping()
     api.store.queue.report_gpu_memory("host", {"0": {"used": 5, "total": 80}})
-    found = figures(api)
-    presence.close()
-    assert found["patina_jobs", "kind=sr,status=succeeded"] == 2
-    assert found["patina_jobs", "kind=sr,status=queued"] == 1
-    assert found["patina_job_failures", "code=all_failed,kind=degrade"] == 1
-    assert found["patina_per_second", "kind=degrade,unit=images"] == 2.5
-    assert found["patina_finished_samples", "kind=sr,outcome=failed"] == 2
-    within = {
-        le: found["patina_job_seconds_bucket", f"kind=sr,le={le},status=succeeded"]
+    metrics = read_metrics(api)
+    heartbeat.close()
+    assert metrics["patina_jobs", "kind=sr,status=succeeded"] == 2
+    assert metrics["patina_jobs", "kind=sr,status=queued"] == 1
+    assert metrics["patina_job_failures", "code=all_failed,kind=degrade"] == 1
+    assert metrics["patina_per_second", "kind=degrade,unit=images"] == 2.5
+    assert metrics["patina_finished_samples", "kind=sr,outcome=failed"] == 2
+    buckets = {
+        le: metrics["patina_job_seconds_bucket", f"kind=sr,le={le},status=succeeded"]
         for le in ("1.0", "5.0", "60.0", "300.0", "+Inf")
     }
-    assert within == {"1.0": 0, "5.0": 1, "60.0": 1, "300.0": 2, "+Inf": 2}
-    assert abs(found["patina_job_seconds_sum", "kind=sr,status=succeeded"] - 103) < 1e-3
-    assert found["patina_job_seconds_count", "kind=degrade,status=failed"] == 1
-    assert found["patina_queue_depth", "queue=warm"] == 1
-    assert found["patina_queue_depth", "queue=train"] == 0
-    assert found["patina_workers", "queue=warm"] == 1
-    assert found["patina_workers", "queue=train"] == 0
-    assert found["patina_gpu_memory_used_bytes", "gpu=0,host=host"] == 5
-    assert found["patina_gpu_memory_bytes", "gpu=0,host=host"] == 80
+    assert buckets == {"1.0": 0, "5.0": 1, "60.0": 1, "300.0": 2, "+Inf": 2}
+    assert abs(metrics["patina_job_seconds_sum", "kind=sr,status=succeeded"] - 103) < 1e-3
+    assert metrics["patina_job_seconds_count", "kind=degrade,status=failed"] == 1
+    assert metrics["patina_queue_depth", "queue=warm"] == 1
+    assert metrics["patina_queue_depth", "queue=train"] == 0
+    assert metrics["patina_workers", "queue=warm"] == 1
+    assert metrics["patina_workers", "queue=train"] == 0
+    assert metrics["patina_gpu_memory_used_bytes", "gpu=0,host=host"] == 5
+    assert metrics["patina_gpu_memory_bytes", "gpu=0,host=host"] == 80
 
 
-def test_without_the_queue_the_other_figures_are_told(api: Api) -> None:
-    job(api.store, "sr", status="succeeded", seconds=3)
+def test_without_the_queue_other_metrics_are_returned(api: Api) -> None:
+    create_job(api.store, "sr", status="succeeded", seconds=3)
     api.store.queue.redis = Redis(unix_socket_path="/nowhere")
-    found = figures(api)
-    assert found["patina_jobs", "kind=sr,status=succeeded"] == 1
-    assert not [name for name, _ in found if name.startswith("patina_workers")]
+    metrics = read_metrics(api)
+    assert metrics["patina_jobs", "kind=sr,status=succeeded"] == 1
+    assert not [name for name, _ in metrics if name.startswith("patina_workers")]

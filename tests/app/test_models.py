@@ -1,4 +1,4 @@
-"""A model's report over HTTP, from a store that holds one."""
+"""A model's report over HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.report.evaluator import Report
 EXAMPLE: dict[str, Any] = ReportOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
 
 
-def test_a_report_is_given_as_it_was_written(api: Api) -> None:
+def test_a_report_is_returned_as_it_was_written(api: Api) -> None:
     dataset = api.dataset()
     text = ReportOut.model_validate(EXAMPLE).model_dump_json()
     with api.store.database.write() as session:
@@ -36,29 +36,31 @@ def test_a_report_is_given_as_it_was_written(api: Api) -> None:
     assert api.http.get(link).json() == EXAMPLE
     path = api.store.blobs.path(model.files[REPORT])
     path.write_text(text.replace("0.31", "0.13"))
-    answer = api.http.get(link)
-    assert (answer.status_code, answer.json()["code"]) == (500, "blob_corrupt")
+    response = api.http.get(link)
+    assert (response.status_code, response.json()["code"]) == (500, "blob_corrupt")
     path.unlink()
     assert api.http.get(link).json()["code"] == "blob_missing"
 
 
-def test_a_model_without_a_report_says_so(api: Api) -> None:
+def test_a_model_without_a_report_answers_404(api: Api) -> None:
     model = api.model(api.dataset())
     assert "report" not in api.http.get(f"/models/{model}").json()["links"]
-    answer = api.http.get(f"/models/{model}/report")
-    assert (answer.status_code, answer.json()["code"]) == (404, "no_report")
+    response = api.http.get(f"/models/{model}/report")
+    assert (response.status_code, response.json()["code"]) == (404, "no_report")
     assert api.http.get("/models/nowhere/report").json()["code"] == "model_not_found"
 
 
-def test_the_api_tells_all_that_a_report_finds() -> None:
-    def alike(form: type[BaseModel], found: type[Any]) -> None:
-        hints = typing.get_type_hints(found)
-        assert set(form.model_fields) == set(hints)
-        for name, field in form.model_fields.items():
-            theirs = [hints[name], *typing.get_args(hints[name])]
-            inner = [part for part in theirs if isinstance(part, type) and dataclasses.is_dataclass(part)]
+def test_the_schema_has_all_fields_of_a_report() -> None:
+    def assert_same_fields(schema: type[BaseModel], report: type[Any]) -> None:
+        hints = typing.get_type_hints(report)
+        assert set(schema.model_fields) == set(hints)
+        for name, field in schema.model_fields.items():
+            parts = [hints[name], *typing.get_args(hints[name])]
+            inner = [part for part in parts if isinstance(part, type) and dataclasses.is_dataclass(part)]
             if inner:
                 kinds = [field.annotation, *typing.get_args(field.annotation)]
-                alike(next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), inner[0])
+                assert_same_fields(
+                    next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), inner[0]
+                )
 
-    alike(ReportOut, Report)
+    assert_same_fields(ReportOut, Report)

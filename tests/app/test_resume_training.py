@@ -41,10 +41,10 @@ def ended(api: Api) -> str:
     return job.id
 
 
-def test_it_waits_and_outlives_what_it_was_continued_from(api: Api, ended: str) -> None:
-    answer = api.http.post(f"/jobs/{ended}/continue")
-    assert answer.status_code == 202
-    further = answer.json()
+def test_a_continued_training_outlives_the_first_one(api: Api, ended: str) -> None:
+    response = api.http.post(f"/jobs/{ended}/continue")
+    assert response.status_code == 202
+    further = response.json()
     assert further["id"] != ended
     assert (further["status"], further["ended_early"], further["parameters"]) == ("queued", False, PARAMETERS)
     assert further["progress"]["total"] == 50
@@ -59,7 +59,7 @@ def test_it_waits_and_outlives_what_it_was_continued_from(api: Api, ended: str) 
     assert (late.status_code, late.json()["code"]) == (410, "checkpoint_expired")
     shown = api.http.get(f"/jobs/{ended}/preview/gallery.json")
     assert (shown.status_code, shown.json()["code"]) == (410, "preview_expired")
-    for sha256 in api.store.blobs.older_than(-60):
+    for sha256 in api.store.blobs.iter_older_than(-60):
         os.utime(api.store.blobs.path(sha256), (0, 0))
     collect_garbage(api.store.database, api.store.blobs, older_than_seconds=50)
     with api.store.database.write() as session:
@@ -70,7 +70,7 @@ def test_it_waits_and_outlives_what_it_was_continued_from(api: Api, ended: str) 
     ]
 
 
-def test_it_can_be_canceled_and_asked_for_again(api: Api, ended: str) -> None:
+def test_a_continued_training_can_be_canceled_and_retried(api: Api, ended: str) -> None:
     further = api.http.post(f"/jobs/{ended}/continue").json()["id"]
     assert api.http.post(f"/jobs/{further}/cancel").json()["status"] == "canceled"
     assert api.http.post(f"/jobs/{further}/continue").json()["code"] == "not_ended_early"

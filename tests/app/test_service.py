@@ -1,4 +1,4 @@
-"""The service as a whole: health, documentation, the form of every error, and what the process must not load."""
+"""The whole service: health, OpenAPI document, error format, and imports."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from training.presets import PRESET_NAMES, get_preset
 
 def test_health_and_readiness(api: Api) -> None:
     assert api.http.get("/health").json() == {"status": "ok"}
-    answer = api.http.get("/ready")
-    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
-    assert answer.json()["parts"]["database"] == "ok"
-    assert "worker" in answer.json()["detail"]
+    response = api.http.get("/ready")
+    assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+    assert response.json()["parts"]["database"] == "ok"
+    assert "worker" in response.json()["detail"]
     workers = [api.store.queue.heartbeat(queue, "w") for queue in ("warm", "train")]
     for worker in workers:
         worker.ping()
     assert api.http.get("/ready").status_code == 200
 
 
-def test_the_part_that_cannot_work_is_named(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_names_the_part_that_fails(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> dict[str, str]:
-        answer = api.http.get("/ready")
-        assert answer.status_code == 503
-        return {part: said for part, said in answer.json()["parts"].items() if said != "ok"}
+        response = api.http.get("/ready")
+        assert response.status_code == 503
+        return {part: state for part, state in response.json()["parts"].items() if state != "ok"}
 
     workers = [api.store.queue.heartbeat(queue, "w") for queue in ("warm", "train")]
     for worker in workers:
@@ -49,15 +49,15 @@ def test_the_part_that_cannot_work_is_named(api: Api, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/datasets", 405)])
-def test_the_framework_s_errors_are_problem_details_too(api: Api, method: str, path: str, status: int) -> None:
-    answer = api.http.request(method, path)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["status"] == status
-    assert answer.json()["code"]
+def test_framework_errors_are_problem_details(api: Api, method: str, path: str, status: int) -> None:
+    response = api.http.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == status
+    assert response.json()["code"]
 
 
-def test_every_body_in_the_documentation_has_an_example(api: Api) -> None:
+def test_every_request_body_has_an_example(api: Api) -> None:
     document = api.http.get("/openapi.json").json()
     schemas = document["components"]["schemas"]
 
@@ -69,26 +69,26 @@ def test_every_body_in_the_documentation_has_an_example(api: Api) -> None:
 
     bodies = [
         (path, method, content)
-        for path, calls in document["paths"].items()
-        for method, call in calls.items()
-        for content in call.get("requestBody", {}).get("content", {}).values()
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for content in operation.get("requestBody", {}).get("content", {}).values()
     ]
     assert len(bodies) == 8
     assert [(path, method) for path, method, content in bodies if not has_example(content)] == []
 
 
-def test_the_documentation_names_problem_details_for_every_error(api: Api) -> None:
+def test_openapi_has_problem_details_for_every_error(api: Api) -> None:
     document = api.http.get("/openapi.json").json()
-    forms = {
-        (path, method, status): answer["content"]
-        for path, calls in document["paths"].items()
-        for method, call in calls.items()
-        for status, answer in call["responses"].items()
+    contents = {
+        (path, method, status): response["content"]
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        for status, response in operation["responses"].items()
         if status.startswith(("4", "5"))
     }
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    assert len(forms) > 20
-    assert [at for at, form in forms.items() if form != problem] == []
+    assert len(contents) > 20
+    assert [at for at, content in contents.items() if content != problem] == []
     assert "code" in document["components"]["schemas"]["ProblemDetails"]["properties"]
 
 
@@ -97,7 +97,7 @@ def test_the_api_never_imports_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_api_knows_the_presets_and_the_patch_of_the_training() -> None:
+def test_presets_and_patch_size_equal_those_of_training() -> None:
     assert [name.value for name in Preset] == list(PRESET_NAMES)
     for name in PRESET_NAMES:
         config = get_preset(name, 4, device="cpu")

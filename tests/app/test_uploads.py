@@ -1,4 +1,4 @@
-"""Files that come in parts, sent by a client that others wrote, over connections that break to processes that die."""
+"""Resumable uploads with an independent tus client, over broken connections, to processes that are killed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ from app.ingest.multipart import BATCH_BYTES
 from app.uploads import receive, service
 from config.settings import Settings
 from patina import AsyncClient, Client
-from patina.schemas import Upload as Taken
+from patina.schemas import Upload as UploadResult
 from store.db.tables import Upload
 from store.store import Store
-from tests.app.conftest import Api, serving
-from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
+from tests.app.conftest import Api, AuthApi, serving
 from tests.pictures import make_png, make_tar, make_zip
 from tests.wait_until import wait_until
 from worker.maintenance.expire_uploads import ExpireUploads
@@ -45,7 +44,7 @@ START_SECONDS = 60
 
 @dataclass
 class ApiProcess:
-    """`python -m app`, which may be killed and started again at the same address."""
+    """`python -m app`, which can be killed and restarted at the same address."""
 
     environment: dict[str, str]
     port: int
@@ -61,15 +60,15 @@ class ApiProcess:
 
     def start(self) -> None:
         self.process = subprocess.Popen([sys.executable, "-P", "-m", "app"], env=self.environment)
-        give_up = time.monotonic() + START_SECONDS
-        while time.monotonic() < give_up:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
             try:
                 httpx.get(f"{self.url}/health")
             except httpx.HTTPError:
                 time.sleep(0.05)
             else:
                 return
-        raise AssertionError("the API does not start")
+        raise AssertionError("the API did not start")
 
     def kill(self) -> None:
         assert self.process
@@ -99,30 +98,30 @@ def sender(creation: str | None, data: bytes, name: str = "photos.zip", **how: A
 
 
 def large_archive(count: int = 2, filler: int = 20_000_000) -> bytes:
-    """With so many images, and so many bytes that are none."""
+    """An archive with `count` images and `filler` other bytes."""
     return make_zip({f"{n}.png": make_png(40, 40, n) for n in range(count)} | {"notes.bin": os.urandom(filler)})
 
 
 @contextmanager
-def connection_that_breaks(port: int, after: int) -> Iterator[int]:
-    """A port that leads to `port`; each of the first two connections of more than `after` bytes breaks there."""
-    left = 2
+def breaking_connection(port: int, after: int) -> Iterator[int]:
+    """A port that forwards to `port`. The first two connections with more than `after` bytes break there."""
+    breaks_left = 2
 
     def pump(source: socket.socket, target: socket.socket, may_break: bool) -> None:
-        nonlocal left
-        passed = 0
+        nonlocal breaks_left
+        num_bytes = 0
         try:
             while data := source.recv(65536):
-                passed += len(data)
-                if may_break and left and passed > after:
-                    left -= 1
+                num_bytes += len(data)
+                if may_break and breaks_left and num_bytes > after:
+                    breaks_left -= 1
                     break
                 target.sendall(data)
         except OSError:
             pass
         for end in (source, target):
             with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)  # closing alone tells nobody while the other thread reads
+                end.shutdown(socket.SHUT_RDWR)  # close alone does not wake the other thread's read
             end.close()
 
     def serve() -> None:
@@ -138,24 +137,24 @@ def connection_that_breaks(port: int, after: int) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=serve, daemon=True).start()
         yield listening.getsockname()[1]
-    assert left == 0, "nothing broke"
+    assert breaks_left == 0, "no connection broke"
 
 
-def test_an_archive_comes_through_connections_that_break(running: ApiProcess) -> None:
+def test_an_upload_survives_broken_connections(running: ApiProcess) -> None:
     data = large_archive()
-    with connection_that_breaks(running.port, after=7_000_000) as port:
+    with breaking_connection(running.port, after=7_000_000) as port:
         upload = sender(f"http://127.0.0.1:{port}/datasets/{running.dataset()}/uploads?role=lr", data, retries=5)
         upload.upload()
-    told = httpx.get(f"{running.url}/uploads/{upload.url.rpartition('/')[2]}").json()
-    assert told["status"] == "accepted"
-    assert told["received"] == told["length"] == len(data)
-    assert [image["name"] for image in told["result"]["accepted"]] == ["photos.zip/0.png", "photos.zip/1.png"]
-    assert [file["code"] for file in told["result"]["rejected"]] == ["not_an_image"]
-    assert told["problem"] is None
+    upload_read = httpx.get(f"{running.url}/uploads/{upload.url.rpartition('/')[2]}").json()
+    assert upload_read["status"] == "accepted"
+    assert upload_read["received"] == upload_read["length"] == len(data)
+    assert [image["name"] for image in upload_read["result"]["accepted"]] == ["photos.zip/0.png", "photos.zip/1.png"]
+    assert [file["code"] for file in upload_read["result"]["rejected"]] == ["not_an_image"]
+    assert upload_read["problem"] is None
 
 
 @pytest.mark.parametrize("awaited", [False, True])
-def test_our_own_client_goes_on_where_the_connection_broke(
+def test_our_client_resumes_after_a_broken_connection(
     running: ApiProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awaited: bool
 ) -> None:
     monkeypatch.setattr("patina.client.photo_files.MAX_BATCH_BYTES", 10_000_000)
@@ -164,38 +163,38 @@ def test_our_own_client_goes_on_where_the_connection_broke(
     (tmp_path / "nothing.zip").write_bytes(large_archive(count=0))
     dataset = running.dataset()
 
-    async def send(url: str, name: str) -> Taken:
+    async def send(url: str, name: str) -> UploadResult:
         async with AsyncClient(url) as patina:
             return await (await patina.datasets.get(dataset)).upload("lr", tmp_path / name)
 
-    def sent(url: str, name: str) -> Taken:
+    def send_sync(url: str, name: str) -> UploadResult:
         if awaited:
             return anyio.run(send, url, name)
         with Client(url) as patina:
             return patina.datasets.get(dataset).upload("lr", tmp_path / name)
 
-    with connection_that_breaks(running.port, after=7_000_000) as port:
-        answer = sent(f"http://127.0.0.1:{port}", "photos.zip")
-    assert [image.name for image in answer.accepted] == ["photos.zip/0.png", "photos.zip/1.png"]
-    assert [file.code for file in answer.rejected] == ["not_an_image"]
-    answer = sent(running.url, "nothing.zip")
-    assert (answer.accepted, [file.code for file in answer.rejected]) == ([], ["not_an_image"])
+    with breaking_connection(running.port, after=7_000_000) as port:
+        response = send_sync(f"http://127.0.0.1:{port}", "photos.zip")
+    assert [image.name for image in response.accepted] == ["photos.zip/0.png", "photos.zip/1.png"]
+    assert [file.code for file in response.rejected] == ["not_an_image"]
+    response = send_sync(running.url, "nothing.zip")
+    assert (response.accepted, [file.code for file in response.rejected]) == ([], ["not_an_image"])
 
 
-def test_an_api_that_is_killed_in_the_midst_goes_on_where_it_was(running: ApiProcess) -> None:
+def test_an_upload_resumes_after_the_api_was_killed(running: ApiProcess) -> None:
     data, dataset = large_archive(), running.dataset()
     url = f"{running.url}/datasets/{dataset}/uploads?role=lr"
     created = httpx.post(url, headers=TUS | {"Upload-Length": str(len(data))})
     at = running.url + created.headers["location"]
-    with socket.create_connection(("127.0.0.1", running.port)) as hanging:
+    with socket.create_connection(("127.0.0.1", running.port)) as connection:
         head = (
             f"PATCH {created.headers['location']} HTTP/1.1\r\nHost: 127.0.0.1\r\nTus-Resumable: 1.0.0\r\n"
             f"Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: {len(data)}\r\n\r\n"
         )
-        hanging.sendall(head.encode() + data[:15_000_000])
-        give_up = time.monotonic() + START_SECONDS
+        connection.sendall(head.encode() + data[:15_000_000])
+        deadline = time.monotonic() + START_SECONDS
         while (received := httpx.get(at).json()["received"]) == 0:
-            assert time.monotonic() < give_up
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         busy = httpx.patch(
             at, headers=TUS | {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}, content=b"x"
@@ -203,7 +202,7 @@ def test_an_api_that_is_killed_in_the_midst_goes_on_where_it_was(running: ApiPro
         assert (busy.status_code, busy.json()["code"]) == (423, "upload_busy")
         running.kill()
     file = running.folder / "uploads" / at.rpartition("/")[2]
-    with file.open("ab") as opened:  # what had come and was not counted may be anything
+    with file.open("ab") as opened:  # bytes that were not counted may be anything
         opened.write(b"not what was sent")
     running.start()
     upload = sender(None, data, url=at)
@@ -214,14 +213,14 @@ def test_an_api_that_is_killed_in_the_midst_goes_on_where_it_was(running: ApiPro
 
 
 class SlowFile(io.FileIO):
-    """A disk that takes its time."""
+    """A slow disk."""
 
     def write(self, data: Any) -> int:
         time.sleep(0.5)
         return super().write(data)
 
 
-def test_what_was_being_written_when_the_service_leaves_is_there_once(api: Api, tmp_path: Path) -> None:
+def test_a_write_during_shutdown_is_stored_once(api: Api, tmp_path: Path) -> None:
     data = os.urandom(BATCH_BYTES)
     upload = service.create(api.store, api.settings, api.dataset(), Role.lr, 2 * BATCH_BYTES, "")
 
@@ -230,7 +229,7 @@ def test_what_was_being_written_when_the_service_leaves_is_there_once(api: Api, 
             yield data
             await asyncio.sleep(60)
 
-    async def leave_over_a_write(file: SlowFile) -> None:
+    async def cancel_during_write(file: SlowFile) -> None:
         part = receive._Part(api.store, api.settings, upload, cast(BinaryIO, file))
         sending = asyncio.create_task(receive._write(cast(Request, Sending()), part))
         await asyncio.sleep(0.2)
@@ -238,22 +237,22 @@ def test_what_was_being_written_when_the_service_leaves_is_there_once(api: Api, 
         with suppress(asyncio.CancelledError):
             await sending
 
-    path = api.store.unfinished.path(upload.id)
+    path = api.store.partial_uploads.path(upload.id)
     path.touch()
     with SlowFile(path, "r+") as file:
-        asyncio.run(leave_over_a_write(file))
+        asyncio.run(cancel_during_write(file))
     assert path.read_bytes() == data
     assert service.get_offset(api.store, service.get(api.store, upload.id)) == BATCH_BYTES
 
 
-def test_images_that_a_process_died_over_are_taken_when_the_client_comes_back(running: ApiProcess) -> None:
-    """As a process leaves it that is killed between the last byte and the record of the images."""
+def test_a_complete_upload_is_ingested_after_a_crash(running: ApiProcess) -> None:
+    """The process was killed between the last byte and the record of the images."""
     data, url = make_png(40, 40), f"{running.url}/datasets/{running.dataset()}/uploads?role=lr"
     upload = sender(url, data, "a.png")
     upload.upload(stop_at=len(data) - 1)
     running.kill()
     store = Store.open(Settings(data_dir=running.folder, redis_url=running.environment["PATINA_REDIS_URL"]))
-    with store.unfinished.path(upload.url.rpartition("/")[2]).open("ab") as opened:
+    with store.partial_uploads.path(upload.url.rpartition("/")[2]).open("ab") as opened:
         opened.write(data[-1:])
     with store.database.write() as session:
         session.get_one(Upload, upload.url.rpartition("/")[2]).received = len(data)
@@ -267,22 +266,25 @@ def test_images_that_a_process_died_over_are_taken_when_the_client_comes_back(ru
     assert list((running.folder / "uploads").iterdir()) == []
 
 
-def test_a_real_client_is_told_why(running: ApiProcess) -> None:
+def test_a_real_client_gets_the_reason(running: ApiProcess) -> None:
     url = f"{running.url}/datasets/{running.dataset()}/uploads?role=lr"
-    with pytest.raises(TusUploadFailed) as refused:
+    with pytest.raises(TusUploadFailed) as rejected:
         sender(url, b"hello there", "a.png", chunk_size=5).upload()
-    assert b"not_an_image" in refused.value.response_content
+    assert b"not_an_image" in rejected.value.response_content
     with pytest.raises(TusCommunicationError) as unknown:
         sender(f"{running.url}/datasets/nowhere/uploads?role=lr", b"hello").upload()
     assert unknown.value.status_code == 404
 
 
-# What follows needs no process of its own.
+# The following tests need no process of their own.
 
 
 def begin(api: Api, dataset: str, data: bytes, name: str = "a.png", role: str = "lr") -> Any:
-    said = {"Upload-Length": str(len(data)), "Upload-Metadata": f"filename {base64.b64encode(name.encode()).decode()}"}
-    return api.http.post(f"/datasets/{dataset}/uploads", params={"role": role}, headers=TUS | said)
+    headers_sent = {
+        "Upload-Length": str(len(data)),
+        "Upload-Metadata": f"filename {base64.b64encode(name.encode()).decode()}",
+    }
+    return api.http.post(f"/datasets/{dataset}/uploads", params={"role": role}, headers=TUS | headers_sent)
 
 
 def send(api: Api, at: str, data: bytes, start: int = 0, kind: str = "application/offset+octet-stream") -> Any:
@@ -302,44 +304,42 @@ def send(api: Api, at: str, data: bytes, start: int = 0, kind: str = "applicatio
         ("a.png", make_png(40, 40) + bytes(10_000_000), "file_too_large"),
     ],
 )
-def test_what_is_refused_is_refused_as_in_one_request_and_leaves_no_trace(
-    api: Api, name: str, data: bytes, code: str
-) -> None:
+def test_rejections_equal_those_of_a_single_request(api: Api, name: str, data: bytes, code: str) -> None:
     dataset = api.dataset()
     before = api.traces()
-    at_once = api.http.post(f"/datasets/{dataset}/images?role=lr", files=[("files", (name, data))])
-    assert at_once.json()["code"] == code
+    single = api.http.post(f"/datasets/{dataset}/images?role=lr", files=[("files", (name, data))])
+    assert single.json()["code"] == code
     created = begin(api, dataset, data, name)
-    answer = created
+    response = created
     if data:
         assert created.status_code == 201, created.text
-        answer = send(api, created.headers["location"], data)
-        assert api.http.get(created.headers["location"]).json()["problem"] == at_once.json()
+        response = send(api, created.headers["location"], data)
+        assert api.http.get(created.headers["location"]).json()["problem"] == single.json()
         again = send(api, created.headers["location"], b"", len(data))
-        assert again.json() == at_once.json()
-    assert answer.status_code == 422
-    assert answer.json() == at_once.json()
-    assert answer.headers["tus-resumable"] == "1.0.0"
+        assert again.json() == single.json()
+    assert response.status_code == 422
+    assert response.json() == single.json()
+    assert response.headers["tus-resumable"] == "1.0.0"
     assert api.traces() == before
-    assert list(api.store.unfinished.root.iterdir()) == []
+    assert list(api.store.partial_uploads.root.iterdir()) == []
 
 
-def test_a_file_that_is_too_large_for_an_image_is_refused_when_its_beginning_shows_that_it_is_none_of_an_archive(
+def test_a_file_too_large_for_an_image_is_rejected_early(
     api: Api,
 ) -> None:
     dataset = api.dataset()
-    photo, packed = (data + bytes(10_000_000) for data in (make_png(64, 64), make_zip({"a.png": make_png(64, 64)})))
+    photo, archive = (data + bytes(10_000_000) for data in (make_png(64, 64), make_zip({"a.png": make_png(64, 64)})))
     at = begin(api, dataset, photo).headers["location"]
     assert send(api, at, photo[:300]).status_code == 204
-    refused = send(api, at, photo[300:600], 300)
-    assert (refused.status_code, refused.json()["code"]) == (422, "file_too_large")
+    rejected = send(api, at, photo[300:600], 300)
+    assert (rejected.status_code, rejected.json()["code"]) == (422, "file_too_large")
     assert api.http.get(at).json()["status"] == "rejected"
-    assert list(api.store.unfinished.root.iterdir()) == []
-    at = begin(api, dataset, packed, "a.zip").headers["location"]
-    assert send(api, at, packed[:300]).status_code == send(api, at, packed[300:600], 300).status_code == 204
+    assert list(api.store.partial_uploads.root.iterdir()) == []
+    at = begin(api, dataset, archive, "a.zip").headers["location"]
+    assert send(api, at, archive[:300]).status_code == send(api, at, archive[300:600], 300).status_code == 204
 
 
-def test_the_same_image_in_parts_and_at_once_is_one(api: Api) -> None:
+def test_the_same_image_uploaded_twice_is_one(api: Api) -> None:
     dataset, data = api.dataset(), make_png(64, 48)
     (known,) = api.upload(dataset, "lr", a_png=data).json()["accepted"]
     at = begin(api, dataset, data).headers["location"]
@@ -355,33 +355,33 @@ def test_the_same_image_in_parts_and_at_once_is_one(api: Api) -> None:
     assert "GMT" in last.headers["upload-expires"]
     assert api.http.get(at).json()["result"] == {"accepted": [known], "rejected": []}
     assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 1, "hr": 0}
-    assert send(api, at, b"", len(data)).status_code == 204, "its answer may have been lost"
+    assert send(api, at, b"", len(data)).status_code == 204, "the first response may have been lost"
 
 
-def test_the_protocol_is_held_to(api: Api) -> None:
+def test_the_tus_protocol(api: Api) -> None:
     dataset, data = api.dataset(), make_png(64, 64)
-    able = api.http.options(f"/datasets/{dataset}/uploads")
-    assert able.status_code == 204
-    assert able.headers["tus-version"] == "1.0.0"
-    assert able.headers["tus-extension"] == "creation,expiration,termination"
-    assert int(able.headers["tus-max-size"]) == api.settings.max_upload_bytes
+    capabilities = api.http.options(f"/datasets/{dataset}/uploads")
+    assert capabilities.status_code == 204
+    assert capabilities.headers["tus-version"] == "1.0.0"
+    assert capabilities.headers["tus-extension"] == "creation,expiration,termination"
+    assert int(capabilities.headers["tus-max-size"]) == api.settings.max_upload_bytes
     at = begin(api, dataset, data).headers["location"]
 
-    def refused(answer: Any) -> tuple[int, str]:
-        assert answer.headers["tus-resumable"] == "1.0.0"
-        return answer.status_code, answer.json()["code"]
+    def problem(response: Any) -> tuple[int, str]:
+        assert response.headers["tus-resumable"] == "1.0.0"
+        return response.status_code, response.json()["code"]
 
-    unsaid = api.http.post(f"/datasets/{dataset}/uploads?role=lr", headers=TUS)
-    assert (unsaid.status_code, unsaid.headers["tus-resumable"]) == (422, "1.0.0")
+    no_length = api.http.post(f"/datasets/{dataset}/uploads?role=lr", headers=TUS)
+    assert (no_length.status_code, no_length.headers["tus-resumable"]) == (422, "1.0.0")
     other = api.http.patch(at, headers={"Tus-Resumable": "0.2.2"})
-    assert refused(other) == (412, "unsupported_tus_version")
+    assert problem(other) == (412, "unsupported_tus_version")
     assert other.headers["tus-version"] == "1.0.0"
-    assert refused(send(api, at, data, 7)) == (409, "offset_mismatch")
-    assert refused(send(api, at, data, kind="image/png")) == (415, "not_a_part")
-    assert refused(send(api, at, data + b"more")) == (413, "length_exceeded")
-    assert refused(send(api, "/uploads/nowhere", data)) == (404, "upload_not_found")
-    assert refused(begin(api, "nowhere", data)) == (404, "dataset_not_found")
-    assert refused(
+    assert problem(send(api, at, data, 7)) == (409, "offset_mismatch")
+    assert problem(send(api, at, data, kind="image/png")) == (415, "not_a_part")
+    assert problem(send(api, at, data + b"more")) == (413, "length_exceeded")
+    assert problem(send(api, "/uploads/nowhere", data)) == (404, "upload_not_found")
+    assert problem(begin(api, "nowhere", data)) == (404, "dataset_not_found")
+    assert problem(
         api.http.post(
             f"/datasets/{dataset}/uploads?role=lr",
             headers=TUS | {"Upload-Length": "7", "Upload-Metadata": "filename a.png"},
@@ -391,14 +391,14 @@ def test_the_protocol_is_held_to(api: Api) -> None:
     head = api.http.head(at, headers=TUS).headers["upload-offset"]
     part = data[int(head) : int(head) + 7]
     assert api.http.post(at, content=part, headers=as_post | {"Upload-Offset": head}).status_code == 204
-    assert refused(api.http.post(at, content=part, headers=as_post)) == (409, "offset_mismatch")
+    assert problem(api.http.post(at, content=part, headers=as_post)) == (409, "offset_mismatch")
     assert api.http.post(at, headers=TUS).json()["code"] == "invalid_request"
     assert api.http.post(at, headers=TUS | {"X-HTTP-Method-Override": "DELETE"}).status_code == 204
     assert api.http.head(at, headers=TUS).status_code == 404
-    assert list(api.store.unfinished.root.iterdir()) == []
+    assert list(api.store.partial_uploads.root.iterdir()) == []
 
 
-def test_limits_hold_and_what_has_come_counts_as_taken(tmp_path: Path, redis_url: str) -> None:
+def test_received_bytes_count_against_the_limits(tmp_path: Path, redis_url: str) -> None:
     settings = Settings(data_dir=tmp_path, redis_url=redis_url, max_upload_bytes=150_000, max_storage_bytes=120_000)
     with serving(settings) as api:
         dataset = api.dataset()
@@ -412,7 +412,7 @@ def test_limits_hold_and_what_has_come_counts_as_taken(tmp_path: Path, redis_url
         assert wait_until(lambda: begin(api, dataset, bytes(110_000)).is_success)
 
 
-def test_what_nobody_goes_on_with_expires_and_a_dataset_takes_its_uploads_along(tmp_path: Path, redis_url: str) -> None:
+def test_abandoned_uploads_expire_and_datasets_delete_theirs(tmp_path: Path, redis_url: str) -> None:
     settings = Settings(data_dir=tmp_path, redis_url=redis_url)
     with serving(settings) as api:
         dataset, data = api.dataset(), make_png(64, 64)
@@ -422,7 +422,7 @@ def test_what_nobody_goes_on_with_expires_and_a_dataset_takes_its_uploads_along(
         duty.run()
         assert api.http.get(at).json()["received"] == 100
         with api.store.database.write() as session:
-            session.execute(update(Upload).values(expires=0))
+            session.execute(update(Upload).values(expires_at=0))
         duty.run()
         assert api.http.get(at).json()["code"] == "upload_not_found"
         at = begin(api, dataset, data).headers["location"]
@@ -430,28 +430,28 @@ def test_what_nobody_goes_on_with_expires_and_a_dataset_takes_its_uploads_along(
         assert api.http.delete(f"/datasets/{dataset}").status_code == 204
         assert send(api, at, data[100:], 100).status_code == 404
         duty.run()
-        assert list(api.store.unfinished.root.iterdir()) == []
+        assert list(api.store.partial_uploads.root.iterdir()) == []
 
 
-def test_an_upload_is_its_token_s_alone(door: Door) -> None:  # noqa: F811
-    dataset, data = door.dataset("anna"), make_png(64, 64)
+def test_an_upload_belongs_to_its_token(auth_api: AuthApi) -> None:
+    dataset, data = auth_api.dataset("alice"), make_png(64, 64)
     path = f"/datasets/{dataset}/uploads?role=lr"
 
     def call(who: str, method: str, at: str, **headers: str) -> Any:
-        token = {"Authorization": f"Bearer {door.token(who)}"}
-        return door.http.request(method, at, headers=TUS | token | headers)
+        token = {"Authorization": f"Bearer {auth_api.token(who)}"}
+        return auth_api.http.request(method, at, headers=TUS | token | headers)
 
     def begin_as(who: str) -> Any:
         return call(who, "POST", path, **{"Upload-Length": str(len(data))})
 
-    assert begin_as("bert").json()["code"] == "dataset_not_found"
-    door.call("anna", "PATCH", f"/datasets/{dataset}", json={"shared": True})
-    assert begin_as("bert").json()["code"] == "forbidden"
-    door.token("eve", "read")
+    assert begin_as("bob").json()["code"] == "dataset_not_found"
+    auth_api.call("alice", "PATCH", f"/datasets/{dataset}", json={"shared": True})
+    assert begin_as("bob").json()["code"] == "forbidden"
+    auth_api.token("eve", "read")
     assert begin_as("eve").json()["code"] == "insufficient_scope"
-    at = begin_as("anna").headers["location"]
+    at = begin_as("alice").headers["location"]
     for method in ("HEAD", "GET", "DELETE"):
-        assert call("bert", method, at).status_code == 404
-    assert call("anna", "GET", at).json()["received"] == 0
-    door.token("boss", "admin")
+        assert call("bob", method, at).status_code == 404
+    assert call("alice", "GET", at).json()["received"] == 0
+    auth_api.token("boss", "admin")
     assert call("boss", "DELETE", at).status_code == 204

@@ -1,4 +1,4 @@
-"""Webhooks, as the receiver sees them: a real server, which at first has its troubles."""
+"""Webhooks with a real receiver that fails at first."""
 
 from __future__ import annotations
 
@@ -29,20 +29,19 @@ from store.repositories.jobs import JobRepository
 from store.repositories.tokens import TokenRepository
 from store.repositories.webhooks import EVENTS, Outbox, WebhookRepository
 from store.store import Store
-from tests.app.conftest import Api, serving
-from tests.app.test_tokens import Door, door  # noqa: F401 - a fixture
+from tests.app.conftest import Api, AuthApi, serving
 from worker.maintenance.deliver_webhooks import MAX_ATTEMPTS, DeliverWebhooks
 from worker.maintenance.ssrf_guard import is_public
 
 SECONDS = 30
-SILENT, DRIPPING = 0, 1  # instead of a status: no answer at all, and one that comes byte by byte and never ends
+SILENT, DRIPPING = 0, 1  # instead of a status: no response, and an endless one, byte by byte
 
 
 @dataclass
 class Receiver:
-    """A server that answers with these statuses in turn, and then with 204."""
+    """A server that responds with these statuses in turn, then with 204."""
 
-    answers: list[int] = field(default_factory=list)
+    responses: list[int] = field(default_factory=list)
     received: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     port: int = 0
 
@@ -51,40 +50,40 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/patina"
 
     def until(self, count: int) -> None:
-        give_up = time.monotonic() + SECONDS
+        deadline = time.monotonic() + SECONDS
         while len(self.received) < count:
-            assert time.monotonic() < give_up, self.received
+            assert time.monotonic() < deadline, self.received
             time.sleep(0.02)
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    made, leaving = Receiver(), threading.Event()
+    created, closing = Receiver(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            status = made.answers.pop(0) if made.answers else 204
-            made.received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
+            status = created.responses.pop(0) if created.responses else 204
+            created.received.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
             if status in (SILENT, DRIPPING):
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: " if status == DRIPPING else b"")
-                with suppress(OSError):  # who waits for it hangs up
-                    while not leaving.wait(0.1):
+                with suppress(OSError):  # the sender disconnects
+                    while not closing.wait(0.1):
                         self.wfile.write(b"x" if status == DRIPPING else b"")
                 return
             self.send_response(status)
             if status == 302:
-                self.send_header("Location", f"{made.url}/elsewhere")
+                self.send_header("Location", f"{created.url}/elsewhere")
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made.port = server.server_address[1]
+        created.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield made
-        leaving.set()
+        yield created
+        closing.set()
         server.shutdown()
 
 
@@ -103,9 +102,9 @@ def api(tmp_path: Path, redis_url: str) -> Iterator[Api]:
 
 
 def register(api: Api, url: str, **more: object) -> dict[str, Any]:
-    answer = api.http.post("/webhooks", json={"url": url, **more})
-    assert answer.status_code == 201, answer.text
-    return dict(answer.json())
+    response = api.http.post("/webhooks", json={"url": url, **more})
+    assert response.status_code == 201, response.text
+    return dict(response.json())
 
 
 def ended_job(store: Store, status: str) -> str:
@@ -120,17 +119,17 @@ def ended_job(store: Store, status: str) -> str:
 
 
 def deliver(api: Api) -> None:
-    """Rounds until nothing waits."""
-    sender, give_up = DeliverWebhooks(api.store, api.settings), time.monotonic() + SECONDS
+    """Delivers until nothing is waiting."""
+    sender, deadline = DeliverWebhooks(api.store, api.settings), time.monotonic() + SECONDS
     while any(hook["waiting"] for hook in api.http.get("/webhooks").json()["items"]):
-        assert time.monotonic() < give_up
+        assert time.monotonic() < deadline
         sender.deliver_due()
         time.sleep(0.01)
 
 
-def test_a_message_is_sent_until_it_is_taken_and_is_signed_each_time(api: Api, receiver: Receiver) -> None:
+def test_a_message_is_retried_until_delivered_and_signed(api: Api, receiver: Receiver) -> None:
     hook = register(api, receiver.url)
-    receiver.answers = [500, 302]
+    receiver.responses = [500, 302]
     job = ended_job(api.store, "failed")
     deliver(api)
     assert [path for path, _, _ in receiver.received] == ["/patina"] * 3, "a redirect is not followed"
@@ -143,24 +142,29 @@ def test_a_message_is_sent_until_it_is_taken_and_is_signed_each_time(api: Api, r
     assert message["data"]["error"]["code"] == "no_luck"
     with pytest.raises(WebhookVerificationError):
         Webhook(hook["secret"]).verify(body + b" ", headers)
-    # And by hand, as the specification has it: the library has also signed.
+    # Also checked by hand as in the specification, because the same library signed it.
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     key = base64.b64decode(hook["secret"].removeprefix("whsec_"))
     assert headers["webhook-signature"] == f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < SECONDS
-    (told,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
-    assert told["id"] == headers["webhook-id"]
-    assert (told["status"], told["attempts"], told["answer"], told["error"]) == ("delivered", 3, 204, None)
+    (delivery,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
+    assert delivery["id"] == headers["webhook-id"]
+    assert (delivery["status"], delivery["attempts"], delivery["answer"], delivery["error"]) == (
+        "delivered",
+        3,
+        204,
+        None,
+    )
 
 
-def test_what_nobody_takes_is_given_up_and_told_and_410_ends_it_at_once(api: Api, receiver: Receiver) -> None:
+def test_failing_deliveries_are_abandoned_and_410_ends_them(api: Api, receiver: Receiver) -> None:
     hook = register(api, receiver.url)
     settings = api.settings.model_copy(update={"webhook_retry_seconds": 1e-9})
-    receiver.answers = [503] * MAX_ATTEMPTS + [410]
+    receiver.responses = [503] * MAX_ATTEMPTS + [410]
     for number in (MAX_ATTEMPTS, MAX_ATTEMPTS + 1):
         ended_job(api.store, "succeeded")
-        patience = time.monotonic() + 30  # a round may come in the very moment in which the message is not yet due
-        while len(receiver.received) < number and time.monotonic() < patience:
+        deadline = time.monotonic() + 30  # the message may not be due yet in one of the cycles
+        while len(receiver.received) < number and time.monotonic() < deadline:
             DeliverWebhooks(api.store, settings).deliver_due()
         for _ in range(MAX_ATTEMPTS):
             DeliverWebhooks(api.store, settings).deliver_due()
@@ -172,7 +176,7 @@ def test_what_nobody_takes_is_given_up_and_told_and_410_ends_it_at_once(api: Api
     assert (gone["status"], gone["attempts"]) == ("given_up", 1)
 
 
-def test_pauses_grow_to_about_a_day(api: Api) -> None:
+def test_retries_back_off_for_about_a_day(api: Api) -> None:
     sender = DeliverWebhooks(api.store, api.settings.model_copy(update={"webhook_retry_seconds": 5.0}))
     pauses = [sender._backoff(attempt) for attempt in range(1, MAX_ATTEMPTS)]
     assert 3.9 < pauses[0] < 6.1
@@ -183,17 +187,17 @@ def test_pauses_grow_to_about_a_day(api: Api) -> None:
 @pytest.mark.parametrize(
     "url", ["http://localhost:{port}/patina", "http://127.0.0.1:{port}/", "http://[::ffff:127.0.0.1]:{port}/"]
 )
-def test_a_name_that_leads_to_this_computer_is_not_called(api: Api, receiver: Receiver, url: str) -> None:
+def test_a_loopback_address_is_not_called(api: Api, receiver: Receiver, url: str) -> None:
     hook = register(api, url.format(port=receiver.port))
     ended_job(api.store, "succeeded")
     DeliverWebhooks(api.store, api.settings.model_copy(update={"webhook_private_addresses": False})).deliver_due()
-    (told,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
-    assert "may not be called" in told["error"]
-    assert (told["status"], told["answer"]) == ("waiting", None)
+    (delivery,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
+    assert "may not be called" in delivery["error"]
+    assert (delivery["status"], delivery["answer"]) == ("waiting", None)
     assert receiver.received == []
 
 
-def test_the_name_stays_in_the_request(api: Api, receiver: Receiver) -> None:
+def test_the_host_name_stays_in_the_request(api: Api, receiver: Receiver) -> None:
     register(api, f"http://localhost:{receiver.port}/patina")
     ended_job(api.store, "succeeded")
     deliver(api)
@@ -208,24 +212,24 @@ NOT_PUBLIC = """
 """
 
 
-def test_only_addresses_of_the_internet_are_public() -> None:
+def test_only_internet_addresses_are_public() -> None:
     assert [address for address in PUBLIC if not is_public(ip_address(address))] == []
     assert [address for address in NOT_PUBLIC.split() if is_public(ip_address(address))] == []
 
 
-@pytest.mark.parametrize("answer", [SILENT, DRIPPING])
-def test_one_that_does_not_answer_is_left_in_time(api: Api, receiver: Receiver, answer: int) -> None:
+@pytest.mark.parametrize("status", [SILENT, DRIPPING])
+def test_a_receiver_that_does_not_respond_times_out(api: Api, receiver: Receiver, status: int) -> None:
     hook = register(api, receiver.url)
-    receiver.answers = [answer]
+    receiver.responses = [status]
     ended_job(api.store, "succeeded")
-    began = time.monotonic()
+    started = time.monotonic()
     DeliverWebhooks(api.store, api.settings).deliver_due()
-    assert time.monotonic() - began < 10
-    (told,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
-    assert told["error"] == "no response within 2 s"
+    assert time.monotonic() - started < 10
+    (delivery,) = api.http.get(f"/webhooks/{hook['id']}/deliveries").json()["items"]
+    assert delivery["error"] == "no response within 2 s"
 
 
-def test_what_is_wanted_is_sent_and_nothing_else(api: Api, receiver: Receiver) -> None:
+def test_only_selected_events_are_sent(api: Api, receiver: Receiver) -> None:
     hook = register(api, receiver.url, events=["job.canceled"])
     ended_job(api.store, "succeeded")
     with api.store.database.write() as session:
@@ -243,34 +247,34 @@ def test_what_is_wanted_is_sent_and_nothing_else(api: Api, receiver: Receiver) -
     "body",
     [
         {"url": "ftp://example.com/"},
-        {"url": "https://anna:secret@example.com/"},
+        {"url": "https://alice:secret@example.com/"},
         {"url": "https://example.com/", "events": []},
         {"url": "https://example.com/", "events": ["job.started"]},
         {"url": "https://example.com/" + "a" * 2000},
         {},
     ],
 )
-def test_a_webhook_that_cannot_be(api: Api, body: dict[str, object]) -> None:
+def test_an_invalid_webhook_is_rejected(api: Api, body: dict[str, object]) -> None:
     assert api.http.post("/webhooks", json=body).json()["code"] == "invalid_request"
     assert api.http.get("/webhooks").json()["items"] == []
 
 
-def test_there_may_be_twenty(api: Api) -> None:
+def test_at_most_twenty_webhooks(api: Api) -> None:
     hooks = [register(api, f"https://example.com/{number}") for number in range(20)]
-    answer = api.http.post("/webhooks", json={"url": "https://example.com/20"})
-    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_webhooks")
+    response = api.http.post("/webhooks", json={"url": "https://example.com/20"})
+    assert (response.status_code, response.json()["code"]) == (409, "too_many_webhooks")
     api.http.delete(f"/webhooks/{hooks[0]['id']}")
     register(api, "https://example.com/20")
 
 
-def test_nobody_is_called_unless_the_service_may(tmp_path: Path, redis_url: str) -> None:
+def test_webhooks_are_disabled_by_default(tmp_path: Path, redis_url: str) -> None:
     with serving(Settings(data_dir=tmp_path, redis_url=redis_url)) as api:
-        answer = api.http.post("/webhooks", json={"url": "https://example.com/"})
-        assert (answer.status_code, answer.json()["code"]) == (403, "webhooks_disabled")
+        response = api.http.post("/webhooks", json={"url": "https://example.com/"})
+        assert (response.status_code, response.json()["code"]) == (403, "webhooks_disabled")
 
 
 @pytest.mark.parametrize("end", ["finish", "cancel", "give back", "worker died", "canceled worker died"])
-def test_every_end_of_a_job_is_in_the_outbox_with_it(store: Store, end: str) -> None:
+def test_every_end_of_a_job_creates_a_message(store: Store, end: str) -> None:
     with store.database.write() as session:
         hook = WebhookRepository(session).create("https://example.com/", EVENTS).id
         jobs = JobRepository(session)
@@ -297,7 +301,7 @@ def test_every_end_of_a_job_is_in_the_outbox_with_it(store: Store, end: str) -> 
     assert json.loads(message.body)["data"]["status"] == expected.removeprefix("job.")
 
 
-def test_two_couriers_do_not_take_the_same(store: Store) -> None:
+def test_two_senders_never_claim_the_same_message(store: Store) -> None:
     with store.database.write() as session:
         WebhookRepository(session).create("https://example.com/", EVENTS)
     ended_job(store, "succeeded")
@@ -308,55 +312,55 @@ def test_two_couriers_do_not_take_the_same(store: Store) -> None:
     with store.database.write() as session:
         ((again, _),) = Outbox(session).claim_due(8, 60)
         assert again.id == message.id
-        Outbox(session).record_failed(message.id, 1, status=None, error="too late to be believed", retry_in=None)
+        Outbox(session).record_failed(message.id, 1, status=None, error="too late", retry_in=None)
     with store.database.read() as session:
         assert session.get_one(Delivery, message.id).error is None
 
 
-def test_one_owner_s_messages_do_not_keep_those_of_others_waiting(store: Store) -> None:
-    """Their receivers may be slow, or not answer on purpose."""
+def test_one_owner_cannot_delay_the_messages_of_others(store: Store) -> None:
+    """Receivers may be slow, or not respond on purpose."""
     hooks = []
     for name, ended in (("many", 30), ("one", 1)):
         with store.database.write() as session:
             token = TokenRepository(session).create(name, "submit").token.id
-        own = store.seen_by(Caller(token, sees_all=False))
+        own = store.as_caller(Caller(token, is_admin=False))
         with own.database.write() as session:
             hooks.append(WebhookRepository(session).create("https://example.com/", EVENTS).id)
         for _ in range(ended):
             ended_job(own, "succeeded")
     with store.database.write() as session:
-        taken = [webhook.id for _, webhook in Outbox(session).claim_due(16, 60)]
-    assert hooks[1] in taken
-    assert 1 < taken.count(hooks[0]) < 10
+        claimed_ids = [webhook.id for _, webhook in Outbox(session).claim_due(16, 60)]
+    assert hooks[1] in claimed_ids
+    assert 1 < claimed_ids.count(hooks[0]) < 10
 
 
-def test_a_webhook_is_its_token_s_and_goes_with_it(door: Door) -> None:  # noqa: F811
-    store = door.store
-    for who in ("anna", "bert"):
-        door.token(who)
+def test_a_webhook_belongs_to_its_token(auth_api: AuthApi) -> None:
+    store = auth_api.store
+    for who in ("alice", "bob"):
+        auth_api.token(who)
     with store.database.read() as session:
         tokens = {token.name: token.id for token in TokenRepository(session).list_all()}
     hooks = {}
     for who, token in tokens.items():
-        with store.seen_by(Caller(token, sees_all=False)).database.write() as session:
+        with store.as_caller(Caller(token, is_admin=False)).database.write() as session:
             hooks[who] = WebhookRepository(session).create("https://example.com/", EVENTS).id
-    ended_job(store.seen_by(Caller(tokens["anna"], sees_all=False)), "succeeded")
-    (shown,) = door.call("anna", "GET", "/webhooks").json()["items"]
-    assert (shown["id"], shown["waiting"], "secret" in shown) == (hooks["anna"], 1, False)
-    (shown,) = door.call("bert", "GET", "/webhooks").json()["items"]
-    assert (shown["id"], shown["waiting"]) == (hooks["bert"], 0)
+    ended_job(store.as_caller(Caller(tokens["alice"], is_admin=False)), "succeeded")
+    (shown,) = auth_api.call("alice", "GET", "/webhooks").json()["items"]
+    assert (shown["id"], shown["waiting"], "secret" in shown) == (hooks["alice"], 1, False)
+    (shown,) = auth_api.call("bob", "GET", "/webhooks").json()["items"]
+    assert (shown["id"], shown["waiting"]) == (hooks["bob"], 0)
     for method, path in (("GET", "/deliveries"), ("DELETE", "")):
-        assert door.call("bert", method, f"/webhooks/{hooks['anna']}{path}").status_code == 404
+        assert auth_api.call("bob", method, f"/webhooks/{hooks['alice']}{path}").status_code == 404
     with store.database.write() as session:
-        TokenRepository(session).revoke(tokens["anna"])
+        TokenRepository(session).revoke(tokens["alice"])
         assert Outbox(session).claim_due(8, 1) == []
 
 
-def test_a_message_outlives_a_courier_that_is_killed_with_it_in_hand(api: Api, receiver: Receiver) -> None:
+def test_a_message_survives_a_killed_sender(api: Api, receiver: Receiver) -> None:
     register(api, receiver.url)
-    receiver.answers = [SILENT]
+    receiver.responses = [SILENT]
     job = ended_job(api.store, "succeeded")
-    ours = {
+    environment = {
         "PATINA_DATA_DIR": str(api.settings.data_dir),
         "PATINA_REDIS_URL": str(api.settings.redis_url),
         "PATINA_WEBHOOKS": "true",
@@ -366,13 +370,13 @@ def test_a_message_outlives_a_courier_that_is_killed_with_it_in_hand(api: Api, r
     }
     command = [sys.executable, "-P", "-m", "worker.maintenance"]
     for count in (1, 2):
-        process = subprocess.Popen(command, env=os.environ | ours)
+        process = subprocess.Popen(command, env=os.environ | environment)
         try:
             receiver.until(count)
             if count == 2:
-                give_up = time.monotonic() + SECONDS
+                deadline = time.monotonic() + SECONDS
                 while api.http.get("/webhooks").json()["items"][0]["delivered"] == 0:
-                    assert time.monotonic() < give_up
+                    assert time.monotonic() < deadline
                     time.sleep(0.02)
         finally:
             process.kill()
