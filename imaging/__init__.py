@@ -1,1 +1,1 @@
-"""Image files: decoding in processes of their own, and encoding."""
+"""Image files: decoding in separate processes, and encoding."""

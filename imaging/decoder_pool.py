@@ -1,7 +1,7 @@
-"""Image files that strangers sent, decoded in processes of their own: what a bad one brings down is not ours.
+"""A pool of processes that decode untrusted images, so that a bad image cannot crash or stall this one.
 
-Each process has a bounded address space and time, no environment but what starts Python, and sees of an image an open
-file. Pixels come back in memory that both share; nothing that it says is unpickled, and all of it is checked.
+Each process has a bounded address space and CPU time, and almost no environment. It sees an image only as an open
+file. Pixels come back in shared memory. Its answers are JSON, nothing is unpickled, and everything is checked.
 """
 
 from __future__ import annotations
@@ -23,86 +23,90 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from config.settings import Settings
-from imaging.image_files import ImageRefusedError, ImageSize
+from imaging.image_files import ImageRejected, ImageSize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MOST_PROCESSES = 4
-LONGEST_ANSWER = 64 * 1024
-LARGEST_THUMBNAIL = 2**20  # bytes; three for each of its pixels are far fewer
-# A process that uses up its seconds is ended by the system; one that only sleeps, so many times later by us.
-WAITING_FACTOR = 10
-LEAVING_SECONDS = 0.5
-KEPT_ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "TMPDIR")
+MAX_PROCESSES = 4
+MAX_ANSWER_BYTES = 64 * 1024
+MAX_THUMBNAIL_BYTES = 2**20  # three bytes for each pixel are far fewer
+# The system kills a process that uses up its CPU seconds. We kill one that sleeps, after this multiple of them.
+WALL_CLOCK_FACTOR = 10
+EXIT_SECONDS = 0.5
+INHERITED_ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "TMPDIR")
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # each thread of a library takes address space
 
 log = structlog.get_logger()
 
 
-class Decoders:
-    """A few processes, each started when it is first needed and again after it died. For use by many threads."""
+class DecoderPool:
+    """A few processes, started when they are first needed and again after a crash. Thread-safe.
+
+    Methods raise `ImageRejected` as the functions of `imaging.image_files` do, and for an image that crashes its
+    decoder or takes it too long.
+    """
 
     def __init__(self, settings: Settings):
         self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
-        self.processes = min(os.cpu_count() or 1, MOST_PROCESSES)
+        self.processes = min(os.cpu_count() or 1, MAX_PROCESSES)
         self._all = [_Decoder(settings) for _ in range(self.processes)]
         for decoder in self._all:
             self._idle.put(decoder)
 
-    def prepare(self) -> None:
-        """Starts one, and does not wait for it, so that the first image need not."""
+    def prestart(self) -> None:
+        """Starts one process in the background, so that the first image need not wait for it."""
         with self._decoder() as decoder:
             decoder.start()
 
     def check(self, file: Path) -> ImageSize:
-        """As `image_files.check_image`."""
-        answer, _ = self._ask("check", file)
+        """Calls `image_files.check_image`."""
+        answer, _ = self._request("check", file)
         return ImageSize(int(answer["width"]), int(answer["height"]))
 
     def count_pixels(self, file: Path) -> int:
-        """As `image_files.count_pixels`."""
-        answer, _ = self._ask("count", file)
+        """Calls `image_files.count_pixels`."""
+        answer, _ = self._request("count", file)
         return int(answer["pixels"])
 
     def read_rgb(self, file: Path) -> NDArray[np.uint8]:
-        """As `image_files.read_rgb`: (height, width, 3) uint8."""
-        answer, pixels = self._ask("read", file)
-        return _shared_array(int(answer["height"]), int(answer["width"]), pixels)
+        """Calls `image_files.read_rgb`. Returns (height, width, 3) uint8."""
+        answer, pixels = self._request("read", file)
+        return _map_pixels(int(answer["height"]), int(answer["width"]), pixels)
 
     def thumbnail(self, file: Path) -> bytes:
-        """As `image_files.thumbnail`: a WebP."""
-        _, made = self._ask("thumbnail", file)
+        """Calls `image_files.thumbnail`. Returns a WebP file."""
+        _, descriptor = self._request("thumbnail", file)
         try:
-            return os.pread(made, LARGEST_THUMBNAIL, 0)
+            return os.pread(descriptor, MAX_THUMBNAIL_BYTES, 0)
         except OSError as error:
-            raise _undecodable() from error
+            raise _undecodable_error() from error
         finally:
             with suppress(OSError):
-                os.close(made)
+                os.close(descriptor)
 
     def close(self) -> None:
         for decoder in self._all:
-            decoder.end()
+            decoder.stop()
 
-    def _ask(self, what: str, file: Path) -> tuple[dict[str, Any], int]:
-        """The answer, and the descriptor of a file with it, to be closed, or -1. Raises `ImageRefusedError`."""
+    def _request(self, command: str, file: Path) -> tuple[dict[str, Any], int]:
+        """Returns the answer and the descriptor of a file with its data, which the caller closes, or -1."""
         with file.open("rb") as opened, self._decoder() as decoder:
             try:
-                answer, descriptor = decoder.ask(what, opened.fileno())
-            except _DiedError as error:
-                log.warning("decoder died", how=str(error), image=file.name)
-                if error.of_time:
-                    raise _undecodable() from error
+                answer, descriptor = decoder.request(command, opened.fileno())
+            except DecoderCrashed as error:
+                log.warning("decoder crashed", error=str(error), image=file.name)
+                if error.timed_out:
+                    raise _undecodable_error() from error
                 try:
-                    # Somebody else may have killed it; of an image that does, another process dies too.
-                    answer, descriptor = decoder.ask(what, opened.fileno())
-                except _DiedError as again:
-                    log.warning("decoder died again", how=str(again), image=file.name)
-                    raise _undecodable() from again
+                    # Something else may have killed it. If the image did, it crashes the next process, too.
+                    answer, descriptor = decoder.request(command, opened.fileno())
+                except DecoderCrashed as second:
+                    log.warning("decoder crashed again", error=str(second), image=file.name)
+                    raise _undecodable_error() from second
         if "code" in answer:
-            raise ImageRefusedError(str(answer["code"]), str(answer["message"]))
+            raise ImageRejected(str(answer["code"]), str(answer["message"]))
         return answer, descriptor
 
     @contextmanager
@@ -114,60 +118,62 @@ class Decoders:
             self._idle.put(decoder)
 
 
-class _DiedError(Exception):
-    """The process is gone, or had to be ended; perhaps because the image took it too long."""
+class DecoderCrashed(Exception):
+    """The process died or had to be killed, perhaps because the image took it too long (`timed_out`)."""
 
-    def __init__(self, how: str, *, of_time: bool):
-        super().__init__(how)
-        self.of_time = of_time
+    def __init__(self, message: str, *, timed_out: bool):
+        super().__init__(message)
+        self.timed_out = timed_out
 
 
 class _Decoder:
-    """One process, and our end of the socket to it."""
+    """One process and our end of the socket to it."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
-    def ask(self, what: str, image: int) -> tuple[dict[str, Any], int]:
-        """Raises `_DiedError`; another process then answers the next question."""
+    def request(self, command: str, image: int) -> tuple[dict[str, Any], int]:
+        """Raises `DecoderCrashed`; the next request starts another process."""
         if self._socket is None:
             self.start()
         assert self._socket is not None
         try:
-            socket.send_fds(self._socket, [what.encode()], [image])
-            message, descriptors, _, _ = socket.recv_fds(self._socket, LONGEST_ANSWER, 1)
+            socket.send_fds(self._socket, [command.encode()], [image])
+            message, descriptors, _, _ = socket.recv_fds(self._socket, MAX_ANSWER_BYTES, 1)
             answer: dict[str, Any] = json.loads(message)
         except (OSError, ValueError) as error:
-            status = self.end()
-            of_time = isinstance(error, TimeoutError) or status == -signal.SIGXCPU
-            raise _DiedError(f"{type(error).__name__}: {error}; exit status {status}", of_time=of_time) from error
+            status = self.stop()
+            timed_out = isinstance(error, TimeoutError) or status == -signal.SIGXCPU
+            raise DecoderCrashed(
+                f"{type(error).__name__}: {error}; exit status {status}", timed_out=timed_out
+            ) from error
         return answer, descriptors[0] if descriptors else -1
 
     def start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(WAITING_FACTOR * self._settings.decode_seconds)
+        self._socket.settimeout(WALL_CLOCK_FACTOR * self._settings.decode_seconds)
         limits = [str(self._settings.max_image_pixels), str(self._settings.decode_seconds)]
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "imaging.decoder_process", str(theirs.fileno()), *limits],
                 pass_fds=[theirs.fileno()],
-                env={name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ} | ONE_THREAD,
+                env={name: os.environ[name] for name in INHERITED_ENVIRONMENT if name in os.environ} | ONE_THREAD,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # decoders write there what they think of an image
+                stderr=subprocess.DEVNULL,  # libraries print warnings about images there
             )
 
-    def end(self) -> int | None:
-        """Its exit status, if it was started."""
+    def stop(self) -> int | None:
+        """Returns the exit status, None if the process was not started."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         if self._process is None:
             return None
         try:
-            status = self._process.wait(LEAVING_SECONDS)  # a closed socket ends it, too
+            status = self._process.wait(EXIT_SECONDS)  # the closed socket ends it
         except subprocess.TimeoutExpired:
             self._process.kill()
             status = self._process.wait()
@@ -175,17 +181,17 @@ class _Decoder:
         return status
 
 
-def _shared_array(height: int, width: int, descriptor: int) -> NDArray[np.uint8]:
-    """Pixels in a file that another process made and still has."""
-    import numpy as np  # noqa: PLC0415 - the API, which seldom needs it, starts faster without it
+def _map_pixels(height: int, width: int, descriptor: int) -> NDArray[np.uint8]:
+    """Maps a file of pixels that another process created and may still have open."""
+    import numpy as np  # noqa: PLC0415 - the API seldom needs it and starts faster without it
 
     size = height * width * 3
     try:
-        # Or it could be cut short later, and reading it would end this process.
+        # The other process could truncate the file later, and a read beyond its end would kill this process.
         with suppress(AttributeError, OSError):
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         if min(height, width) < 1 or os.fstat(descriptor).st_size != size:
-            raise _undecodable()
+            raise _undecodable_error()
         mapped = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
     finally:
         with suppress(OSError):
@@ -193,9 +199,9 @@ def _shared_array(height: int, width: int, descriptor: int) -> NDArray[np.uint8]
     return np.frombuffer(mapped, np.uint8).reshape(height, width, 3)
 
 
-def _undecodable() -> ImageRefusedError:
-    return ImageRefusedError(
+def _undecodable_error() -> ImageRejected:
+    return ImageRejected(
         "undecodable_image",
-        "The image makes its decoder crash, run for too long, or take too much memory. Leave it out; or save it anew "
-        "with a program that can open it, and send that.",
+        "The image crashes its decoder, or decoding takes too long or too much memory. Leave it out, or open it in "
+        "an image editor, save it again and send that.",
     )

@@ -1,4 +1,4 @@
-"""Which image files are accepted, and how their pixels are read."""
+"""Accepted image formats, and how their pixels are read."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
-STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
 EXIF_ORIENTATION = 0x0112
-SIDEWAYS = {5, 6, 7, 8}  # EXIF orientations that swap width and height
+ROTATED_90 = {5, 6, 7, 8}  # EXIF orientations that swap width and height
 TIFF_BITS_PER_SAMPLE, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 258, 322, 323
-LARGE_TILE = 2048**2  # pixels; a TIFF's tile is decoded whole, however small the image is
+LARGE_TILE = 2048**2  # pixels; a TIFF tile is decoded whole, however small the image is
 JPEG_SCAN = b"\xff\xda"
-MOST_SCANS = 200  # of a JPEG; twenty are many, and for each a decoder goes through the whole image
-CHUNK = 2**20
+MAX_SCANS = 200  # of a JPEG; 20 are many, and a decoder passes over the whole image for each
+CHUNK = 2**20  # bytes
 PNG_BIT_DEPTH_AT = 24  # offset of the bit depth in a PNG file: signature 8, chunk head 8, width 4, height 4
 STRIP_ROWS = 64
-DECODED_ON_ARRIVAL = 24_000_000  # pixels; larger images are decoded only where memory is planned for, by the worker
+MAX_PIXELS_ON_ARRIVAL = 24_000_000  # the worker, which plans its memory, decodes larger images
 THUMBNAIL = 256  # longest side in pixels
 
-# The limit is ours (`max_pixels`), checked on the header before any pixel is decoded.
+# `max_pixels` is the limit instead. It is checked on the header before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 
-class ImageRefusedError(ValueError):
-    """An image that is not taken; `code` is stable, the message says what is wrong and what to do."""
+class ImageRejected(ValueError):
+    """The image is not accepted. `code` is stable; the message says what is wrong and what to do."""
 
     def __init__(self, code: str, message: str):
         super().__init__(message)
@@ -45,57 +45,59 @@ class ImageRefusedError(ValueError):
 
 @dataclass(frozen=True)
 class ImageSize:
+    """Pixels."""
+
     width: int
     height: int
 
 
 def check_image(source: Path | BinaryIO, *, max_pixels: int) -> ImageSize:
-    """The size, with its EXIF orientation applied, of an image file that can be used; else `ImageRefusedError`.
+    """Returns the size of an image, after its EXIF orientation. Raises `ImageRejected` if the image cannot be used.
 
-    The header is read first. Images of up to 24 megapixels are then decoded, so that a damaged one is refused on
-    arrival; larger ones are only checked for completeness where their format allows it.
+    Reads the header first. Then it decodes images of up to 24 megapixels, so that a damaged one is rejected on arrival.
+    Of larger ones it only checks that they are complete, if their format allows that.
     """
-    with _opened(source) as image:
+    with _open(source) as image:
         width, height = image.size
         pixels = width * height
         if pixels > max_pixels:
-            raise _too_large(max_pixels)
+            raise _too_large_error(max_pixels)
         try:
-            sideways = image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS
-            if pixels <= DECODED_ON_ARRIVAL:
-                image.draft(None, (1, 1))  # a JPEG's bits are all read so, but few pixels are made of them
+            rotated = image.getexif().get(EXIF_ORIENTATION) in ROTATED_90
+            if pixels <= MAX_PIXELS_ON_ARRIVAL:
+                image.draft(None, (1, 1))  # all bits of a JPEG are read, but few pixels are computed
                 image.load()
             elif image.format == "PNG":
                 image.verify()
         except MemoryError:
             raise
         except Exception as error:  # a decoder may raise anything on damaged bytes
-            raise _corrupt(error) from error
-        return ImageSize(height, width) if sideways else ImageSize(width, height)
+            raise _corrupt_error(error) from error
+        return ImageSize(height, width) if rotated else ImageSize(width, height)
 
 
 def read_rgb(source: Path | BinaryIO) -> NDArray[np.uint8]:
-    """The pixels of an image file, (height, width, 3) uint8, its EXIF orientation applied.
+    """Returns the pixels of an image, (height, width, 3) uint8, after its EXIF orientation.
 
-    Greyscale becomes three equal channels, alpha is dropped, palettes are resolved, and of several frames the first is
-    taken. Raises `ImageRefusedError` for what is no such image.
+    Grayscale becomes three equal channels, alpha is dropped, palettes are resolved, and of several frames the first
+    counts. Raises `ImageRejected`.
     """
-    with _opened(source) as image:
+    with _open(source) as image:
         try:
-            # Either would copy the whole image even where there is nothing to do.
+            # Each of these would copy the whole image even if there is nothing to do.
             upright = image if image.getexif().get(EXIF_ORIENTATION, 1) == 1 else ImageOps.exif_transpose(image)
             if upright.mode == "P" and "transparency" in upright.info:
-                upright = upright.convert("RGBA")  # directly to RGB, Pillow would warn and guess
-            return _rgb(upright)
+                upright = upright.convert("RGBA")  # Pillow would warn and guess if it converted to RGB directly
+            return _to_rgb(upright)
         except MemoryError:
             raise
         except Exception as error:
-            raise _corrupt(error) from error
+            raise _corrupt_error(error) from error
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """In strips, so that what is copied on the way stays in the cache and takes no memory of the image's size."""
-    import numpy as np  # noqa: PLC0415 - the API, which seldom needs it, starts faster without it
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Converts in strips, so that intermediate copies stay in the cache and take little memory."""
+    import numpy as np  # noqa: PLC0415 - the API seldom needs it and starts faster without it
 
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     image.load()
@@ -106,92 +108,94 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def count_pixels(source: Path | BinaryIO) -> int:
-    """How many an image file holds by its header. Raises `ImageRefusedError` for what is no image that is taken."""
-    with _opened(source) as image:
+    """Returns the number of pixels by the header. Raises `ImageRejected`."""
+    with _open(source) as image:
         return image.width * image.height
 
 
 def thumbnail(source: Path | BinaryIO) -> bytes:
-    """An image file made small, its EXIF orientation applied, as a WebP of at most 256 pixels a side.
+    """Returns the image, after its EXIF orientation, as a WebP file of at most 256 pixels a side.
 
-    A JPEG is decoded at an eighth of its size or so. What would have to be decoded whole, and is larger than what is
-    decoded on arrival, is refused: `ImageRefusedError`.
+    A JPEG is decoded at about an eighth of its size. Raises `ImageRejected`, also for an image of more than 24
+    megapixels that would have to be decoded whole.
     """
-    with _opened(source) as image:
+    with _open(source) as image:
         image.draft("RGB", (THUMBNAIL, THUMBNAIL))
-        if image.width * image.height > DECODED_ON_ARRIVAL:
-            raise ImageRefusedError("no_thumbnail", "The image is too large to be made small on request.")
+        if image.width * image.height > MAX_PIXELS_ON_ARRIVAL:
+            raise ImageRejected("no_thumbnail", "The image is too large for a thumbnail.")
         try:
             small = ImageOps.exif_transpose(image).convert("RGB")
             small.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2.0)
         except MemoryError:
             raise
         except Exception as error:
-            raise _corrupt(error) from error
+            raise _corrupt_error(error) from error
         buffer = io.BytesIO()
         small.save(buffer, "WEBP", quality=80, method=2)
         return buffer.getvalue()
 
 
-def require_known_start(head: bytes) -> None:
-    """Raises `ImageRefusedError` for a file that does not begin as any of the formats does."""
+def check_magic(head: bytes) -> None:
+    """Raises `ImageRejected` unless these first bytes of a file are those of an accepted format."""
     if not head:
-        raise ImageRefusedError("empty_file", "The file is empty.")
-    if not head.startswith(STARTS):
-        raise _not_an_image()
+        raise ImageRejected("empty_file", "The file is empty.")
+    if not head.startswith(MAGIC):
+        raise _not_an_image_error()
 
 
 @contextmanager
-def _opened(source: Path | BinaryIO) -> Iterator[Image.Image]:
+def _open(source: Path | BinaryIO) -> Iterator[Image.Image]:
     with source.open("rb") if isinstance(source, Path) else source as opened, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata, which does not concern the pixels
+        warnings.simplefilter("ignore")  # Pillow warns about odd metadata, which does not affect the pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with _open(opened) as image:
+        with _read_header(opened) as image:
             yield image
 
 
-def _open(opened: BinaryIO) -> Image.Image:
+def _read_header(opened: BinaryIO) -> Image.Image:
     head = opened.read(PNG_BIT_DEPTH_AT + 1)
     opened.seek(0)
-    require_known_start(head)
+    check_magic(head)
     try:
         image = Image.open(opened, formats=FORMATS)
-        _require_decodable(image, opened)
-        bits = _bits(image, head)
-    except (ImageRefusedError, MemoryError):
+        _check_decoding_cost(image, opened)
+        bits = _bits_per_channel(image, head)
+    except (ImageRejected, MemoryError):
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise _too_large(Image.MAX_IMAGE_PIXELS or 0) from error
+        raise _too_large_error(Image.MAX_IMAGE_PIXELS or 0) from error
     except Exception as error:
-        raise _not_an_image() from error
+        raise _not_an_image_error() from error
     if bits > 8 or image.mode.startswith(("I", "F")):
-        raise ImageRefusedError(
+        raise ImageRejected(
             "more_than_8_bits",
-            "The image has more than 8 bits a channel; Patina works on 8-bit images. Convert it first, "
-            "so that you decide how its range is mapped.",
+            "The image has more than 8 bits per channel, and Patina works on 8-bit images. Convert it first: only you "
+            "know how to map its range.",
         )
     return image
 
 
-def _require_decodable(image: Image.Image, opened: BinaryIO) -> None:
-    """Raises `ImageRefusedError` for an image that takes far more time or memory than its size does."""
-    if image.format in ("JPEG", "MPO") and _count(opened, JPEG_SCAN) > MOST_SCANS:
-        what = f"JPEG has more than {MOST_SCANS} scans"
+def _check_decoding_cost(image: Image.Image, opened: BinaryIO) -> None:
+    """Raises `ImageRejected` for an image that takes far more time or memory than its size suggests."""
+    if image.format in ("JPEG", "MPO") and _count(opened, JPEG_SCAN) > MAX_SCANS:
+        reason = f"JPEG has more than {MAX_SCANS} scans"
     elif isinstance(image, TiffImagePlugin.TiffImageFile) and _tile_pixels(image) > max(
         LARGE_TILE, 2 * image.width * image.height
     ):
-        what = "TIFF has tiles that are far larger than itself"
+        reason = "TIFF has tiles that are far larger than the image"
     else:
         return
-    raise ImageRefusedError("undecodable_image", f"The {what} and would take long to decode. Save it anew.")
+    raise ImageRejected(
+        "undecodable_image", f"The {reason} and would take long to decode. Open it, save it again and send that."
+    )
 
 
 def _tile_pixels(image: TiffImagePlugin.TiffImageFile) -> int:
     return int(image.tag_v2.get(TIFF_TILE_WIDTH, 0)) * int(image.tag_v2.get(TIFF_TILE_HEIGHT, 0))
 
 
-def _bits(image: Image.Image, head: bytes) -> int:
-    """A channel's. Pillow cuts 16-bit colour to 8 without a word, so the file itself is asked."""
+def _bits_per_channel(image: Image.Image, head: bytes) -> int:
+    """Reads it from the file, because Pillow silently reduces 16-bit color to 8."""
     if image.format == "PNG":
         return head[PNG_BIT_DEPTH_AT]
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -200,30 +204,28 @@ def _bits(image: Image.Image, head: bytes) -> int:
 
 
 def _count(opened: BinaryIO, marker: bytes) -> int:
-    """How often a marker of two bytes comes in a file, which is left where it was."""
-    before, found, last = opened.tell(), 0, b""
+    """Counts a marker of two bytes in a file, whose position it restores."""
+    before, count, last = opened.tell(), 0, b""
     opened.seek(0)
     while chunk := opened.read(CHUNK):
-        found += (last + chunk).count(marker)
+        count += (last + chunk).count(marker)
         last = chunk[-1:]
     opened.seek(before)
-    return found
+    return count
 
 
-def _too_large(max_pixels: int) -> ImageRefusedError:
-    return ImageRefusedError(
+def _too_large_error(max_pixels: int) -> ImageRejected:
+    return ImageRejected(
         "image_too_large",
         f"The image has more than {max_pixels:,} pixels. Cut it into parts, or raise PATINA_MAX_IMAGE_PIXELS.",
     )
 
 
-def _not_an_image() -> ImageRefusedError:
-    return ImageRefusedError(
-        "not_an_image", "The file is not a PNG, JPEG, WebP, TIFF or BMP image; convert it to one of these."
-    )
+def _not_an_image_error() -> ImageRejected:
+    return ImageRejected("not_an_image", "The file is not a PNG, JPEG, WebP, TIFF or BMP image. Convert it to one.")
 
 
-def _corrupt(error: Exception) -> ImageRefusedError:
-    return ImageRefusedError(
-        "corrupt_image", f"The image is damaged or cut off ({error}); send it again or leave it out."
+def _corrupt_error(error: Exception) -> ImageRejected:
+    return ImageRejected(
+        "corrupt_image", f"The image is damaged or cut off ({error}). Send it again or leave it out."
     )

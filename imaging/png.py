@@ -1,4 +1,4 @@
-"""PNG files that are written row by row, so that an image need never be whole in memory."""
+"""Writes PNG files row by row, so that an image need not fit in memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-RGB, FILTER_SUB = 2, 1  # colour type and filter type of RFC 2083
+RGB, FILTER_SUB = 2, 1  # color type and filter type of RFC 2083
 BIT_DEPTH = 8
 
 
 class PngWriter:
-    """Inside `with`, takes an image's rows from the top; after it the file is whole.
+    """Inside `with`, takes an image's rows from the top; at the end the file is complete.
 
-    By ISA-L, which deflates ten times as fast as zlib at its fastest, and smaller. Of the filters, the difference to
-    the pixel on the left costs least and helps nearly as much as choosing the best for each row.
+    ISA-L deflates ten times as fast as zlib's fastest level, and better. Of the filters, the difference to the left
+    pixel costs least and helps nearly as much as the best filter for each row.
     """
 
     def __init__(self, file: BinaryIO, width: int, height: int):
@@ -46,8 +46,8 @@ class PngWriter:
         self._chunk(b"IEND", b"")
 
     def write(self, rows: NDArray[np.uint8]) -> None:
-        """Rows (n, width, 3). Raises ValueError for rows of another shape or type, and for too many."""
-        import numpy as np  # noqa: PLC0415 - the API, which seldom needs it, starts faster without it
+        """Writes rows, (n, width, 3) uint8. Raises ValueError for another shape or type, and for too many rows."""
+        import numpy as np  # noqa: PLC0415 - the API seldom needs it and starts faster without it
 
         if rows.shape[1:] != (self.width, 3) or rows.dtype != np.uint8 or len(rows) > self.missing:
             raise ValueError(f"at most {self.missing} rows of {self.width} 8-bit pixels, not {rows.shape} {rows.dtype}")
@@ -65,7 +65,7 @@ class PngWriter:
 
 
 def write_png(pixels: NDArray[np.uint8]) -> bytes:
-    """(height, width, 3) uint8 as a PNG file, lossless."""
+    """Returns pixels, (height, width, 3) uint8, as a PNG file."""
     height, width, _ = pixels.shape
     buffer = io.BytesIO()
     with PngWriter(buffer, width, height) as png:

@@ -1,1 +1,1 @@
-"""What lasts: records (SQL), blobs (files) and the queue. The only room that knows SQL, paths or Redis."""
+"""Persistence: the database, blobs and the queue. The only package that knows SQL, paths, S3 or Redis."""

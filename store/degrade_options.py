@@ -1,4 +1,4 @@
-"""What was asked of a degrade job, read from its record: by the worker, who does it, and by those who tell of it."""
+"""The options of a degrade job, read from its parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class LrFormat(StrEnum):
-    """Both lossless."""
+    """Both are lossless."""
 
     png = "png"
     webp = "webp"
@@ -20,14 +20,14 @@ class LrFormat(StrEnum):
 class DegradeOptions:
     samples: int
     seed: int
-    leave_out: frozenset[str] = frozenset()  # of kernel and noise
+    exclude: frozenset[str] = frozenset()  # "kernel", "noise"
     lr_format: LrFormat = LrFormat.png
-    jpeg: tuple[int, int] | None = None  # lowest and highest quality of a compression after the learned degradation
-    min_detail: float | None = None
+    jpeg: tuple[int, int] | None = None  # lowest and highest quality of JPEG compression after the degradation
+    min_detail: float | None = None  # skips a crop whose neighboring pixels differ less in the mean, 0..255
 
     @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Self:
-        """From a job's parameters; those of jobs from before an option had a name have none of it."""
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> Self:
+        """Reads a job's parameters. Jobs of earlier versions lack options, which then have their defaults."""
         jpeg = parameters.get("jpeg")
         return cls(
             parameters["samples"],
@@ -39,7 +39,7 @@ class DegradeOptions:
         )
 
     def jpeg_quality(self, key: str, sample: int) -> int | None:
-        """Of one sample; every quality of the range is as likely. None without that stage."""
+        """Returns the JPEG quality of a sample, uniform in the range; None without compression."""
         if self.jpeg is None:
             return None
         lowest, highest = self.jpeg
@@ -47,6 +47,6 @@ class DegradeOptions:
         return lowest + int.from_bytes(digest[:8]) % (highest - lowest + 1)
 
 
-def sample_key(sha256: str, crop: Sequence[int] | None) -> str:
-    """What the random numbers of an image's samples are drawn by: its SHA-256, and where it is cut to what."""
+def sample_seed_key(sha256: str, crop: Sequence[int] | None) -> str:
+    """Returns the key that seeds an image's samples: its SHA-256, and the crop if there is one."""
     return sha256 if crop is None else "/".join(map(str, (sha256, *crop)))

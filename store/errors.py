@@ -37,3 +37,7 @@ class BlobMissing(FileNotFoundError):
 
     def __init__(self, sha256: str):
         super().__init__(errno.ENOENT, "blob missing", sha256)
+
+
+class UploadLocked(Exception):
+    """Another request, perhaps of another process, has locked the upload's file."""

@@ -1,8 +1,8 @@
-"""Ids of records: short, URL-safe, and sorted by the time they were made."""
+"""Ids of records: short, URL-safe, and sorted by creation time."""
 
 from ulid import ULID
 
 
 def new_id() -> str:
-    """A ULID in lower case: 26 characters, the first ten are the time in milliseconds."""
+    """Returns a ULID in lower case: 26 characters, of which the first ten are the time in milliseconds."""
     return str(ULID()).lower()

@@ -1,16 +1,16 @@
-"""The three things that last, and what goes with them, opened together from the settings."""
+"""The database, the files and the queue, opened together from the settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from config.settings import Settings
-from imaging.decoder_pool import Decoders
+from imaging.decoder_pool import DecoderPool
 from store.db.access import Caller
 from store.db.database import Database
 from store.files.blobs import Blobs
-from store.files.capacity import Room
-from store.files.partial_uploads import UnfinishedFiles
+from store.files.partial_uploads import PartialUploads
+from store.files.quota import StorageQuota
 from store.queue import JobQueue
 
 
@@ -18,21 +18,21 @@ from store.queue import JobQueue
 class Store:
     database: Database
     blobs: Blobs
-    unfinished: UnfinishedFiles
+    partial_uploads: PartialUploads
     queue: JobQueue
-    room: Room
-    decoders: Decoders
+    quota: StorageQuota
+    decoders: DecoderPool
 
     @classmethod
     def open(cls, settings: Settings) -> Store:
         database, blobs, queue = Database(settings.database), Blobs(settings.data_dir), JobQueue(settings.redis)
-        unfinished = UnfinishedFiles(settings.data_dir)
-        room = Room([blobs.root, unfinished.root], settings.max_storage_bytes, settings.min_free_bytes)
-        return cls(database, blobs, unfinished, queue, room, Decoders(settings))
+        partial_uploads = PartialUploads(settings.data_dir)
+        quota = StorageQuota([blobs.root, partial_uploads.root], settings.max_storage_bytes, settings.min_free_bytes)
+        return cls(database, blobs, partial_uploads, queue, quota, DecoderPool(settings))
 
-    def seen_by(self, caller: Caller) -> Store:
-        """The same store, with the records that the caller sees."""
-        return replace(self, database=self.database.seen_by(caller))
+    def as_caller(self, caller: Caller) -> Store:
+        """Returns the same store, limited to the records that the caller may see."""
+        return replace(self, database=self.database.as_caller(caller))
 
     def close(self) -> None:
         self.database.close()

@@ -12,11 +12,11 @@ from store.store import Store
 
 def record_unsynced(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Returns a list that gets an entry per transaction: whether a power cut could still lose a blob's name."""
-    store.blobs.settle()
+    store.blobs.sync()
     write, unsynced = store.database.write, list[bool]()
 
     def recording_write() -> AbstractContextManager[Session]:
-        unsynced.append(bool(store.blobs._unsettled))
+        unsynced.append(bool(store.blobs._unsynced))
         return write()
 
     monkeypatch.setattr(store.database, "write", recording_write)

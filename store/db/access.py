@@ -1,8 +1,7 @@
-"""Whose records a session sees. Every query of the session is narrowed, so that none can forget to be.
+"""Access control: every query of a session is limited to the records that its caller may see.
 
-A dataset belongs to the token that made it, and so do its images, models and jobs. A shared dataset is seen by all;
-what others make with it is seen by them and by its owner alone. Uploads and webhooks are seen by the token that made
-them.
+A dataset belongs to the token that created it, with its images, models and jobs. A shared dataset is visible to all;
+what others create with it is visible to them and to its owner. Uploads and webhooks are visible to their own token.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from store.db.tables import Dataset, Image, Item, Job, Model, Sample, Upload, We
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks: a token's id, or None for whoever may call without one; and whether other tokens' records are seen."""
+    """A token's id, or None where no token is needed. An admin also sees the records of other tokens."""
 
     token: str | None
-    sees_all: bool
+    is_admin: bool
 
 
-LOCAL = Caller(None, sees_all=True)
+LOCAL = Caller(None, is_admin=True)
 
 
 def caller_of(session: Session) -> Caller:
@@ -33,12 +32,12 @@ def caller_of(session: Session) -> Caller:
     return caller
 
 
-class NarrowedSession(Session):
-    """A session of a caller that does not see all: other tokens' records are as if they were not there."""
+class ScopedSession(Session):
+    """A session of a caller who is no admin. It behaves as if other tokens' records did not exist."""
 
 
-@listens_for(NarrowedSession, "do_orm_execute")
-def _narrow(execution: ORMExecuteState) -> None:
+@listens_for(ScopedSession, "do_orm_execute")
+def _add_criteria(execution: ORMExecuteState) -> None:
     token = caller_of(execution.session).token
     if token is None or not (execution.is_select or execution.is_update or execution.is_delete):
         return
@@ -46,36 +45,36 @@ def _narrow(execution: ORMExecuteState) -> None:
         with_loader_criteria(Dataset, or_(Dataset.owner == token, Dataset.shared.is_(True))),
         with_loader_criteria(Image, _in_visible_dataset(Image.dataset_id, token)),
         with_loader_criteria(Model, _in_visible_dataset(Model.dataset_id, token)),
-        with_loader_criteria(Job, _visible_job(Job.owner, Job.dataset_id, token)),
-        with_loader_criteria(Item, _of_visible_job(Item.job_id, token)),
-        with_loader_criteria(Sample, _of_visible_job(Sample.job_id, token)),
+        with_loader_criteria(Job, _is_visible_job(Job.owner, Job.dataset_id, token)),
+        with_loader_criteria(Item, _in_visible_job(Item.job_id, token)),
+        with_loader_criteria(Sample, _in_visible_job(Sample.job_id, token)),
         with_loader_criteria(Upload, Upload.owner == token),
         with_loader_criteria(Webhook, Webhook.owner == token),
     )
 
 
-# The subqueries name tables and not their classes, for a class would be narrowed again inside them.
+# The subqueries use tables and not classes, since SQLAlchemy would add the criteria to a class again.
 
 
 def _in_visible_dataset(dataset_id: SQLColumnExpression[str], token: str) -> ColumnElement[bool]:
-    datasets = _table(Dataset)
+    datasets = _alias(Dataset)
     visible = or_(datasets.c.owner == token, datasets.c.shared.is_(True))
     return exists(select(datasets.c.id).where(datasets.c.id == dataset_id, visible))
 
 
-def _visible_job(
+def _is_visible_job(
     owner: SQLColumnExpression[str | None], dataset_id: SQLColumnExpression[str | None], token: str
 ) -> ColumnElement[bool]:
-    datasets = _table(Dataset)
-    of_owner = datasets.c.owner == token
+    datasets = _alias(Dataset)
+    owned = datasets.c.owner == token
     shared = and_(datasets.c.shared.is_(True), datasets.c.owner.is_not_distinct_from(owner))
-    return or_(owner == token, exists(select(datasets.c.id).where(datasets.c.id == dataset_id, or_(of_owner, shared))))
+    return or_(owner == token, exists(select(datasets.c.id).where(datasets.c.id == dataset_id, or_(owned, shared))))
 
 
-def _of_visible_job(job_id: SQLColumnExpression[str], token: str) -> ColumnElement[bool]:
-    jobs = _table(Job)
-    return exists(select(jobs.c.id).where(jobs.c.id == job_id, _visible_job(jobs.c.owner, jobs.c.dataset_id, token)))
+def _in_visible_job(job_id: SQLColumnExpression[str], token: str) -> ColumnElement[bool]:
+    jobs = _alias(Job)
+    return exists(select(jobs.c.id).where(jobs.c.id == job_id, _is_visible_job(jobs.c.owner, jobs.c.dataset_id, token)))
 
 
-def _table(of: type[Dataset | Job]) -> FromClause:
-    return of.__table__.alias()
+def _alias(table: type[Dataset | Job]) -> FromClause:
+    return table.__table__.alias()

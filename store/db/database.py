@@ -1,4 +1,4 @@
-"""Connections to the records: SQLite or PostgreSQL, one way of using both."""
+"""Connections to the database, SQLite or PostgreSQL, and its errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sqlalchemy import Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from store.db.access import LOCAL, Caller, NarrowedSession
+from store.db.access import LOCAL, Caller, ScopedSession
 from store.db.tables import Job
 from store.errors import DatabaseError, DatabaseUnavailable, DuplicateError
 
 __all__ = ["Database", "Session", "savepoint", "translate_errors"]
 
-BUSY_SECONDS = 30  # how long a SQLite writer waits for another before it gives up
-BUSY_AGAIN_SECONDS = 0.01
+BUSY_SECONDS = 30  # that a SQLite writer waits for another one
+BUSY_POLL_SECONDS = 0.01
 SQLITE_DUPLICATES = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 POSTGRESQL_DUPLICATE = "23505"  # SQLSTATE unique_violation
 
@@ -55,23 +55,23 @@ def _is_duplicate(error: IntegrityError) -> bool:
 
 
 class Database:
-    """Sessions on one database. Each `write` is one transaction: all of it or nothing."""
+    """Creates sessions. Each `write` is one transaction: all of it or nothing."""
 
     def __init__(self, url: str):
         self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _postgresql(url)
         self._caller = LOCAL
 
-    def seen_by(self, caller: Caller) -> Database:
-        """The same database, of which the caller's own and shared records are seen, and new ones are its own."""
-        narrowed = copy(self)
-        narrowed._caller = caller
-        return narrowed
+    def as_caller(self, caller: Caller) -> Database:
+        """Returns the same database, limited to the records that the caller may see. He owns those he creates."""
+        scoped = copy(self)
+        scoped._caller = caller
+        return scoped
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Yields a session and commits at the end. Raises as `translate_errors` does."""
-        # On SQLite a transaction that reads first and writes later can fail at the upgrade of its lock; taking the
-        # write lock at the start makes writers wait for each other instead.
+        # On SQLite, a transaction that reads first can fail when it upgrades its lock in order to write. With the
+        # write lock taken at the start, writers wait for each other instead.
         engine = self.engine.execution_options(patina_begin="IMMEDIATE")
         with translate_errors(), self._session(engine) as session, session.begin():
             yield session
@@ -83,7 +83,7 @@ class Database:
             yield session
 
     def check(self) -> None:
-        """Raises what keeps the database from answering, or its tables from being there."""
+        """Raises `DatabaseError` if the database does not answer or has no tables."""
         with self.read() as session:
             session.execute(select(Job.id).limit(1))
 
@@ -91,12 +91,12 @@ class Database:
         self.engine.dispose()
 
     def _session(self, engine: Engine) -> Session:
-        kind = Session if self._caller.sees_all else NarrowedSession
+        kind = Session if self._caller.is_admin else ScopedSession
         return kind(engine, expire_on_commit=False, info={"caller": self._caller})
 
 
 def _postgresql(url: str) -> Engine:
-    # pool_pre_ping: a restarted server costs a reconnect, not a failed request.
+    # pool_pre_ping: after a restart of the server a request reconnects instead of failing.
     return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
 
 
@@ -110,11 +110,11 @@ def _sqlite(url: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
-        _keep_wal(connection)
-        connection.execute("PRAGMA synchronous=FULL")  # what was answered with 2xx outlives a power cut
+        _enable_wal(connection)
+        connection.execute("PRAGMA synchronous=FULL")  # a commit survives a power cut
         connection.execute("PRAGMA foreign_keys=ON")
 
-    # The driver would start transactions by its own rules; it is told to start none, and we do.
+    # With isolation_level None the driver starts no transactions, so we start them.
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         if mode := connection.get_execution_options().get("patina_begin"):
@@ -123,8 +123,8 @@ def _sqlite(url: str) -> Engine:
     return engine
 
 
-def _keep_wal(connection: sqlite3.Connection) -> None:
-    """SQLite itself waits for nobody here: of several that open a new database at once, one would fail."""
+def _enable_wal(connection: sqlite3.Connection) -> None:
+    """Retries while another process opens a new database, since SQLite's own timeout does not apply here."""
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -132,6 +132,6 @@ def _keep_wal(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
-            time.sleep(BUSY_AGAIN_SECONDS)
+            time.sleep(BUSY_POLL_SECONDS)
         else:
             return

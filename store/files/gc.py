@@ -1,4 +1,4 @@
-"""Which blobs the records refer to; a blob that none refers to is garbage."""
+"""Garbage collection: deletes blobs that no record names."""
 
 from __future__ import annotations
 
@@ -13,52 +13,53 @@ from store.db.database import Database
 from store.db.tables import Checkpoint, Image, Item, Model, Preview, Sample
 from store.files.blobs import Blobs
 
-ROWS = 10_000  # read at a time
+READ_BATCH = 10_000  # rows
 
 
-def names(session: Session) -> Iterator[str]:
-    """The SHA-256 of every blob that a record names, as often as one does."""
+def iter_referenced_hashes(session: Session) -> Iterator[str]:
+    """Yields the SHA-256 of every blob that a record names, once for each record."""
     for column in (Image.sha256, Item.sha256, Checkpoint.sha256):
-        yield from filter(None, session.scalars(select(column).execution_options(yield_per=ROWS)))
+        yield from filter(None, session.scalars(select(column).execution_options(yield_per=READ_BATCH)))
     for column_of_files in (Sample.files, Model.files, Preview.files):
-        for files in session.scalars(select(column_of_files).execution_options(yield_per=ROWS)):
+        for files in session.scalars(select(column_of_files).execution_options(yield_per=READ_BATCH)):
             yield from files.values()
 
 
-def referenced(session: Session) -> set[str]:
-    """The SHA-256 of every blob that a record names."""
-    return set(names(session))
+def referenced_hashes(session: Session) -> set[str]:
+    """Returns the SHA-256 of every blob that a record names."""
+    return set(iter_referenced_hashes(session))
 
 
-class Names:
-    """Millions of SHA-256s in eight bytes each: enough to say of one that it is surely not among them.
+class HashSet64:
+    """A set of millions of SHA-256 hashes in 8 bytes each. It is certain about the hashes that it does not hold.
 
-    Of one in 2^64 it is said that it is there though it is not; such a blob stays, which is the harmless mistake.
+    It wrongly claims to hold one hash in 2^64. Such a blob is kept, which does no harm.
     """
 
     def __init__(self, sha256s: Iterator[str]):
-        self._by_start = [array("Q") for _ in range(256)]
+        self._by_first_byte = [array("Q") for _ in range(256)]
         for sha256 in sha256s:
-            self._by_start[int(sha256[:2], 16)].append(_token(sha256))
+            self._by_first_byte[int(sha256[:2], 16)].append(_short_hash(sha256))
 
-    def lack(self, sha256s: list[str]) -> list[str]:
-        """Those of them, which all begin with the same two digits, that are not here."""
-        here = set(self._by_start[int(sha256s[0][:2], 16)])
-        return [sha256 for sha256 in sha256s if _token(sha256) not in here]
+    def missing(self, sha256s: list[str]) -> list[str]:
+        """Returns those that are not in the set. All of them must start with the same two digits."""
+        present = set(self._by_first_byte[int(sha256s[0][:2], 16)])
+        return [sha256 for sha256 in sha256s if _short_hash(sha256) not in present]
 
 
-def _token(sha256: str) -> int:
+def _short_hash(sha256: str) -> int:
     return int(sha256[2:18], 16)
 
 
 def collect_garbage(database: Database, blobs: Blobs, older_than_seconds: float) -> int:
-    """Deletes blobs that no record names and that are older than the time between a blob and its record can be.
+    """Deletes blobs that no record names and returns their number.
 
-    One that gets named meanwhile was put again just before, which makes it young. Gives the number of blobs deleted.
+    `older_than_seconds` must exceed the time between a blob and its record. A blob that a new record names was put
+    again just before, so it is young.
     """
     with database.read() as session:
-        named = Names(names(session))
-    blobs.sweep_temporary(older_than_seconds)
-    # Folder by folder, so that no more than one folder's names are held at a time.
-    folders = groupby(blobs.older_than(older_than_seconds), lambda sha256: sha256[:2])
-    return sum(blobs.delete_older(named.lack(list(old)), older_than_seconds) for _, old in folders)
+        referenced = HashSet64(iter_referenced_hashes(session))
+    blobs.remove_stale_temporary(older_than_seconds)
+    # One folder after the other: memory holds the names of one.
+    folders = groupby(blobs.iter_older_than(older_than_seconds), lambda sha256: sha256[:2])
+    return sum(blobs.delete_older(referenced.missing(list(old)), older_than_seconds) for _, old in folders)

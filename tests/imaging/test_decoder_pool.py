@@ -17,15 +17,15 @@ import pytest
 from PIL import Image
 
 from config.settings import Settings
-from imaging.decoder_pool import Decoders
-from imaging.image_files import ImageRefusedError, ImageSize, read_rgb
-from tests.pictures import encoded, picture, png
+from imaging.decoder_pool import DecoderPool
+from imaging.image_files import ImageRejected, ImageSize, read_rgb
+from tests.pictures import encode_image, make_picture, make_png
 
 
 @pytest.fixture(scope="module", params=[2])
-def decoders(request: pytest.FixtureRequest) -> Iterator[Decoders]:
+def decoders(request: pytest.FixtureRequest) -> Iterator[DecoderPool]:
     """With so many seconds for an image."""
-    opened = Decoders(Settings(decode_seconds=request.param, max_image_pixels=20_000_000))
+    opened = DecoderPool(Settings(decode_seconds=request.param, max_image_pixels=20_000_000))
     yield opened
     opened.close()
     assert not processes()
@@ -51,7 +51,7 @@ def saved(tmp_path: Path, data: bytes) -> Path:
 
 def many_scans(side: int, scans: int) -> bytes:
     """A progressive JPEG that says the same again and again: each time the whole image is gone through."""
-    data = encoded(np.full((side, side, 3), 128, np.uint8), "JPEG", progressive=True)
+    data = encode_image(np.full((side, side, 3), 128, np.uint8), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * (scans - data[:last].count(b"\xff\xda")) + data[-2:]
 
@@ -75,8 +75,8 @@ def vast_tile() -> bytes:
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
-def test_pixels_come_back_as_they_are(tmp_path: Path, decoders: Decoders, form: str) -> None:
-    path = saved(tmp_path, encoded(picture(33, 47), form))
+def test_pixels_come_back_as_they_are(tmp_path: Path, decoders: DecoderPool, form: str) -> None:
+    path = saved(tmp_path, encode_image(make_picture(33, 47), form))
     pixels = decoders.read_rgb(path)
     np.testing.assert_array_equal(pixels, read_rgb(path))
     pixels[:] = 0  # they are ours
@@ -84,27 +84,27 @@ def test_pixels_come_back_as_they_are(tmp_path: Path, decoders: Decoders, form: 
     assert decoders.count_pixels(path) == 33 * 47
 
 
-def test_an_image_is_made_small_by_a_decoder(tmp_path: Path, decoders: Decoders) -> None:
-    path = saved(tmp_path, encoded(picture(300, 600), "JPEG"))
+def test_an_image_is_made_small_by_a_decoder(tmp_path: Path, decoders: DecoderPool) -> None:
+    path = saved(tmp_path, encode_image(make_picture(300, 600), "JPEG"))
     small = Image.open(io.BytesIO(decoders.thumbnail(path)))
     assert (small.format, small.size) == ("WEBP", (256, 128))
 
 
 @impatient
-def test_a_hostile_image_is_not_made_small(tmp_path: Path, decoders: Decoders) -> None:
+def test_a_hostile_image_is_not_made_small(tmp_path: Path, decoders: DecoderPool) -> None:
     for hostile, code, words in (
         (vast_tile(), "undecodable_image", "tiles"),
-        (many_scans(4000, 200), "undecodable_image", "run for too long"),
-        (png(64, 64)[:-200], "corrupt_image", "cut off"),
+        (many_scans(4000, 200), "undecodable_image", "takes too long"),
+        (make_png(64, 64)[:-200], "corrupt_image", "cut off"),
     ):
-        with pytest.raises(ImageRefusedError, match=words) as caught:
+        with pytest.raises(ImageRejected, match=words) as caught:
             decoders.thumbnail(saved(tmp_path, hostile))
         assert caught.value.code == code
 
 
-def test_refusals_come_back_in_words(tmp_path: Path, decoders: Decoders) -> None:
-    for data, code in ((b"", "empty_file"), (b"text", "not_an_image"), (png(64, 64)[:-200], "corrupt_image")):
-        with pytest.raises(ImageRefusedError) as caught:
+def test_refusals_come_back_in_words(tmp_path: Path, decoders: DecoderPool) -> None:
+    for data, code in ((b"", "empty_file"), (b"text", "not_an_image"), (make_png(64, 64)[:-200], "corrupt_image")):
+        with pytest.raises(ImageRejected) as caught:
             decoders.read_rgb(saved(tmp_path, data))
         assert caught.value.code == code
     with pytest.raises(FileNotFoundError):
@@ -112,48 +112,48 @@ def test_refusals_come_back_in_words(tmp_path: Path, decoders: Decoders) -> None
 
 
 @impatient
-def test_an_image_that_takes_for_ever_is_refused(tmp_path: Path, decoders: Decoders) -> None:
+def test_an_image_that_takes_for_ever_is_refused(tmp_path: Path, decoders: DecoderPool) -> None:
     # As many as may be, which take seconds; and more, which are counted.
-    for scans, words in ((200, "run for too long"), (3000, "more than 200 scans")):
+    for scans, words in ((200, "takes too long"), (3000, "more than 200 scans")):
         path = saved(tmp_path, many_scans(4000, scans))
         assert path.stat().st_size < 10_000_000
-        with pytest.raises(ImageRefusedError, match=words) as caught:
+        with pytest.raises(ImageRejected, match=words) as caught:
             decoders.read_rgb(path)
         assert caught.value.code == "undecodable_image"
-    assert decoders.read_rgb(saved(tmp_path, png(20, 20))).shape == (20, 20, 3)
+    assert decoders.read_rgb(saved(tmp_path, make_png(20, 20))).shape == (20, 20, 3)
 
 
-def test_an_image_that_asks_for_gigabytes_is_refused(tmp_path: Path, decoders: Decoders) -> None:
-    with pytest.raises(ImageRefusedError, match="tiles"):
+def test_an_image_that_asks_for_gigabytes_is_refused(tmp_path: Path, decoders: DecoderPool) -> None:
+    with pytest.raises(ImageRejected, match="tiles"):
         decoders.read_rgb(saved(tmp_path, vast_tile()))
 
 
-def test_a_canvas_that_is_too_large_is_refused_by_the_header(tmp_path: Path, decoders: Decoders) -> None:
+def test_a_canvas_that_is_too_large_is_refused_by_the_header(tmp_path: Path, decoders: DecoderPool) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "WEBP", lossless=True)
     data = bytearray(buffer.getvalue())
     bits = struct.unpack_from("<I", data, 21)[0]
     struct.pack_into("<I", data, 21, (bits & ~0xFFFFFFF) | 16382 | (16382 << 14))
     for ask in (decoders.check, decoders.read_rgb):
-        with pytest.raises(ImageRefusedError) as caught:
+        with pytest.raises(ImageRejected) as caught:
             ask(saved(tmp_path, bytes(data)))
         assert caught.value.code == "image_too_large"
 
 
 @pytest.mark.parametrize("sides", [(5000, 4001), (30_000, 30_000)])
-def test_too_many_pixels_are_called_so_however_many(tmp_path: Path, decoders: Decoders, sides: tuple[int, int]) -> None:
+def test_too_many_pixels_are_called_so_however_many(tmp_path: Path, decoders: DecoderPool, sides: tuple[int, int]) -> None:
     """Pillow warns up to twice as many, and then raises; what is decoded later is looked at, too."""
-    data = bytearray(png(16, 16))
+    data = bytearray(make_png(16, 16))
     struct.pack_into(">II", data, 16, *sides)
     struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
     for ask in (decoders.check, decoders.count_pixels, decoders.read_rgb, decoders.thumbnail):
-        with pytest.raises(ImageRefusedError) as caught:
+        with pytest.raises(ImageRejected) as caught:
             ask(saved(tmp_path, bytes(data)))
         assert caught.value.code == "image_too_large", ask
 
 
-def test_a_decoder_that_somebody_kills_is_started_again_and_the_image_read(tmp_path: Path, decoders: Decoders) -> None:
-    path = saved(tmp_path, encoded(picture(500, 500), "PNG"))
+def test_a_decoder_that_somebody_kills_is_started_again_and_the_image_read(tmp_path: Path, decoders: DecoderPool) -> None:
+    path = saved(tmp_path, encode_image(make_picture(500, 500), "PNG"))
     expected = read_rgb(path)
     decoders.read_rgb(path)
     idle = processes()
@@ -173,11 +173,11 @@ def test_a_decoder_that_somebody_kills_is_started_again_and_the_image_read(tmp_p
         np.testing.assert_array_equal(asked.result(), expected)
 
 
-def test_many_threads_may_ask_at_once(tmp_path: Path, decoders: Decoders) -> None:
+def test_many_threads_may_ask_at_once(tmp_path: Path, decoders: DecoderPool) -> None:
     paths = []
     for number in range(8):
         path = tmp_path / str(number)
-        path.write_bytes(png(40 + number, 50, number))
+        path.write_bytes(make_png(40 + number, 50, number))
         paths.append(path)
     wrong: list[Path] = []
 

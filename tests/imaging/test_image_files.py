@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imaging.image_files import ImageRefusedError, ImageSize, check_image, read_rgb
+from imaging.image_files import ImageRejected, ImageSize, check_image, read_rgb
 from imaging.png import write_png
-from tests.pictures import encoded, picture, png
+from tests.pictures import encode_image, make_picture, make_png
 
 LIMIT = 1_000_000
 
@@ -24,40 +24,40 @@ def saved(tmp_path: Path, data: bytes) -> Path:
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF", "BMP"])
 def test_lossless_formats_keep_every_pixel(tmp_path: Path, form: str) -> None:
-    pixels = picture(33, 47)
-    path = saved(tmp_path, encoded(pixels, form, **({"lossless": True} if form == "WEBP" else {})))
+    pixels = make_picture(33, 47)
+    path = saved(tmp_path, encode_image(pixels, form, **({"lossless": True} if form == "WEBP" else {})))
     assert check_image(path, max_pixels=LIMIT) == ImageSize(47, 33)
     np.testing.assert_array_equal(read_rgb(path), pixels)
 
 
 def test_jpeg_is_taken(tmp_path: Path) -> None:
-    path = saved(tmp_path, encoded(picture(33, 47), "JPEG"))
+    path = saved(tmp_path, encode_image(make_picture(33, 47), "JPEG"))
     assert check_image(path, max_pixels=LIMIT) == ImageSize(47, 33)
     assert read_rgb(path).shape == (33, 47, 3)
 
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
-    pixels = picture(32, 64)
+    pixels = make_picture(32, 64)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by a quarter, clockwise
-    path = saved(tmp_path, encoded(pixels, "PNG", exif=exif))
+    path = saved(tmp_path, encode_image(pixels, "PNG", exif=exif))
     assert check_image(path, max_pixels=LIMIT) == ImageSize(32, 64)
     np.testing.assert_array_equal(read_rgb(path), np.rot90(pixels, -1))
 
 
 def test_greyscale_becomes_three_equal_channels_and_alpha_is_dropped(tmp_path: Path) -> None:
-    pixels = picture(16, 16)
-    grey = saved(tmp_path, encoded(pixels[..., 0]))
+    pixels = make_picture(16, 16)
+    grey = saved(tmp_path, encode_image(pixels[..., 0]))
     np.testing.assert_array_equal(read_rgb(grey), np.repeat(pixels[..., :1], 3, -1))
     alpha = np.full((16, 16, 1), 7, np.uint8)
-    np.testing.assert_array_equal(read_rgb(saved(tmp_path, encoded(np.concatenate([pixels, alpha], -1)))), pixels)
+    np.testing.assert_array_equal(read_rgb(saved(tmp_path, encode_image(np.concatenate([pixels, alpha], -1)))), pixels)
 
 
 @pytest.mark.parametrize(("mode", "form"), [("I;16", "PNG"), ("I;16", "TIFF"), ("F", "TIFF"), ("I", "TIFF")])
 def test_deep_greyscale_is_refused(tmp_path: Path, mode: str, form: str) -> None:
     buffer = io.BytesIO()
     Image.new(mode, (8, 8)).save(buffer, form)
-    with pytest.raises(ImageRefusedError) as caught:
+    with pytest.raises(ImageRejected) as caught:
         check_image(saved(tmp_path, buffer.getvalue()), max_pixels=LIMIT)
     assert caught.value.code == "more_than_8_bits"
 
@@ -65,12 +65,12 @@ def test_deep_greyscale_is_refused(tmp_path: Path, mode: str, form: str) -> None
 def test_16_bit_colour_is_refused_although_the_decoder_would_cut_it(tmp_path: Path) -> None:
     import tifffile  # noqa: PLC0415
 
-    deep = picture(8, 8).astype(np.uint16) * 257
+    deep = make_picture(8, 8).astype(np.uint16) * 257
     tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
-    with pytest.raises(ImageRefusedError) as caught:
+    with pytest.raises(ImageRejected) as caught:
         check_image(tmp_path / "deep.tif", max_pixels=LIMIT)
     assert caught.value.code == "more_than_8_bits"
-    with pytest.raises(ImageRefusedError):
+    with pytest.raises(ImageRejected):
         check_image(saved(tmp_path, png_16_bit(deep)), max_pixels=LIMIT)
 
 
@@ -90,8 +90,8 @@ def png_16_bit(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> byte
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, form: str) -> None:
-    data = encoded(picture(64, 64), form)
-    with pytest.raises(ImageRefusedError) as caught:
+    data = encode_image(make_picture(64, 64), form)
+    with pytest.raises(ImageRejected) as caught:
         check_image(saved(tmp_path, data[: len(data) // 2]), max_pixels=LIMIT)
     assert caught.value.code in {"corrupt_image", "not_an_image"}
 
@@ -100,17 +100,17 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, form: str) -> None:
     ("data", "code"), [(b"", "empty_file"), (b"just text", "not_an_image"), (b"GIF89a" + bytes(50), "not_an_image")]
 )
 def test_what_is_no_image_is_refused(tmp_path: Path, data: bytes, code: str) -> None:
-    with pytest.raises(ImageRefusedError) as caught:
+    with pytest.raises(ImageRejected) as caught:
         check_image(saved(tmp_path, data), max_pixels=LIMIT)
     assert caught.value.code == code
 
 
 def test_too_many_pixels_are_refused_by_the_header(tmp_path: Path) -> None:
-    with pytest.raises(ImageRefusedError) as caught:
-        check_image(saved(tmp_path, png(100, 101)), max_pixels=10_000)
+    with pytest.raises(ImageRejected) as caught:
+        check_image(saved(tmp_path, make_png(100, 101)), max_pixels=10_000)
     assert caught.value.code == "image_too_large"
 
 
 def test_written_png_is_lossless(tmp_path: Path) -> None:
-    pixels = picture(20, 30)
+    pixels = make_picture(20, 30)
     np.testing.assert_array_equal(read_rgb(saved(tmp_path, write_png(pixels))), pixels)

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from imaging.png import PngWriter
-from tests.pictures import picture
+from tests.pictures import make_picture
 
 
 @pytest.mark.parametrize(("height", "width", "at_once"), [(1, 1, 1), (33, 47, 5), (64, 20, 64)])
 def test_what_is_written_in_pieces_is_read_whole(height: int, width: int, at_once: int) -> None:
-    pixels, file = picture(height, width), io.BytesIO()
+    pixels, file = make_picture(height, width), io.BytesIO()
     with PngWriter(file, width, height) as png:
         for first in range(0, height, at_once):
             png.write(pixels[first : first + at_once])
@@ -25,10 +25,10 @@ def test_what_is_written_in_pieces_is_read_whole(height: int, width: int, at_onc
 
 def test_a_file_cannot_be_left_unfinished_unnoticed() -> None:
     with pytest.raises(ValueError, match="2 rows are missing"), PngWriter(io.BytesIO(), 3, 4) as png:
-        png.write(picture(2, 3))
+        png.write(make_picture(2, 3))
 
 
-@pytest.mark.parametrize("rows", [picture(2, 4), picture(5, 3), picture(2, 3).astype(np.float32)])
+@pytest.mark.parametrize("rows", [make_picture(2, 4), make_picture(5, 3), make_picture(2, 3).astype(np.float32)])
 def test_rows_that_do_not_fit_are_refused(rows: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
     with pytest.raises(ValueError, match="at most 4 rows of 3"):
         PngWriter(io.BytesIO(), 3, 4).write(rows)

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 
 from config.settings import Settings
 from store.admin import backup
-from store.admin.backup import BackupError, back_up, restore
-from store.admin.doctor import examine
+from store.admin.backup import BackupError, create_backup, restore
+from store.admin.doctor import check
 from store.db.database import Database
 from store.db.migrate import migrate
 from store.db.schema import REVISION
@@ -83,7 +83,7 @@ def test_a_backup_brings_all_back_on_either_database(store: Store, other: Store,
     job_id = fill(store)
     before = contents(store)
     file = tmp_path / "backup.tar"
-    made = back_up(store, file)
+    made = create_backup(store, file)
     assert (made.blobs, made.missing) == (6, 0)
     assert file.stat().st_mode & 0o777 == 0o600
     assert restore(other, file, replace=False).blobs == 6
@@ -91,7 +91,7 @@ def test_a_backup_brings_all_back_on_either_database(store: Store, other: Store,
     assert {name: rows for name, rows in after.items() if name != "jobs"} == {
         name: rows for name, rows in before.items() if name != "jobs"
     }
-    assert list(examine(other, deep=True)) == []
+    assert list(check(other, deep=True)) == []
     with other.database.read() as session:
         job = session.get_one(Job, job_id)
         assert (job.status, job.worker, job.parameters, job.ok) == ("queued", None, {"seed": 7}, 1), "it was at work"
@@ -111,16 +111,16 @@ def test_one_damaged_file_does_not_spoil_the_backup(store: Store, other: Store, 
     fill(store)
     store.blobs.path(store.blobs.put(b"kernel")).write_bytes(b"kernem")
     file = tmp_path / "backup.tar"
-    made = back_up(store, file)
+    made = create_backup(store, file)
     assert (made.blobs, made.missing) == (5, 1)
     assert restore(other, file, replace=False).blobs == 5
-    (finding,) = examine(other, deep=True)
+    (finding,) = check(other, deep=True)
     assert "1 results" in finding.message
 
 
 def test_a_worker_of_before_the_restore_can_change_nothing(store: Store, tmp_path: Path) -> None:
     job_id = fill(store)
-    back_up(store, tmp_path / "backup.tar")
+    create_backup(store, tmp_path / "backup.tar")
     with store.database.read() as session:
         attempt = session.get_one(Job, job_id).attempt
     restore(store, tmp_path / "backup.tar", replace=True)
@@ -144,7 +144,7 @@ def test_a_backup_sees_one_moment_while_others_write(
     file = tmp_path / "backup.tar"
     with monkeypatch.context() as patched:
         patched.setattr(backup, "TABLES", Interrupted(backup.TABLES))
-        assert back_up(store, file).missing == 0
+        assert create_backup(store, file).missing == 0
     with tarfile.open(file) as tar:
         tar.extract("records.sqlite", tmp_path, filter="data")
     saved = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
@@ -160,14 +160,14 @@ def test_what_is_no_backup_or_not_a_whole_one_changes_nothing(store: Store, tmp_
     fill(store)
     before = contents(store)
     file = tmp_path / "backup.tar"
-    back_up(store, file)
+    create_backup(store, file)
     whole = file.read_bytes()
     damaged = whole.replace(b"a degrader", b"a_degrader")
     for number, (data, words) in enumerate(
         [
             (b"hello", "not a backup"),
-            (whole[: len(whole) // 2], "whole one|no records|damaged"),
-            (damaged, "is damaged"),
+            (whole[: len(whole) // 2], "incomplete|no database|damaged"),
+            (damaged, "is corrupt"),
         ]
     ):
         broken = tmp_path / f"{number}.tar"

@@ -32,7 +32,7 @@ def test_put_and_read(tmp_path: Path) -> None:
     assert sha256 == hashlib.sha256(b"patina").hexdigest()
     assert blobs.read(sha256) == b"patina"
     assert blobs.size(sha256) == 6
-    assert b"".join(blobs.chunks(sha256)) == b"patina"
+    assert b"".join(blobs.iter_chunks(sha256)) == b"patina"
     assert list(blobs.temporary.iterdir()) == []
 
 
@@ -54,19 +54,19 @@ def test_what_cannot_be_put_leaves_nothing(tmp_path: Path) -> None:
 def test_what_changed_on_disk_is_not_given_out_whole(tmp_path: Path, damage: str) -> None:
     blobs, data = Blobs(tmp_path), bytes(range(256)) * 5000  # more than a chunk
     sha256 = blobs.put(data)
-    assert blobs.verified(sha256).read_bytes() == b"".join(blobs.chunks(sha256)) == data
+    assert blobs.verified_path(sha256).read_bytes() == b"".join(blobs.iter_chunks(sha256)) == data
     with blobs.path(sha256).open("r+b") as file:
         if damage == "a bit":
             file.write(b"\x01")
         else:
             file.truncate(len(data) - 1)
     with pytest.raises(BlobCorrupt):
-        blobs.verified(sha256)
+        blobs.verified_path(sha256)
     given: list[bytes] = []
     with pytest.raises(BlobCorrupt):
-        given.extend(blobs.chunks(sha256))
+        given.extend(blobs.iter_chunks(sha256))
     blobs.put(data)
-    assert blobs.verified(sha256).read_bytes() == data, "what is sent again mends it"
+    assert blobs.verified_path(sha256).read_bytes() == data, "what is sent again mends it"
 
 
 def test_garbage_is_collected_while_files_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,8 +83,8 @@ def test_garbage_is_collected_while_files_come_and_go(tmp_path: Path, monkeypatc
         yield from really_there(folder)
 
     monkeypatch.setattr(Path, "iterdir", with_others)
-    blobs.sweep_temporary(10)
-    assert list(blobs.older_than(10)) == [old]
+    blobs.remove_stale_temporary(10)
+    assert list(blobs.iter_older_than(10)) == [old]
     monkeypatch.undo()
     assert list(blobs.temporary.iterdir()) == []
 
@@ -153,11 +153,11 @@ def test_what_was_put_is_made_to_outlive_a_power_cut_before_it_is_named(
     paths = [blobs.path(sha256) for sha256 in sha256s]
     assert flushed == [path.stat().st_ino for path in paths], "their bytes, at once"
     flushed.clear()
-    blobs.settle()
+    blobs.sync()
     folders = {tmp_path, blobs.root, *(path.parent for path in paths)}
     assert sorted(flushed) == sorted(folder.stat().st_ino for folder in folders), "their names, together"
     flushed.clear()
-    blobs.settle()
+    blobs.sync()
     assert flushed == []
 
 
@@ -165,7 +165,7 @@ def test_a_blob_that_is_put_again_is_young_again(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"patina")
     age(blobs, sha256, 100)
-    assert list(blobs.older_than(50)) == [sha256]
+    assert list(blobs.iter_older_than(50)) == [sha256]
     blobs.put(b"patina")
     assert blobs.delete_older([sha256], 50) == 0
     assert blobs.read(sha256) == b"patina"
@@ -208,14 +208,14 @@ def test_sweeping_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "part-0").write_bytes(b"half of an upload")
     file.write_bytes(b"half of a blob")
-    blobs.sweep_temporary(500)
+    blobs.remove_stale_temporary(500)
     assert folder.exists(), "somebody may be about to lock it"
     then = time.time() - 100
     os.utime(folder, (then, then))
     os.utime(file, (then, then))
-    blobs.sweep_temporary(500)
+    blobs.remove_stale_temporary(500)
     assert list(blobs.temporary.iterdir()) == [file], "nobody has locked the folder since"
-    blobs.sweep_temporary(50)
+    blobs.remove_stale_temporary(50)
     assert list(blobs.temporary.iterdir()) == []
 
 
@@ -223,7 +223,7 @@ def test_sweeping_leaves_the_folder_of_a_process_that_lives_however_old_it_is(tm
     blobs = Blobs(tmp_path)
     with blobs.scratch() as folder:
         os.utime(folder, (0, 0))
-        blobs.sweep_temporary(50)
+        blobs.remove_stale_temporary(50)
         (folder / "weights").write_bytes(b"of a night's training")
         assert blobs.put_file(folder / "weights")
 
@@ -231,7 +231,7 @@ def test_sweeping_leaves_the_folder_of_a_process_that_lives_however_old_it_is(tm
 def test_nothing_is_deleted_while_blobs_are_kept(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"patina")
-    with blobs.kept():
+    with blobs.deletion_paused():
         assert blobs.delete_older([sha256], -1) == 0
         assert blobs.read(sha256) == b"patina"
     assert blobs.delete_older([sha256], -1) == 1

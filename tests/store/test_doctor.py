@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from store.admin.doctor import Finding, examine, unreferenced
+from store.admin.doctor import Finding, check, count_unreferenced
 from store.db.tables import Dataset, Job
 from store.errors import LeaseLostError
 from store.files.blobs import Blobs
@@ -26,36 +26,36 @@ def ended(store: Store) -> str:
     return job_id
 
 
-def mend(store: Store, findings: list[Finding]) -> None:
+def repair(store: Store, findings: list[Finding]) -> None:
     for finding in findings:
-        if finding.mend:
+        if finding.repair:
             with store.database.write() as session:
-                finding.mend(session)
+                finding.repair(session)
 
 
 def test_all_is_well_where_all_is_there(store: Store) -> None:
     ended(store)
     store.blobs.put(b"nobody's")
-    assert list(examine(store, deep=True)) == []
-    assert unreferenced(store) == (1, 8)
+    assert list(check(store, deep=True)) == []
+    assert count_unreferenced(store) == (1, 8)
 
 
 def test_what_is_lost_is_named_and_mended_where_it_can_be(store: Store) -> None:
     job_id = ended(store)
     for content in (b"a photo", b"lr", b"a checkpoint", b"a degrader"):
         store.blobs.path(store.blobs.put(content)).unlink()
-    findings = list(examine(store, deep=False))
+    findings = list(check(store, deep=False))
     words = "\n".join(finding.message for finding in findings)
     for what in (
         "photo 'a.png' (hr)",
         f"1 results of job {job_id}",
         "checkpoint of training",
-        "lost degrader.safetensors",
+        "lacks degrader.safetensors",
     ):
         assert what in words
-    assert [finding.mend is None for finding in findings].count(True) == 1, "a model cannot be made anew"
-    mend(store, findings)
-    (left,) = examine(store, deep=False)
+    assert [finding.repair is None for finding in findings].count(True) == 1, "a model cannot be made anew"
+    repair(store, findings)
+    (left,) = check(store, deep=False)
     assert "train again" in left.remedy
     with store.database.read() as session:
         job = session.get_one(Job, job_id)
@@ -74,11 +74,11 @@ def test_what_only_answers_name_is_looked_at_too(store: Store) -> None:
         PreviewRepository(session).put(job_id, step=1, files={"patches.png": store.blobs.put(b"patches")})
     for content in (b"patches", b"an input"):
         store.blobs.path(store.blobs.put(content)).unlink()
-    findings = list(examine(store, deep=False))
-    assert [finding.mend is None for finding in findings] == [True, False]
+    findings = list(check(store, deep=False))
+    assert [finding.repair is None for finding in findings] == [True, False]
     assert "hr=true" in findings[0].remedy
-    mend(store, findings)
-    assert len(list(examine(store, deep=False))) == 1
+    repair(store, findings)
+    assert len(list(check(store, deep=False))) == 1
     with store.database.read() as session:
         assert PreviewRepository(session).get(job_id) is None
 
@@ -87,15 +87,15 @@ def test_a_flipped_bit_is_found_when_all_is_read_and_the_result_made_anew(store:
     job_id = ended(store)
     path = store.blobs.path(store.blobs.put(b"kernel"))
     path.write_bytes(b"kernem")
-    assert list(examine(store, deep=False)) == []
-    findings = list(examine(store, deep=True))
+    assert list(check(store, deep=False)) == []
+    findings = list(check(store, deep=True))
     assert len(findings) == 2
     assert path.name in findings[0].message
-    mend(store, findings)
+    repair(store, findings)
     assert (store.blobs.root.parent / "damaged" / path.name).read_bytes() == b"kernem"
     with store.database.read() as session:
         assert session.get_one(Job, job_id).status == "queued"
-    assert list(examine(store, deep=True)) == []
+    assert list(check(store, deep=True)) == []
 
 
 def test_a_job_at_work_is_taken_from_a_worker_that_believes_a_lost_result_to_be_there(store: Store) -> None:
@@ -103,7 +103,7 @@ def test_a_job_at_work_is_taken_from_a_worker_that_believes_a_lost_result_to_be_
     with store.database.write() as session:
         attempt = session.get_one(Job, job_id).attempt
     store.blobs.path(store.blobs.put(b"kernel")).unlink()
-    mend(store, list(examine(store, deep=False)))
+    repair(store, list(check(store, deep=False)))
     with pytest.raises(LeaseLostError), store.database.write() as session:
         JobRepository(session).finish(job_id, attempt, "succeeded")
     with store.database.write() as session:
@@ -117,11 +117,11 @@ def test_a_job_that_was_canceled_is_not_begun_again(store: Store) -> None:
     with store.database.write() as session:
         JobRepository(session).finish(job_id, session.get_one(Job, job_id).attempt, "canceled")
     store.blobs.path(store.blobs.put(b"kernel")).unlink()
-    mend(store, list(examine(store, deep=False)))
+    repair(store, list(check(store, deep=False)))
     with store.database.read() as session:
         job = session.get_one(Job, job_id)
         assert (job.status, job.ok, job.done) == ("canceled", 0, 0)
-    assert list(examine(store, deep=False)) == []
+    assert list(check(store, deep=False)) == []
 
 
 def test_skipped_samples_are_counted_as_done(store: Store) -> None:
@@ -134,7 +134,7 @@ def test_skipped_samples_are_counted_as_done(store: Store) -> None:
         )
         jobs.finish(job_id, job.attempt, "succeeded")
     store.blobs.path(store.blobs.put(b"kernel")).unlink()
-    mend(store, list(examine(store, deep=False)))
+    repair(store, list(check(store, deep=False)))
     with store.database.read() as session:
         job = session.get_one(Job, job_id)
         assert (job.status, job.ok, job.failed, job.done) == ("queued", 0, 0, 1)
@@ -152,9 +152,9 @@ def test_blobs_that_are_deleted_meanwhile_are_no_business_of_its(store: Store, m
         return seen
 
     monkeypatch.setattr(Path, "is_file", seen_and_deleted)
-    assert list(examine(store, deep=True)) == []
-    monkeypatch.setattr(Blobs, "older_than", lambda *_: iter([garbage.name, "0" * 64]))
-    assert unreferenced(store) == (1, 8)
+    assert list(check(store, deep=True)) == []
+    monkeypatch.setattr(Blobs, "iter_older_than", lambda *_: iter([garbage.name, "0" * 64]))
+    assert count_unreferenced(store) == (1, 8)
 
 
 def test_wrong_counts_are_counted_again(store: Store) -> None:
@@ -163,11 +163,11 @@ def test_wrong_counts_are_counted_again(store: Store) -> None:
         job = session.get_one(Job, job_id)
         job.ok = 5
         session.get_one(Dataset, job.dataset_id).hr_images = 7
-    findings = list(examine(store, deep=False))
-    assert "5 results, and 1" in findings[0].message
-    assert "7 hr photos, and 1" in findings[1].message
-    mend(store, findings)
+    findings = list(check(store, deep=False))
+    assert "5 results, but 1" in findings[0].message
+    assert "7 hr photos, but 1" in findings[1].message
+    repair(store, findings)
     with store.database.read() as session:
         assert session.get_one(Job, job_id).ok == 1
         assert session.get_one(Dataset, job.dataset_id).hr_images == 1
-    assert list(examine(store, deep=False)) == []
+    assert list(check(store, deep=False)) == []

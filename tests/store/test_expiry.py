@@ -121,6 +121,6 @@ def test_a_dataset_that_is_about_to_be_referred_to_is_not_deleted_before(store: 
 def test_a_blob_that_was_taken_aside_by_one_that_died_comes_back(store: Store) -> None:
     sha256 = store.blobs.put(b"patina")
     store.blobs.path(sha256).rename(store.blobs.temporary / f"delete-{sha256}")
-    store.blobs.sweep_temporary(50)
+    store.blobs.remove_stale_temporary(50)
     assert store.blobs.read(sha256) == b"patina"
     assert store.blobs.delete_older([sha256, sha256], -1) == 1
