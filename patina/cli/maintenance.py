@@ -25,23 +25,23 @@ def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="Also read every stored file and check its hash.")] = False,
 ) -> None:
     """Check the database against the stored files; print each problem and its remedy."""
-    from store.admin.doctor import examine, unreferenced  # noqa: PLC0415 - the other commands need no database
+    from store.admin.doctor import check, count_unreferenced  # noqa: PLC0415 - the other commands need no database
 
     with _store() as store:
-        findings = list(examine(store, deep=deep))
+        findings = list(check(store, deep=deep))
         for finding in findings:
             console.print(f"{finding.message}\n  {finding.remedy}")
-            if repair and finding.mend:
+            if repair and finding.repair:
                 with store.database.write() as session:
-                    finding.mend(session)
+                    finding.repair(session)
                 console.print("  Done.")
-        count, size = unreferenced(store)
+        count, size = count_unreferenced(store)
         if count:
-            console.print(f"{count} stored files ({size:,} bytes) belong to no record; the reaper will delete them.")
-    remaining = [finding for finding in findings if not (repair and finding.mend)]
+            console.print(f"{count} stored files ({size:,} bytes) belong to no record; maintenance will delete them.")
+    remaining = [finding for finding in findings if not (repair and finding.repair)]
     if not findings:
         console.print("No problems found.")
-    elif not repair and any(finding.mend for finding in findings):
+    elif not repair and any(finding.repair for finding in findings):
         console.print("To do the safe repairs: patina doctor --repair")
     if remaining:
         raise typer.Exit(FAILED)
@@ -56,13 +56,13 @@ def backup(file: Annotated[Path, typer.Argument(help="A new .tar file, best on a
         raise PatinaError(f"{file} already exists. Name another file.")
     with _store() as store:
         try:
-            copied = create_backup(store, file)
+            stats = create_backup(store, file)
         except BackupError as error:
             raise PatinaError(str(error)) from error
-    console.print(f"{copied.records} records and {copied.blobs} stored files are in {file}.")
-    if copied.missing:
+    console.print(f"{stats.records} records and {stats.blobs} stored files are in {file}.")
+    if stats.missing:
         console.print(
-            f"{copied.missing} stored files are lost or damaged and not in the backup. List them: patina doctor --deep"
+            f"{stats.missing} stored files are lost or damaged and not in the backup. List them: patina doctor --deep"
         )
         raise typer.Exit(FAILED)
 
@@ -74,14 +74,14 @@ def restore(
 ) -> None:
     """Restore a backup, also while the service runs."""
     from store.admin.backup import BackupError  # noqa: PLC0415
-    from store.admin.backup import restore as put_back  # noqa: PLC0415
+    from store.admin.backup import restore as restore_backup  # noqa: PLC0415
 
     with _store() as store:
         try:
-            copied = put_back(store, file, replace=replace)
+            stats = restore_backup(store, file, replace=replace)
         except BackupError as error:
             raise PatinaError(str(error)) from error
-    console.print(f"{copied.records} records and {copied.blobs} stored files are restored.")
+    console.print(f"{stats.records} records and {stats.blobs} stored files are restored.")
 
 
 def _store() -> AbstractContextManager[Store]:

@@ -111,10 +111,13 @@ def test_train_degrade_and_sr(service: LocalService, lr: Path, hr: Path, tmp_pat
     assert re.search(r"^\S+ metrics step=2 ", log.stdout, re.MULTILINE)
     events = json.loads(service.command("jobs", training, "--log", "--json").stdout)
     assert [event["number"] for event in events] == list(range(1, len(events) + 1))
-    for option in ("--finish", "--continue"):
+    for option, message in (
+        ("--finish", "Only a running training can be finished early."),
+        ("--continue", "Only a training that was ended early"),
+    ):
         refused = service.command("jobs", training, option)
         assert refused.returncode == 1
-        assert "patina: Only a training that" in normalize_output(refused)
+        assert f"patina: {message}" in normalize_output(refused)
 
     listed = service.command("jobs")
     assert [line.split()[1:3] for line in listed.stdout.splitlines()[1:5]] == [

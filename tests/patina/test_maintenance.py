@@ -32,7 +32,7 @@ def test_backup_repair_and_restore_a_running_service(up: LocalService, tmp_path:
         (up.data_dir / "blobs" / sha256[:2] / sha256).unlink()
         checked = up.command("doctor")
         assert checked.returncode == 1
-        assert f"The photo 'a.png' (lr) of dataset {dataset} is lost." in normalize_output(checked)
+        assert f"The photo 'a.png' (lr) of dataset {dataset} is missing." in normalize_output(checked)
         assert up.command("doctor", "--repair").returncode == 0
         assert http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 0, "hr": 0}
 

@@ -40,7 +40,7 @@ def test_exposed_service_requires_a_token(up: LocalService) -> None:
         assert http.get("/ready").status_code == 200
         assert http.get("/jobs").status_code == 401
         assert http.get("/jobs", headers={"Authorization": f"Bearer {token}"}).status_code == 200
-    assert "This service needs a token" in normalize_output(up.command("jobs"))
+    assert "A token is required" in normalize_output(up.command("jobs"))
     up.environment["PATINA_TOKEN"] = token
     assert up.command("jobs").returncode == 0
     assert up.command("token", "revoke", token.split("_")[1]).returncode == 0
