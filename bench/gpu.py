@@ -25,10 +25,10 @@ from models.geometry import apply_kernel
 from models.inference.tiling import super_resolve
 from models.inference.triplet import degrade_samples
 from models.networks.edsr import EDSR
-from training.config import preset
 from training.data.photos import Photos
 from training.phases.joint import joint_step
-from training.state import State
+from training.presets import get_preset
+from training.state import TrainState
 
 GPU = torch.device("cuda")
 
@@ -66,10 +66,10 @@ def measure_gpu_memory(workload: Workload) -> int:
 
 def measure_joint_step(folder: Path, rounds: int) -> list[Metric]:
     """Measure the joint step of the preset `seed`, batch 32 and EDSR 16×64."""
-    train_step.photos(folder)
+    train_step.write_photos(folder)
     real, clean = Photos(folder / "lr"), Photos(folder / "hr")
-    ours, plain = (State(preset("seed", 4, device="cuda"), 0, "cuda") for _ in range(2))
-    train_step.made_plain(plain)
+    ours, plain = (TrainState(get_preset("seed", 4, device="cuda"), 0, "cuda") for _ in range(2))
+    train_step.make_plain(plain)
     return compare(
         "joint step, batch 32",
         lambda: [joint_step(ours, real, clean, 0.0) for _ in range(5)],
@@ -94,7 +94,7 @@ def measure_degrading(rounds: int) -> list[Metric]:
     hr = rng.integers(0, 256, (1356, 2040, 3), dtype=np.uint8)
     metrics = []
     for name in ("seed", "default"):
-        degradation = Degradation(preset(name, 4, device="cuda").degradation).to(GPU).eval()
+        degradation = Degradation(get_preset(name, 4, device="cuda").degradation).to(GPU).eval()
         seconds = time_interleaved({name: partial(draw_samples, degradation, hr)}, rounds)[name]
         rate = Summary.from_values([4 / each for each in seconds])
         metrics.append(Metric(f"degrade, preset {name}", rate, "samples a second"))

@@ -1,12 +1,12 @@
-"""The joint step of the `seed` preset, batch 32 and EDSR 16×64, against the same step written plainly.
+"""The joint step of the preset `seed`, batch 32 and EDSR 16×64, against a plain implementation of the same step.
 
-Plainly is: from the paper's formulas (unfold, multiply, sum), float32, as PyTorch lays tensors out by itself, with two
-passes of the discriminator. Each runs in a process of its own, Patina's with the environment that its workers give to a
-training. Both draw the same patches and start from the same weights, so that their losses can be compared after as many
-steps: the difference of the means of the last third, in standard errors of the reference's. As steps that follow each
-other are alike, these are taken from the means of ten pieces of it.
+The plain step follows the paper's formulas (unfold, multiply, sum) in float32, with PyTorch's default memory layout and
+two discriminator passes. Each runs in its own process, Patina's with the environment that its workers give to a
+training. Both draw the same patches and start from the same weights, so their losses can be compared after a number of
+steps: the difference of the means of the last third, in standard errors of the reference. Consecutive steps are
+correlated, so the standard error comes from the means of ten pieces of that third.
 
-    PYTHONPATH=. python bench/train_step.py [--quick] [--check] [--batch 32] [--steps 300]
+    python -m bench.train_step [--quick] [--batch 32] [--steps 300]
 """
 
 from __future__ import annotations
@@ -38,30 +38,32 @@ from bench.measure import (
     time_interleaved,
 )
 from models.losses import quantize_ste
-from training.config import preset
-from training.data.patches import draw_clean, draw_latents, draw_real
 from training.data.photos import Photos
 from training.phases.joint import joint_step
-from training.state import State
+from training.phases.patches import sample_hr, sample_latents, sample_lr
+from training.presets import get_preset
+from training.state import TrainState
 from worker.jobs.train import MALLOC_ENV
 
-PIECES = 10
-LOSSES = ("adversarial", "discriminator", "edsr_l1", "noise_levels")
-EDSR_OPERATIONS = 3 * 2 * (9 * (3 * 64 + 33 * 64**2 + 64 * 256 + 4 * 64 * 256 + 16 * 64 * 3))  # a pixel, back and forth
+NUM_PIECES = 10
+LOSSES = ("adversarial", "discriminator", "edsr_l1", "noise_std")
+# Per low-resolution pixel, forward and backward.
+EDSR_OPERATIONS = 3 * 2 * (9 * (3 * 64 + 33 * 64**2 + 64 * 256 + 4 * 64 * 256 + 16 * 64 * 3))
 
 
-def photos(folder: Path) -> tuple[Photos, Photos]:
-    """(real, clean) of photographs that scikit-image carries; the real ones are other photographs, shrunk."""
+def write_photos(folder: Path) -> tuple[Photos, Photos]:
+    """Write (real, clean) photos from scikit-image. The real ones are other photos, decimated."""
     real = [pixels[::3, ::3] for pixels in (data.rocket(), data.coffee())]
     return Photos.write(folder / "lr", real), Photos.write(folder / "hr", [data.astronaut(), data.chelsea()])
 
 
-def plain_step(state: State, real_photos: Photos, clean_photos: Photos) -> dict[str, float]:
-    recipe, degradation, discriminator = state.recipe, state.degradation, state.discriminator
-    taps, scale, batch = recipe.degradation.kernel.size, recipe.scale, recipe.batch
-    real = draw_real(state, real_photos, batch)
-    hr, _ = draw_clean(state, clean_photos, batch, recipe.lr_patch)
-    latents = draw_latents(state, batch, recipe.lr_patch)
+def plain_step(state: TrainState, real_photos: Photos, clean_photos: Photos) -> dict[str, float]:
+    """Run the joint step in a plain implementation. Return its losses."""
+    config, degradation, discriminator = state.config, state.degradation, state.discriminator
+    taps, scale, batch = config.degradation.kernel.size, config.scale, config.batch_size
+    real = sample_lr(state, real_photos, batch)
+    hr, _ = sample_hr(state, clean_photos, batch, config.lr_patch)
+    latents = sample_latents(state, batch, config.lr_patch)
 
     kernel = degradation.kernel(latents.kernel)
     padded = functional.pad(hr, 4 * (taps // 2,), mode="reflect")
@@ -73,42 +75,45 @@ def plain_step(state: State, real_photos: Photos, clean_photos: Photos) -> dict[
     discriminator.requires_grad_(False)
     adversarial = (discriminator(lr) - 1).square().mean()
     state.optimizers["degradation"].zero_grad()
-    torch.autograd.backward(adversarial + recipe.noise_weight * noise.square().mean())
-    torch.nn.utils.clip_grad_norm_(degradation.parameters(), recipe.clip_gradient)
+    torch.autograd.backward(adversarial + config.noise_l2_weight * noise.square().mean())
+    torch.nn.utils.clip_grad_norm_(degradation.parameters(), config.max_grad_norm)
     state.optimizers["degradation"].step()
 
     discriminator.requires_grad_(True)
-    told_real, told_made = discriminator(real), discriminator(lr.detach())
-    discrimination = ((told_real - 1).square().mean() + told_made.square().mean()) / 2
+    real_scores, fake_scores = discriminator(real), discriminator(lr.detach())
+    discriminator_loss = ((real_scores - 1).square().mean() + fake_scores.square().mean()) / 2
     state.optimizers["discriminator"].zero_grad()
-    torch.autograd.backward(discrimination)
+    torch.autograd.backward(discriminator_loss)
     state.optimizers["discriminator"].step()
 
-    restoration = (state.edsr(lr.detach()) - hr).abs().mean()
+    edsr_l1 = (state.edsr(lr.detach()) - hr).abs().mean()
     state.optimizers["edsr"].zero_grad()
-    torch.autograd.backward(restoration)
+    torch.autograd.backward(edsr_l1)
     state.optimizers["edsr"].step()
-    levels = 255 * noise.detach().square().mean().sqrt()
-    return dict(zip(LOSSES, (x.item() for x in (adversarial, discrimination, restoration, levels)), strict=True))
+    noise_std = 255 * noise.detach().square().mean().sqrt()
+    losses = (adversarial, discriminator_loss, edsr_l1, noise_std)
+    return dict(zip(LOSSES, (loss.item() for loss in losses), strict=True))
 
 
-def made_plain(state: State) -> None:
+def make_plain(state: TrainState) -> None:
+    """Give networks PyTorch's default memory layout, and optimizers its default implementation."""
     for network in state.networks.values():
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    rate = state.recipe.edsr_rate
     state.optimizers = {
-        name: torch.optim.Adam([weight for weight in network.parameters() if weight.requires_grad], rate)
+        name: torch.optim.Adam(
+            [weight for weight in network.parameters() if weight.requires_grad], state.config.edsr_lr
+        )
         for name, network in state.networks.items()
     }
 
 
-class Trainer:
-    """A process that makes steps when asked to."""
+class StepProcess:
+    """A process that runs a step on request."""
 
     def __init__(self, folder: Path, batch: int, *, plain: bool):
-        self._pipe, its = multiprocessing.Pipe()
+        self._pipe, remote = multiprocessing.Pipe()
         self._process = multiprocessing.get_context("spawn").Process(
-            target=serve, args=(its, folder, batch, plain), daemon=True
+            target=serve_steps, args=(remote, folder, batch, plain), daemon=True
         )
         before = dict(os.environ)
         os.environ.update({} if plain else MALLOC_ENV)
@@ -117,7 +122,7 @@ class Trainer:
         os.environ.update(before)
         self._pipe.recv()  # it is ready
         self.losses: list[list[float]] = []
-        self._before = read_resident_memory(self._pid)
+        self._memory_before = read_resident_memory(self._pid)
         reset_peak_memory(self._pid)
 
     @property
@@ -127,40 +132,40 @@ class Trainer:
 
     @property
     def added_memory(self) -> int:
-        return read_peak_memory(self._pid) - self._before
+        return read_peak_memory(self._pid) - self._memory_before
 
     def step(self) -> None:
         self._pipe.send(None)
         self.losses.append(self._pipe.recv())
 
 
-def serve(pipe: Connection, folder: Path, batch: int, plain: bool) -> None:
+def serve_steps(pipe: Connection, folder: Path, batch: int, plain: bool) -> None:
     real, clean = Photos(folder / "lr"), Photos(folder / "hr")
-    state = State(replace(preset("seed", 4, device="cpu"), batch=batch), 0, "cpu")
+    state = TrainState(replace(get_preset("seed", 4, device="cpu"), batch_size=batch), 0, "cpu")
     if plain:
-        made_plain(state)
-    step = plain_step if plain else partial(joint_step, fraction=0.0)
+        make_plain(state)
+    step = plain_step if plain else partial(joint_step, progress=0.0)
     pipe.send(None)
     while True:
         try:
             pipe.recv()
         except EOFError:
             return
-        told = step(state, real, clean)
-        pipe.send([told[name] for name in LOSSES])
+        losses = step(state, real, clean)
+        pipe.send([losses[name] for name in LOSSES])
 
 
-def arithmetic() -> float:
-    """Multiplications and additions a second of a large float32 product, the most that convolutions could reach."""
-    one = torch.rand(1024, 1024)
-    return 2 * 1024**3 / min(time_interleaved({"mm": partial(torch.mm, one, one)}, 10)["mm"])
+def measure_peak_arithmetic() -> float:
+    """Return the operations per second of a large float32 product, an upper limit for convolutions."""
+    matrix = torch.rand(1024, 1024)
+    return 2 * 1024**3 / min(time_interleaved({"mm": partial(torch.mm, matrix, matrix)}, 10)["mm"])
 
 
-def apart(ours: NDArray[np.float64], plain: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each loss, how far the means of the last third are apart, in standard errors of the reference's."""
+def compare_losses(ours: NDArray[np.float64], plain: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far the means of the last third of each loss differ, in standard errors of the reference."""
     last = slice(-max(2, len(plain) // 3), None)
     ours, plain = ours[last], plain[last]
-    pieces = np.array([piece.mean(0) for piece in np.array_split(plain, min(PIECES, len(plain)))])
+    pieces = np.array([piece.mean(0) for piece in np.array_split(plain, min(NUM_PIECES, len(plain)))])
     error = pieces.std(0, ddof=1) / len(pieces) ** 0.5
     return np.asarray(np.abs(ours.mean(0) - plain.mean(0)) / np.maximum(error, 1e-12))
 
@@ -169,41 +174,38 @@ def measure(options: argparse.Namespace) -> list[Metric]:
     batch = options.batch or (8 if options.quick else 32)
     steps = options.steps or (12 if options.quick else 300)
     rounds = 3 if options.quick else 7
-    peak = arithmetic()
+    peak = measure_peak_arithmetic()
     with TemporaryDirectory() as folder:
-        photos(Path(folder))
-        ours, plain = (Trainer(Path(folder), batch, plain=kind) for kind in (False, True))
-        taken = time_interleaved({"ours": ours.step, "plain": plain.step}, rounds)
+        write_photos(Path(folder))
+        ours, plain = (StepProcess(Path(folder), batch, plain=kind) for kind in (False, True))
+        seconds = time_interleaved({"ours": ours.step, "plain": plain.step}, rounds)
         started = time.monotonic()
         while len(plain.losses) < steps:
             ours.step()
             plain.step()
-        print(f"{steps} steps of both; those not timed took {time.monotonic() - started:.0f} s", flush=True)
-        differences = apart(np.array(ours.losses), np.array(plain.losses))
+        print(f"{steps} steps of both; the untimed ones took {time.monotonic() - started:.0f} s", flush=True)
+        differences = compare_losses(np.array(ours.losses), np.array(plain.losses))
         memory = ours.added_memory, plain.added_memory
     best = EDSR_OPERATIONS * batch * 32**2 / peak
-    limit = f"{best:.2f} s for the EDSR's arithmetic alone, were nothing of it left out"
-    figures = [
-        Metric(f"step, batch {batch}", Summary.from_values(taken["ours"]), "s", limit=limit),
-        Metric(
-            "step, plain",
-            Summary.from_values(taken["plain"]),
-            "s",
-            limit=f"{best / min(taken['plain']):.0%} of it reached",
-        ),
-        Metric("times as fast", compute_ratio(taken["plain"], taken["ours"]), target=3, threshold=1.4),
+    limit = f"{best:.2f} s for the EDSR's arithmetic alone, if all of it were done"
+    share = f"{best / min(seconds['plain']):.0%} of it reached"
+    metrics = [
+        Metric(f"step, batch {batch}", Summary.from_values(seconds["ours"]), "s", limit=limit),
+        Metric("step, plain", Summary.from_values(seconds["plain"]), "s", limit=share),
+        Metric("times as fast", compute_ratio(seconds["plain"], seconds["ours"]), target=3, threshold=1.4),
         Metric("memory added", memory[0] / 2**20, "MiB"),
         Metric("memory added, plain", memory[1] / 2**20, "MiB"),
         Metric("memory, share of plain", memory[0] / memory[1], "", 1, 1, lower_is_better=True),
     ]
     for name, difference in zip(LOSSES, differences, strict=True):
-        figures.append(Metric(f"{name} after {steps} steps, apart", float(difference), "standard errors", 2, 3, True))
-    return figures
+        title = f"{name} after {steps} steps, difference"
+        metrics.append(Metric(title, float(difference), "standard errors", 2, 3, lower_is_better=True))
+    return metrics
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch", type=int, help="patches a step")
-    parser.add_argument("--steps", type=int, help="after which losses are compared")
+    parser.add_argument("--batch", type=int, help="patches per step")
+    parser.add_argument("--steps", type=int, help="steps after which losses are compared")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""How a degradation is learned: photos, presets, the loop. Knows no HTTP, no queue and no database."""
+"""Learns a degradation: photos, presets, the training loop. Imports no HTTP, queue or database."""

@@ -1,4 +1,4 @@
-"""Steps of optimizers."""
+"""Optimizer steps, learning rates and mixed precision."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from models.device import fast_dtype
-from training.config import Recipe
+from models.device import choose_dtype
+from training.config import TrainConfig
 
 
-def set_rates(optimizer: torch.optim.Optimizer, *rates: float) -> None:
-    """Learning rates, one for each group of parameters or one for all."""
+def set_lr(optimizer: torch.optim.Optimizer, *lrs: float) -> None:
+    """Sets the learning rates: one for each parameter group, or one for all."""
     for index, group in enumerate(optimizer.param_groups):
-        rate = rates[min(index, len(rates) - 1)]
-        if isinstance(group["lr"], Tensor):  # in its place, where a recorded step (capture.py) looks for it
-            group["lr"].fill_(rate)
+        lr = lrs[min(index, len(lrs) - 1)]
+        if isinstance(group["lr"], Tensor):  # in place, because a CUDA graph (cuda_graph.py) reads this tensor
+            group["lr"].fill_(lr)
         else:
-            group["lr"] = rate
+            group["lr"] = lr
 
 
-def update(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_gradient: float | None = None) -> None:
-    """One step, at the rates that are set."""
+def optimizer_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, max_grad_norm: float | None = None) -> None:
+    """Runs backward and one step at the current learning rates."""
     optimizer.zero_grad()
     torch.autograd.backward(loss)
-    if clip_gradient is not None:
+    if max_grad_norm is not None:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, clip_gradient)
+        torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)
     optimizer.step()
 
 
-def autocast(recipe: Recipe, device: str) -> AbstractContextManager[object]:
-    """For EDSR and discriminator. Kernels, losses and what is measured of photos stay in float32."""
+def autocast(config: TrainConfig, device: str) -> AbstractContextManager[object]:
+    """Returns the autocast context for EDSR and discriminator. Kernels, losses and measurements stay in float32."""
     kind = torch.device(device)
-    return torch.autocast(kind.type, torch.bfloat16, enabled=recipe.bfloat16 and fast_dtype(kind) == torch.bfloat16)
+    return torch.autocast(kind.type, torch.bfloat16, enabled=config.bfloat16 and choose_dtype(kind) == torch.bfloat16)

@@ -104,7 +104,7 @@ def test_alarm_messages_wrap_at_the_margin() -> None:
     report = Report.model_validate(example)
     without, with_alarm = (
         np.asarray(model_sheet("a camera", make_gallery(32), report.model_copy(update={"alarms": alarms})))
-        for alarms in ([], [Alarm(code="told_apart", severity="alarm", message=message)])
+        for alarms in ([], [Alarm(code="distinguishable", severity="error", message=message)])
     )
     assert len(with_alarm) > len(without) + 50  # three lines instead of one
     assert (with_alarm == ALARM).all(axis=2).any()

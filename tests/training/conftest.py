@@ -1,3 +1,5 @@
+"""Small sets of photos."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,8 +11,8 @@ from numpy.typing import NDArray
 from training.data.photos import Photos
 
 
-def photo(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
-    """Rectangles of random colours: edges and flat parts, as photos have."""
+def make_photo(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+    """Rectangles of random colors. They have edges and flat areas, as photos do."""
     image = np.zeros((height, width, 3), np.uint8)
     for _ in range(60):
         top, left = rng.integers(height), rng.integers(width)
@@ -23,6 +25,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Photos, Photos]:
     """(real low-resolution, clean high-resolution)."""
     folder: Path = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
-    real = [photo(rng, 70, 80) for _ in range(3)]
-    clean = [photo(rng, 260, 270) for _ in range(3)]
+    real = [make_photo(rng, 70, 80) for _ in range(3)]
+    clean = [make_photo(rng, 260, 270) for _ in range(3)]
     return Photos.write(folder / "lr", real), Photos.write(folder / "hr", clean)

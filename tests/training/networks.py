@@ -1,4 +1,4 @@
-"""Small trainings, and what becomes of their networks."""
+"""Small trainings, and helpers to compare their networks."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from training.config import Recipe, preset
+from training.config import TrainConfig
 from training.data.photos import Photos
-from training.loop import Trained
+from training.loop import TrainResult
+from training.presets import get_preset
 
-Both = tuple[Photos, Photos]
+PhotoSets = tuple[Photos, Photos]  # (real low-resolution, clean high-resolution)
 
 
-def small(name: str, scale: int = 4, candidates: int = 0) -> Recipe:
-    """Judging candidates takes a second or two, however small the networks: only where it is looked at."""
-    recipe = preset(name, scale, device="cpu")
-    matching = recipe.matching and replace(
-        recipe.matching,
-        aimed=4,
-        photos=4,
-        crops=2,
-        real_looks=6,
-        aim_until=0.2,
+def small(name: str, scale: int = 4, num_candidates: int = 0) -> TrainConfig:
+    """A preset with small networks. Candidates are evaluated only on request, because one takes a second or two."""
+    config = get_preset(name, scale, device="cpu")
+    matching = config.matching and replace(
+        config.matching,
+        fit_batch=4,
+        match_batch=4,
+        crops_per_photo=2,
+        num_real_crops=6,
+        fit_until=0.2,
         match_steps=8,
-        candidates=candidates,
+        num_candidates=num_candidates,
     )
-    return replace(recipe, batch=2, edsr=replace(recipe.edsr, width=8, blocks=1), matching=matching)
+    return replace(config, batch_size=2, edsr=replace(config.edsr, width=8, blocks=1), matching=matching)
 
 
-def weights(trained: Trained) -> dict[str, Tensor]:
-    return {**trained.degradation.state_dict(), **{f"edsr.{k}": v for k, v in trained.edsr.state_dict().items()}}
+def weights(result: TrainResult) -> dict[str, Tensor]:
+    edsr = {f"edsr.{name}": weight for name, weight in result.edsr.state_dict().items()}
+    return {**result.degradation.state_dict(), **edsr}
 
 
-def same(one: Trained, other: Trained) -> bool:
-    first, second = weights(one), weights(other)
-    return all(torch.equal(first[name], second[name]) for name in first)
+def same_weights(first: TrainResult, second: TrainResult) -> bool:
+    return all(torch.equal(weight, weights(second)[name]) for name, weight in weights(first).items())
 
 
 def snapshot(module: nn.Module) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in module.parameters()]
 
 
-def moved(module: nn.Module, before: list[Tensor]) -> list[bool]:
+def changed(module: nn.Module, before: list[Tensor]) -> list[bool]:
     return [not torch.equal(now, then) for now, then in zip(module.parameters(), before, strict=True)]

@@ -1,4 +1,4 @@
-"""Degradations whose kernels and noise are given, to be measured."""
+"""Degradations with known kernels and noise, for reports and galleries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE = 24
 
 
 def gaussian(major: float, minor: float, angle: float = 0.0, shift: float = 0.0) -> Tensor:
-    """(24, 24); widths in taps, the major axis `angle` radians from the columns' direction, moved down by `shift`."""
+    """Returns a kernel (24, 24). Sigmas are in taps, `angle` in radians from the rows; `shift` moves it down."""
     offset = torch.arange(float(SIZE)) - (SIZE - 1) / 2
     y, x = (offset - shift)[:, None], offset[None]
     along, across = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
@@ -23,48 +23,48 @@ def gaussian(major: float, minor: float, angle: float = 0.0, shift: float = 0.0)
     return kernel / kernel.sum()
 
 
-class Drawn(nn.Module):
-    """A kernel network that draws from a list."""
+class FixedKernels(nn.Module):
+    """A kernel network that picks from a list."""
 
     def __init__(self, kernels: Tensor):
         super().__init__()
         self.kernels = kernels
 
     def forward(self, z: Tensor) -> Tensor:
-        drawn = (torch.special.ndtr(z[:, 0, 0, 0]) * len(self.kernels)).long()
-        return self.kernels[drawn.clamp_max(len(self.kernels) - 1)]
+        index = (torch.special.ndtr(z[:, 0, 0, 0]) * len(self.kernels)).long()
+        return self.kernels[index.clamp_max(len(self.kernels) - 1)]
 
 
-class Stub(Degradation):
-    """White noise of a level drawn for each photo, in 8-bit levels, and a tint; or for each brightness its own."""
+class StubDegradation(Degradation):
+    """White noise with an std drawn for each photo, and a tint, in 8-bit levels. It may grow with brightness."""
 
     def __init__(
         self,
         kernels: Tensor,
-        levels: tuple[float, float],
+        sigmas: tuple[float, float],
         *,
         tint: tuple[float, float, float] = (0, 0, 0),
         by_brightness: float = 0.0,
     ):
-        noise = NoiseConfig(mix=True, z=4, width=4, blocks=1, dim=3, fields=4)
-        super().__init__(DegradationConfig(4, KernelConfig(size=SIZE, blocks=1), noise, centred=True))
-        self.kernel = Drawn(kernels)  # type: ignore[assignment]
-        self.levels, self.tint, self.by_brightness = levels, tint, by_brightness
+        noise = NoiseConfig(condition_on_image=True, z=4, width=4, blocks=1, dim=3, num_filters=4)
+        super().__init__(DegradationConfig(4, KernelConfig(size=SIZE, blocks=1), noise, center_kernels=True))
+        self.kernel = FixedKernels(kernels)  # type: ignore[assignment]
+        self.sigmas, self.tint, self.by_brightness = sigmas, tint, by_brightness
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
-        low, high = self.levels
-        level = low + (high - low) * torch.special.ndtr(latents.noise[:, :1])
-        level = level + self.by_brightness * 255 * blurred
+        low, high = self.sigmas
+        sigma = low + (high - low) * torch.special.ndtr(latents.noise[:, :1])
+        sigma = sigma + self.by_brightness * 255 * blurred
         tint = torch.tensor(self.tint)[:, None, None]
-        noise: Tensor = (level * latents.white[:, :, 2:-2, 2:-2] + tint) / 255
+        noise: Tensor = (sigma * latents.white_noise[:, :, 2:-2, 2:-2] + tint) / 255
         return noise
 
 
-def camera(wider: float = 0.0, *, one_kernel: bool = False, shift: float = 0.0, **noise: object) -> Stub:
-    """Gaussians of 1.5 to 2.5 pixels by 1 to 2, in all directions; noise of 3 to 7 levels."""
+def camera(wider: float = 0.0, *, one_kernel: bool = False, shift: float = 0.0, **noise: object) -> StubDegradation:
+    """Gaussians of 1.5 to 2.5 by 1 to 2 pixels, in all directions; noise of 3 to 7 levels."""
     draws = torch.rand(64, 3, generator=torch.Generator().manual_seed(0))
     draws = draws[:1].expand(64, 3) if one_kernel else draws
     kernels = [
         gaussian(1.5 + major + wider, 1 + minor + wider, math.pi * turn, shift) for major, minor, turn in draws.tolist()
     ]
-    return Stub(torch.stack(kernels), **{"levels": (3, 7), **noise})  # type: ignore[arg-type]
+    return StubDegradation(torch.stack(kernels), **{"sigmas": (3, 7), **noise})  # type: ignore[arg-type]

@@ -1,3 +1,5 @@
+"""The steps of a training's phases, and their order."""
+
 from __future__ import annotations
 
 import math
@@ -11,22 +13,23 @@ from torch import Tensor, nn
 
 import training.losses.sr
 import training.phases.joint
-from models.jpeg import UNCOMPRESSED
-from tests.training.networks import Both, moved, small, snapshot
+from models.jpeg import NO_JPEG
+from tests.training.networks import PhotoSets, changed, small, snapshot
 from training.data.photos import Photos
-from training.data.preparation import fitted_to
-from training.estimator.network import Estimator, statistics_of
+from training.data.preparation import adapt_config
+from training.estimator.network import DegradationEstimator, DegradationTargets, WindowFeatures, get_features
 from training.loop import train
-from training.optim import update
-from training.phases.fit import aim_step, without_places
+from training.optim import optimizer_step
+from training.phases.encode import encode_real_photos
+from training.phases.fit import fit_step, remove_scene_mean
+from training.phases.joint import joint_step
 from training.phases.match import match_step
-from training.schedule import training_step
-from training.state import RealLooks, State
+from training.state import Phase, RealFeatures, TrainState
 
 
-def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = small("seed")
-    state = State(recipe, 0, "cpu")
+def test_joint_step_of_the_seed_preset(photos: PhotoSets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each optimizer changes its own network only, in the paper's order."""
+    state = TrainState(small("seed"), 0, "cpu")
     clipped, updated = [], []
     clip = torch.nn.utils.clip_grad_norm_
 
@@ -34,129 +37,137 @@ def test_a_step_of_the_seeds_run(photos: Both, monkeypatch: pytest.MonkeyPatch) 
         clipped.append((len(parameters), limit))
         return clip(parameters, limit)
 
-    def watched_update(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_gradient: float | None = None) -> None:
+    def watched_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, max_grad_norm: float | None = None) -> None:
         before = {name: snapshot(network) for name, network in state.networks.items()}
-        update(optimizer, loss, clip_gradient=clip_gradient)
+        optimizer_step(optimizer, loss, max_grad_norm=max_grad_norm)
         name = next(name for name, known in state.optimizers.items() if known is optimizer)
         updated.append(name)
         for other, network in state.networks.items():
-            assert any(moved(network, before[other])) is (other == name)
+            assert any(changed(network, before[other])) is (other == name)
         if name == "degradation":
             assert all(parameter.grad is None for parameter in state.discriminator.parameters())
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched_clip)
     for module in (training.phases.joint, training.losses.sr):
-        monkeypatch.setattr(module, "update", watched_update)
+        monkeypatch.setattr(module, "optimizer_step", watched_step)
     before = snapshot(state.edsr)
-    metrics = training_step(state, *photos, 0.0)
+    assert state.get_phase(0.0) == (Phase.JOINT, 0.0)
+    metrics = joint_step(state, *photos, 0.0)
     assert updated == ["degradation", "discriminator", "edsr"]
     assert clipped == [(len(list(state.degradation.parameters())), 50)]
     trainable = [parameter.requires_grad for parameter in state.edsr.parameters()]
-    assert moved(state.edsr, before) == trainable
+    assert changed(state.edsr, before) == trainable
     assert trainable.count(False) == 4
     assert all(parameter.requires_grad for parameter in state.discriminator.parameters())
-    assert set(metrics) == {"adversarial", "discriminator", "edsr_l1", "noise_levels"}
+    assert set(metrics) == {"adversarial", "discriminator", "edsr_l1", "noise_std"}
 
 
-@pytest.mark.parametrize(("total", "aimed", "matched"), [(15, 3, 5), (40, 8, 8), (200, 30, 8)])
-def test_the_phases_follow_each_other_and_are_no_longer_than_helps(
-    photos: Both, total: int, aimed: int, matched: int
-) -> None:
+@pytest.mark.parametrize(("total", "fit", "match"), [(15, 3, 5), (40, 8, 8), (200, 30, 8)])
+def test_phases_follow_each_other(photos: PhotoSets, total: int, fit: int, match: int) -> None:
+    """Fitting and matching are limited by a fraction of a short training, and by steps in a long one."""
     history = train(small("default"), *photos, seed=1, max_steps=total).history
-    told = [next(name for name in ("match", "aim", "edsr_l1") if name in point) for point in history]
-    assert told == ["aim"] * aimed + ["match"] * matched + ["edsr_l1"] * (total - aimed - matched)
+    phases = [next(name for name in ("match", "fit", "edsr_l1") if name in point) for point in history]
+    assert phases == ["fit"] * fit + ["match"] * match + ["edsr_l1"] * (total - fit - match)
 
 
-def test_the_estimator_stands_still(photos: Both) -> None:
-    state = State(fitted_to(small("default"), *photos), 0, "cpu")
+def test_estimator_is_frozen(photos: PhotoSets) -> None:
+    state = TrainState(adapt_config(small("default"), *photos), 0, "cpu")
     before = snapshot(state.estimator)
-    training_step(state, *photos, 0.0)
-    assert "match" in training_step(state, *photos, 0.45)
-    assert not any(moved(state.estimator, before))
+    encode_real_photos(state, photos[0])
+    assert state.get_phase(0.0) == (Phase.FIT, 0.0)
+    fit_step(state, photos[1], 0.0)
+    phase, progress = state.get_phase(0.45)
+    assert phase is Phase.MATCH
+    assert "match" in match_step(state, *photos, progress)
+    assert not any(changed(state.estimator, before))
     assert not any(parameter.requires_grad for parameter in state.estimator.parameters())
 
 
-def test_two_kinds_of_photos_become_two_levels_of_noise(photos: Both) -> None:
-    """Of half of the real photos the estimator says that noise has a level of 1, of the others 10."""
-    state = State(fitted_to(small("default"), *photos), 0, "cpu")
-    level = torch.tensor([1.0, 10]).repeat(150)[:, None].sqrt()
-    told = torch.cat([level.new_zeros(300, state.estimator.kernel_targets), level.expand(-1, 13)], 1)
-    state.estimator = Estimator()  # of no experience, whose targets have no scale but their own
-    state.real = RealLooks(told, torch.zeros(300), torch.arange(300))
-    assert state.recipe.matching is not None
+def test_fit_learns_two_noise_levels(photos: PhotoSets) -> None:
+    """For half of the real photos the estimator predicts noise of 1 level, for the others of 10."""
+    state = TrainState(adapt_config(small("default"), *photos), 0, "cpu")
+    root = torch.tensor([1.0, 10]).repeat(150)[:, None].sqrt()
+    spectrum = root.new_zeros(300, state.estimator.config.num_kernel_targets)
+    state.estimator = DegradationEstimator()  # untrained, so its targets are not normalized
+    predicted = DegradationTargets(spectrum, root.expand(-1, 12), root)
+    state.real = RealFeatures(predicted, torch.zeros(300), torch.arange(300))
+    state.config = replace(state.config, matching=replace(state.matching, fit_batch=16))
     for step in range(12):
-        aim_step(state, replace(state.recipe.matching, aimed=16), photos[1], step / 12)
+        fit_step(state, photos[1], step / 12)
     blurred = torch.full((200, 3, 16, 16), 0.5)
     latents = state.degradation.draw_latents(200, (16, 16), torch.Generator().manual_seed(0))
     with torch.no_grad():
-        levels = 255 * state.degradation.draw_noise(latents, blurred).flatten(1).std(1)
-    assert 0.3 < (levels < 3).float().mean() < 0.7
-    assert 0.3 < (levels > 7).float().mean() < 0.7
+        sigmas = 255 * state.degradation.draw_noise(latents, blurred).flatten(1).std(1)
+    assert 0.3 < (sigmas < 3).float().mean() < 0.7
+    assert 0.3 < (sigmas > 7).float().mean() < 0.7
+
+
+class ConstantEstimator(DegradationEstimator):
+    """Predicts the noise of gray windows, and the same kernel for all."""
+
+    def forward(self, features: Tensor) -> DegradationTargets:
+        log_power = WindowFeatures.split(features).log_power
+        luma = log_power[:, :, : log_power.shape[2] // 3]
+        sigma = (luma.mean(2) / 4).exp().mean(1, keepdim=True)
+        spectrum = features.new_zeros(len(features), self.config.num_kernel_targets)
+        return DegradationTargets(spectrum, sigma.expand(-1, 12), sigma)
 
 
 @pytest.mark.parametrize("clean", [(60, 180), (180, 180, 180, 60), (20, 230)])
-def test_noise_is_matched_in_the_light_it_was_met_in(clean: tuple[int, ...], tmp_path: Path) -> None:
-    """Whatever the light of the clean photos: like the real ones', brighter for the most part, darker and brighter."""
-
-    class Told(Estimator):
-        """Says how strong the noise of grey windows is, and nothing of the kernels."""
-
-        def forward(self, features: Tensor) -> Tensor:
-            bins = (self.features - 4) // 3
-            level = (features[:, :, :bins].mean(2) / 4).exp().mean(1, keepdim=True)
-            return torch.cat([features.new_zeros(len(features), self.kernel_targets), level.expand(-1, 13)], 1)
-
+def test_noise_is_matched_given_its_brightness(clean: tuple[int, ...], tmp_path: Path) -> None:
+    """Clean photos may be as bright as the real ones, brighter for the most part, or darker and brighter."""
     generator = torch.Generator().manual_seed(0)
     hr = Photos.write(tmp_path / "hr", [np.full((220, 220, 3), value, np.uint8) for value in clean])
-    light = {60: 2, 180: 8}  # brightness of real photos, and level of their noise
-    lr = Photos.write(tmp_path / "lr", [np.full((48, 48, 3), value, np.uint8) for value in light])
-    recipe = small("default")
-    assert recipe.matching is not None
-    recipe = replace(
-        recipe, adversarial_weight=0.0, matching=replace(recipe.matching, crop=32, photos=8, noise_rate=2e-2)
-    )
-    state = State(fitted_to(recipe, lr, hr), 0, "cpu")
-    matching = state.recipe.matching
-    assert matching is not None
-    state.estimator, statistics = Told(), statistics_of(4, "cpu")
-    looks, crops = [], matching.crops
-    for value, level in 100 * [*light.items()]:
-        shot = value + level * torch.randn(crops, 3, 32, 32, generator=generator)
-        looks.append(statistics.windows(shot.round(), torch.full((crops,), UNCOMPRESSED), crops))
-    seen = torch.cat(looks)
+    sigma_by_brightness = {60: 2, 180: 8}  # of the real photos
+    lr = Photos.write(tmp_path / "lr", [np.full((48, 48, 3), value, np.uint8) for value in sigma_by_brightness])
+    config = small("default")
+    assert config.matching is not None
+    matching = replace(config.matching, crop=32, match_batch=8, match_noise_lr=2e-2)
+    config = replace(config, adversarial_weight=0.0, matching=matching)
+    state = TrainState(adapt_config(config, lr, hr), 0, "cpu")
+    state.estimator, features = ConstantEstimator(), get_features(4, "cpu")
+    encoded, crops = [], state.matching.crops_per_photo
+    for value, sigma in 100 * [*sigma_by_brightness.items()]:
+        shot = value + sigma * torch.randn(crops, 3, 32, 32, generator=generator)
+        encoded.append(features.window_features(shot.round(), torch.full((crops,), NO_JPEG), crops))
+    windows = torch.cat(encoded)
     with torch.no_grad():
-        state.real = RealLooks(state.estimator(seen), statistics.light(seen), torch.arange(200))
+        predicted, brightness = state.estimator(windows), features.mean_brightness(windows)
+        state.real = RealFeatures(predicted, brightness, torch.arange(200))
     for step in range(120):  # not to the end, but far enough to see where it leads
-        match_step(state, matching, lr, hr, step / 120)
+        match_step(state, lr, hr, step / 120)
     latents = state.degradation.draw_latents(100, (16, 16), generator)
     with torch.no_grad():
         dark, bright = (
             255 * state.degradation.draw_noise(latents, torch.full((100, 3, 16, 16), value / 255)).std().item()
-            for value in light
+            for value in sigma_by_brightness
         )
     assert 1.2 * dark < bright < 9
 
 
-def test_what_photos_of_one_view_show_does_not_count_as_spread() -> None:
+def test_scene_mean_does_not_count_as_spread() -> None:
     generator = torch.Generator().manual_seed(0)
-    shown = 5 * torch.randn(300, 1, generator=generator).repeat_interleave(4, 0)
+    content = 5 * torch.randn(300, 1, generator=generator).repeat_interleave(4, 0)
     kernels = 2 + torch.randn(1200, 1, generator=generator)
-    told = without_places(kernels + shown, torch.arange(300).repeat_interleave(4))
-    assert told.std().item() == pytest.approx(1, rel=0.05)
-    assert told.mean().item() == pytest.approx((kernels + shown).mean().item(), abs=1e-4)
+    centered = remove_scene_mean(kernels + content, torch.arange(300).repeat_interleave(4))
+    assert centered.std().item() == pytest.approx(1, rel=0.05)
+    assert centered.mean().item() == pytest.approx((kernels + content).mean().item(), abs=1e-4)
     alone = torch.randn(7, 2, generator=generator)
-    assert torch.equal(without_places(alone, torch.arange(7)), alone)
+    assert torch.equal(remove_scene_mean(alone, torch.arange(7)), alone)
 
 
-def test_photos_of_one_view_are_looked_at_in_the_same_places_and_compared(photos: Both, tmp_path: Path) -> None:
+def test_photos_of_one_scene_are_cropped_alike(photos: PhotoSets, tmp_path: Path) -> None:
+    """They are encoded at the same positions, and compared in pairs while matching."""
     shots = [photos[0][0], photos[0][0], photos[0][1], photos[0][1]]
     real = Photos.write(tmp_path / "lr", shots)
-    state = State(fitted_to(small("default"), real, photos[1]), 0, "cpu")
-    training_step(state, real, photos[1], 0.0)
+    state = TrainState(adapt_config(small("default"), real, photos[1]), 0, "cpu")
+    encode_real_photos(state, real)
+    fit_step(state, photos[1], 0.0)
     assert state.real is not None
     pairs = state.real.pairs.tolist()
     assert pairs == [[0, 1], [2, 3]]
-    for one, other in pairs:  # the same bytes at the same place
-        assert torch.equal(state.real.told[one], state.real.told[other])
+    predicted = state.real.predicted.concat()
+    for first, second in pairs:  # the same bytes at the same position
+        assert torch.equal(predicted[first], predicted[second])
     for _ in range(3):
-        assert math.isfinite(training_step(state, real, photos[1], 0.45)["match"])
+        assert math.isfinite(match_step(state, real, photos[1], state.get_phase(0.45)[1])["match"])

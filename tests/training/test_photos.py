@@ -1,3 +1,5 @@
+"""Photos in a memory-mapped file, and random patches of them."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.photos import Photos, PhotosError, draw_patches
+from training.data.photos import Photos, PhotosError, sample_patches
 
 
 def ramps(folder: Path) -> Photos:
-    """Each pixel tells where it is: (photo, row, column)."""
+    """Each pixel encodes its position: (photo, row, column)."""
     shapes = [(40, 50), (64, 33), (20, 90)]
     return Photos.write(
         folder,
@@ -21,7 +23,7 @@ def ramps(folder: Path) -> Photos:
     )
 
 
-def test_photos_come_back_from_their_folder(tmp_path: Path) -> None:
+def test_photos_are_read_back_from_their_folder(tmp_path: Path) -> None:
     written = ramps(tmp_path)
     opened = Photos(tmp_path)
     assert len(opened) == 3
@@ -31,9 +33,9 @@ def test_photos_come_back_from_their_folder(tmp_path: Path) -> None:
     assert opened[1][63, 32].tolist() == [1, 63, 32]
 
 
-def test_patches_are_of_one_photo_and_lie_in_it(tmp_path: Path) -> None:
+def test_patches_lie_inside_one_photo(tmp_path: Path) -> None:
     photos = ramps(tmp_path)
-    patches = draw_patches(photos, 64, 32, torch.Generator().manual_seed(0), per_photo=4, turned=False)
+    patches = sample_patches(photos, 64, 32, torch.Generator().manual_seed(0), crops_per_photo=4, augment=False)
     assert patches.shape == (64, 3, 32, 32)
     assert patches.dtype == torch.uint8
     photo = patches[:, 0].flatten(1)
@@ -45,34 +47,34 @@ def test_patches_are_of_one_photo_and_lie_in_it(tmp_path: Path) -> None:
     assert (column[:, :, 1:] - column[:, :, :-1] == 1).all()
 
 
-def test_turned_patches_face_all_ways(tmp_path: Path) -> None:
-    patches = draw_patches(ramps(tmp_path), 200, 32, torch.Generator().manual_seed(0)).int()
+def test_augmented_patches_have_all_orientations(tmp_path: Path) -> None:
+    patches = sample_patches(ramps(tmp_path), 200, 32, torch.Generator().manual_seed(0)).int()
     down, right = patches[:, 1:, 1, 0] - patches[:, 1:, 0, 0], patches[:, 1:, 0, 1] - patches[:, 1:, 0, 0]
-    assert len({(*one, *other) for one, other in zip(down.tolist(), right.tolist(), strict=True)}) == 8
+    assert len({(*first, *second) for first, second in zip(down.tolist(), right.tolist(), strict=True)}) == 8
 
 
-def test_patches_begin_on_the_grid(tmp_path: Path) -> None:
-    patches = draw_patches(ramps(tmp_path), 100, 24, torch.Generator().manual_seed(0), turned=False, grid=8)
+def test_patches_start_on_the_grid(tmp_path: Path) -> None:
+    patches = sample_patches(ramps(tmp_path), 100, 24, torch.Generator().manual_seed(0), augment=False, grid=8)
     assert set(patches[:, 1, 0, 0].tolist()) == {0, 8, 16, 24, 32, 40}
     assert set(patches[:, 2, 0, 0].tolist()) == {0, 8, 16, 24}
 
 
-def test_margins_reflect_the_photo_beyond_its_border(tmp_path: Path) -> None:
+def test_margins_are_reflected_beyond_the_border(tmp_path: Path) -> None:
     photos = Photos.write(tmp_path, [np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)])
-    patch = draw_patches(photos, 1, 32, torch.Generator().manual_seed(0), margin=(5, 7), turned=False)[0]
+    patch = sample_patches(photos, 1, 32, torch.Generator().manual_seed(0), margin=(5, 7), augment=False)[0]
     expected = np.pad(photos[0], ((5, 7), (5, 7), (0, 0)), mode="reflect")
     np.testing.assert_array_equal(patch.permute(1, 2, 0).numpy(), expected)
 
 
-def test_the_same_generator_draws_the_same(tmp_path: Path) -> None:
+def test_generator_determines_the_patches(tmp_path: Path) -> None:
     photos = ramps(tmp_path)
-    one, other = (draw_patches(photos, 8, 32, torch.Generator().manual_seed(3)) for _ in range(2))
-    assert torch.equal(one, other)
+    first, second = (sample_patches(photos, 8, 32, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(first, second)
 
 
-def test_too_small_photos_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(PhotosError, match="none of 3 photos is 65"):
-        draw_patches(ramps(tmp_path), 1, 65, torch.Generator())
+def test_small_photos_and_other_arrays_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotosError, match="None of 3 photos is 65"):
+        sample_patches(ramps(tmp_path), 1, 65, torch.Generator())
     with pytest.raises(ValueError, match="a photo is"):
         Photos.write(tmp_path, [np.zeros((4, 4), np.uint8)])
     assert len(Photos.write(tmp_path, [])) == 0

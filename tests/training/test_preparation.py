@@ -1,3 +1,5 @@
+"""What a training checks and adapts before its first step."""
+
 from __future__ import annotations
 
 import io
@@ -8,43 +10,43 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.training.conftest import photo
-from tests.training.networks import Both, small, weights
+from tests.training.conftest import make_photo
+from tests.training.networks import PhotoSets, small, weights
 from training.data.photos import Photos, PhotosError
 from training.loop import train
 
 
-def test_missing_and_small_photos_are_told(photos: Both, tmp_path: Path) -> None:
+def test_missing_and_small_photos_are_refused(photos: PhotoSets, tmp_path: Path) -> None:
     real, clean = photos
-    recipe = small("default")
+    config = small("default")
     none = Photos.write(tmp_path / "none", [])
     tiny = Photos.write(tmp_path / "tiny", [np.zeros((31, 200, 3), np.uint8)])
-    for lr, hr, words in [
+    for lr, hr, message in [
         (none, clean, "no real low-resolution photos"),
         (real, none, "no clean high-resolution photos"),
         (tiny, clean, "real low-resolution photos is 32 pixels"),
         (real, tiny, "clean high-resolution photos is 128 pixels"),
     ]:
-        with pytest.raises(PhotosError, match=words):
-            train(recipe, lr, hr, seed=0, max_steps=1)
+        with pytest.raises(PhotosError, match=message):
+            train(config, lr, hr, seed=0, max_steps=1)
 
 
-def test_compression_of_the_real_photos_is_learned(photos: Both, tmp_path: Path) -> None:
+def test_jpeg_qualities_of_real_photos_are_estimated(photos: PhotoSets, tmp_path: Path) -> None:
     real, clean = photos
     shots = []
     for index in range(len(real)):
         buffer = io.BytesIO()
         Image.fromarray(real[index] // 2 + 50).save(buffer, "JPEG", quality=60)
         shots.append(np.asarray(Image.open(buffer).convert("RGB")))
-    trained = train(small("default"), Photos.write(tmp_path / "web", shots), clean, seed=0, max_steps=8)
-    assert all(abs(quality - 60) <= 1 for quality in trained.degradation.config.jpeg_qualities)
-    assert len(trained.degradation.config.jpeg_qualities) == 3
+    result = train(small("default"), Photos.write(tmp_path / "web", shots), clean, seed=0, max_steps=8)
+    assert all(abs(quality - 60) <= 1 for quality in result.degradation.config.jpeg_qualities)
+    assert len(result.degradation.config.jpeg_qualities) == 3
     assert train(small("default"), real, clean, seed=0, max_steps=1).degradation.config.jpeg_qualities == ()
 
 
-def test_small_photos_are_looked_at_in_small_crops(tmp_path: Path) -> None:
+def test_small_photos_get_small_crops(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    real = Photos.write(tmp_path / "lr", [photo(rng, 32, 32)])
-    clean = Photos.write(tmp_path / "hr", [photo(rng, 128, 128)])
-    trained = train(small("default"), real, clean, seed=0, max_steps=8)
-    assert all(torch.isfinite(weight).all() for weight in weights(trained).values())
+    real = Photos.write(tmp_path / "lr", [make_photo(rng, 32, 32)])
+    clean = Photos.write(tmp_path / "hr", [make_photo(rng, 128, 128)])
+    result = train(small("default"), real, clean, seed=0, max_steps=8)
+    assert all(torch.isfinite(weight).all() for weight in weights(result).values())

@@ -1,1 +1,1 @@
-"""Photos, patches and what is known about them before training."""
+"""Photos, patches of them, and what is measured on them before a training."""

@@ -1,4 +1,4 @@
-"""The JPEG qualities that photos have been through."""
+"""Estimates the JPEG qualities of photos."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.jpeg import UNCOMPRESSED, read_quality
+from models.jpeg import NO_JPEG, estimate_quality
 from training.data.photos import Photos
 
-CORNER = 256  # side in pixels of the part that is read
+CROP = 256  # side in pixels of the corner that is inspected
 
 
-def quality_of(photo: NDArray[np.uint8]) -> int:
-    """The JPEG quality of a photo (H, W, 3), 100 where none shows."""
-    corner = np.array(photo[:CORNER, :CORNER])
-    return read_quality(torch.from_numpy(corner).permute(2, 0, 1).float())
+def estimate_jpeg_quality(photo: NDArray[np.uint8]) -> int:
+    """Returns the JPEG quality of a photo (H, W, 3), 1..100; 100 if it shows no compression."""
+    corner = np.array(photo[:CROP, :CROP])
+    return estimate_quality(torch.from_numpy(corner).permute(2, 0, 1).float())
 
 
-def qualities_of(photos: Photos, most: int) -> list[int]:
-    """The qualities of at most so many photos of a set, evenly taken; empty where none shows any."""
-    qualities = [quality_of(photos[index]) for index in range(0, len(photos), 1 + (len(photos) - 1) // most)]
-    return qualities if min(qualities) < UNCOMPRESSED else []
+def estimate_jpeg_qualities(photos: Photos, max_photos: int) -> list[int]:
+    """Returns the qualities of at most `max_photos` photos, evenly spaced. Empty if none shows compression."""
+    stride = 1 + (len(photos) - 1) // max_photos
+    qualities = [estimate_jpeg_quality(photos[index]) for index in range(0, len(photos), stride)]
+    return qualities if min(qualities) < NO_JPEG else []

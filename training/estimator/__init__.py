@@ -1,1 +1,1 @@
-"""The degradation estimator: features, network, pretrained weights and their pretraining."""
+"""The estimator that predicts a photo's blur and noise, its features and its pretrained weights."""

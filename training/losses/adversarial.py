@@ -1,4 +1,4 @@
-"""The discriminator against what is made (section 3.4 of the paper)."""
+"""The LSGAN losses of generator and discriminator (section 3.4 of the paper)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from torch import Tensor
 
 from models.losses import lsgan_loss
 from training.optim import autocast
-from training.state import State
+from training.state import TrainState
 
 
-def deception(state: State, lr: Tensor) -> Tensor:
-    """How far made images (B, 3, h, w) in [0, 1] are from looking real, to a discriminator that stands still."""
+def generator_adv_loss(state: TrainState, lr: Tensor) -> Tensor:
+    """Returns the LSGAN loss of generated images (B, 3, h, w) in [0, 1], with the discriminator frozen."""
     state.discriminator.requires_grad_(False)
-    with autocast(state.recipe, state.device):
+    with autocast(state.config, state.device):
         loss = lsgan_loss(state.discriminator(lr).float(), real=True)
     state.discriminator.requires_grad_(True)
     return loss
 
 
-def discriminate(state: State, real: Tensor, made: Tensor) -> Tensor:
-    """How far real images are from being told as real and made ones as made, both (B, 3, h, w) in [0, 1]."""
-    # In one pass: either normalisation treats an image as if it were alone.
-    with autocast(state.recipe, state.device):
-        scores = state.discriminator(torch.cat([real, made])).float()
-    told_real, told_made = scores[: len(real)], scores[len(real) :]
-    return (lsgan_loss(told_real, real=True) + lsgan_loss(told_made, real=False)) / 2
+def discriminator_loss(state: TrainState, real: Tensor, generated: Tensor) -> Tensor:
+    """Returns the discriminator's LSGAN loss on real and generated images, both (B, 3, h, w) in [0, 1]."""
+    # One pass for both: either normalization treats each image separately.
+    with autocast(state.config, state.device):
+        scores = state.discriminator(torch.cat([real, generated])).float()
+    real_scores, fake_scores = scores[: len(real)], scores[len(real) :]
+    return (lsgan_loss(real_scores, real=True) + lsgan_loss(fake_scores, real=False)) / 2

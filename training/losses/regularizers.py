@@ -1,7 +1,7 @@
-"""What photos hardly tell of a degradation: of those that are alike in all else the plainest is taken.
+"""Priors on what photos hardly show of a degradation: of equally good ones, the simplest is learned.
 
-Of kernels these are tails, small lumps and a slight elongation; of noise how much of it is coarse and how much fine,
-what its colours have in common, and whether it differs from photo to photo in anything but its level.
+For kernels these are tails, small lumps and a slight elongation. For noise these are the share of coarse noise, the
+correlation between colors, and differences between photos in anything but their noise std.
 """
 
 from __future__ import annotations
@@ -9,32 +9,36 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.networks.kernel import convexity, elongated
-from models.networks.noise import NoiseNetwork, correlation, diversity
-from training.config import Matching
+from models.networks.kernel import elongation_penalty, log_concavity_penalty
+from models.networks.noise import NoiseNetwork, filter_correlation_penalty, latent_gain_penalty
+from training.config import MatchingConfig
 from training.estimator.spectra import Spectra
 
 
-def plainness_of(
-    matching: Matching, kernel: Tensor, network: NoiseNetwork | None, noise: Tensor, spectra: Spectra
+def degradation_prior(
+    matching: MatchingConfig, kernel: Tensor, network: NoiseNetwork | None, noise: Tensor, spectra: Spectra
 ) -> Tensor:
-    """How far kernels (B, K, K) and noise (N, 3, h, w), as compression has left it, are from the plainest."""
-    of_kernels = matching.convexity_weight * convexity(kernel) + matching.roundness_weight * elongated(kernel)
+    """Returns the weighted sum of all penalties on kernel (B, K, K) and noise (N, 3, h, w); 0 is simplest.
+
+    The noise includes the JPEG residual.
+    """
+    log_concavity = matching.log_concavity_weight * log_concavity_penalty(kernel)
+    kernel_prior = log_concavity + matching.roundness_weight * elongation_penalty(kernel)
     if network is None:
-        return of_kernels
-    of_filters = matching.correlation_weight * correlation(network) + matching.diversity_weight * diversity(network)
-    return of_kernels + of_filters + matching.colour_weight * colours_in_common(spectra.opponents_of(noise))
+        return kernel_prior
+    correlation = matching.filter_correlation_weight * filter_correlation_penalty(network)
+    filter_prior = correlation + matching.latent_gain_weight * latent_gain_penalty(network)
+    return kernel_prior + filter_prior + matching.color_weight * opponent_covariance(spectra.to_opponent(noise))
 
 
-def colours_in_common(opponent: Tensor) -> Tensor:
-    """How much the three of noise as Spectra.opponents_of has it, (N, 3, h, w), have in common, 0 for nothing.
+def opponent_covariance(opponent: Tensor) -> Tensor:
+    """Returns the covariance of luma and two color differences, opponent (N, 3, h, w); 0 is uncorrelated.
 
-    The sum of the squares of their covariances, over that of their mean variance. The estimator tells how strong each
-    of the three is, and not this: noise that is white in all channels and noise of which red and green are opposed look
-    the same to it.
+    It is the sum of squared covariances, relative to the squared mean variance. The estimator only predicts the three
+    variances: white noise in all channels and noise with opposed red and green look the same to it.
     """
     opponent = opponent.flatten(2)
     covariance = opponent @ opponent.mT / opponent.shape[2]
     variance = covariance.diagonal(dim1=1, dim2=2)
-    in_common = (covariance - torch.diag_embed(variance)).square().sum((1, 2))
-    return (in_common / (variance.mean(1).square() + 1e-12)).mean()
+    off_diagonal = (covariance - torch.diag_embed(variance)).square().sum((1, 2))
+    return (off_diagonal / (variance.mean(1).square() + 1e-12)).mean()

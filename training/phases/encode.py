@@ -1,51 +1,55 @@
-"""Before all else: the real photos are looked at."""
+"""Encodes the real photos with the estimator, once, before fitting and matching."""
 
 from __future__ import annotations
 
 import torch
 
-from models.jpeg import UNCOMPRESSED
-from training.config import Matching
-from training.data.jpeg_quality import quality_of
-from training.data.photos import Photos, draw_patches
-from training.data.scenes import views_of
-from training.estimator.network import statistics_of
-from training.state import RealLooks, State
+from models.jpeg import NO_JPEG
+from training.data.jpeg_quality import estimate_jpeg_quality
+from training.data.photos import Photos, sample_patches
+from training.data.scenes import group_by_scene
+from training.estimator.network import DegradationTargets, get_features
+from training.state import RealFeatures, TrainState
 
 
 @torch.no_grad()
-def look_at_real(state: State, matching: Matching, photos: Photos) -> None:
-    """Asks the estimator about the real photos, each equally often.
+def encode_real_photos(state: TrainState, photos: Photos) -> None:
+    """Sets `state.real` to the estimator's predictions for the real photos, unless it is set.
 
-    Photos of one view are looked at in the same places, so that what they show cancels out in what they differ by.
+    Every photo counts equally often. Photos of one scene are cropped at the same positions, so that their content
+    cancels out in their differences.
     """
-    statistics, told, light = statistics_of(state.recipe.scale, state.device), [], []
-    places, place = list[int](), 0
-    compressed = bool(state.recipe.degradation.jpeg_qualities)
-    usable = photos.at_least(matching.crop)
-    usable = usable[:: 1 + (len(usable) - 1) // matching.real_looks]
+    if state.real is not None:
+        return
+    matching, features = state.matching, get_features(state.config.scale, state.device)
+    predictions, brightness = list[DegradationTargets](), list[torch.Tensor]()
+    groups, group = list[int](), 0
+    compressed = bool(state.config.degradation.jpeg_qualities)
+    usable = photos.indices_fitting(matching.crop)
+    usable = usable[:: 1 + (len(usable) - 1) // matching.num_real_crops]
     generator = state.generators["real"]
-    for view in views_of(photos, usable):
-        qualities = [float(quality_of(photos[index])) if compressed else UNCOMPRESSED for index in view]
-        for _ in range(matching.real_looks // len(usable)):
-            here = generator.get_state()
-            for index, quality in zip(view, qualities, strict=True):
-                generator.set_state(here)
-                crops = draw_patches(
+    for scene in group_by_scene(photos, usable):
+        qualities = [float(estimate_jpeg_quality(photos[index])) if compressed else NO_JPEG for index in scene]
+        for _ in range(matching.num_real_crops // len(usable)):
+            position = generator.get_state()
+            for index, quality in zip(scene, qualities, strict=True):
+                generator.set_state(position)
+                crops = sample_patches(
                     photos,
-                    matching.crops,
+                    matching.crops_per_photo,
                     matching.crop,
                     generator,
-                    per_photo=matching.crops,
-                    turned=False,
-                    among=[index],
-                    grid=state.recipe.lr_grid,
+                    crops_per_photo=matching.crops_per_photo,
+                    augment=False,
+                    indices=[index],
+                    grid=state.config.lr_grid,
                 )
                 crops = crops.to(state.device).float()
-                all_alike = torch.full((len(crops),), quality, device=state.device)
-                windows = statistics.windows(crops, all_alike, matching.crops)
-                told.append(state.estimator(windows))
-                light.append(statistics.light(windows))
-                places.append(place)
-            place += 1
-    state.real = RealLooks(torch.cat(told), torch.cat(light), torch.tensor(places, device=state.device))
+                jpeg_quality = torch.full((len(crops),), quality, device=state.device)
+                windows = features.window_features(crops, jpeg_quality, matching.crops_per_photo)
+                predictions.append(state.estimator(windows))
+                brightness.append(features.mean_brightness(windows))
+                groups.append(group)
+            group += 1
+    predicted = DegradationTargets(*(torch.cat(parts) for parts in zip(*predictions, strict=True)))
+    state.real = RealFeatures(predicted, torch.cat(brightness), torch.tensor(groups, device=state.device))

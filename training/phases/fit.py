@@ -1,61 +1,67 @@
-"""First phase: kernel and noise network aim at what the estimator says of the real photos."""
+"""First phase: kernel and noise network are fitted to the estimator's predictions for the real photos."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from models.geometry import sample_window
-from models.losses import quantise
-from training.config import Matching
-from training.data.patches import draw_clean, draw_latents
+from models.geometry import conv_strided
+from models.losses import quantize_ste
 from training.data.photos import Photos
-from training.estimator.network import statistics_of
+from training.estimator.network import DegradationTargets, get_features
 from training.estimator.spectra import WINDOW, energy_distance
-from training.losses.regularizers import plainness_of
-from training.optim import set_rates, update
-from training.state import State
+from training.losses.regularizers import degradation_prior
+from training.optim import optimizer_step, set_lr
+from training.phases.patches import sample_hr, sample_latents
+from training.state import TrainState
 
-UPDATES = 16  # of small networks in one step, which so takes about as long as a step of large ones
+INNER_UPDATES = 16  # of small networks in one step, so that it takes about as long as a step of large ones
 
 
-def aim_step(state: State, matching: Matching, hr_photos: Photos, done: float) -> dict[str, float]:
-    """Leads both networks to the estimates themselves: near enough to match from, and soon done.
+def fit_step(state: TrainState, hr_photos: Photos, progress: float) -> dict[str, float]:
+    """Fits the exact targets of drawn kernels and noise to the predictions for the real photos.
 
-    Noise is aimed on one small patch of each photo, too small to tell how noise depends on brightness.
+    No gradient passes through the estimator, so a step is cheap. The result is close enough to start matching. Noise
+    is fitted on one small patch of each photo, which does not show how noise depends on brightness. Returns metrics.
     """
-    recipe, degradation = state.recipe, state.degradation
-    statistics, estimator = statistics_of(recipe.scale, state.device), state.estimator
-    kernels, levels = slice(None, estimator.kernel_targets), slice(estimator.kernel_targets, -1)
+    config, matching, degradation = state.config, state.matching, state.degradation
+    features, estimator = get_features(config.scale, state.device), state.estimator
     assert state.real is not None
-    window, _ = draw_clean(state, hr_photos, matching.aimed, WINDOW)
-    real = state.real.told.clone()
-    real[:, kernels] = without_places(real[:, kernels], state.real.places)
+    window, _ = sample_hr(state, hr_photos, matching.fit_batch, WINDOW)
+    real = state.real.predicted
+    real_spectrum = remove_scene_mean(real.kernel_spectrum, state.real.group)
     with torch.no_grad():
-        kernel = degradation.kernel(draw_latents(state, matching.aimed, WINDOW).kernel)
-        blurred = sample_window(window, kernel, recipe.scale)  # (32, 3, 32, 32)
-    set_rates(state.optimizers["degradation"], matching.aim_rate * (1 - done), matching.aim_noise_rate * (1 - done))
+        kernel = degradation.kernel(sample_latents(state, matching.fit_batch, WINDOW).kernel)
+        blurred = conv_strided(window, kernel, config.scale)  # (32, 3, 32, 32)
+    kernel_lr, noise_lr = matching.fit_kernel_lr * (1 - progress), matching.fit_noise_lr * (1 - progress)
+    set_lr(state.optimizers["degradation"], kernel_lr, noise_lr)
     distance = torch.zeros(())
-    for _ in range(UPDATES):
-        latents = draw_latents(state, matching.aimed, WINDOW)
+    for _ in range(INNER_UPDATES):
+        latents = sample_latents(state, matching.fit_batch, WINDOW)
         kernel = degradation.kernel(latents.kernel)
-        noise = degradation.compressed(latents, blurred, degradation.draw_noise(latents, blurred))
-        noise = quantise(blurred + noise) - blurred
-        of_noise = statistics.of_noise(255 * noise, 255 * blurred, 1)
-        made: Tensor = estimator.scaled(statistics.of_kernels(kernel), of_noise)
-        distance = torch.stack([energy_distance(made[:, part], real[:, part]) for part in (kernels, levels)]).sum()
-        loss = distance + plainness_of(matching, kernel, degradation.noise, noise, statistics.spectra)
-        update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
-    return {"aim": distance.item()}
+        noise = degradation.add_jpeg_residual(latents, blurred, degradation.draw_noise(latents, blurred))
+        noise = quantize_ste(blurred + noise) - blurred
+        noise_targets = features.noise_targets(255 * noise, 255 * blurred, 1)
+        generated: DegradationTargets = estimator.normalize_targets(
+            DegradationTargets(features.kernel_targets(kernel), *noise_targets)
+        )
+        kernel_distance = energy_distance(generated.kernel_spectrum, real_spectrum)
+        noise_distance = energy_distance(generated.noise_amplitude, real.noise_amplitude)
+        distance = torch.stack([kernel_distance, noise_distance]).sum()
+        loss = distance + degradation_prior(matching, kernel, degradation.noise, noise, features.spectra)
+        optimizer_step(state.optimizers["degradation"], loss, max_grad_norm=config.max_grad_norm)
+    return {"fit": distance.item()}
 
 
-def without_places(told: Tensor, places: Tensor) -> Tensor:
-    """told (N, F), in which what is told alike of all looks at a place gives way to what is told of all places.
+def remove_scene_mean(predicted: Tensor, group: Tensor) -> Tensor:
+    """Replaces each group's mean in predicted (N, F) by the mean of all; group is (N,).
 
-    What photos of one view show alike misleads an estimator alike. A look that is alone at its place stays as it is.
+    The content of a scene misleads the estimator by the same amount in each of its photos. An entry that is alone in
+    its group stays as it is.
     """
-    count = torch.bincount(places)[:, None]
-    mean = told.new_zeros(len(count), told.shape[1]).index_add_(0, places, told) / count
-    # The mean of n lies nearer to each of them than the mean of all.
-    apart = (count / (count - 1).clamp_min(1)).sqrt()
-    return torch.where(count[places] == 1, told, told.mean(0) + apart[places] * (told - mean[places]))
+    count = torch.bincount(group)[:, None]
+    mean = predicted.new_zeros(len(count), predicted.shape[1]).index_add_(0, group, predicted) / count
+    # The mean of n entries is closer to each of them than the true mean.
+    correction = (count / (count - 1).clamp_min(1)).sqrt()
+    centered = predicted.mean(0) + correction[group] * (predicted - mean[group])
+    return torch.where(count[group] == 1, predicted, centered)

@@ -6,48 +6,48 @@ import torch
 from torch import Tensor
 
 from models.degradation import Latents
-from models.losses import noise_regularisation, quantise
-from training.data.patches import draw_clean, draw_latents, draw_real
+from models.losses import noise_l2, quantize_ste
 from training.data.photos import Photos
-from training.losses.adversarial import deception, discriminate
-from training.losses.sr import learn_to_restore
-from training.optim import set_rates, update
-from training.state import State
+from training.losses.adversarial import discriminator_loss, generator_adv_loss
+from training.losses.sr import sr_update
+from training.optim import optimizer_step, set_lr
+from training.phases.patches import sample_hr, sample_latents, sample_lr
+from training.state import TrainState
 
 
-def joint_step(state: State, lr_photos: Photos, hr_photos: Photos, fraction: float) -> dict[str, float]:
-    """The paper's step: all three networks, one after the other. Shapes are for the seed's run."""
-    recipe, rate = state.recipe, state.recipe.rate_at(fraction)
+def joint_step(state: TrainState, lr_photos: Photos, hr_photos: Photos, progress: float) -> dict[str, float]:
+    """Updates all three networks, one after the other. Shapes are those of the preset `seed`. Returns metrics."""
+    config, factor = state.config, state.config.get_lr_factor(progress)
     # Real and clean patches are drawn independently; nothing pairs them.
-    real = draw_real(state, lr_photos, recipe.batch)  # (32, 3, 32, 32)
-    window, hr = draw_clean(state, hr_photos, recipe.batch, recipe.lr_patch)  # (32, 3, 128, 128)
-    latents = draw_latents(state, recipe.batch, recipe.lr_patch)
-    set_rates(state.optimizers["degradation"], recipe.degradation_rate * rate)
-    set_rates(state.optimizers["discriminator"], recipe.discriminator_rate * rate)
-    set_rates(state.optimizers["edsr"], recipe.edsr_rate * rate)
-    # Together, since a GPU is waited for with each.
-    told = state.captured(_learn)(real, window, hr, *latents).tolist()
-    return dict(zip(("adversarial", "discriminator", "edsr_l1", "noise_levels"), told, strict=True))
+    real = sample_lr(state, lr_photos, config.batch_size)  # (32, 3, 32, 32)
+    window, hr = sample_hr(state, hr_photos, config.batch_size, config.lr_patch)  # (32, 3, 128, 128)
+    latents = sample_latents(state, config.batch_size, config.lr_patch)
+    set_lr(state.optimizers["degradation"], config.degradation_lr * factor)
+    set_lr(state.optimizers["discriminator"], config.discriminator_lr * factor)
+    set_lr(state.optimizers["edsr"], config.edsr_lr * factor)
+    # All metrics in one transfer, because each transfer waits for the GPU.
+    metrics = state.get_graph_runner(_update_networks)(real, window, hr, *latents).tolist()
+    return dict(zip(("adversarial", "discriminator", "edsr_l1", "noise_std"), metrics, strict=True))
 
 
-def _learn(state: State, real: Tensor, window: Tensor, hr: Tensor, *latents: Tensor) -> Tensor:
-    """The four metrics, (4,)."""
-    recipe = state.recipe
+def _update_networks(state: TrainState, real: Tensor, window: Tensor, hr: Tensor, *latents: Tensor) -> Tensor:
+    """Returns the four metrics, (4,)."""
+    config = state.config
 
-    # 1. Low-resolution images are made. They are rounded like the real ones, or rounding alone would give them away.
-    made = state.degradation(window, Latents(*latents), surrounded=recipe.surrounded)
-    lr = quantise(made.lr)  # (32, 3, 32, 32)
+    # 1. Generate low-resolution images. They are rounded as real ones are, or rounding alone would reveal them.
+    generated = state.degradation(window, Latents(*latents), padded_input=config.real_context)
+    lr = quantize_ste(generated.lr)  # (32, 3, 32, 32)
 
-    # 2. Degradation: what it makes is to look real to the discriminator, which stands still meanwhile.
-    adversarial = deception(state, lr)  # over (32, 64, 8, 8) scores
-    loss = recipe.adversarial_weight * adversarial + recipe.noise_weight * noise_regularisation(made.noise)
-    update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
+    # 2. Degradation: its images should look real to the discriminator, which is frozen here.
+    adversarial = generator_adv_loss(state, lr)  # over (32, 64, 8, 8) scores
+    loss = config.adversarial_weight * adversarial + config.noise_l2_weight * noise_l2(generated.noise)
+    optimizer_step(state.optimizers["degradation"], loss, max_grad_norm=config.max_grad_norm)
 
-    # 3. Discriminator: real towards 1, made towards 0.
-    discrimination = discriminate(state, real, lr.detach())
-    update(state.optimizers["discriminator"], discrimination)
+    # 3. Discriminator: real toward 1, generated toward 0.
+    discrimination = discriminator_loss(state, real, lr.detach())
+    optimizer_step(state.optimizers["discriminator"], discrimination)
 
-    # 4. EDSR: from what was made back to what it was made of.
-    restoration = learn_to_restore(state, lr.detach(), hr)
-    noise_levels = 255 * made.noise.square().mean().sqrt()
-    return torch.stack([adversarial, discrimination, restoration, noise_levels]).detach()
+    # 4. EDSR: from the generated image back to the clean one.
+    edsr_l1 = sr_update(state, lr.detach(), hr)
+    noise_std = 255 * generated.noise.square().mean().sqrt()  # in 8-bit levels
+    return torch.stack([adversarial, discrimination, edsr_l1, noise_std]).detach()

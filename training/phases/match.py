@@ -1,64 +1,78 @@
-"""Second phase: what is made is led to be told like the real photos."""
+"""Second phase: generated images are matched to real photos, through the estimator and the discriminator."""
 
 from __future__ import annotations
 
-from models.losses import quantise
-from training.config import Matching
-from training.data.patches import draw_clean, draw_latents, draw_real
+from models.losses import quantize_ste
 from training.data.photos import Photos
-from training.estimator.network import statistics_of
-from training.estimator.spectra import energy_distance, energy_distance_in_light, energy_distance_of_differences
-from training.losses.adversarial import deception, discriminate
-from training.losses.regularizers import plainness_of
-from training.optim import set_rates, update
-from training.state import State
+from training.estimator.network import get_features
+from training.estimator.spectra import (
+    energy_distance,
+    energy_distance_given_brightness,
+    energy_distance_of_differences,
+)
+from training.losses.adversarial import discriminator_loss, generator_adv_loss
+from training.losses.regularizers import degradation_prior
+from training.optim import optimizer_step, set_lr
+from training.phases.patches import sample_hr, sample_latents, sample_lr
+from training.state import TrainState
 
 
-def match_step(state: State, matching: Matching, lr_photos: Photos, hr_photos: Photos, done: float) -> dict[str, float]:
-    """Makes photos and leads what estimator and discriminator say of them to what they say of real ones.
+def match_step(state: TrainState, lr_photos: Photos, hr_photos: Photos, progress: float) -> dict[str, float]:
+    """Generates photos and matches the distribution of their predictions to that of the real photos.
 
-    Where real photos are of one view, photos of one place are made, too, and what they differ by is compared beside
-    what they are: it tells how much kernels differ, and how, whatever the photos show.
+    Where real photos share a scene, generated photos come in pairs of one patch, and differences within pairs are
+    matched, too. They show how much kernels differ, and in which way, independent of content. Returns metrics.
     """
-    recipe, degradation, estimator = state.recipe, state.degradation, state.estimator
+    config, matching = state.config, state.matching
+    degradation, estimator = state.degradation, state.estimator
     assert state.real is not None
-    statistics, real = statistics_of(recipe.scale, state.device), state.real
+    features, real = get_features(config.scale, state.device), state.real
     pairs = real.pairs
-    shots = 2 if len(pairs) else 1  # made of each place
-    places = matching.photos // shots * matching.crops
-    window, _ = draw_clean(state, hr_photos, places, matching.crop, per_photo=matching.crops, turned=False)
-    window = window.view(-1, matching.crops, *window.shape[1:]).repeat_interleave(shots, 0).flatten(0, 1)
-    latents = draw_latents(state, len(window), matching.crop, per_photo=matching.crops)
-    made = degradation(window, latents, surrounded=recipe.surrounded, per_photo=matching.crops)
-    lr = quantise(made.lr)  # (96, 3, 48, 48)
+    views_per_patch = 2 if len(pairs) else 1
+    num_crops = matching.match_batch // views_per_patch * matching.crops_per_photo
+    crops_per_photo = matching.crops_per_photo
+    window, _ = sample_hr(state, hr_photos, num_crops, matching.crop, crops_per_photo=crops_per_photo, augment=False)
+    window = window.view(-1, crops_per_photo, *window.shape[1:])
+    window = window.repeat_interleave(views_per_patch, 0).flatten(0, 1)
+    latents = sample_latents(state, len(window), matching.crop, crops_per_photo)
+    generated = degradation(window, latents, padded_input=config.real_context, crops_per_photo=crops_per_photo)
+    lr = quantize_ste(generated.lr)  # (96, 3, 48, 48)
 
-    windows = statistics.windows(255 * lr, latents.quality, matching.crops)
-    told, light = estimator(windows), statistics.light(windows).detach()  # (12, kernel and noise targets), (12,)
-    kernels, noise = slice(None, estimator.kernel_targets), slice(estimator.kernel_targets, None)
-    distance = energy_distance(told[:, kernels], real.told[:, kernels], shots)
-    distance = distance + energy_distance_in_light(told[:, noise], light, real.told[:, noise], real.light, shots)
+    # 1. Degradation: the energy distance between predictions for generated and for real photos.
+    windows = features.window_features(255 * lr, latents.jpeg_quality, crops_per_photo)
+    predicted = estimator(windows)  # for 12 photos
+    paired = predicted.kernel_spectrum.unflatten(0, (-1, views_per_patch))
+    brightness = features.mean_brightness(windows).detach()  # (12,)
+    distance = energy_distance(predicted.kernel_spectrum, real.predicted.kernel_spectrum, views_per_patch)
+    distance = distance + energy_distance_given_brightness(
+        predicted.noise, brightness, real.predicted.noise, real.brightness, views_per_patch
+    )
     if len(pairs):
-        # Of the made photos each two are of one place.
-        two, two_real = told[:, kernels].view(-1, 2, estimator.kernel_targets), real.told[pairs][:, :, kernels]
-        apart = energy_distance_of_differences(two[:, 0] - two[:, 1], two_real[:, 0] - two_real[:, 1])
-        distance = distance + matching.difference_weight * apart
-    patch = slice(0, recipe.lr_patch)
-    patches = lr[:: matching.crops, :, patch, patch]  # one of each photo
-    adversarial = deception(state, patches)
-    kernel = made.kernel[:: matching.crops]
-    plainness = plainness_of(matching, kernel, degradation.noise, made.noise, statistics.spectra)
-    loss = distance + recipe.adversarial_weight * adversarial + plainness
-    set_rates(state.optimizers["degradation"], matching.kernel_rate * (1 - done), matching.noise_rate * (1 - done))
-    update(state.optimizers["degradation"], loss, clip_gradient=recipe.clip_gradient)
+        paired_real = real.predicted.kernel_spectrum[pairs]
+        difference_distance = energy_distance_of_differences(
+            paired[:, 0] - paired[:, 1], paired_real[:, 0] - paired_real[:, 1]
+        )
+        distance = distance + matching.pair_difference_weight * difference_distance
+    patch = slice(0, config.lr_patch)
+    patches = lr[::crops_per_photo, :, patch, patch]  # one of each photo
+    adversarial = generator_adv_loss(state, patches)
+    kernel = generated.kernel[::crops_per_photo]
+    regularization = degradation_prior(matching, kernel, degradation.noise, generated.noise, features.spectra)
+    loss = distance + config.adversarial_weight * adversarial + regularization
+    kernel_lr, noise_lr = matching.match_kernel_lr * (1 - progress), matching.match_noise_lr * (1 - progress)
+    set_lr(state.optimizers["degradation"], kernel_lr, noise_lr)
+    optimizer_step(state.optimizers["degradation"], loss, max_grad_norm=config.max_grad_norm)
 
-    discrimination = discriminate(state, draw_real(state, lr_photos, len(patches), turned=False), patches.detach())
-    set_rates(state.optimizers["discriminator"], recipe.discriminator_rate)
-    update(state.optimizers["discriminator"], discrimination)
+    # 2. Discriminator: real toward 1, generated toward 0.
+    real_patches = sample_lr(state, lr_photos, len(patches), augment=False)
+    discrimination = discriminator_loss(state, real_patches, patches.detach())
+    set_lr(state.optimizers["discriminator"], config.discriminator_lr)
+    optimizer_step(state.optimizers["discriminator"], discrimination)
 
     return {
         "match": distance.item(),
-        "plainness": plainness.item(),
+        "regularization": regularization.item(),
         "adversarial": adversarial.item(),
         "discriminator": discrimination.item(),
-        "noise_levels": 255 * made.noise.detach().square().mean().sqrt().item(),
+        "noise_std": 255 * generated.noise.detach().square().mean().sqrt().item(),
     }

@@ -1,23 +1,24 @@
-"""Last phase: the EDSR."""
+"""Last phase: the EDSR trains on the finished degradation."""
 
 from __future__ import annotations
 
 import torch
 
-from models.losses import quantise
-from training.data.patches import draw_clean, draw_latents
+from models.losses import quantize_ste
 from training.data.photos import Photos
-from training.losses.sr import learn_to_restore
-from training.optim import set_rates
-from training.state import State
+from training.losses.sr import sr_update
+from training.optim import set_lr
+from training.phases.patches import sample_hr, sample_latents
+from training.state import TrainState
 
 
-def restore_step(state: State, hr_photos: Photos, done: float) -> dict[str, float]:
-    """Trains the EDSR on what the degradation makes, which by now has settled."""
-    recipe = state.recipe
-    window, hr = draw_clean(state, hr_photos, recipe.batch, recipe.lr_patch)
+def sr_step(state: TrainState, hr_photos: Photos, progress: float) -> dict[str, float]:
+    """Trains the EDSR on generated pairs. The learning rate warms up, then decays. Returns metrics."""
+    config = state.config
+    window, hr = sample_hr(state, hr_photos, config.batch_size, config.lr_patch)
     with torch.no_grad():
-        latents = draw_latents(state, recipe.batch, recipe.lr_patch)
-        lr = quantise(state.degradation(window, latents, surrounded=recipe.surrounded).lr)
-    set_rates(state.optimizers["edsr"], recipe.edsr_rate * min(1.0, 20 * done + 0.02) * recipe.rate_at(done))
-    return {"edsr_l1": state.captured(learn_to_restore)(lr, hr).item()}
+        latents = sample_latents(state, config.batch_size, config.lr_patch)
+        lr = quantize_ste(state.degradation(window, latents, padded_input=config.real_context).lr)
+    warm_up = min(1.0, 20 * progress + 0.02)
+    set_lr(state.optimizers["edsr"], config.edsr_lr * warm_up * config.get_lr_factor(progress))
+    return {"edsr_l1": state.get_graph_runner(sr_update)(lr, hr).item()}

@@ -1,4 +1,4 @@
-"""Says in words when a training went wrong, and what to do about it."""
+"""Checks a report's metrics. Alarms say in plain English what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -6,150 +6,151 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from training.report.findings import Findings, PhotoSet
-from training.report.metrics import Colours, Kernels
+from training.report.metrics import ColorBias, KernelMetrics, PhotoSet, ReportMetrics
 
-FEWEST, FEW = 8, 30  # photos
-VANISHED = 0.4  # share of the real photos' noise
-FAINT = 1.0  # levels; so little more or less noise does not matter
-SAME_KERNEL = 0.02  # total variation between kernels
-OFF_CENTRE = 0.1, 0.5  # high-resolution pixels: warning, alarm
-DRIFT = 1.0, 3.0  # 8-bit levels: warning, alarm
-BORDER = 0.1  # share of kernels
-APART = 0.7, 0.85  # held-out accuracy less two standard errors: warning, alarm
-UNLIKE = 0.75  # likewise, by content
-WON = 0.03  # the discriminator's loss
+MIN_PHOTOS, FEW_PHOTOS = 8, 30
+MIN_NOISE_RATIO = 0.4  # of the real photos' noise
+NEGLIGIBLE_SIGMA = 1.0  # 8-bit levels; a smaller difference in noise does not matter
+MIN_DIVERSITY = 0.02  # total variation distance between kernels
+OFF_CENTER = 0.1, 0.5  # high-resolution pixels: warning, error
+COLOR_SHIFT = 1.0, 3.0  # 8-bit levels: warning, error
+MAX_BORDER_MASS = 0.1  # share of the kernels
+SEPARABLE = 0.7, 0.85  # held-out accuracy minus two standard errors: warning, error
+CONTENT_GAP = 0.75  # held-out accuracy minus two standard errors, by content
+D_SATURATED = 0.03  # the discriminator's loss
 
 
 @dataclass(frozen=True)
 class Alarm:
     code: str
-    severity: Literal["warning", "alarm"]
+    severity: Literal["warning", "error"]
     message: str
 
 
-def alarms_of(found: Findings) -> tuple[Alarm, ...]:
-    """The worst first."""
+def find_alarms(metrics: ReportMetrics) -> tuple[Alarm, ...]:
+    """Returns all alarms, errors first."""
     alarms = [
-        *alarms_of_model(found.kernels, found.colours, finite=found.finite),
-        *_of_noise(found),
-        *_of_training(found),
-        *_of_photos(found),
+        *find_model_alarms(metrics.kernels, metrics.colors, is_finite=metrics.is_finite),
+        *_check_noise(metrics),
+        *_check_training(metrics),
+        *_check_photos(metrics),
     ]
-    return tuple(sorted(alarms, key=lambda alarm: alarm.severity))  # "alarm" comes before "warning"
+    return tuple(sorted(alarms, key=lambda alarm: alarm.severity))  # "error" sorts before "warning"
 
 
-def alarms_of_model(kernels: Kernels, colours: Colours, *, finite: bool) -> Iterator[Alarm]:
-    """What is wrong with a degradation whatever the real photos are; also of one that is still being learned."""
-    if not finite:
+def find_model_alarms(kernels: KernelMetrics, colors: ColorBias, *, is_finite: bool) -> Iterator[Alarm]:
+    """Yields the alarms that need no real photos. They also apply while a degradation is still being learned."""
+    if not is_finite:
         yield Alarm(
-            "not_finite", "alarm", "The networks give numbers that are not finite. Train again, with another seed."
+            "not_finite", "error", "The networks output numbers that are not finite. Train again with another seed."
         )
         return
-    if kernels.diversity < SAME_KERNEL:
+    if kernels.diversity < MIN_DIVERSITY:
         yield Alarm(
             "kernels_collapsed",
-            "alarm",
-            "All kernels are the same: of the different blurs of the real photos one is left. Train with the preset "
-            "`default` for ten minutes or more; if it stays, with another seed or more photos.",
+            "error",
+            "Kernel collapse: all kernels are identical, so every photo gets one blur. Train with the preset "
+            "`default` for ten minutes or more. If it persists, use another seed or more photos.",
         )
-    if (off := kernels.off_centre.mean) > OFF_CENTRE[0]:
+    if (distance := kernels.off_center.mean) > OFF_CENTER[0]:
         yield Alarm(
-            "kernels_off_centre",
-            "alarm" if off > OFF_CENTRE[1] else "warning",
-            f"Kernels lie {off:.2f} high-resolution pixels beside the sampled point, so every training pair is "
-            "shifted. The preset `default` holds them centred.",
+            "kernels_off_center",
+            "error" if distance > OFF_CENTER[1] else "warning",
+            f"Kernels lie {distance:.2f} high-resolution pixels off the sampled point, so every training pair is "
+            "shifted. The preset `default` keeps them centered.",
         )
-    if kernels.at_border > BORDER:
+    if kernels.border_mass > MAX_BORDER_MASS:
         yield Alarm(
-            "kernels_too_wide",
+            "kernel_window_too_small",
             "warning",
-            f"{kernels.at_border:.0%} of the kernels lies in the outermost taps of their window, which is too small "
-            "for them. Are the real photos really so many times smaller than what is wanted? A larger scale has a "
-            "larger window.",
+            f"{kernels.border_mass:.0%} of the kernel mass lies in the outermost taps: the kernel window is too small. "
+            "Check that the scale is right. A larger scale has a larger window.",
         )
-    shift = max((colours.red, colours.green, colours.blue), key=abs)
-    if abs(shift) > DRIFT[0]:
+    shift = max((colors.red, colors.green, colors.blue), key=abs)
+    if abs(shift) > COLOR_SHIFT[0]:
         yield Alarm(
-            "colours_drift",
-            "alarm" if abs(shift) > DRIFT[1] else "warning",
-            f"Made photos differ from the clean ones by {colours.red:+.1f}, {colours.green:+.1f} and "
-            f"{colours.blue:+.1f} levels in red, green and blue. Noise should shift no colour: train with the preset "
+            "color_shift",
+            "error" if abs(shift) > COLOR_SHIFT[1] else "warning",
+            f"Generated photos differ from the clean ones by {colors.red:+.1f}, {colors.green:+.1f} and "
+            f"{colors.blue:+.1f} levels in red, green and blue. Noise should not shift colors. Train with the preset "
             "`default`.",
         )
 
 
-def _of_noise(found: Findings) -> Iterator[Alarm]:
-    fine = found.readings.luma_fine
-    vanished = found.noise.level.mean < VANISHED * fine.real_mean and fine.real_mean - fine.made_mean > FAINT
-    if found.finite and vanished:
+def _check_noise(metrics: ReportMetrics) -> Iterator[Alarm]:
+    fine = metrics.predicted.luma_fine
+    sigma = metrics.noise.std.mean
+    vanished = sigma < MIN_NOISE_RATIO * fine.real_mean and fine.real_mean - fine.generated_mean > NEGLIGIBLE_SIGMA
+    if metrics.is_finite and vanished:
         yield Alarm(
             "noise_vanished",
-            "alarm",
-            f"The model makes noise of {found.noise.level.mean:.1f} levels, but the real photos show about "
-            f"{fine.real_mean:.1f}. Train with the preset `default` for ten minutes or more; if it stays, with another "
-            "seed or more photos.",
+            "error",
+            f"The model generates noise of {sigma:.1f} levels (standard deviation), but the real photos show about "
+            f"{fine.real_mean:.1f}. Train with the preset `default` for ten minutes or more. If it persists, use "
+            "another seed or more photos.",
         )
 
 
-def _of_training(found: Findings) -> Iterator[Alarm]:
-    test = found.two_sample
-    if test and (sure := test.accuracy - 2 * test.uncertainty) > APART[0]:
+def _check_training(metrics: ReportMetrics) -> Iterator[Alarm]:
+    test = metrics.two_sample
+    if test and (lower_bound := test.accuracy - 2 * test.uncertainty) > SEPARABLE[0]:
         yield Alarm(
-            "told_apart",
-            "alarm" if sure > APART[1] else "warning",
-            f"Made photos are told from real ones in {test.accuracy:.0%} of the cases, where 50% would be perfect: "
-            f"{_what_differs(found)}. Clean photos that show the same kind of things as the real ones may help, and "
-            "ten minutes or more of training where it had less.",
+            "distinguishable",
+            "error" if lower_bound > SEPARABLE[1] else "warning",
+            f"A classifier separates generated from real photos {test.accuracy:.0%} of the time; 50% is perfect. "
+            f"{_describe_difference(metrics)} Use clean photos of the same subjects as the real ones, and train for "
+            "ten minutes or more.",
         )
-    if found.discriminator_loss is not None and found.discriminator_loss < WON:
+    if metrics.discriminator_loss is not None and metrics.discriminator_loss < D_SATURATED:
         yield Alarm(
-            "discriminator_won",
+            "discriminator_saturated",
             "warning",
-            f"The discriminator's loss was {found.discriminator_loss:.3f} in the end (0.25 is a draw): it tells made "
-            "photos from real ones at a glance, and nothing was learned from it any more. Train with another seed, or "
-            "with the preset `default`, which does not depend on it.",
+            f"The discriminator's loss was {metrics.discriminator_loss:.3f} at the end (0.25 is undecided): the "
+            "discriminator saturated and stopped providing gradient. Train with another seed, or with the preset "
+            "`default`, which does not depend on it.",
         )
 
 
-def _of_photos(found: Findings) -> Iterator[Alarm]:
-    for photos, code, kind, what in (
-        (found.photos.real, "too_few_real_photos", "real", "the spread of blur and noise"),
-        (found.photos.clean, "too_few_clean_photos", "clean", "what photos may show"),
+def _check_photos(metrics: ReportMetrics) -> Iterator[Alarm]:
+    for photos, code, kind, benefit in (
+        (metrics.photos.real, "too_few_real_photos", "real", "the spread of blur and noise"),
+        (metrics.photos.clean, "too_few_clean_photos", "clean", "the content of photos"),
     ):
-        if photos.used < FEW:
+        if photos.used < FEW_PHOTOS:
             yield Alarm(
                 code,
-                "alarm" if photos.used < FEWEST else "warning",
-                f"There {_are(photos, kind)} to learn from: {FEW} or more tell {what} better. Add some.",
+                "error" if photos.used < MIN_PHOTOS else "warning",
+                f"There {_count_photos(photos, kind)} to learn from: {FEW_PHOTOS} or more show {benefit} better. "
+                "Add some.",
             )
-    content = found.photos.content
-    if content and content.accuracy - 2 * content.uncertainty > UNLIKE:
+    content = metrics.photos.content
+    if content and content.accuracy - 2 * content.uncertainty > CONTENT_GAP:
         yield Alarm(
-            "photos_unlike",
+            "content_mismatch",
             "warning",
-            f"Real and clean photos show different things: by brightness, colours and contrast alone "
-            f"{content.accuracy:.0%} of them are told apart. Some of that may have been taken for blur or noise. Clean "
-            "photos of the same kind of things as the real ones help.",
+            f"Real and clean photos show different content: brightness, color and contrast alone separate "
+            f"{content.accuracy:.0%} of them. Some of that may have been learned as blur or noise. Use clean photos of "
+            "the same subjects as the real ones.",
         )
 
 
-def _are(photos: PhotoSet, kind: str) -> str:
-    left_out = photos.photos - photos.used
-    too_small = f" (besides {left_out} too small)" if left_out else ""
-    return f"{'is' if photos.used == 1 else 'are'} only {photos.used} {kind} photo{'s' * (photos.used != 1)}{too_small}"
+def _count_photos(photos: PhotoSet, kind: str) -> str:
+    num_small = photos.photos - photos.used
+    too_small = f" (and {num_small} too small)" if num_small else ""
+    verb, plural = ("is", "") if photos.used == 1 else ("are", "s")
+    return f"{verb} only {photos.used} {kind} photo{plural}{too_small}"
 
 
-def _what_differs(found: Findings) -> str:
-    """In words, by what the reader says: blur, noise or else."""
-    major, minor, fine = found.readings.major, found.readings.minor, found.readings.luma_fine
-    blur = (major.made_mean - major.real_mean + minor.made_mean - minor.real_mean) / 2
-    noise = fine.made_mean - fine.real_mean
-    words = []
+def _describe_difference(metrics: ReportMetrics) -> str:
+    """Says how generated photos differ, by the predictions of the regressor: in blur, noise or something else."""
+    major, minor, fine = metrics.predicted.major, metrics.predicted.minor, metrics.predicted.luma_fine
+    blur = (major.generated_mean - major.real_mean + minor.generated_mean - minor.real_mean) / 2
+    noise = fine.generated_mean - fine.real_mean
+    differences = []
     if abs(blur) > 0.15:
-        words.append(f"{'blurrier' if blur > 0 else 'sharper'} by about {abs(blur):.1f} pixels")
-    if abs(noise) > FAINT:
-        words.append(f"{'noisier' if noise > 0 else 'cleaner'} by about {abs(noise):.0f} levels")
-    if words:
-        return f"they look {' and '.join(words)}"
-    return "they differ in kind more than in strength of blur and noise"
+        differences.append(f"{'blurrier' if blur > 0 else 'sharper'} by about {abs(blur):.1f} pixels")
+    if abs(noise) > NEGLIGIBLE_SIGMA:
+        differences.append(f"{'noisier' if noise > 0 else 'cleaner'} by about {abs(noise):.0f} levels")
+    if differences:
+        return f"Generated photos look {' and '.join(differences)}."
+    return "They differ in kind more than in the strength of blur and noise."

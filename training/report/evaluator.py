@@ -1,9 +1,9 @@
-"""The report of a trained model: figures that tell without any ground truth whether training worked.
+"""The report of a trained model: metrics that show without ground truth whether training worked.
 
-What the degradation makes is measured directly (figures.py). Whether that is what happened to the real photos can only
-be judged by looks (looks.py) at both. They are compared in what a reader (reader.py) tells of them, for what it has
-learned to pass over is what photos show. That real and clean photos show different things still shifts what it says;
-where they differ in kind the report says so, and then its other figures are worth less.
+What the degradation generates is measured directly (metrics.py). Whether it equals what happened to the real photos is
+judged by crops (crops.py) of both. They are compared in what a regressor (regressor.py) predicts for them, because it
+has learned to ignore content. Different content of real and clean photos still shifts its predictions. Where the sets
+differ in kind, the report says so, and its other metrics are less reliable.
 """
 
 from __future__ import annotations
@@ -15,42 +15,56 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.degradation import Degradation, evaluating
-from models.losses import quantise
-from training.data.jpeg_quality import qualities_of
+from models.degradation import Degradation, eval_mode
+from models.losses import quantize_ste
+from training.data.jpeg_quality import estimate_jpeg_qualities
 from training.data.photos import Photos
-from training.estimator.spectra import FLOOR
-from training.report.alarms import Alarm, alarms_of
-from training.report.crops import Geometry, LookStatistics, clean_windows, generator_for, real_crops, spread_over
-from training.report.findings import Findings, PhotoSet, PhotoSets, Readings, Seen
-from training.report.metrics import NoiseSums, kernels_of
-from training.report.regressor import READINGS, Reader
-from training.report.two_sample import told_apart
+from training.estimator.spectra import POWER_FLOOR
+from training.report.alarms import Alarm, find_alarms
+from training.report.crops import (
+    CropFeatures,
+    CropGeometry,
+    evenly_spaced,
+    make_generator,
+    sample_hr_windows,
+    sample_real_crops,
+)
+from training.report.metrics import (
+    NoiseAccumulator,
+    PhotoSet,
+    PhotoSets,
+    PredictedStats,
+    ReportMetrics,
+    StatComparison,
+    measure_kernels,
+)
+from training.report.regressor import STAT_NAMES, StatRegressor
+from training.report.two_sample import two_sample_accuracy
 
-LOOKS = 240  # at real photos and as many at made ones
-SIMULATED = 4  # times as many looks does the reader learn from,
-FEWEST_SIMULATED = 64  # but no fewer than these
-QUALITIES = 24  # photos whose JPEG quality is read, at most
-LEVELS_A_PIXEL = 4.0  # so many levels of noise weigh as much in the score as a pixel of width
-LAST_POINTS = 20  # of the training's curve, over which the discriminator's loss is averaged
+NUM_CROPS = 240  # groups of crops of real photos, and as many of generated ones
+SIM_FACTOR = 4  # the regressor trains on this many times as many simulated photos,
+MIN_SIMULATED = 64  # but at least on these
+MAX_QUALITY_SAMPLES = 24  # photos whose JPEG quality is estimated
+LEVELS_PER_PIXEL = 4.0  # levels of noise std that weigh as much in the score as a pixel of width
+LAST_POINTS = 20  # points of the history over which the discriminator's loss is averaged
 
 
 @dataclass(frozen=True)
-class Report(Findings):
+class Report(ReportMetrics):
     alarms: tuple[Alarm, ...]
 
 
-def looks_within(seconds: float) -> int:
-    """How many looks a report may take after so long a training, to cost less than 5% of it."""
-    return round(min(LOOKS, max(8, seconds)))
+def eval_crops_for(seconds: float) -> int:
+    """Returns how many crops keep a report's cost below 5% of a training of `seconds`."""
+    return round(min(NUM_CROPS, max(8, seconds)))
 
 
-class Judge:
-    """Judges degradations that were learned from the same photos, for which it reads these only once.
+class Evaluator:
+    """Evaluates degradations that were learned from the same photos, which it reads only once.
 
-    Making one takes about 25 ms for each look, then a `score` 5 ms and a `report` 10 ms, of one core. Degradations are
-    to be on `device`. The same seed gives the same judgement. Raises PhotosError where a set has no photo of 32
-    low-resolution pixels.
+    Building it takes about 25 ms of one core for each crop, then a `score` 5 ms and a `report` 10 ms. Degradations must
+    be on `device`. The same seed gives the same result. Raises PhotosError if a set has no photo of 32 low-resolution
+    pixels.
     """
 
     def __init__(
@@ -60,121 +74,130 @@ class Judge:
         scale: int,
         *,
         seed: int = 0,
-        looks: int = LOOKS,
+        num_crops: int = NUM_CROPS,
         device: str = "cpu",
     ):
         self.lr_photos, self.hr_photos = lr_photos, hr_photos
-        self.scale, self.seed, self.looks, self.device = scale, seed, looks, device
-        self.geometry = Geometry.fitting(lr_photos, hr_photos, scale)
-        self.statistics = LookStatistics()
-        self.real_photos = spread_over(lr_photos, self.geometry.side, looks)
-        self.clean_photos = spread_over(hr_photos, self.geometry.side * scale, looks)
-        crops = [
-            crop.float() for crop in real_crops(lr_photos, self.geometry, self.real_photos, generator_for(self.seed, 0))
-        ]
-        self.real_content = torch.stack([self.statistics.of_content(crop) for crop in crops])
-        self.reader = Reader.learned(
+        self.scale, self.seed, self.num_crops, self.device = scale, seed, num_crops, device
+        self.geometry = CropGeometry.choose(lr_photos, hr_photos, scale)
+        self.features = CropFeatures()
+        self.real_photos = evenly_spaced(lr_photos, self.geometry.side, num_crops)
+        self.clean_photos = evenly_spaced(hr_photos, self.geometry.side * scale, num_crops)
+        sampled = sample_real_crops(lr_photos, self.geometry, self.real_photos, make_generator(self.seed, 0))
+        crops = [crop.float() for crop in sampled]
+        self.real_content = torch.stack([self.features.content_features(crop) for crop in crops])
+        self.regressor = StatRegressor.fit(
             hr_photos,
             self.geometry,
-            self.statistics,
+            self.features,
             scale=scale,
-            count=max(SIMULATED * looks, FEWEST_SIMULATED),
-            qualities=qualities_of(lr_photos, QUALITIES),
-            generator=generator_for(self.seed, 1),
+            count=max(SIM_FACTOR * num_crops, MIN_SIMULATED),
+            qualities=estimate_jpeg_qualities(lr_photos, MAX_QUALITY_SAMPLES),
+            generator=make_generator(self.seed, 1),
         )
-        self.real = self.reader(torch.stack([self.statistics.of_look(crop) for crop in crops]))
+        self.real_stats = self.regressor(torch.stack([self.features.degradation_features(crop) for crop in crops]))
 
     def score(self, degradation: Degradation) -> float:
-        """0 is perfect; of two degradations the one with the lower score is the better one."""
-        made = torch.stack([self.statistics.of_look(made.lr) for made in self.made(degradation)])
-        return _score(self._readings(self.reader(made)))
+        """Computes the score. 0 is perfect; the lower of two is better."""
+        features = [self.features.degradation_features(crop.lr) for crop in self.generate(degradation)]
+        return _compute_score(self._compare(self.regressor(torch.stack(features))))
 
     def report(self, degradation: Degradation, history: Sequence[dict[str, float]] = ()) -> Report:
-        """`history` is the curve of the degradation's training."""
-        sums, finite = NoiseSums(), True
-        kernels, looks, content = list[Tensor](), list[Tensor](), list[Tensor]()
-        for made in self.made(degradation):
-            sums.add(made.noise, made.blurred)
-            kernels.append(made.kernel)
-            looks.append(self.statistics.of_look(made.lr))
-            content.append(self.statistics.of_content(made.blurred))
-            finite = finite and made.finite
-        told = self.reader(torch.stack(looks))
-        readings = self._readings(told)
+        """Computes the report. `history` is the metric history of the degradation's training."""
+        accumulator, is_finite = NoiseAccumulator(), True
+        kernels, features, content = list[Tensor](), list[Tensor](), list[Tensor]()
+        for crop in self.generate(degradation):
+            accumulator.add(crop.noise, crop.blurred)
+            kernels.append(crop.kernel)
+            features.append(self.features.degradation_features(crop.lr))
+            content.append(self.features.content_features(crop.blurred))
+            is_finite = is_finite and crop.is_finite
+        stats = self.regressor(torch.stack(features))
+        predicted = self._compare(stats)
         losses = [point["discriminator"] for point in history if "discriminator" in point][-LAST_POINTS:]
-        sides = self.geometry.side, self.geometry.side * self.scale
-        real, clean = (_photo_set(*of) for of in zip((self.lr_photos, self.hr_photos), sides, strict=True))
+        real = _describe_photos(self.lr_photos, self.geometry.side)
+        clean = _describe_photos(self.hr_photos, self.geometry.side * self.scale)
         photos = self.real_photos, self.clean_photos
-        findings = Findings(
-            score=_score(readings),
-            two_sample=told_apart(self.real, told, *photos),
-            readings=readings,
-            kernels=kernels_of(torch.stack(kernels), degradation.kernel_origin, self.scale),
-            noise=sums.noise(),
-            colours=sums.colours(),
-            photos=PhotoSets(real, clean, told_apart(self.real_content, torch.stack(content), *photos)),
+        metrics = ReportMetrics(
+            score=_compute_score(predicted),
+            two_sample=two_sample_accuracy(self.real_stats, stats, *photos),
+            predicted=predicted,
+            kernels=measure_kernels(torch.stack(kernels), degradation.kernel_origin, self.scale),
+            noise=accumulator.get_noise_metrics(),
+            colors=accumulator.get_color_bias(),
+            photos=PhotoSets(real, clean, two_sample_accuracy(self.real_content, torch.stack(content), *photos)),
             discriminator_loss=sum(losses) / len(losses) if losses else None,
-            looks=self.looks,
-            finite=finite,
+            num_crops=self.num_crops,
+            is_finite=is_finite,
         )
-        return Report(**vars(findings), alarms=alarms_of(findings))
+        return Report(**vars(metrics), alarms=find_alarms(metrics))
 
-    def made(self, degradation: Degradation) -> Iterator[Made]:
-        """Looks at photos that this degradation makes; at the same places of the same photos whatever it is."""
-        config, latents = degradation.config, generator_for(self.seed, 2)
-        windows = clean_windows(
+    def generate(self, degradation: Degradation) -> Iterator[GeneratedCrop]:
+        """Yields crops that the degradation generates, always from the same positions in the same photos."""
+        config, latents = degradation.config, make_generator(self.seed, 2)
+        windows = sample_hr_windows(
             self.hr_photos,
             self.geometry,
             self.clean_photos,
-            generator_for(self.seed, 3),
+            make_generator(self.seed, 3),
             scale=self.scale,
             size=config.kernel.size,
             top=degradation.kernel_origin[0],
         )
-        side, crops = self.geometry.side, self.geometry.crops
-        with evaluating(degradation), torch.no_grad():
+        side, crops_per_photo = self.geometry.side, self.geometry.crops_per_photo
+        with eval_mode(degradation), torch.no_grad():
             for window in windows:
-                drawn = degradation.draw_latents(crops, (side, side), latents, per_photo=crops).to(self.device)
-                made = degradation(window.to(self.device), drawn, surrounded=True, per_photo=crops)
-                lr, noise, kernel = (tensor.float().cpu() for tensor in (made.lr, made.noise, made.kernel[0]))
-                finite = all(bool(tensor.isfinite().all()) for tensor in (lr, noise, kernel))
-                if not finite:
+                drawn = degradation.draw_latents(
+                    crops_per_photo, (side, side), latents, crops_per_photo=crops_per_photo
+                ).to(self.device)
+                degraded = degradation(
+                    window.to(self.device), drawn, padded_input=True, crops_per_photo=crops_per_photo
+                )
+                lr, noise, kernel = (
+                    tensor.float().cpu() for tensor in (degraded.lr, degraded.noise, degraded.kernel[0])
+                )
+                is_finite = all(bool(tensor.isfinite().all()) for tensor in (lr, noise, kernel))
+                if not is_finite:
                     lr, noise, kernel = (tensor.nan_to_num(0, 0, 0) for tensor in (lr, noise, kernel))
-                yield Made(kernel, 255 * (lr - noise), 255 * noise.expand_as(lr), 255 * quantise(lr), finite)
+                yield GeneratedCrop(
+                    kernel, 255 * (lr - noise), 255 * noise.expand_as(lr), 255 * quantize_ste(lr), is_finite
+                )
 
-    def _readings(self, made: Tensor) -> Readings:
-        seen = {}
-        for index, name in enumerate(READINGS):
-            real, ours = (
-                self.scale * told if name in ("major", "minor") else ((2 * told).exp() - FLOOR).clamp_min(0).sqrt()
-                for told in (self.real[:, index], made[:, index])
+    def _compare(self, stats: Tensor) -> PredictedStats:
+        comparisons = {}
+        for index, name in enumerate(STAT_NAMES):
+            real, generated = (
+                self.scale * values
+                if name in ("major", "minor")
+                else ((2 * values).exp() - POWER_FLOOR).clamp_min(0).sqrt()
+                for values in (self.real_stats[:, index], stats[:, index])
             )
-            seen[name] = Seen(
+            comparisons[name] = StatComparison(
                 real.mean().item(),
                 real.std(correction=0).item(),
-                ours.mean().item(),
-                ours.std(correction=0).item(),
-                (real.sort().values - ours.sort().values).abs().mean().item(),
+                generated.mean().item(),
+                generated.std(correction=0).item(),
+                (real.sort().values - generated.sort().values).abs().mean().item(),
             )
-        return Readings(**seen)
+        return PredictedStats(**comparisons)
 
 
-class Made(NamedTuple):
-    """A look at a made photo, in 8-bit levels."""
+class GeneratedCrop(NamedTuple):
+    """Generated crops of one photo, in 8-bit levels."""
 
-    kernel: Tensor  # (K, K), the one of all its crops
+    kernel: Tensor  # (K, K), shared by all crops
     blurred: Tensor  # (crops, 3, side, side)
-    noise: Tensor  # likewise
-    lr: Tensor  # likewise, rounded
-    finite: bool
+    noise: Tensor  # (crops, 3, side, side)
+    lr: Tensor  # (crops, 3, side, side), rounded
+    is_finite: bool
 
 
-def _score(readings: Readings) -> float:
-    widths, levels = list[float](), list[float]()
-    for name, seen in vars(readings).items():
-        (widths if name in ("major", "minor") else levels).append(seen.distance)
-    return sum(widths) / len(widths) + sum(levels) / len(levels) / LEVELS_A_PIXEL
+def _compute_score(predicted: PredictedStats) -> float:
+    widths, stds = list[float](), list[float]()
+    for name, comparison in vars(predicted).items():
+        (widths if name in ("major", "minor") else stds).append(comparison.distance)
+    return sum(widths) / len(widths) + sum(stds) / len(stds) / LEVELS_PER_PIXEL
 
 
-def _photo_set(photos: Photos, side: int) -> PhotoSet:
-    return PhotoSet(len(photos), len(photos.at_least(side)), min(min(shape) for shape in photos.shapes))
+def _describe_photos(photos: Photos, side: int) -> PhotoSet:
+    return PhotoSet(len(photos), len(photos.indices_fitting(side)), min(min(shape) for shape in photos.shapes))
