@@ -1,1 +1,1 @@
-"""What every process needs before it starts: its settings and its log."""
+"""Settings and logging, which every process needs first."""

@@ -1,4 +1,4 @@
-"""Structured logs: one event a line, with what is bound to the context (such as the job's id) in every line."""
+"""Structured logs: one event per line. Each line has the values bound to its context, such as the job's id."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import structlog
 from config.settings import Settings
 
 
-def configure_logging(settings: Settings, process: str, journal: structlog.types.Processor | None = None) -> None:
-    """Sends structlog's and the standard library's records to standard error in one form.
+def configure_logging(settings: Settings, process: str, job_log: structlog.types.Processor | None = None) -> None:
+    """Sends the records of structlog and of the standard library to standard error in one format.
 
-    `process` names the process in every line, such as api or reaper. `journal` is shown every line of
-    structlog's that is logged.
+    `process` names the process in every line, such as api or reaper. `job_log` is called with every line of structlog
+    that is logged.
     """
     as_json = settings.log_json if settings.log_json is not None else not sys.stderr.isatty()
     shared: list[structlog.types.Processor] = [
@@ -34,14 +34,14 @@ def configure_logging(settings: Settings, process: str, journal: structlog.types
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
-    # A line for each HTTP request or dequeued id buries the events that matter.
-    for chatty in ("httpx", "rq.worker", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # A line for each HTTP request or dequeued id would hide the events that matter.
+    for noisy in ("httpx", "rq.worker", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
             *shared,
-            *([journal] if journal else []),
+            *([job_log] if job_log else []),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),

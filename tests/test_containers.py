@@ -1,4 +1,4 @@
-"""What `docker-compose.yml` and `Dockerfile` promise of the containers, read off the files themselves."""
+"""Security properties of the containers, read from `docker-compose.yml` and `Dockerfile`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_container_may_do_no_more_than_it_must(name: str) -> None:
+def test_containers_have_least_privilege(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not {"privileged", "cap_add", "pid", "ipc", "devices", "userns_mode"} & service.keys()
     if service["image"] not in OURS:
-        assert service["user"] not in ("root", "0"), "of ours, the image says it"
+        assert service["user"] not in ("root", "0"), "our images set the user themselves"
     mounts = [volume.partition(":")[0] for volume in service.get("volumes", [])]
     assert not [mount for mount in mounts if mount.startswith((".", "~")) or "docker.sock" in mount]
 
 
-def test_nothing_is_published_but_the_api_and_that_to_this_computer() -> None:
+def test_only_the_api_is_published_and_on_loopback() -> None:
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"api"}
     (port,) = SERVICES["api"]["ports"]
     assert port.startswith("${PATINA_ADDRESS:-127.0.0.1}:")
@@ -39,7 +39,7 @@ def test_nothing_is_published_but_the_api_and_that_to_this_computer() -> None:
     assert SERVICES["secrets"]["network_mode"] == "none"
 
 
-def test_servers_have_passwords_that_no_environment_and_no_command_line_shows() -> None:
+def test_passwords_are_in_no_environment_and_no_command_line() -> None:
     ours = SERVICES["api"]["environment"]
     for server in ("DATABASE", "REDIS"):
         assert urlsplit(ours[f"PATINA_{server}_URL"]).password is None
@@ -51,12 +51,12 @@ def test_servers_have_passwords_that_no_environment_and_no_command_line_shows() 
     assert "requirepass" in SERVICES["valkey"]["command"][0]
 
 
-def test_an_image_ends_as_another_user_than_root_with_packages_by_their_hashes() -> None:
+def test_images_run_as_a_user_and_pin_hashes() -> None:
     stages = re.split(r"(?m)^FROM .* AS ", (ROOT / "Dockerfile").read_text())[1:]
     by_name = {stage.split()[0]: stage for stage in stages}
     for name in ("api", "worker"):
         assert re.findall(r"(?m)^USER (.*)$", by_name[name])[-1:] == ["patina"]
     installed = re.findall(r"pip install .*", (ROOT / "Dockerfile").read_text())
     unhashed = [line for line in installed if "--require-hashes" not in line]
-    assert len(unhashed) == 2, "the project itself, and torch, which comes from the builder's index"
+    assert len(unhashed) == 2, "the project, and torch from the builder's index"
     assert [line for line in unhashed if "--no-deps" in line or line.endswith("-c constraints.txt torch")] == unhashed

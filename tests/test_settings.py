@@ -1,4 +1,4 @@
-"""Settings that are put together from several."""
+"""Settings that depend on several variables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 from config.settings import Settings
 
 
-def test_passwords_come_from_files_whatever_is_in_them(tmp_path: Path) -> None:
+def test_passwords_come_from_files(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("a/b@c:d%e \n")
     settings = Settings(
@@ -24,7 +24,7 @@ def test_passwords_come_from_files_whatever_is_in_them(tmp_path: Path) -> None:
     assert (redis.password, redis.host, redis.port, redis.database) == ("a/b@c:d%e", "valkey", 6379, "0")
 
 
-def test_what_only_this_computer_reaches_needs_no_token() -> None:
+def test_loopback_needs_no_token() -> None:
     for host, needed in {"127.0.0.1": False, "::1": False, "localhost": False, "0.0.0.0": True, "::": True}.items():
         assert Settings(host=host).tokens_needed is needed
     assert Settings(host="127.0.0.1", require_tokens=True).tokens_needed

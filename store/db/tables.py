@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since 1970 by the database's clock, so that workers need not agree on one."""
+"""The tables. Times are seconds since 1970 by the database's clock, because the clocks of workers may differ."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ SHA256 = String(64)
 NULLABLE_JSON = JSON(none_as_null=True)
 
 
-class now(FunctionElement[float]):  # noqa: N801 - reads as the SQL function that it is
-    """The database's own clock, in seconds since 1970."""
+class now(FunctionElement[float]):  # noqa: N801 - named as the SQL function
+    """The time of the database's clock, in seconds since 1970."""
 
     type = Float()
     inherit_cache = True
@@ -29,12 +29,12 @@ def _now_on_sqlite(element: now, compiler: SQLCompiler, **_: Any) -> str:
 
 @compiles(now, "postgresql")
 def _now_on_postgresql(element: now, compiler: SQLCompiler, **_: Any) -> str:
-    # clock_timestamp moves during a transaction, now() does not: a lease must run from when it is written.
+    # now() is when the transaction began. A lease must start when it is written, so this is clock_timestamp().
     return "extract(epoch from clock_timestamp())::double precision"
 
 
 class Table(DeclarativeBase):
-    # Names for every constraint, so that migrations can speak of them on both databases.
+    # Every constraint has a name, so that migrations can change it on both databases.
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -43,11 +43,11 @@ class Table(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, float: Float(53)}  # noqa: RUF012 - SQLAlchemy's own form
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, float: Float(53)}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
 
 class Token(Table):
-    """A key to the API; revoked ones stay, for what they own names them."""
+    """An API token. Revoked ones stay, because their records name them as owner."""
 
     __tablename__ = "tokens"
 
@@ -60,9 +60,9 @@ class Token(Table):
 
 
 class Dataset(Table):
-    """`owner` is the token that made it, None where none was asked for.
+    """`owner` is the token that created it, None if no token was needed.
 
-    `lr_images` and `hr_images` are counted when images are added: there may be a million of them.
+    `lr_images` and `hr_images` are counters, because there may be a million images.
     """
 
     __tablename__ = "datasets"
@@ -78,7 +78,7 @@ class Dataset(Table):
 
 
 class Image(Table):
-    """A photo of a dataset: `role` lr for a real low-resolution one, hr for a clean one."""
+    """A photo of a dataset. Its `role` is lr for a real low-resolution photo and hr for a clean one."""
 
     __tablename__ = "images"
     __table_args__ = (
@@ -98,16 +98,17 @@ class Image(Table):
 
 
 class Job(Table):
-    """A piece of work. The row is the truth; the queue only carries its id.
+    """A job. This row is the source of truth; the queue only carries its id.
 
-    `attempt` counts the workers that took it and fences their writes; `lease_until` is when the present one counts as
-    dead; `deaths` counts those that died of it. `form` is the version of `parameters`, which older workers cannot read.
-    `keep_seconds` is how long its results are kept after its end, None for ever; `expired` is when they were deleted.
+    `attempt` counts the claims and fences the writes of workers. At `lease_until` the present worker counts as dead.
+    `crash_count` counts the workers that died of it since its last progress. `parameters_version` says which workers
+    can read `parameters`. Results are kept for `retention_seconds` after the end, with None for ever, and were deleted
+    at `expired_at`.
     """
 
     __tablename__ = "jobs"
-    # Each way of listing jobs has an index that ends in the id, the order of lists. None holds what changes while a job
-    # runs, such as its lease.
+    # Each filter of job lists has an index that ends in the id, which orders lists. No index has a column that changes
+    # while a job runs, such as the lease.
     __table_args__ = (
         Index(None, "status", "id"),
         Index(None, "kind", "id"),
@@ -142,9 +143,9 @@ class Job(Table):
     worker: Mapped[str | None] = mapped_column(Text)
     lease_until: Mapped[float | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
-    finish_requested: Mapped[bool] = mapped_column(default=False)  # of a training: to end now with what it has learned
+    finish_requested: Mapped[bool] = mapped_column(default=False)  # of a training: end early and keep the model
 
-    event_count: Mapped[int] = mapped_column(default=0)  # so many have been recorded; the number of the latest
+    event_count: Mapped[int] = mapped_column(default=0)  # also the number of the latest event
     updated_at: Mapped[float] = mapped_column(insert_default=now(), onupdate=now())
     created_at: Mapped[float] = mapped_column(insert_default=now())
     started_at: Mapped[float | None]
@@ -154,7 +155,7 @@ class Job(Table):
 
 
 class Event(Table):
-    """Something that happened in a job: a `log` line, the `metrics` of a moment, a new `preview`. Numbered from 1."""
+    """An event of a job: a `log` line, `metrics`, or a new `preview`. Numbered from 1."""
 
     __tablename__ = "events"
 
@@ -166,7 +167,7 @@ class Event(Table):
 
 
 class Preview(Table):
-    """What a training makes by now; one a job, the latest. `files` maps file names to the SHA-256 of their blobs."""
+    """The latest preview of a training. `files` maps file names to the SHA-256 of their blobs."""
 
     __tablename__ = "previews"
 
@@ -176,9 +177,9 @@ class Preview(Table):
 
 
 class Item(Table):
-    """An image that a degrade or sr job works on, or a part of it: `crop` is top, left, height, width.
+    """An input image of a degrade or sr job, or a crop of one: `crop` is top, left, height, width in pixels.
 
-    One that was refused on arrival has a `code` and no blob.
+    An image that was rejected on arrival has a `code` and no blob.
     """
 
     __tablename__ = "items"
@@ -186,7 +187,7 @@ class Item(Table):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text)
-    output_name: Mapped[str] = mapped_column(Text)  # unique within the job: the start of its results' file names
+    output_name: Mapped[str] = mapped_column(Text)  # unique within the job; results' file names start with it
     sha256: Mapped[str | None] = mapped_column(SHA256)
     crop: Mapped[list[Any] | None]
     code: Mapped[str | None] = mapped_column(String(64))
@@ -194,7 +195,7 @@ class Item(Table):
 
 
 class Sample(Table):
-    """A finished result: `files` maps what it is (lr, kernel, noise, sr) to the SHA-256 of its blob."""
+    """A finished sample. `files` maps kinds (lr, kernel, noise, sr) to the SHA-256 of their blobs."""
 
     __tablename__ = "samples"
 
@@ -208,6 +209,8 @@ class Sample(Table):
 
 
 class Model(Table):
+    """A trained model. `files` maps file names to the SHA-256 of their blobs; `history` has the training curves."""
+
     __tablename__ = "models"
     __table_args__ = (Index(None, "dataset_id", "id"),)
 
@@ -225,7 +228,7 @@ class Model(Table):
 
 
 class Checkpoint(Table):
-    """The states that a training can go on from: a job's newest two, for the disk may damage one."""
+    """A checkpoint of a training. A job keeps the newest two, because the disk may damage one."""
 
     __tablename__ = "checkpoints"
 
@@ -236,7 +239,7 @@ class Checkpoint(Table):
 
 
 class IdempotencyKey(Table):
-    """A request that carried an `Idempotency-Key`: digests of that and of what it asked for, and the record it made."""
+    """A request with an `Idempotency-Key`: the key, a digest of the request, and the record that it created."""
 
     __tablename__ = "idempotency_keys"
 
@@ -248,10 +251,10 @@ class IdempotencyKey(Table):
 
 
 class Upload(Table):
-    """A file for a dataset that comes in as many requests as it takes: `received` of `length` bytes are on disk.
+    """A resumable upload of a file for a dataset, of which `received` of `length` bytes are on disk.
 
-    `description` is what the client said of it, as it said it. When all has come and was looked at it is `concluded`,
-    with a `result` or a `problem`; at `expires` it is forgotten.
+    `upload_metadata` is the client's `Upload-Metadata` header, unchanged. A whole and validated upload has
+    `completed_at` and a `result` or a `problem`. At `expires_at` it is deleted.
     """
 
     __tablename__ = "uploads"
@@ -264,7 +267,7 @@ class Upload(Table):
     upload_metadata: Mapped[str] = mapped_column(Text)
     length: Mapped[int] = mapped_column(BigInteger)
     received: Mapped[int] = mapped_column(BigInteger, default=0)
-    # Of an archive of 100,000 images they are large, and most requests do not ask for them.
+    # Deferred: they are large for an archive of 100,000 images, and most queries need neither.
     result: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON, deferred=True)
     problem: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON, deferred=True)
     created_at: Mapped[float] = mapped_column(insert_default=now())
@@ -273,7 +276,7 @@ class Upload(Table):
 
 
 class Webhook(Table):
-    """A URL that is told of the ends of its owner's jobs. Messages are signed with `secret`, so it is kept as it is."""
+    """A URL that is called when its owner's jobs end. `secret` signs the messages, so it is stored unhashed."""
 
     __tablename__ = "webhooks"
 
@@ -286,9 +289,9 @@ class Webhook(Table):
 
 
 class Delivery(Table):
-    """A message for a webhook. `due` is when it is to be sent (again), None when it was taken or given up.
+    """A message for a webhook. `next_attempt_at` is None when it was delivered or abandoned.
 
-    `status` and `error` are those of the last attempt.
+    `status` (HTTP) and `error` are those of the last attempt.
     """
 
     __tablename__ = "deliveries"

@@ -11,7 +11,7 @@ import pytest
 
 from bench.report import PAGE as BENCHMARKS
 from bench.report import load_newest, render_page
-from config.settings_docs import PAGE, with_table
+from config.settings_docs import PAGE, replace_table
 from training.presets import PRESET_NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ LOG_METHODS = ("debug", "info", "warning", "error", "exception")
 
 
 def test_settings_table_is_up_to_date() -> None:
-    assert PAGE.read_text() == with_table(PAGE.read_text()), "run: python -m config.settings_docs"
+    assert PAGE.read_text() == replace_table(PAGE.read_text()), "run: python -m config.settings_docs"
 
 
 def test_every_preset_is_documented() -> None:
