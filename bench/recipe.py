@@ -1,10 +1,10 @@
-"""Blind cameras without a service: the bench's own judge, asked of `training` and `models` in this process.
+"""Accuracy on simulated cameras, without a service: the accuracy benchmark's judge on `training` and `models`.
 
-    python bench/recipe.py ../shared/bench --photos ../shared/photos/hr --camera phone --minutes 10 --seed 0
+    python -m bench.recipe ../shared/bench --photos ../shared/photos/hr --camera phone --minutes 10 --seed 0
 
 Prints what recovery.py prints, from the same split of the photos and the same shots, and the score of the model's
-report. `--camera` also takes those of extra_cameras.py. For the speed that a training has in the service, set in the
-environment what worker/jobs/train.py sets, and OMP_WAIT_POLICY=PASSIVE.
+report. `--camera` also accepts those of extra_cameras.py. For the training speed of the service, set the environment of
+worker/jobs/train.py, and OMP_WAIT_POLICY=PASSIVE.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from PIL import Image
 from bench.measure import Metric, add_json_option, save_metrics
 from models.inference.tiling import super_resolve
 from models.inference.triplet import degrade_image
-from training.config import PRESET_NAMES, preset
 from training.data.photos import Photos
-from training.loop import Progress, Trained, train
+from training.loop import TrainResult, train
+from training.presets import PRESET_NAMES, get_preset
+from training.progress import Progress
 
 Images = dict[str, NDArray[np.uint8]]
 
@@ -37,8 +38,8 @@ Images = dict[str, NDArray[np.uint8]]
 TARGETS = {"phone": (0.3, 0.6), "compact": (0.2, 0.6), "web": (0.3, 1.0)}
 
 
-class Bench:
-    """Stands in for recovery.py's `Service`."""
+class LocalService:
+    """Replaces recovery.py's `Service` with calls in this process."""
 
     def __init__(self, threads: int, steps: int | None, device: str):
         torch.set_num_threads(threads)
@@ -46,7 +47,7 @@ class Bench:
         self.device = device
         self.scale = 0
         self.images: dict[str, list[NDArray[np.uint8]]] = {"lr": [], "hr": []}
-        self.trained: Trained | None = None
+        self.trained: TrainResult | None = None
 
     def create_dataset(self, name: str, scale: int) -> str:
         self.scale = scale
@@ -60,13 +61,13 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             photos = [Photos.write(Path(folder) / role, self.images[role]) for role in ("lr", "hr")]
             self.trained = train(
-                recipe(preset, self.scale, self.device),
+                get_preset(preset, self.scale, device=self.device),
                 *photos,
                 device=self.device,
                 seed=seed,
                 max_minutes=None if self.steps else max_minutes,
                 max_steps=self.steps,
-                on_progress=say,
+                on_progress=print_progress,
             )
 
     def degrade(self, dataset: str, images: Images, *, samples: int, seed: int) -> list[dict[str, Any]]:
@@ -75,14 +76,14 @@ class Bench:
         for name, image in images.items():
             digest = hashlib.sha256(image.tobytes()).hexdigest()
             for sample in range(samples):
-                made = degrade_image(self.trained.degradation, image, seed=seed, source_sha256=digest, sample=sample)
+                triplet = degrade_image(self.trained.degradation, image, seed=seed, source_sha256=digest, sample=sample)
                 lines.append(
                     {
                         "source": name,
                         "scale": self.scale,
                         "padding": "reflect",
                         "kernel_origin": self.trained.degradation.kernel_origin,
-                        **vars(made),
+                        **vars(triplet),
                     }
                 )
         return lines
@@ -92,11 +93,7 @@ class Bench:
         return {Path(name).stem: super_resolve(self.trained.edsr, image) for name, image in images.items()}
 
 
-def recipe(name: str, scale: int, device: str) -> Any:
-    return preset(name, scale, device=device)
-
-
-def say(progress: Progress) -> None:
+def print_progress(progress: Progress) -> None:
     if progress.fraction == 1 or int(progress.seconds) % 20 == 0:
         metrics = " ".join(f"{name} {value:.3g}" for name, value in progress.metrics.items())
         print(f"{progress.seconds:5.0f} s {progress.step:6d} {metrics}", file=sys.stderr, flush=True)
@@ -106,14 +103,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench", type=Path, help="folder of recovery.py, pairs.py and cameras.py")
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--camera", action="append", help="all, if none is named")
+    parser.add_argument("--camera", action="append", help="may be given several times; default: all")
     parser.add_argument("--preset", choices=PRESET_NAMES, default="default")
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--steps", type=int, help="train for so many steps rather than minutes")
+    parser.add_argument("--steps", type=int, help="length of the training, instead of --minutes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shots", type=int, default=4)
-    parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--pair-steps", type=int, default=0)
+    parser.add_argument("--shots", type=int, default=4, help="camera photos of each photo")
+    parser.add_argument("--clean", type=Path, help="folder of clean photos, instead of the other halves of the photos")
+    parser.add_argument("--samples", type=int, default=16, help="degradations of each judged photo")
+    parser.add_argument("--pair-steps", type=int, default=0, help="steps of an EDSR on the generated pairs; 0: none")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     add_json_option(parser)
@@ -128,10 +126,10 @@ def main() -> None:
     metrics: list[Metric] = []
     for name in options.camera or sorted(recovery.CAMERAS):
         started = time.monotonic()
-        bench = Bench(options.threads, options.steps, options.device)
-        report = recovery.judge(bench, (recovery.CAMERAS | EXTRA_CAMERAS)[name], photos, options)
-        assert bench.trained
-        report |= {"score": bench.trained.report().score}
+        service = LocalService(options.threads, options.steps, options.device)
+        report = recovery.judge(service, (recovery.CAMERAS | EXTRA_CAMERAS)[name], photos, options)
+        assert service.trained
+        report |= {"score": service.trained.report().score}
         report |= {"seed": options.seed, "preset": options.preset, "minutes_in_all": (time.monotonic() - started) / 60}
         print(json.dumps({key: round(v, 4) if isinstance(v, float) else v for key, v in report.items()}), flush=True)
         metrics += to_metrics(report)

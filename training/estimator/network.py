@@ -43,7 +43,7 @@ class WindowFeatures(NamedTuple):
     @classmethod
     def split(cls, features: Tensor) -> WindowFeatures:
         num_log_powers = features.shape[-1] - COLORS - 1
-        return cls(*features.split((num_log_powers, COLORS, 1), -1))
+        return cls(*torch.split(features, [num_log_powers, COLORS, 1], -1))
 
 
 class DegradationTargets(NamedTuple):
@@ -65,7 +65,7 @@ class DegradationTargets(NamedTuple):
     def split(cls, targets: Tensor) -> DegradationTargets:
         num_amplitudes = COLORS * len(NOISE_RINGS)
         num_bins = targets.shape[-1] - num_amplitudes - 1
-        return cls(*targets.split((num_bins, num_amplitudes, 1), -1))
+        return cls(*torch.split(targets, [num_bins, num_amplitudes, 1], -1))
 
 
 @dataclass(frozen=True)
