@@ -14,7 +14,7 @@ from patina import AsyncClient, Client
 from patina.client import Webhook
 from patina.errors import JobError, ServiceError
 from patina.schemas import Event
-from tests.patina.conftest import Trained, photos
+from tests.patina.conftest import TrainedModel, save_photos
 
 NOT_USED = {
     "GET /datasets/{dataset_id}/images/{image_id}/thumbnail",  # for the page
@@ -27,7 +27,7 @@ NOT_USED = {
 }
 
 
-def test_client_calls_cover_the_api(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_calls_cover_the_api(trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training is followed, finished early and resumed; its model is used, and everything is deleted."""
     requests: list[str] = []
     with Client(trained.url) as patina:
@@ -35,7 +35,7 @@ def test_client_calls_cover_the_api(trained: Trained, tmp_path: Path, monkeypatc
             "request": [lambda request: requests.append(f"{request.method} {request.url.path}")]
         }
         dataset = patina.datasets.create("covered", scale=4)
-        lr = photos(tmp_path / "lr", 3, (48, 40))
+        lr = save_photos(tmp_path / "lr", 3, (48, 40))
         dataset.upload("lr", lr)
         with monkeypatch.context() as patch:
             patch.setattr("patina.client.photo_files.MAX_BATCH_BYTES", 1)  # every file is large
