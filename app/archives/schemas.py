@@ -42,7 +42,7 @@ class ArchiveQuery(BaseModel):
         ge=0,
         le=1,
         description="Fraction of the images in the validation split, chosen by their SHA-256. All samples of an image "
-        "are in the same split, whatever other images are added. Default: the fraction requested with the job.",
+        "are in the same split; adding images does not change it. Default: the fraction requested with the job.",
     )
     split: Split | None = Field(None, description="Only this split. Default: both.")
     shard_size: int | None = Field(

@@ -1,4 +1,4 @@
-"""Receives forms. Files are hashed and written to disk as they arrive, whatever their size.
+"""Receives forms. Files of any size are hashed and written to disk as they arrive.
 
 Images are validated while the rest of the form is still arriving.
 """

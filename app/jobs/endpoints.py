@@ -27,7 +27,7 @@ NOT_FOUND_OR_GONE = problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}}}
 }
-# X-Accel-Buffering tells proxies not to hold events back.
+# X-Accel-Buffering keeps proxies from holding events back.
 EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 MEDIA_TYPES = {
     "json": "application/json",

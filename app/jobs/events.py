@@ -52,7 +52,7 @@ async def stream_events(store: Store, watcher: JobWatcher, job_id: str, after: i
 async def stream_all(store: Store, watcher: JobWatcher) -> AsyncIterator[bytes]:
     """Yields every job that changes from now on."""
     seen = watcher.round
-    yield KEEPALIVE_COMMENT  # tells a browser at once that it is connected
+    yield KEEPALIVE_COMMENT  # a browser sees at once that it is connected
     while not watcher.closed:
         changed = await watcher.any_changed(seen, HEARTBEAT_SECONDS)
         seen = watcher.round

@@ -26,7 +26,7 @@ class JobWatcher:
         self.store = store
         self.closed = False
         self.round = 0
-        self._changed_in: dict[str, int] = {}  # job id → the last round in which the job changed
+        self._changed_in: dict[str, int] = {}  # job id → the round of its last change
         self._updated: dict[str, float] = {}  # job id → time of its last known change
         self._polled: float | None = None
         self._next = Event()

@@ -11,7 +11,7 @@ from app.http.dependencies import StoreDep
 from app.http.problems import problem_responses
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.models import service
-from app.models.report import ReportOut
+from app.models.report import ReportRead
 from app.models.schemas import ModelDetailRead, ModelRead
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -31,7 +31,7 @@ def get_model(model_id: Id, store: StoreDep) -> ModelDetailRead:
 
 
 @router.get("/{model_id}/report", summary="Get a model's report: metrics and alarms", responses=NOT_FOUND)
-def get_model_report(model_id: Id, store: StoreDep) -> ReportOut:
+def get_model_report(model_id: Id, store: StoreDep) -> ReportRead:
     return service.get_report(store, model_id)
 
 

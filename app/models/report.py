@@ -40,7 +40,7 @@ RENAMED_CODES = {
 RENAMED_METRICS = {"aim": "fit", "noise_levels": "noise_std", "plainness": "regularization"}
 
 
-class SummaryOut(BaseModel):
+class SummaryRead(BaseModel):
     """A distribution."""
 
     mean: float
@@ -50,34 +50,34 @@ class SummaryOut(BaseModel):
     p95: float
 
 
-class FrequencyResponseOut(BaseModel):
+class FrequencyResponseRead(BaseModel):
     frequency: float = Field(description="Cycles per pixel.")
     response: float = Field(description="Response of the kernels, 0..1, mean over kernels and directions.")
 
 
-class KernelMetricsOut(BaseModel):
+class KernelMetricsRead(BaseModel):
     """A width is the standard deviation along an axis, in pixels: a Gaussian's sigma."""
 
-    major: SummaryOut
-    minor: SummaryOut
+    major: SummaryRead
+    minor: SummaryRead
     elongation: float = Field(description="Mean of major / minor.")
     orientation: float = Field(description="0: elongated in all directions alike; 1: all in the same direction.")
-    off_center: SummaryOut = Field(description="Distance of a kernel's center of mass from the sampled point, pixels.")
-    transfer: list[FrequencyResponseOut]
+    off_center: SummaryRead = Field(description="Distance of a kernel's center of mass from the sampled point, pixels.")
+    transfer: list[FrequencyResponseRead]
     diversity: float = Field(description="Mean total variation distance of two kernels: 0 all equal, 1 disjoint.")
     border_mass: float = Field(description="Mean share of a kernel in the outermost taps of its window.")
 
 
-class BrightnessNoiseOut(BaseModel):
+class BrightnessNoiseRead(BaseModel):
     brightness: float = Field(description="Center of a bin of 32 levels.")
     std: float = Field(description="Standard deviation of the noise there, in levels.")
 
 
-class NoiseMetricsOut(BaseModel):
+class NoiseMetricsRead(BaseModel):
     """The noise before rounding, including the JPEG residual; in levels."""
 
-    std: SummaryOut = Field(description="Standard deviation in a photo.")
-    by_brightness: list[BrightnessNoiseOut]
+    std: SummaryRead = Field(description="Standard deviation in a photo.")
+    by_brightness: list[BrightnessNoiseRead]
     corr_right: float = Field(description="Correlation with the neighbor to the right, −1..1.")
     corr_down: float
     corr_diagonal: float
@@ -86,7 +86,7 @@ class NoiseMetricsOut(BaseModel):
     corr_red_blue: float
 
 
-class ColorBiasOut(BaseModel):
+class ColorBiasRead(BaseModel):
     """Levels by which generated photos are brighter than clean ones."""
 
     red: float
@@ -95,7 +95,7 @@ class ColorBiasOut(BaseModel):
     spread: float = Field(description="Standard deviation over photos.")
 
 
-class StatComparisonOut(BaseModel):
+class StatComparisonRead(BaseModel):
     """A predicted statistic of real and of generated photos. Compare them with each other only."""
 
     real_mean: float
@@ -105,39 +105,39 @@ class StatComparisonOut(BaseModel):
     distance: float = Field(description="Wasserstein-1 distance between the two distributions.")
 
 
-class PredictedStatsOut(BaseModel):
+class PredictedStatsRead(BaseModel):
     """Blur widths in pixels; noise std by color and frequency, and in the darker and brighter half of a photo."""
 
-    major: StatComparisonOut
-    minor: StatComparisonOut
-    luma_coarse: StatComparisonOut
-    luma_fine: StatComparisonOut
-    color_coarse: StatComparisonOut
-    color_fine: StatComparisonOut
-    dark: StatComparisonOut
-    bright: StatComparisonOut
+    major: StatComparisonRead
+    minor: StatComparisonRead
+    luma_coarse: StatComparisonRead
+    luma_fine: StatComparisonRead
+    color_coarse: StatComparisonRead
+    color_fine: StatComparisonRead
+    dark: StatComparisonRead
+    bright: StatComparisonRead
 
 
-class TwoSampleOut(BaseModel):
+class TwoSampleRead(BaseModel):
     accuracy: float = Field(description="Held-out accuracy of a small classifier; 0.5: it guesses, 1: always correct.")
     uncertainty: float = Field(description="Standard error, from the variation between photos.")
 
 
-class PhotoSetOut(BaseModel):
+class PhotoSetRead(BaseModel):
     photos: int
     used: int = Field(description="Photos that are large enough.")
     smallest_side: int = Field(description="In pixels of the photos.")
 
 
-class PhotoSetsOut(BaseModel):
-    real: PhotoSetOut
-    clean: PhotoSetOut
-    content: TwoSampleOut | None = Field(
+class PhotoSetsRead(BaseModel):
+    real: PhotoSetRead
+    clean: PhotoSetRead
+    content: TwoSampleRead | None = Field(
         description="Real against clean photos by coarse brightness, color and contrast alone: by their content."
     )
 
 
-class AlarmOut(BaseModel):
+class AlarmRead(BaseModel):
     code: str = Field(description="Stable; for programs.")
     severity: Literal["warning", "error"]
     message: str = Field(description="What is wrong and what to do, for people.")
@@ -203,7 +203,7 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
-class ReportOut(BaseModel):
+class ReportRead(BaseModel):
     """Shows without ground truth whether training worked. A metric that could not be measured is null."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
@@ -212,21 +212,21 @@ class ReportOut(BaseModel):
         description="0 is perfect; of two models of the same photos the one with the lower score is better. "
         "The distance of blur widths, in pixels, plus that of noise stds, in units of 4 levels."
     )
-    two_sample: TwoSampleOut | None = Field(description="Real against generated photos.")
-    predicted: PredictedStatsOut
-    kernels: KernelMetricsOut
-    noise: NoiseMetricsOut
-    colors: ColorBiasOut
-    photos: PhotoSetsOut
+    two_sample: TwoSampleRead | None = Field(description="Real against generated photos.")
+    predicted: PredictedStatsRead
+    kernels: KernelMetricsRead
+    noise: NoiseMetricsRead
+    colors: ColorBiasRead
+    photos: PhotoSetsRead
     discriminator_loss: float | None = Field(
         description="At the end of the training. 0.25: undecided, 0: it always separates real from generated."
     )
     num_crops: int = Field(description="Number of groups of crops that were compared, real and generated each.")
     is_finite: bool = Field(description="False: the model outputs numbers that are not finite.")
-    alarms: list[AlarmOut] = Field(description="What is wrong, errors first; empty if nothing is.")
+    alarms: list[AlarmRead] = Field(description="What is wrong, errors first; empty if nothing is.")
 
     @classmethod
-    def from_stored(cls, content: bytes | str) -> ReportOut:
+    def from_stored(cls, content: bytes | str) -> ReportRead:
         """Parses a stored report of this or an earlier version."""
         report = _rename_fields(json.loads(content))
         for alarm in report["alarms"]:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from app.http.problems import ProblemError
 from app.http.schemas import Page, next_cursor
 from app.lookup import get_dataset_or_404, get_model_or_404
-from app.models.report import ReportOut, rename_metrics
+from app.models.report import ReportRead, rename_metrics
 from app.models.schemas import ModelDetailRead, ModelRead
 from store.db.database import Session
 from store.db.tables import Model
@@ -28,7 +28,7 @@ def list_models(store: Store, cursor: str | None, limit: int, dataset: str | Non
     return Page(items=[_to_model_read(row) for row in rows], next=next_cursor(rows, limit))
 
 
-def get_report(store: Store, model_id: str) -> ReportOut:
+def get_report(store: Store, model_id: str) -> ReportRead:
     """Raises `ProblemError` (404) if the model has no report."""
     with store.database.read() as session:
         files = get_model_or_404(session, model_id).files
@@ -39,7 +39,7 @@ def get_report(store: Store, model_id: str) -> ReportOut:
             "The model has no report: it was trained by an older version, or the report failed. Train again to get "
             "one.",
         )
-    return ReportOut.from_stored(store.blobs.read(files[REPORT]))
+    return ReportRead.from_stored(store.blobs.read(files[REPORT]))
 
 
 def find_file(store: Store, model_id: str, name: str) -> str:

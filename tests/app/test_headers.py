@@ -1,4 +1,4 @@
-"""What browsers are told by every response, and a documentation page that needs no other host."""
+"""Security headers of every response, and a docs page that needs no other host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from store.errors import DatabaseError
 from tests.app.conftest import Api
 
-CAREFUL = {
+SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -25,10 +25,10 @@ CAREFUL = {
     ("method", "path", "status"),
     [("GET", "/health", 200), ("GET", "/nowhere", 404), ("PUT", "/datasets", 405), ("POST", "/datasets", 422)],
 )
-def test_every_answer_tells_browsers_to_be_careful(api: Api, method: str, path: str, status: int) -> None:
+def test_every_response_has_the_security_headers(api: Api, method: str, path: str, status: int) -> None:
     response = api.http.request(method, path, headers={"Origin": "http://elsewhere.example"} if method == "GET" else {})
     assert response.status_code == status
-    assert CAREFUL.items() <= dict(response.headers).items()
+    assert SECURITY_HEADERS.items() <= dict(response.headers).items()
     assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
@@ -52,7 +52,7 @@ def test_downloads_are_attachments_of_a_fixed_type(api: Api) -> None:
 
 def test_the_docs_page_needs_no_other_host_or_inline_script(api: Api) -> None:
     page = api.http.get("/docs")
-    assert "script-src" not in page.headers["content-security-policy"]  # so that default-src 'self' holds for scripts
+    assert "script-src" not in page.headers["content-security-policy"]  # then default-src 'self' applies to scripts
     assert not re.search(r"<script>|https?:|//", page.text)
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     assert len(links) == 4

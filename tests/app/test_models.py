@@ -8,18 +8,18 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.models.report import ReportOut
+from app.models.report import ReportRead
 from store.model_files import REPORT
 from store.repositories.models import ModelRepository
 from tests.app.conftest import Api
 from training.report.evaluator import Report
 
-EXAMPLE: dict[str, Any] = ReportOut.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
+EXAMPLE: dict[str, Any] = ReportRead.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
 
 
 def test_a_report_is_returned_as_it_was_written(api: Api) -> None:
     dataset = api.dataset()
-    text = ReportOut.model_validate(EXAMPLE).model_dump_json()
+    text = ReportRead.model_validate(EXAMPLE).model_dump_json()
     with api.store.database.write() as session:
         model = ModelRepository(session).create(
             dataset_id=dataset,
@@ -63,4 +63,4 @@ def test_the_schema_has_all_fields_of_a_report() -> None:
                     next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), inner[0]
                 )
 
-    assert_same_fields(ReportOut, Report)
+    assert_same_fields(ReportRead, Report)

@@ -1,4 +1,4 @@
-"""A training that was ended early is continued while no worker runs: all that it needs is there when one comes."""
+"""Continuing a training that was finished early, while no worker runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = (20, 10)
 
 @pytest.fixture
 def ended(api: Api) -> str:
-    """Ended early, with the checkpoints that it came to; these are kept for no time at all."""
+    """A training that was finished early, with checkpoints that expire at once."""
     dataset = api.dataset()
     with api.store.database.write() as session:
         jobs = JobRepository(session)
@@ -31,7 +31,7 @@ def ended(api: Api) -> str:
             total=50,
             retention_seconds=0.01,
         )
-        claimed = jobs.claim(job.id, "a worker that is gone since", 60)
+        claimed = jobs.claim(job.id, "a worker that has stopped", 60)
         assert claimed is not None
         jobs.request_finish(job.id)
         for step in STEPS:
@@ -44,11 +44,11 @@ def ended(api: Api) -> str:
 def test_a_continued_training_outlives_the_first_one(api: Api, ended: str) -> None:
     response = api.http.post(f"/jobs/{ended}/continue")
     assert response.status_code == 202
-    further = response.json()
-    assert further["id"] != ended
-    assert (further["status"], further["ended_early"], further["parameters"]) == ("queued", False, PARAMETERS)
-    assert further["progress"]["total"] == 50
-    assert further["id"] in api.store.queue.queued_ids()
+    continued = response.json()
+    assert continued["id"] != ended
+    assert (continued["status"], continued["ended_early"], continued["parameters"]) == ("queued", False, PARAMETERS)
+    assert continued["progress"]["total"] == 50
+    assert continued["id"] in api.store.queue.queued_ids()
     assert api.http.get(f"/jobs/{ended}").json()["status"] == "succeeded"
 
     time.sleep(0.05)
@@ -57,24 +57,24 @@ def test_a_continued_training_outlives_the_first_one(api: Api, ended: str) -> No
     assert api.http.get(f"/jobs/{ended}").json()["expires"] is not None
     late = api.http.post(f"/jobs/{ended}/continue")
     assert (late.status_code, late.json()["code"]) == (410, "checkpoint_expired")
-    shown = api.http.get(f"/jobs/{ended}/preview/gallery.json")
-    assert (shown.status_code, shown.json()["code"]) == (410, "preview_expired")
+    preview = api.http.get(f"/jobs/{ended}/preview/gallery.json")
+    assert (preview.status_code, preview.json()["code"]) == (410, "preview_expired")
     for sha256 in api.store.blobs.iter_older_than(-60):
         os.utime(api.store.blobs.path(sha256), (0, 0))
     collect_garbage(api.store.database, api.store.blobs, older_than_seconds=50)
     with api.store.database.write() as session:
-        assert JobRepository(session).claim(further["id"], "the first worker", 60) is not None
-        kept = CheckpointRepository(session).list_for_job(further["id"])
-    assert [(one.step, one.seconds, api.store.blobs.read(one.sha256)) for one in kept] == [
+        assert JobRepository(session).claim(continued["id"], "the first worker", 60) is not None
+        kept = CheckpointRepository(session).list_for_job(continued["id"])
+    assert [(checkpoint.step, checkpoint.seconds, api.store.blobs.read(checkpoint.sha256)) for checkpoint in kept] == [
         (step, step / 10, b"step %d" % step) for step in STEPS
     ]
 
 
 def test_a_continued_training_can_be_canceled_and_retried(api: Api, ended: str) -> None:
-    further = api.http.post(f"/jobs/{ended}/continue").json()["id"]
-    assert api.http.post(f"/jobs/{further}/cancel").json()["status"] == "canceled"
-    assert api.http.post(f"/jobs/{further}/continue").json()["code"] == "not_ended_early"
-    assert api.http.post(f"/jobs/{further}/retry").json()["status"] == "queued"
+    continued = api.http.post(f"/jobs/{ended}/continue").json()["id"]
+    assert api.http.post(f"/jobs/{continued}/cancel").json()["status"] == "canceled"
+    assert api.http.post(f"/jobs/{continued}/continue").json()["code"] == "not_ended_early"
+    assert api.http.post(f"/jobs/{continued}/retry").json()["status"] == "queued"
     with api.store.database.read() as session:
-        assert len(CheckpointRepository(session).list_for_job(further)) == len(STEPS)
-    assert api.http.post(f"/jobs/{ended}/continue").json()["id"] != further
+        assert len(CheckpointRepository(session).list_for_job(continued)) == len(STEPS)
+    assert api.http.post(f"/jobs/{ended}/continue").json()["id"] != continued

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.models.report import ReportOut, rename_metrics
+from app.models.report import ReportRead, rename_metrics
 from models.checkpoint import load_degradation, load_edsr
 
 DATA = Path(__file__).parent / "data"
@@ -48,7 +48,7 @@ def test_old_edsr_computes_the_same(outputs: dict[str, list[float]]) -> None:
 
 def test_old_report_is_shown_with_current_names() -> None:
     stored = json.loads((DATA / "report.json").read_text())
-    report = ReportOut.from_stored((DATA / "report.json").read_bytes())
+    report = ReportRead.from_stored((DATA / "report.json").read_bytes())
     assert report.score == stored["score"]
     assert report.kernels.off_center.mean == stored["kernels"]["off_centre"]["mean"]
     assert report.kernels.border_mass == stored["kernels"]["at_border"]
@@ -75,7 +75,7 @@ def test_old_alarm_codes_and_metrics_are_renamed() -> None:
         "kernels_off_centre",
     )
     stored["alarms"] = [{"code": code, "severity": "warning", "message": "…"} for code in old]
-    assert [alarm.code for alarm in ReportOut.from_stored(json.dumps(stored)).alarms] == [
+    assert [alarm.code for alarm in ReportRead.from_stored(json.dumps(stored)).alarms] == [
         "distinguishable",
         "content_mismatch",
         "color_shift",

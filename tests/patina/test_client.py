@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from app.datasets.schemas import DatasetRead, ImageUploadResponse
 from app.jobs.schemas import JobRead
-from app.models.report import ReportOut
+from app.models.report import ReportRead
 from app.models.schemas import ModelDetailRead
 from app.webhooks.schemas import DeliveryRead, WebhookCreated
 from patina import AsyncClient, Client
@@ -384,7 +384,7 @@ def test_list_reads_all_pages(server: StubServer) -> None:
         (Dataset, DatasetRead),
         (Upload, ImageUploadResponse),
         (Model, ModelDetailRead),
-        (Report, ReportOut),
+        (Report, ReportRead),
         (AsyncWebhook, WebhookCreated),
         (AsyncJob, JobRead),
         (AsyncDataset, DatasetRead),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.models.report import ReportOut
+from app.models.report import ReportRead
 from patina.demo.camera import Camera, blur_and_downsample, gaussian_kernel
 from patina.demo.photographs import load_photographs
 from patina.demo.sheet import PropertySamples, Restoration, SheetData, Triplet, contact_sheet
@@ -100,7 +100,7 @@ def test_without_patches_the_first_section_is_missing() -> None:
 
 def test_alarm_messages_wrap_at_the_margin() -> None:
     message = "A long warning with very many words. " * 12
-    example = ReportOut.model_config["json_schema_extra"]["example"]  # type: ignore[index]
+    example = ReportRead.model_config["json_schema_extra"]["example"]  # type: ignore[index]
     report = Report.model_validate(example)
     without, with_alarm = (
         np.asarray(model_sheet("a camera", make_gallery(32), report.model_copy(update={"alarms": alarms})))
