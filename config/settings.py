@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     idempotency_key_seconds: float = Field(
         86_400,
         gt=0,
-        description="Time in which a request that is repeated with its Idempotency-Key creates nothing new.",
+        description="How long a repeated request with the same Idempotency-Key creates nothing new.",
     )
 
     webhooks: bool = Field(False, description="Whether the service calls registered URLs when jobs end.")

@@ -1,1 +1,1 @@
-"""What strangers may send, made by machines: requests against the API's document, and files against their readers."""
+"""Fuzzing: random requests against the API's document, and random files against their readers."""

@@ -1,6 +1,6 @@
-"""Asks every call of the API for what its document allows and for what it does not: `python -m fuzz.api`.
+"""Sends valid and invalid requests to every operation of the API: `python -m fuzz.api`.
 
-Each answer must be one that the document has: its status, its content type, its headers, its form. It has no 500.
+Each response must match the OpenAPI document: status, content type, headers and schema. The document has no 500.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from config.settings import Settings
 from imaging.png import write_png
 from store.db.database import Database
 from store.db.migrate import migrate
-from store.model_files import REPORT
+from store.model_files import REPORT, SR
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import ModelRepository
@@ -58,33 +58,33 @@ CHECKS = [
 START_SECONDS = 30
 schemathesis.serializer.alias(PART, "application/octet-stream")
 
-Call = APIOperation[Any, Any, Any, Any]
+Operation = APIOperation[Any, Any, Any, Any]
 
 
 @dataclass
 class Tally:
-    """How many answers of each status there were, and what was wrong with which calls."""
+    """The number of responses by status, and the failures by operation."""
 
-    answers: Counter[int] = field(default_factory=Counter)
-    wrong: dict[str, str] = field(default_factory=dict)
+    responses: Counter[int] = field(default_factory=Counter)
+    failures: dict[str, str] = field(default_factory=dict)
 
 
-def exercise(url: str, records: dict[str, str], examples: int, number: int = 0) -> Tally:
-    """Sends about so many requests for each call; `number` seeds them. `records` are ids and names that there are."""
+def fuzz_api(url: str, records: dict[str, str], examples: int, number: int = 0) -> Tally:
+    """Sends about `examples` requests to each operation, seeded by `number`. `records` are ids and names that exist."""
     tally = Tally()
-    document = schemathesis.openapi.from_url(f"{url}/openapi.json").exclude(path_regex="/events$")  # these do not end
+    document = schemathesis.openapi.from_url(f"{url}/openapi.json").exclude(path_regex="/events$")  # endless streams
     with requests.Session() as session:
-        operations: list[Call] = [found.ok() for found in document.get_all_operations()]  # type: ignore[union-attr]
-        for operation in sorted(operations, key=lambda call: call.method == "delete"):  # deleting comes last
+        operations: list[Operation] = [found.ok() for found in document.get_all_operations()]  # type: ignore[union-attr]
+        for operation in sorted(operations, key=lambda call: call.method == "delete"):  # deletions come last
             try:
-                _exercise_call(operation, session, records, examples, number, tally)
+                _fuzz_operation(operation, session, records, examples, number, tally)
             except FailureGroup as error:
-                tally.wrong[operation.label] = "\n".join(map(str, error.exceptions))
+                tally.failures[operation.label] = "\n".join(map(str, error.exceptions))
     return tally
 
 
-def _exercise_call(
-    operation: Call,
+def _fuzz_operation(
+    operation: Operation,
     session: requests.Session,
     records: dict[str, str],
     examples: int,
@@ -108,16 +108,16 @@ def _exercise_call(
     )
     @given(st.one_of(kinds))
     def send(case: Any) -> None:
-        answer = case.call(session=session, timeout=START_SECONDS)
-        tally.answers[answer.status_code] += 1
-        case.validate_response(answer, checks=CHECKS)
+        response = case.call(session=session, timeout=START_SECONDS)
+        tally.responses[response.status_code] += 1
+        case.validate_response(response, checks=CHECKS)
 
     send()
 
 
 @contextmanager
 def serving(app_settings: Settings) -> Iterator[str]:
-    """The API at a port of its own, its database made."""
+    """Serves the API on a free port, with a new database."""
     database = Database(app_settings.database)
     migrate(database)
     database.close()
@@ -136,7 +136,7 @@ def serving(app_settings: Settings) -> Iterator[str]:
 
 
 def write_records(store: Store) -> dict[str, str]:
-    """One of everything, so that not all answers are 404; gives what the paths' parameters must be for them."""
+    """Creates one record of each kind, so that not all responses are 404. Returns the values of path parameters."""
     example: Any = ReportRead.model_config["json_schema_extra"]
     report = ReportRead.model_validate(example["example"]).model_dump_json().encode()
     pixels = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
@@ -148,13 +148,13 @@ def write_records(store: Store) -> dict[str, str]:
         datasets.add_images(dataset.id, "hr", [NewImage("a.png", blob, 160, 160)])
         model = ModelRepository(session).create(
             dataset_id=dataset.id,
-            job_id="a-job-of-training",
+            job_id="training-job",
             preset="default",
             scale=4,
             kernel_origin=(-8, -8),
             steps=1,
             seconds=1.0,
-            files={REPORT: store.blobs.put(report), "sr.safetensors": blob},
+            files={REPORT: store.blobs.put(report), SR: blob},
             history=[{"step": 1.0}],
         )
         job = jobs.create(
@@ -180,7 +180,7 @@ def write_records(store: Store) -> dict[str, str]:
         "model_id": model.id,
         "upload_id": upload.id,
         "webhook_id": webhook.id,
-        "name": "sr.safetensors",
+        "name": SR,
         "position": "0",
         "sample": "0",
         "what": "lr",
@@ -189,7 +189,7 @@ def write_records(store: Store) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m fuzz.api", description=__doc__)
-    parser.add_argument("--examples", type=int, default=150, help="requests for each call, about")
+    parser.add_argument("--examples", type=int, default=150, help="approximate number of requests for each operation")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -197,12 +197,12 @@ def main() -> None:
         app_settings = Settings(data_dir=Path(folder) / "data", redis_url=f"unix://{socket}", webhooks=True)
         with ValkeyServer(port=0, unix_socket_path=str(socket)), serving(app_settings) as url:
             store = Store.open(app_settings)
-            tally = exercise(url, write_records(store), arguments.examples, arguments.seed)
+            tally = fuzz_api(url, write_records(store), arguments.examples, arguments.seed)
             store.close()
-    print(f"{tally.answers.total()} requests:", dict(sorted(tally.answers.items())))
-    for call, words in tally.wrong.items():
-        print(f"\n{call}\n{words}")
-    raise SystemExit(bool(tally.wrong))
+    print(f"{tally.responses.total()} requests:", dict(sorted(tally.responses.items())))
+    for operation, messages in tally.failures.items():
+        print(f"\n{operation}\n{messages}")
+    raise SystemExit(bool(tally.failures))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Feeds a reader files that a fuzzer makes out of those in `fuzz/corpus`: `python -m fuzz.files archive`.
+"""Feeds a reader with mutations of the files in `fuzz/corpus`: `python -m fuzz.files archive`.
 
-It ends when its seconds are over, or at a file that crashes the reader, hangs it or takes too much memory; that file
-is then in `fuzz/found`, and belongs into the corpus when the reader is mended: a test replays all that is there.
+It stops after the given seconds, or at a file that crashes the reader, hangs it or takes too much memory. That file is
+written to `fuzz/found`. Move it to the corpus when the reader is repaired: a test replays the corpus.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import atheris
 
 HERE = Path(__file__).parent
 CORPUS, FOUND = HERE / "corpus", HERE / "found"
-LONGEST_FILE = 16_384
-LONGEST_SECONDS = 10
-MOST_MEBIBYTES = 2048
-# What is written in Python is watched for what a file makes it do; what is not is only seen to go on living.
-WATCHED = ["app.uploads", "models.checkpoint", "imaging.image_files", "PIL", "tarfile", "zipfile"]
+MAX_FILE_BYTES = 16_384
+MAX_SECONDS = 10
+MAX_MEBIBYTES = 2048
+# The fuzzer measures the coverage of these Python modules. Of compiled code it only sees crashes.
+INSTRUMENTED = ["app.ingest", "app.uploads", "models.checkpoint", "imaging.image_files", "PIL", "tarfile", "zipfile"]
 
 
 def main() -> None:
-    with atheris.instrument_imports(include=WATCHED):
-        from fuzz.readers import READERS  # noqa: PLC0415 - to be watched from its import on
+    with atheris.instrument_imports(include=INSTRUMENTED):
+        from fuzz.readers import READERS  # noqa: PLC0415 - imported here to be instrumented
 
     parser = argparse.ArgumentParser(prog="python -m fuzz.files", description=__doc__)
     parser.add_argument("reader", choices=READERS)
@@ -34,9 +34,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as new:
         options = [
             f"-max_total_time={arguments.seconds}",
-            f"-max_len={LONGEST_FILE}",
-            f"-timeout={LONGEST_SECONDS}",
-            f"-rss_limit_mb={MOST_MEBIBYTES}",
+            f"-max_len={MAX_FILE_BYTES}",
+            f"-timeout={MAX_SECONDS}",
+            f"-rss_limit_mb={MAX_MEBIBYTES}",
             f"-artifact_prefix={FOUND}/{arguments.reader}-",
             "-print_final_stats=1",
         ]

@@ -1,4 +1,4 @@
-"""The readers of what strangers send, each as a function of bytes that raises nothing that it is not meant to."""
+"""Readers of untrusted files, each a function of bytes that raises only unexpected errors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from models.checkpoint import CheckpointError, load_degradation, load_edsr
 from store.files.quota import StorageQuota
 
 MEBIBYTE = 2**20
-# Small, so that what goes beyond them is seen: the fuzzer is given little memory and time.
+# Small limits: the fuzzer has little memory and time, and must see what exceeds them.
 LIMITS = Settings(max_archive_members=200, max_files=200, max_archive_bytes=MEBIBYTE, max_file_bytes=MEBIBYTE)
-MOST_PIXELS = 250_000
+MAX_PIXELS = 250_000
 
 
 def read_archive(data: bytes) -> None:
@@ -35,17 +35,17 @@ def read_archive(data: bytes) -> None:
         if opener is None:
             return
         budget = ExtractionBudget(LIMITS.max_files, LIMITS.max_archive_bytes, StorageQuota([folder], None, 0))
-        given = set()
+        extracted = set()
         try:
             for member in extract(file, opener, folder / "into", LIMITS, budget):
                 member.name.encode()
                 if isinstance(member, ReceivedFile):
-                    given.add(member.path)
+                    extracted.add(member.path)
         except (ArchiveRejectedError, ProblemError):
             pass
-        assert set((folder / "into").iterdir()) == given, "something was left behind"
-        assert {path.name for path in folder.iterdir()} == {"archive", "into"}, "something was written elsewhere"
-        assert sum(path.stat().st_size for path in given) <= LIMITS.max_archive_bytes
+        assert set((folder / "into").iterdir()) == extracted, "a rejected member left a file"
+        assert {path.name for path in folder.iterdir()} == {"archive", "into"}, "a file was written elsewhere"
+        assert sum(path.stat().st_size for path in extracted) <= LIMITS.max_archive_bytes
 
 
 def read_image(data: bytes) -> None:
@@ -54,7 +54,7 @@ def read_image(data: bytes) -> None:
         file.flush()
         path = Path(file.name)
         try:
-            size = check_image(path, max_pixels=MOST_PIXELS)
+            size = check_image(path, max_pixels=MAX_PIXELS)
             pixels = read_rgb(path)
         except ImageRejected:
             return
@@ -62,9 +62,9 @@ def read_image(data: bytes) -> None:
 
 
 def read_checkpoint(data: bytes) -> None:
-    """The file as it is; and a whole file that says this of itself, for a fuzzer seldom leaves one whole."""
-    described = save({"a": torch.zeros(1)}, metadata={"patina": data.decode(errors="replace")})
-    for content in (data, described):
+    """Reads the data as a file, and as the metadata of a valid file, because mutations seldom keep a file valid."""
+    with_metadata = save({"a": torch.zeros(1)}, metadata={"patina": data.decode(errors="replace")})
+    for content in (data, with_metadata):
         with tempfile.NamedTemporaryFile() as file:
             file.write(content)
             file.flush()

@@ -4,5 +4,5 @@ from ulid import ULID
 
 
 def new_id() -> str:
-    """Returns a ULID in lower case: 26 characters, of which the first ten are the time in milliseconds."""
+    """Returns a ULID in lower case: 26 characters. The first ten are the time in milliseconds."""
     return str(ULID()).lower()

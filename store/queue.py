@@ -107,7 +107,7 @@ class JobQueue:
         return {key.decode().removeprefix(GPU_KEY): json.loads(report) for key, report in reports if report}
 
     def heartbeat(self, queue: str, worker: str) -> WorkerHeartbeat:
-        """Returns the connection by which others see that the worker is alive."""
+        """Returns a connection that shows others that the worker is alive."""
         return WorkerHeartbeat(Redis.from_url(self._url, client_name=_client_name(queue, worker), **TIMEOUTS))
 
     @_translate_errors()

@@ -251,7 +251,7 @@ class IdempotencyKey(Table):
 
 
 class Upload(Table):
-    """A resumable upload of a file for a dataset, of which `received` of `length` bytes are on disk.
+    """A resumable upload of a file for a dataset: `received` of its `length` bytes are on disk.
 
     `upload_metadata` is the client's `Upload-Metadata` header, unchanged. A whole and validated upload has
     `completed_at` and a `result` or a `problem`. At `expires_at` it is deleted.

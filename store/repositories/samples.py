@@ -120,7 +120,7 @@ class SampleRepository:
     def pending_samples(self, job_id: str, samples: int) -> dict[int, Sequence[int]]:
         """Returns the numbers below `samples` that are not finished, by position; complete items are left out.
 
-        Memory grows with the items and not with the samples, of which there may be a thousand times as many.
+        Memory grows with the items and not with the samples, which may be a thousand times more.
         """
         counts = select(Sample.position, func.count()).where(Sample.job_id == job_id).group_by(Sample.position)
         finished = {position: int(count) for position, count in self.session.execute(counts)}

@@ -1,4 +1,4 @@
-"""Every file of the fuzzers' corpus again: the readers take it or refuse it, and do so soon and with little memory."""
+"""Readers accept or reject every file of the fuzzers' corpus quickly and with little memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FILES = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORPUS)))
-def test_a_file_of_the_corpus(path: Path) -> None:
-    reset_peak_memory()  # or the tests before would hide what this takes
+def test_corpus_file_takes_little_time_and_memory(path: Path) -> None:
+    reset_peak_memory()  # earlier tests had higher peaks
     began, before = time.process_time(), read_resident_memory()
     READERS[path.parent.name](path.read_bytes())
     assert time.process_time() - began < 5

@@ -1,4 +1,4 @@
-"""What a hostile image brings down is its decoder, and that is another process."""
+"""A hostile image can crash only its decoder process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.pictures import encode_image, make_picture, make_png
 
 @pytest.fixture(scope="module", params=[2])
 def decoders(request: pytest.FixtureRequest) -> Iterator[DecoderPool]:
-    """With so many seconds for an image."""
+    """A pool that allows `request.param` CPU seconds per image."""
     opened = DecoderPool(Settings(decode_seconds=request.param, max_image_pixels=20_000_000))
     yield opened
     opened.close()
@@ -50,14 +50,14 @@ def saved(tmp_path: Path, data: bytes) -> Path:
 
 
 def many_scans(side: int, scans: int) -> bytes:
-    """A progressive JPEG that says the same again and again: each time the whole image is gone through."""
+    """Returns a progressive JPEG that repeats a scan; the decoder passes over the whole image for each."""
     data = encode_image(np.full((side, side, 3), 128, np.uint8), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * (scans - data[:last].count(b"\xff\xda")) + data[-2:]
 
 
 def vast_tile() -> bytes:
-    """A TIFF of 8 × 8 pixels in one deflated tile of 1.8 gigabytes."""
+    """Returns a TIFF of 8 × 8 pixels in one deflated tile of 1.8 gigabytes."""
     tags = [
         (256, 3, 1, 8),
         (257, 3, 1, 8),
@@ -74,35 +74,35 @@ def vast_tile() -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(200)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
-def test_pixels_come_back_as_they_are(tmp_path: Path, decoders: DecoderPool, form: str) -> None:
-    path = saved(tmp_path, encode_image(make_picture(33, 47), form))
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_pixels_are_those_of_read_rgb(tmp_path: Path, decoders: DecoderPool, file_format: str) -> None:
+    path = saved(tmp_path, encode_image(make_picture(33, 47), file_format))
     pixels = decoders.read_rgb(path)
     np.testing.assert_array_equal(pixels, read_rgb(path))
-    pixels[:] = 0  # they are ours
+    pixels[:] = 0  # the array is writable
     assert decoders.check(path) == ImageSize(47, 33)
     assert decoders.count_pixels(path) == 33 * 47
 
 
-def test_an_image_is_made_small_by_a_decoder(tmp_path: Path, decoders: DecoderPool) -> None:
+def test_thumbnail_is_a_small_webp(tmp_path: Path, decoders: DecoderPool) -> None:
     path = saved(tmp_path, encode_image(make_picture(300, 600), "JPEG"))
     small = Image.open(io.BytesIO(decoders.thumbnail(path)))
     assert (small.format, small.size) == ("WEBP", (256, 128))
 
 
 @impatient
-def test_a_hostile_image_is_not_made_small(tmp_path: Path, decoders: DecoderPool) -> None:
-    for hostile, code, words in (
+def test_hostile_image_gets_no_thumbnail(tmp_path: Path, decoders: DecoderPool) -> None:
+    for hostile, code, message in (
         (vast_tile(), "undecodable_image", "tiles"),
         (many_scans(4000, 200), "undecodable_image", "takes too long"),
         (make_png(64, 64)[:-200], "corrupt_image", "cut off"),
     ):
-        with pytest.raises(ImageRejected, match=words) as caught:
+        with pytest.raises(ImageRejected, match=message) as caught:
             decoders.thumbnail(saved(tmp_path, hostile))
         assert caught.value.code == code
 
 
-def test_refusals_come_back_in_words(tmp_path: Path, decoders: DecoderPool) -> None:
+def test_rejections_have_codes(tmp_path: Path, decoders: DecoderPool) -> None:
     for data, code in ((b"", "empty_file"), (b"text", "not_an_image"), (make_png(64, 64)[:-200], "corrupt_image")):
         with pytest.raises(ImageRejected) as caught:
             decoders.read_rgb(saved(tmp_path, data))
@@ -112,23 +112,23 @@ def test_refusals_come_back_in_words(tmp_path: Path, decoders: DecoderPool) -> N
 
 
 @impatient
-def test_an_image_that_takes_for_ever_is_refused(tmp_path: Path, decoders: DecoderPool) -> None:
-    # As many as may be, which take seconds; and more, which are counted.
-    for scans, words in ((200, "takes too long"), (3000, "more than 200 scans")):
+def test_slow_image_is_rejected(tmp_path: Path, decoders: DecoderPool) -> None:
+    # 200 scans are allowed, but take seconds. More are counted and rejected.
+    for scans, message in ((200, "takes too long"), (3000, "more than 200 scans")):
         path = saved(tmp_path, many_scans(4000, scans))
         assert path.stat().st_size < 10_000_000
-        with pytest.raises(ImageRejected, match=words) as caught:
+        with pytest.raises(ImageRejected, match=message) as caught:
             decoders.read_rgb(path)
         assert caught.value.code == "undecodable_image"
     assert decoders.read_rgb(saved(tmp_path, make_png(20, 20))).shape == (20, 20, 3)
 
 
-def test_an_image_that_asks_for_gigabytes_is_refused(tmp_path: Path, decoders: DecoderPool) -> None:
+def test_image_with_a_huge_tile_is_rejected(tmp_path: Path, decoders: DecoderPool) -> None:
     with pytest.raises(ImageRejected, match="tiles"):
         decoders.read_rgb(saved(tmp_path, vast_tile()))
 
 
-def test_a_canvas_that_is_too_large_is_refused_by_the_header(tmp_path: Path, decoders: DecoderPool) -> None:
+def test_large_canvas_is_rejected_by_the_header(tmp_path: Path, decoders: DecoderPool) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "WEBP", lossless=True)
     data = bytearray(buffer.getvalue())
@@ -141,8 +141,8 @@ def test_a_canvas_that_is_too_large_is_refused_by_the_header(tmp_path: Path, dec
 
 
 @pytest.mark.parametrize("sides", [(5000, 4001), (30_000, 30_000)])
-def test_too_many_pixels_are_called_so_however_many(tmp_path: Path, decoders: DecoderPool, sides: tuple[int, int]) -> None:
-    """Pillow warns up to twice as many, and then raises; what is decoded later is looked at, too."""
+def test_any_excess_of_pixels_has_the_same_code(tmp_path: Path, decoders: DecoderPool, sides: tuple[int, int]) -> None:
+    """Pillow warns above its limit and raises above twice its limit. Each method checks both."""
     data = bytearray(make_png(16, 16))
     struct.pack_into(">II", data, 16, *sides)
     struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
@@ -152,7 +152,7 @@ def test_too_many_pixels_are_called_so_however_many(tmp_path: Path, decoders: De
         assert caught.value.code == "image_too_large", ask
 
 
-def test_a_decoder_that_somebody_kills_is_started_again_and_the_image_read(tmp_path: Path, decoders: DecoderPool) -> None:
+def test_killed_decoder_is_restarted(tmp_path: Path, decoders: DecoderPool) -> None:
     path = saved(tmp_path, encode_image(make_picture(500, 500), "PNG"))
     expected = read_rgb(path)
     decoders.read_rgb(path)
@@ -162,18 +162,18 @@ def test_a_decoder_that_somebody_kills_is_started_again_and_the_image_read(tmp_p
     np.testing.assert_array_equal(decoders.read_rgb(path), expected)
     assert not {process.pid for process in idle} & {process.pid for process in processes()}
 
-    for process in (at_work := processes()):
+    for process in (busy := processes()):
         process.suspend()
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(decoders.read_rgb, path)
+        pending = pool.submit(decoders.read_rgb, path)
         with pytest.raises(TimeoutError):
-            asked.result(0.2)
-        for process in at_work:
+            pending.result(0.2)
+        for process in busy:
             process.kill()
-        np.testing.assert_array_equal(asked.result(), expected)
+        np.testing.assert_array_equal(pending.result(), expected)
 
 
-def test_many_threads_may_ask_at_once(tmp_path: Path, decoders: DecoderPool) -> None:
+def test_many_threads_share_the_pool(tmp_path: Path, decoders: DecoderPool) -> None:
     paths = []
     for number in range(8):
         path = tmp_path / str(number)

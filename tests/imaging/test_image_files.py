@@ -1,4 +1,4 @@
-"""Which image files are taken, and which pixels come of them."""
+"""Accepted image files and their pixels."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def saved(tmp_path: Path, data: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF", "BMP"])
-def test_lossless_formats_keep_every_pixel(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF", "BMP"])
+def test_lossless_formats_keep_every_pixel(tmp_path: Path, file_format: str) -> None:
     pixels = make_picture(33, 47)
-    path = saved(tmp_path, encode_image(pixels, form, **({"lossless": True} if form == "WEBP" else {})))
+    path = saved(tmp_path, encode_image(pixels, file_format, **({"lossless": True} if file_format == "WEBP" else {})))
     assert check_image(path, max_pixels=LIMIT) == ImageSize(47, 33)
     np.testing.assert_array_equal(read_rgb(path), pixels)
 
 
-def test_jpeg_is_taken(tmp_path: Path) -> None:
+def test_jpeg_is_accepted(tmp_path: Path) -> None:
     path = saved(tmp_path, encode_image(make_picture(33, 47), "JPEG"))
     assert check_image(path, max_pixels=LIMIT) == ImageSize(47, 33)
     assert read_rgb(path).shape == (33, 47, 3)
@@ -39,30 +39,30 @@ def test_jpeg_is_taken(tmp_path: Path) -> None:
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     pixels = make_picture(32, 64)
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by a quarter, clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     path = saved(tmp_path, encode_image(pixels, "PNG", exif=exif))
     assert check_image(path, max_pixels=LIMIT) == ImageSize(32, 64)
     np.testing.assert_array_equal(read_rgb(path), np.rot90(pixels, -1))
 
 
-def test_greyscale_becomes_three_equal_channels_and_alpha_is_dropped(tmp_path: Path) -> None:
+def test_grayscale_is_repeated_and_alpha_dropped(tmp_path: Path) -> None:
     pixels = make_picture(16, 16)
-    grey = saved(tmp_path, encode_image(pixels[..., 0]))
-    np.testing.assert_array_equal(read_rgb(grey), np.repeat(pixels[..., :1], 3, -1))
+    gray = saved(tmp_path, encode_image(pixels[..., 0]))
+    np.testing.assert_array_equal(read_rgb(gray), np.repeat(pixels[..., :1], 3, -1))
     alpha = np.full((16, 16, 1), 7, np.uint8)
     np.testing.assert_array_equal(read_rgb(saved(tmp_path, encode_image(np.concatenate([pixels, alpha], -1)))), pixels)
 
 
-@pytest.mark.parametrize(("mode", "form"), [("I;16", "PNG"), ("I;16", "TIFF"), ("F", "TIFF"), ("I", "TIFF")])
-def test_deep_greyscale_is_refused(tmp_path: Path, mode: str, form: str) -> None:
+@pytest.mark.parametrize(("mode", "file_format"), [("I;16", "PNG"), ("I;16", "TIFF"), ("F", "TIFF"), ("I", "TIFF")])
+def test_deep_grayscale_is_rejected(tmp_path: Path, mode: str, file_format: str) -> None:
     buffer = io.BytesIO()
-    Image.new(mode, (8, 8)).save(buffer, form)
+    Image.new(mode, (8, 8)).save(buffer, file_format)
     with pytest.raises(ImageRejected) as caught:
         check_image(saved(tmp_path, buffer.getvalue()), max_pixels=LIMIT)
     assert caught.value.code == "more_than_8_bits"
 
 
-def test_16_bit_colour_is_refused_although_the_decoder_would_cut_it(tmp_path: Path) -> None:
+def test_16_bit_color_is_rejected(tmp_path: Path) -> None:
     import tifffile  # noqa: PLC0415
 
     deep = make_picture(8, 8).astype(np.uint16) * 257
@@ -75,7 +75,7 @@ def test_16_bit_colour_is_refused_although_the_decoder_would_cut_it(tmp_path: Pa
 
 
 def png_16_bit(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> bytes:
-    """A 16-bit RGB PNG, chunk by chunk as RFC 2083 has it; Pillow cannot write one."""
+    """Returns a 16-bit RGB PNG, built by RFC 2083 because Pillow cannot write one."""
     import struct  # noqa: PLC0415
     import zlib  # noqa: PLC0415
 
@@ -88,9 +88,9 @@ def png_16_bit(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> byte
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
-def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, form: str) -> None:
-    data = encode_image(make_picture(64, 64), form)
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_truncated_file_is_rejected(tmp_path: Path, file_format: str) -> None:
+    data = encode_image(make_picture(64, 64), file_format)
     with pytest.raises(ImageRejected) as caught:
         check_image(saved(tmp_path, data[: len(data) // 2]), max_pixels=LIMIT)
     assert caught.value.code in {"corrupt_image", "not_an_image"}
@@ -99,13 +99,13 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("data", "code"), [(b"", "empty_file"), (b"just text", "not_an_image"), (b"GIF89a" + bytes(50), "not_an_image")]
 )
-def test_what_is_no_image_is_refused(tmp_path: Path, data: bytes, code: str) -> None:
+def test_file_that_is_no_image_is_rejected(tmp_path: Path, data: bytes, code: str) -> None:
     with pytest.raises(ImageRejected) as caught:
         check_image(saved(tmp_path, data), max_pixels=LIMIT)
     assert caught.value.code == code
 
 
-def test_too_many_pixels_are_refused_by_the_header(tmp_path: Path) -> None:
+def test_too_many_pixels_are_rejected_by_the_header(tmp_path: Path) -> None:
     with pytest.raises(ImageRejected) as caught:
         check_image(saved(tmp_path, make_png(100, 101)), max_pixels=10_000)
     assert caught.value.code == "image_too_large"

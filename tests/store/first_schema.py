@@ -1,4 +1,4 @@
-"""A database as the first released version left it, with something in every table."""
+"""A database with the first schema and a row in every table."""
 
 from __future__ import annotations
 

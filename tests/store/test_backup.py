@@ -1,4 +1,4 @@
-"""Backups: made while others write, whole, and restored to either database."""
+"""Backups are consistent while others write, and restore to either database."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ FILLED = ("tokens", "datasets", "images", "jobs", "items", "samples", "checkpoin
 
 
 def fill(store: Store) -> str:
-    """Something in most tables, and a job at work."""
+    """Adds rows to most tables, with a running job, whose id it returns."""
     put = store.blobs.put
     with store.database.write() as session:
-        TokenRepository(session).create("anna", "submit")
+        TokenRepository(session).create("alice", "submit")
         datasets, jobs = DatasetRepository(session), JobRepository(session)
         dataset = datasets.create("photos — ü", 4)
         datasets.add_images(dataset.id, "hr", [NewImage("a.png", put(b"a photo"), 1, 1)])
@@ -71,7 +71,7 @@ def contents(store: Store) -> dict[str, list[Any]]:
 
 @pytest.fixture
 def other(store: Store, tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """An empty store elsewhere, on the other database."""
+    """An empty store in another folder, on the other kind of database."""
     url = None if "postgresql" in str(store.database.engine.url) else request.getfixturevalue("postgresql_url")
     opened = Store.open(Settings(data_dir=tmp_path / "other", database_url=url, redis_url=redis_url))
     migrate(opened.database)
@@ -79,12 +79,12 @@ def other(store: Store, tmp_path: Path, redis_url: str, request: pytest.FixtureR
     opened.close()
 
 
-def test_a_backup_brings_all_back_on_either_database(store: Store, other: Store, tmp_path: Path) -> None:
+def test_backup_restores_to_either_database(store: Store, other: Store, tmp_path: Path) -> None:
     job_id = fill(store)
     before = contents(store)
     file = tmp_path / "backup.tar"
-    made = create_backup(store, file)
-    assert (made.blobs, made.missing) == (6, 0)
+    created = create_backup(store, file)
+    assert (created.blobs, created.missing) == (6, 0)
     assert file.stat().st_mode & 0o777 == 0o600
     assert restore(other, file, replace=False).blobs == 6
     after = contents(other)
@@ -94,11 +94,11 @@ def test_a_backup_brings_all_back_on_either_database(store: Store, other: Store,
     assert list(check(other, deep=True)) == []
     with other.database.read() as session:
         job = session.get_one(Job, job_id)
-        assert (job.status, job.worker, job.parameters, job.ok) == ("queued", None, {"seed": 7}, 1), "it was at work"
+        assert (job.status, job.worker, job.parameters, job.ok) == ("queued", None, {"seed": 7}, 1), "it was running"
 
     with store.database.write() as session:
         DatasetRepository(session).delete(job.dataset_id or "")
-        DatasetRepository(session).create("made since", 2)
+        DatasetRepository(session).create("newer", 2)
     with pytest.raises(BackupError, match="--replace"):
         restore(store, file, replace=False)
     restore(store, file, replace=True)
@@ -107,18 +107,18 @@ def test_a_backup_brings_all_back_on_either_database(store: Store, other: Store,
     }
 
 
-def test_one_damaged_file_does_not_spoil_the_backup(store: Store, other: Store, tmp_path: Path) -> None:
+def test_corrupt_blob_is_left_out_of_the_backup(store: Store, other: Store, tmp_path: Path) -> None:
     fill(store)
     store.blobs.path(store.blobs.put(b"kernel")).write_bytes(b"kernem")
     file = tmp_path / "backup.tar"
-    made = create_backup(store, file)
-    assert (made.blobs, made.missing) == (5, 1)
+    created = create_backup(store, file)
+    assert (created.blobs, created.missing) == (5, 1)
     assert restore(other, file, replace=False).blobs == 5
     (finding,) = check(other, deep=True)
     assert "1 results" in finding.message
 
 
-def test_a_worker_of_before_the_restore_can_change_nothing(store: Store, tmp_path: Path) -> None:
+def test_restore_fences_running_workers(store: Store, tmp_path: Path) -> None:
     job_id = fill(store)
     create_backup(store, tmp_path / "backup.tar")
     with store.database.read() as session:
@@ -131,9 +131,7 @@ def test_a_worker_of_before_the_restore_can_change_nothing(store: Store, tmp_pat
         JobRepository(session).finish(job_id, attempt, "succeeded")
 
 
-def test_a_backup_sees_one_moment_while_others_write(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_backup_is_a_snapshot_while_others_write(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(list[Any]):
         def __iter__(self) -> Iterator[Any]:
             for table in super().__iter__():
@@ -153,17 +151,19 @@ def test_a_backup_sees_one_moment_while_others_write(
     saved.close()
     assert rows == dict.fromkeys(FILLED, 1)
     with store.database.read() as session:
-        assert session.scalar(select(func.count()).select_from(Job)) == 1 + len(backup.TABLES), "others have written"
+        assert session.scalar(select(func.count()).select_from(Job)) == 1 + len(backup.TABLES), (
+            "other transactions have committed"
+        )
 
 
-def test_what_is_no_backup_or_not_a_whole_one_changes_nothing(store: Store, tmp_path: Path) -> None:
+def test_invalid_backup_changes_nothing(store: Store, tmp_path: Path) -> None:
     fill(store)
     before = contents(store)
     file = tmp_path / "backup.tar"
     create_backup(store, file)
     whole = file.read_bytes()
     damaged = whole.replace(b"a degrader", b"a_degrader")
-    for number, (data, words) in enumerate(
+    for number, (data, message) in enumerate(
         [
             (b"hello", "not a backup"),
             (whole[: len(whole) // 2], "incomplete|no database|damaged"),
@@ -172,13 +172,13 @@ def test_what_is_no_backup_or_not_a_whole_one_changes_nothing(store: Store, tmp_
     ):
         broken = tmp_path / f"{number}.tar"
         broken.write_bytes(data)
-        with pytest.raises(BackupError, match=words):
+        with pytest.raises(BackupError, match=message):
             restore(store, broken, replace=True)
     assert contents(store) == before
     assert list(store.blobs.temporary.iterdir()) == []
 
 
-def test_a_backup_of_the_first_version_is_brought_to_this_one(store: Store, tmp_path: Path) -> None:
+def test_backup_with_the_first_schema_is_migrated(store: Store, tmp_path: Path) -> None:
     old = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
     make_first_schema(old)
     old.close()

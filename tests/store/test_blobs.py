@@ -1,4 +1,4 @@
-"""Blobs are named by their content, whole or not there, and deleted only when nobody can want them."""
+"""A blob has the name of its content, exists whole or not at all, and is deleted only as garbage."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_put_and_read(tmp_path: Path) -> None:
     assert list(blobs.temporary.iterdir()) == []
 
 
-def test_several_are_put_at_once(tmp_path: Path) -> None:
+def test_put_all_stores_each_content(tmp_path: Path) -> None:
     blobs, contents = Blobs(tmp_path), [b"one", b"", b"another", b"one"]
     assert [blobs.read(sha256) for sha256 in blobs.put_all(contents)] == contents
     assert list(blobs.temporary.iterdir()) == []
 
 
-def test_what_cannot_be_put_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_put_leaves_nothing(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     (blobs.root / hashlib.sha256(b"another").hexdigest()[:2]).write_bytes(b"in the way of its folder")
     with pytest.raises(OSError, match="irector"):
@@ -51,7 +51,7 @@ def test_what_cannot_be_put_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["a bit", "its end"])
-def test_what_changed_on_disk_is_not_given_out_whole(tmp_path: Path, damage: str) -> None:
+def test_corrupt_blob_is_never_returned_whole(tmp_path: Path, damage: str) -> None:
     blobs, data = Blobs(tmp_path), bytes(range(256)) * 5000  # more than a chunk
     sha256 = blobs.put(data)
     assert blobs.verified_path(sha256).read_bytes() == b"".join(blobs.iter_chunks(sha256)) == data
@@ -62,34 +62,34 @@ def test_what_changed_on_disk_is_not_given_out_whole(tmp_path: Path, damage: str
             file.truncate(len(data) - 1)
     with pytest.raises(BlobCorrupt):
         blobs.verified_path(sha256)
-    given: list[bytes] = []
+    received: list[bytes] = []
     with pytest.raises(BlobCorrupt):
-        given.extend(blobs.iter_chunks(sha256))
+        received.extend(blobs.iter_chunks(sha256))
     blobs.put(data)
-    assert blobs.verified_path(sha256).read_bytes() == data, "what is sent again mends it"
+    assert blobs.verified_path(sha256).read_bytes() == data, "the same content repairs it"
 
 
-def test_garbage_is_collected_while_files_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look into a folder and the look at a file that was seen in it, another process may delete that."""
+def test_files_may_vanish_during_garbage_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may delete a file between the listing of its folder and the check of its age."""
     blobs = Blobs(tmp_path)
     old = blobs.put(b"old")
     age(blobs, old, 100)
     (blobs.temporary / "left").write_bytes(b"left")
     os.utime(blobs.temporary / "left", (0, 0))
-    really_there = Path.iterdir
+    iterdir = Path.iterdir
 
-    def with_others(folder: Path) -> Iterator[Path]:
+    def with_vanished(folder: Path) -> Iterator[Path]:
         yield from (folder / name for name in ("0" * 64, "gone", "delete-" + "1" * 64) if folder != blobs.root)
-        yield from really_there(folder)
+        yield from iterdir(folder)
 
-    monkeypatch.setattr(Path, "iterdir", with_others)
+    monkeypatch.setattr(Path, "iterdir", with_vanished)
     blobs.remove_stale_temporary(10)
     assert list(blobs.iter_older_than(10)) == [old]
     monkeypatch.undo()
     assert list(blobs.temporary.iterdir()) == []
 
 
-def test_scratch_leaves_nothing_but_what_was_adopted(tmp_path: Path) -> None:
+def test_scratch_removes_what_was_not_moved_in(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     with blobs.scratch() as folder:
         (folder / "kept").write_bytes(b"kept")
@@ -99,7 +99,7 @@ def test_scratch_leaves_nothing_but_what_was_adopted(tmp_path: Path) -> None:
     assert list(blobs.temporary.iterdir()) == []
 
 
-def test_garbage_is_what_is_old_and_named_by_no_record(store: Store) -> None:
+def test_garbage_is_old_and_named_by_no_record(store: Store) -> None:
     blobs = store.blobs
     named = {what: blobs.put(what.encode()) for what in ("image", "item", "sample", "model", "checkpoint")}
     old, young = blobs.put(b"old garbage"), blobs.put(b"young garbage")
@@ -127,41 +127,39 @@ def test_garbage_is_what_is_old_and_named_by_no_record(store: Store) -> None:
             files={"degrader.safetensors": named["model"]},
             history=[],
         )
-    strange = blobs.path(old).with_name(".nfs0001")
-    strange.touch()
-    os.utime(strange, (0, 0))
+    foreign = blobs.path(old).with_name(".nfs0001")
+    foreign.touch()
+    os.utime(foreign, (0, 0))
     assert collect_garbage(store.database, blobs, older_than_seconds=50) == 1
     assert not blobs.path(old).exists()
     assert blobs.path(young).exists()
     assert all(blobs.path(sha256).exists() for sha256 in named.values())
 
 
-def test_what_was_put_is_made_to_outlive_a_power_cut_before_it_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytes_and_names_are_flushed_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs, flushed, fsync = Blobs(tmp_path), list[int](), os.fsync
 
-    def noted(descriptor: int) -> None:
+    def record_fsync(descriptor: int) -> None:
         flushed.append(os.fstat(descriptor).st_ino)
         fsync(descriptor)
 
-    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "fsync", record_fsync)
     sha256s = [blobs.put(b"one")]
     with blobs.scratch() as folder:
         (folder / "another").write_bytes(b"another")
         sha256s.append(blobs.put_file(folder / "another"))
     paths = [blobs.path(sha256) for sha256 in sha256s]
-    assert flushed == [path.stat().st_ino for path in paths], "their bytes, at once"
+    assert flushed == [path.stat().st_ino for path in paths], "bytes are flushed by put"
     flushed.clear()
     blobs.sync()
     folders = {tmp_path, blobs.root, *(path.parent for path in paths)}
-    assert sorted(flushed) == sorted(folder.stat().st_ino for folder in folders), "their names, together"
+    assert sorted(flushed) == sorted(folder.stat().st_ino for folder in folders), "names are flushed by sync"
     flushed.clear()
     blobs.sync()
     assert flushed == []
 
 
-def test_a_blob_that_is_put_again_is_young_again(tmp_path: Path) -> None:
+def test_second_put_renews_the_age(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"patina")
     age(blobs, sha256, 100)
@@ -171,25 +169,23 @@ def test_a_blob_that_is_put_again_is_young_again(tmp_path: Path) -> None:
     assert blobs.read(sha256) == b"patina"
 
 
-def test_a_blob_that_is_put_again_in_the_moment_of_its_deletion_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_put_during_deletion_keeps_the_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"patina")
     age(blobs, sha256, 100)
 
-    def asked_just_before(file: Path, limit: float) -> bool:
+    def put_after_the_check(file: Path, limit: float) -> bool:
         older = file.stat().st_mtime < limit
         blobs.put(b"patina")
         return older
 
-    monkeypatch.setattr("store.files.blobs._is_older", asked_just_before)
+    monkeypatch.setattr("store.files.blobs._is_older", put_after_the_check)
     assert blobs.delete_older([sha256], 50) == 0
     assert blobs.read(sha256) == b"patina"
     assert list(blobs.temporary.iterdir()) == []
 
 
-def test_a_young_blob_is_not_missed_for_a_moment_while_old_ones_are_deleted(tmp_path: Path) -> None:
+def test_young_blob_stays_readable_during_deletion(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"patina")
     with ThreadPoolExecutor(1) as pool:
@@ -202,24 +198,24 @@ def test_a_young_blob_is_not_missed_for_a_moment_while_old_ones_are_deleted(tmp_
     assert reads
 
 
-def test_sweeping_removes_what_a_killed_process_left(tmp_path: Path) -> None:
+def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     folder, file = blobs.temporary / "folder", blobs.temporary / "file"
     folder.mkdir()
     (folder / "part-0").write_bytes(b"half of an upload")
     file.write_bytes(b"half of a blob")
     blobs.remove_stale_temporary(500)
-    assert folder.exists(), "somebody may be about to lock it"
+    assert folder.exists(), "its process may be about to lock it"
     then = time.time() - 100
     os.utime(folder, (then, then))
     os.utime(file, (then, then))
     blobs.remove_stale_temporary(500)
-    assert list(blobs.temporary.iterdir()) == [file], "nobody has locked the folder since"
+    assert list(blobs.temporary.iterdir()) == [file], "the folder is not locked"
     blobs.remove_stale_temporary(50)
     assert list(blobs.temporary.iterdir()) == []
 
 
-def test_sweeping_leaves_the_folder_of_a_process_that_lives_however_old_it_is(tmp_path: Path) -> None:
+def test_locked_scratch_folder_stays_however_old(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     with blobs.scratch() as folder:
         os.utime(folder, (0, 0))
@@ -228,7 +224,7 @@ def test_sweeping_leaves_the_folder_of_a_process_that_lives_however_old_it_is(tm
         assert blobs.put_file(folder / "weights")
 
 
-def test_nothing_is_deleted_while_blobs_are_kept(tmp_path: Path) -> None:
+def test_deletion_can_be_paused(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     sha256 = blobs.put(b"patina")
     with blobs.deletion_paused():

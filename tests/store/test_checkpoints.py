@@ -1,4 +1,4 @@
-"""A training's newest two checkpoints are kept; a blob is given up when no job goes on from it any more."""
+"""A training keeps its newest two checkpoints. A blob is released when no job refers to it."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def steps(store: Store, job_id: str) -> list[int]:
         return [checkpoint.step for checkpoint in CheckpointRepository(session).list_for_job(job_id)]
 
 
-def test_the_newest_two_are_kept(store: Store) -> None:
+def test_newest_two_are_kept(store: Store) -> None:
     job_id = training(store)
     assert [put(store, job_id, step, blob) for step, blob in ((1, "a"), (2, "b"), (3, "c"))] == [[], [], ["a" * 64]]
-    assert put(store, job_id, 3, "d") == ["c" * 64], "the same step again, as after a stop between two steps"
+    assert put(store, job_id, 3, "d") == ["c" * 64], "the same step again, as after a stop"
     assert put(store, job_id, 3, "d") == []
     assert steps(store, job_id) == [3, 2]
 
 
-def test_one_that_was_damaged_and_forgotten_takes_no_place(store: Store) -> None:
+def test_deleted_checkpoint_takes_no_place(store: Store) -> None:
     job_id = training(store)
     for step, blob in ((10, "a"), (20, "b")):
         put(store, job_id, step, blob)
@@ -41,10 +41,10 @@ def test_one_that_was_damaged_and_forgotten_takes_no_place(store: Store) -> None
     assert steps(store, job_id) == [15, 10]
 
 
-def test_what_another_training_was_begun_from_is_not_given_up(store: Store) -> None:
+def test_checkpoint_shared_with_another_job_is_kept(store: Store) -> None:
     ended, further = training(store), training(store)
     for job_id in (ended, further):
         for step, blob in ((1, "a"), (2, "b")):
             put(store, job_id, step, blob)
-    assert put(store, further, 3, "c") == [], "the one that has ended may be continued once more"
+    assert put(store, further, 3, "c") == [], "the ended training can be resumed again"
     assert steps(store, ended) == [2, 1]

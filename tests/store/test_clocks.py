@@ -1,4 +1,4 @@
-"""Processes whose clocks are hours apart: whose job it is, and what is garbage, goes by clocks that all share."""
+"""Processes with different clocks agree about leases, garbage and order, because they use shared clocks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.chaos.shifted_clock import build_clock_library, can_shift_clock
 from config.settings import Settings
 from store.db.migrate import migrate
 from store.db.tables import Job, now
-from store.repositories import models as trained
+from store.repositories import models as models_module
 from store.repositories.datasets import DatasetRepository
 from store.repositories.jobs import JobRepository
 from store.repositories.models import ModelRepository
@@ -32,15 +32,15 @@ store = Store.open(settings())
 held, waiting = sys.argv[1:]
 with store.database.write() as session:
     jobs = JobRepository(session)
-    reaped = jobs.requeue_expired_leases(20)
+    requeued = jobs.requeue_expired_leases(20)
     jobs.claim(waiting, "the other", 30)
-print(time.time(), reaped, collect_garbage(store.database, store.blobs, 60))
+print(time.time(), requeued, collect_garbage(store.database, store.blobs, 60))
 """
 
 
-@pytest.mark.skipif(not can_shift_clock(), reason="a clock is set apart by a small library, which takes Linux and cc")
+@pytest.mark.skipif(not can_shift_clock(), reason="shifting a clock takes Linux and cc")
 @pytest.mark.parametrize("hours", [-2, 2])
-def test_a_process_with_another_clock_takes_nothing_too_soon_and_keeps_nothing_too_long(
+def test_wrong_clock_changes_no_lease_and_no_deletion(
     tmp_path: Path, postgresql_url: str, redis_url: str, hours: int
 ) -> None:
     store = Store.open(Settings(data_dir=tmp_path, database_url=postgresql_url, redis_url=redis_url))
@@ -54,7 +54,7 @@ def test_a_process_with_another_clock_takes_nothing_too_soon_and_keeps_nothing_t
         jobs.claim(held, "we", LEASE)
     young, old = store.blobs.put(b"about to be named"), store.blobs.put(b"garbage")
     os.utime(store.blobs.path(old), (time.time() - 100, time.time() - 100))
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", SCRIPT, held, waiting],
         env=os.environ
         | {
@@ -67,22 +67,20 @@ def test_a_process_with_another_clock_takes_nothing_too_soon_and_keeps_nothing_t
         text=True,
         check=True,
     ).stdout.split()
-    assert abs(float(said[0]) - time.time() - 3600 * hours) < 60, "its clock is really another"
-    assert said[1:] == ["[]", "1"], "our job is not taken, and of two blobs one is deleted"
+    assert abs(float(output[0]) - time.time() - 3600 * hours) < 60, "its clock is shifted"
+    assert output[1:] == ["[]", "1"], "our job keeps its lease, and only the old blob is deleted"
     assert store.blobs.path(young).exists()
     with store.database.read() as session:
-        left = session.get_one(Job, waiting).lease_until - session.scalar(now())
-    assert LEASE - 10 < left <= LEASE, "its own lease is no longer or shorter than ours"
+        remaining = session.get_one(Job, waiting).lease_until - session.scalar(now())
+    assert LEASE - 10 < remaining <= LEASE, "its lease is as long as ours"
     store.close()
 
 
-def test_the_latest_model_is_the_one_that_came_last_whatever_its_worker_s_clock_said(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_latest_model_is_by_the_database_clock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with store.database.write() as session:
         dataset = DatasetRepository(session).create("photos", 4).id
     for name in ("01zz-of-a-clock-ahead", "01aa-of-a-clock-behind"):
-        monkeypatch.setattr(trained, "new_id", lambda name=name: name)
+        monkeypatch.setattr(models_module, "new_id", lambda name=name: name)
         time.sleep(0.01)
         with store.database.write() as session:
             ModelRepository(session).create(

@@ -1,4 +1,4 @@
-"""Opening the records."""
+"""Opening a database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from store.db.database import Database
 DATABASES, THREADS = 100, 6
 
 
-def test_several_may_open_a_new_database_at_once(tmp_path: Path) -> None:
-    """Each of these fails one time in twenty if nobody waits for the others."""
+def test_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
+    """Without retries, one opening in twenty fails."""
     errors: list[BaseException] = []
 
     def open_at_once(url: str, start: threading.Barrier) -> None:

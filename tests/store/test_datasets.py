@@ -1,4 +1,4 @@
-"""Datasets and their images; on both databases."""
+"""Datasets and their images, on both databases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def new_image(number: int) -> NewImage:
     return NewImage(f"{number}.png", f"{number:064x}", 64, 48)
 
 
-def test_the_same_content_is_one_image_within_a_role(store: Store) -> None:
+def test_same_content_is_one_image_within_a_role(store: Store) -> None:
     with store.database.write() as session:
         datasets = DatasetRepository(session)
         dataset = datasets.create("photos", 4)
@@ -32,7 +32,7 @@ def test_the_same_content_is_one_image_within_a_role(store: Store) -> None:
         assert [image.name for image in datasets.list_images(dataset.id, role="lr")] == ["1.png", "2.png", "3.png"]
 
 
-def test_the_same_images_at_the_same_time_are_counted_once(store: Store) -> None:
+def test_concurrent_uploads_count_each_image_once(store: Store) -> None:
     with store.database.write() as session:
         dataset = DatasetRepository(session).create("photos", 4)
     errors: list[Exception] = []
@@ -57,22 +57,22 @@ def test_the_same_images_at_the_same_time_are_counted_once(store: Store) -> None
         assert found.lr_images == len(datasets.list_images(dataset.id)) == 61
 
 
-def test_each_dataset_has_its_own_latest_job(store: Store) -> None:
+def test_latest_job_of_each_dataset(store: Store) -> None:
     with store.database.write() as session:
         datasets, jobs = DatasetRepository(session), JobRepository(session)
         one, two, none = (datasets.create(name, 4) for name in ("one", "two", "none"))
-        made = [
+        created = [
             jobs.create("train", dataset_id=dataset.id, model_id=None, parameters={}, unit="steps", total=1)
             for dataset in (one, one, two, one)
         ]
         latest = datasets.latest_jobs([one.id, two.id, none.id])
         assert {dataset: job.id for dataset, job in latest.items()} == {
-            one.id: max(made[0].id, made[1].id, made[3].id),
-            two.id: made[2].id,
+            one.id: max(created[0].id, created[1].id, created[3].id),
+            two.id: created[2].id,
         }
 
 
-def test_deleting_takes_everything_of_the_dataset_along(store: Store) -> None:
+def test_delete_removes_all_records_of_the_dataset(store: Store) -> None:
     with store.database.write() as session:
         datasets = DatasetRepository(session)
         kept, gone = datasets.create("kept", 4), datasets.create("gone", 2)
@@ -92,7 +92,7 @@ def test_deleting_takes_everything_of_the_dataset_along(store: Store) -> None:
         assert [job.dataset_id for job in jobs] == [kept.id]
 
 
-def test_a_dataset_is_emptied_bit_by_bit_and_is_in_order_between(store: Store) -> None:
+def test_batched_deletion_stays_consistent(store: Store) -> None:
     with store.database.write() as session:
         datasets, jobs = DatasetRepository(session), JobRepository(session)
         dataset, other = datasets.create("photos", 4), datasets.create("another", 4)
@@ -113,12 +113,12 @@ def test_a_dataset_is_emptied_bit_by_bit_and_is_in_order_between(store: Store) -
             some = DatasetRepository(session).delete_batch(dataset.id, limit=10)
         sizes.append(_records(store, dataset.id))
     assert sizes[-1] == 0
-    assert max(before - after for before, after in pairwise(sizes)) <= 11, "ten, and the job that they were of"
+    assert max(before - after for before, after in pairwise(sizes)) <= 11, "ten, and their job"
     assert _records(store, other.id) == sizes[0]
 
 
 def _records(store: Store, dataset_id: str) -> int:
-    """How many there are below the dataset, which says how many photos it has; results that are not whole expired."""
+    """Counts the records of the dataset. Checks its counters, and that jobs with deleted results have expired."""
     with store.database.read() as session:
         datasets, jobs = DatasetRepository(session), JobRepository(session)
         dataset = datasets.get(dataset_id)

@@ -1,4 +1,4 @@
-"""What is wrong is said in words, and mended where that is safe."""
+"""The doctor reports each problem and repairs those that are safe to repair."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def repair(store: Store, findings: list[Finding]) -> None:
                 finding.repair(session)
 
 
-def test_all_is_well_where_all_is_there(store: Store) -> None:
+def test_complete_data_has_no_findings(store: Store) -> None:
     ended(store)
-    store.blobs.put(b"nobody's")
+    store.blobs.put(b"garbage!")
     assert list(check(store, deep=True)) == []
     assert count_unreferenced(store) == (1, 8)
 
 
-def test_what_is_lost_is_named_and_mended_where_it_can_be(store: Store) -> None:
+def test_missing_blobs_are_reported_and_repaired(store: Store) -> None:
     job_id = ended(store)
     for content in (b"a photo", b"lr", b"a checkpoint", b"a degrader"):
         store.blobs.path(store.blobs.put(content)).unlink()
     findings = list(check(store, deep=False))
-    words = "\n".join(finding.message for finding in findings)
-    for what in (
+    messages = "\n".join(finding.message for finding in findings)
+    for expected in (
         "photo 'a.png' (hr)",
         f"1 results of job {job_id}",
         "checkpoint of training",
         "lacks degrader.safetensors",
     ):
-        assert what in words
-    assert [finding.repair is None for finding in findings].count(True) == 1, "a model cannot be made anew"
+        assert expected in messages
+    assert [finding.repair is None for finding in findings].count(True) == 1, "nothing can restore a model"
     repair(store, findings)
-    (left,) = check(store, deep=False)
-    assert "train again" in left.remedy
+    (remaining,) = check(store, deep=False)
+    assert "train again" in remaining.remedy
     with store.database.read() as session:
         job = session.get_one(Job, job_id)
         assert (job.status, job.ok, job.done, job.finished_at) == ("queued", 0, 0, None)
@@ -67,8 +67,8 @@ def test_what_is_lost_is_named_and_mended_where_it_can_be(store: Store) -> None:
         assert dataset.hr_images == 0
 
 
-def test_what_only_answers_name_is_looked_at_too(store: Store) -> None:
-    """The preview of a training, and the image of a job that has succeeded."""
+def test_previews_and_inputs_are_checked_too(store: Store) -> None:
+    """Checks the preview of a training and the input of a succeeded job."""
     job_id = ended(store)
     with store.database.write() as session:
         PreviewRepository(session).put(job_id, step=1, files={"patches.png": store.blobs.put(b"patches")})
@@ -83,7 +83,7 @@ def test_what_only_answers_name_is_looked_at_too(store: Store) -> None:
         assert PreviewRepository(session).get(job_id) is None
 
 
-def test_a_flipped_bit_is_found_when_all_is_read_and_the_result_made_anew(store: Store) -> None:
+def test_deep_check_finds_a_flipped_bit_and_requeues(store: Store) -> None:
     job_id = ended(store)
     path = store.blobs.path(store.blobs.put(b"kernel"))
     path.write_bytes(b"kernem")
@@ -98,7 +98,7 @@ def test_a_flipped_bit_is_found_when_all_is_read_and_the_result_made_anew(store:
     assert list(check(store, deep=True)) == []
 
 
-def test_a_job_at_work_is_taken_from_a_worker_that_believes_a_lost_result_to_be_there(store: Store) -> None:
+def test_running_job_with_lost_results_loses_its_lease(store: Store) -> None:
     job_id = fill(store)
     with store.database.write() as session:
         attempt = session.get_one(Job, job_id).attempt
@@ -112,7 +112,7 @@ def test_a_job_at_work_is_taken_from_a_worker_that_believes_a_lost_result_to_be_
         assert (claimed.attempt, claimed.done, claimed.ok) == (attempt + 1, 0, 0)
 
 
-def test_a_job_that_was_canceled_is_not_begun_again(store: Store) -> None:
+def test_canceled_job_is_not_requeued(store: Store) -> None:
     job_id = fill(store)
     with store.database.write() as session:
         JobRepository(session).finish(job_id, session.get_one(Job, job_id).attempt, "canceled")
@@ -124,7 +124,7 @@ def test_a_job_that_was_canceled_is_not_begun_again(store: Store) -> None:
     assert list(check(store, deep=False)) == []
 
 
-def test_skipped_samples_are_counted_as_done(store: Store) -> None:
+def test_skipped_samples_count_as_done(store: Store) -> None:
     job_id = fill(store)
     with store.database.write() as session:
         job = session.get_one(Job, job_id)
@@ -140,24 +140,24 @@ def test_skipped_samples_are_counted_as_done(store: Store) -> None:
         assert (job.status, job.ok, job.failed, job.done) == ("queued", 0, 0, 1)
 
 
-def test_blobs_that_are_deleted_meanwhile_are_no_business_of_its(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blobs_deleted_meanwhile_are_no_findings(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ended(store)
-    checkpoint, garbage = (store.blobs.path(store.blobs.put(content)) for content in (b"a checkpoint", b"nobody's"))
-    there = Path.is_file
+    checkpoint, garbage = (store.blobs.path(store.blobs.put(content)) for content in (b"a checkpoint", b"garbage!"))
+    is_file = Path.is_file
 
-    def seen_and_deleted(path: Path) -> bool:
-        seen = there(path)
+    def delete_after_the_check(path: Path) -> bool:
+        found = is_file(path)
         if path == checkpoint:
             path.unlink()
-        return seen
+        return found
 
-    monkeypatch.setattr(Path, "is_file", seen_and_deleted)
+    monkeypatch.setattr(Path, "is_file", delete_after_the_check)
     assert list(check(store, deep=True)) == []
     monkeypatch.setattr(Blobs, "iter_older_than", lambda *_: iter([garbage.name, "0" * 64]))
     assert count_unreferenced(store) == (1, 8)
 
 
-def test_wrong_counts_are_counted_again(store: Store) -> None:
+def test_wrong_counts_are_repaired(store: Store) -> None:
     job_id = ended(store)
     with store.database.write() as session:
         job = session.get_one(Job, job_id)

@@ -1,4 +1,4 @@
-"""Results that were kept long enough go, with their blobs; nothing else does. On both databases."""
+"""Expired results are deleted with their blobs, and nothing else is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 
-def ended_job(store: Store, kind: str, status: str, keep_seconds: float | None) -> tuple[str, list[str]]:
-    """A job with an input, a result and a checkpoint, and their blobs."""
+def ended_job(store: Store, kind: str, status: str, retention_seconds: float | None) -> tuple[str, list[str]]:
+    """Creates an ended job with an input, a result and a checkpoint; returns its id and their blobs."""
     with store.database.write() as session:
         jobs = JobRepository(session)
         dataset = DatasetRepository(session).create("photos", 4)
@@ -29,9 +29,9 @@ def ended_job(store: Store, kind: str, status: str, keep_seconds: float | None) 
             parameters={"samples": 1, "seed": 0},
             unit="samples",
             total=1,
-            retention_seconds=keep_seconds,
+            retention_seconds=retention_seconds,
         )
-        blobs = [store.blobs.put(f"{what} of {job.id}".encode()) for what in ("input", "result", "checkpoint")]
+        blobs = [store.blobs.put(f"{kind} of {job.id}".encode()) for kind in ("input", "result", "checkpoint")]
         SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", blobs[0]))])
         claimed = jobs.claim(job.id, "worker", 60)
         assert claimed is not None
@@ -46,7 +46,7 @@ def expire(store: Store) -> list[str]:
         return JobRepository(session).expire()
 
 
-def test_what_is_due_goes_with_its_blobs_and_the_job_stays(store: Store) -> None:
+def test_expired_results_and_blobs_go_and_the_job_stays(store: Store) -> None:
     due, gone = ended_job(store, "degrade", "succeeded", 0.01)
     failed, _ = ended_job(store, "train", "failed", 0.01)
     later, kept = ended_job(store, "degrade", "succeeded", 60)
@@ -70,7 +70,7 @@ def test_what_is_due_goes_with_its_blobs_and_the_job_stays(store: Store) -> None
         assert jobs.retry(failed) is False, "its inputs are gone"
 
 
-def test_an_archive_that_is_being_read_breaks_off_and_does_not_end_early(store: Store) -> None:
+def test_archive_fails_if_results_expire_meanwhile(store: Store) -> None:
     job_id, _ = ended_job(store, "degrade", "succeeded", 0.01)
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
@@ -83,22 +83,22 @@ def test_an_archive_that_is_being_read_breaks_off_and_does_not_end_early(store: 
         list(contents.samples())
 
 
-def test_an_archive_of_a_job_that_is_retried_meanwhile_breaks_off(store: Store) -> None:
+def test_archive_fails_if_the_job_is_retried_meanwhile(store: Store) -> None:
     job_id, _ = ended_job(store, "degrade", "canceled", None)
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
     assert job is not None
     contents = Manifest(store, job, None, None)
     assert len(list(contents.samples())) == 1
-    for again in ("queued", "canceled"):
+    for status in ("queued", "canceled"):
         with store.database.write() as session:
-            order = JobRepository(session).retry if again == "queued" else JobRepository(session).request_cancel
-            order(job_id)
+            request = JobRepository(session).retry if status == "queued" else JobRepository(session).request_cancel
+            request(job_id)
         with pytest.raises(ResultsChangedError):
             list(contents.samples())
 
 
-def test_a_dataset_that_is_about_to_be_referred_to_is_not_deleted_before(store: Store) -> None:
+def test_shared_lock_delays_deletion_of_a_dataset(store: Store) -> None:
     with store.database.write() as session:
         dataset = DatasetRepository(session).create("photos", 4)
         DatasetRepository(session).add_images(dataset.id, "hr", [NewImage("a.png", store.blobs.put(b"a"), 1, 1)])
@@ -118,7 +118,7 @@ def test_a_dataset_that_is_about_to_be_referred_to_is_not_deleted_before(store: 
         assert not DatasetRepository(session).lock_shared(dataset.id)
 
 
-def test_a_blob_that_was_taken_aside_by_one_that_died_comes_back(store: Store) -> None:
+def test_blob_in_the_trash_of_a_killed_process_returns(store: Store) -> None:
     sha256 = store.blobs.put(b"patina")
     store.blobs.path(sha256).rename(store.blobs.temporary / f"delete-{sha256}")
     store.blobs.remove_stale_temporary(50)

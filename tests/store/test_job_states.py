@@ -1,4 +1,4 @@
-"""Every order in which claims, deaths, cancels, retries and ends of a job can come, against a model of them."""
+"""Random orders of claims, crashes, cancels, retries and ends of a job, compared with a model of the states."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 LEASE = 1000.0
-MAX_DEATHS = 3
+MAX_CRASHES = 3
 ITEMS = 3
 
 
 class JobStates(RuleBasedStateMachine):
-    """One job, and all workers that ever had it: each goes on as if it had it still, as a frozen one would."""
+    """One job and all workers that ever had it. Each continues as if it still had the job, as a frozen worker would."""
 
     def __init__(self, store: Store):
         super().__init__()
@@ -38,7 +38,7 @@ class JobStates(RuleBasedStateMachine):
             self.job = job.id
         self.status = "queued"
         self.attempt = 0
-        self.deaths = 0
+        self.crashes = 0
         self.cancel = False
         self.samples: dict[int, str] = {}
         self.model: str | None = None
@@ -46,13 +46,13 @@ class JobStates(RuleBasedStateMachine):
     def holds(self, attempt: int) -> bool:
         return self.status == "running" and attempt == self.attempt
 
-    def back(self) -> None:
+    def requeue(self) -> None:
         self.status = "canceled" if self.cancel else "queued"
 
-    def died(self) -> None:
-        self.deaths += 1
-        if self.cancel or self.deaths < MAX_DEATHS:
-            self.back()
+    def crashed(self) -> None:
+        self.crashes += 1
+        if self.cancel or self.crashes < MAX_CRASHES:
+            self.requeue()
         else:
             self.status = "failed"
 
@@ -72,19 +72,19 @@ class JobStates(RuleBasedStateMachine):
         attempt = data.draw(st.integers(1, self.attempt))
         try:
             with self.store.database.write() as session:
-                told = JobRepository(session).renew(self.job, attempt, LEASE)
+                cancel = JobRepository(session).renew(self.job, attempt, LEASE)
         except LeaseLostError:
             assert not self.holds(attempt)
         else:
             assert self.holds(attempt)
-            assert told == self.cancel
+            assert cancel == self.cancel
 
     @precondition(lambda self: self.attempt)
     @rule(data=st.data(), position=st.integers(0, ITEMS - 1), fails=st.booleans())
     def record(self, data: st.DataObject, position: int, fails: bool) -> None:
         attempt = data.draw(st.integers(1, self.attempt))
         if self.holds(attempt) and position in self.samples:
-            return  # a worker that holds the job knows what is finished
+            return  # a worker with the lease knows which samples are finished
         sample = NewSample(position, 0, {}, "bad", "It is bad.") if fails else NewSample(position, 0, {"lr": "a"})
         try:
             with self.store.database.write() as session:
@@ -95,17 +95,17 @@ class JobStates(RuleBasedStateMachine):
         else:
             assert self.holds(attempt)
             self.samples[position] = "failed" if fails else "ok"
-            self.deaths = 0  # it gets on
+            self.crashes = 0  # progress
 
     @precondition(lambda self: self.attempt)
-    @rule(data=st.data(), what=st.sampled_from(["progress", "checkpoint", "preview", "model"]))
-    def train(self, data: st.DataObject, what: str) -> None:
-        """What a training writes: of these a checkpoint alone shows that a death has not thrown it back."""
+    @rule(data=st.data(), kind=st.sampled_from(["progress", "checkpoint", "preview", "model"]))
+    def train(self, data: st.DataObject, kind: str) -> None:
+        """The writes of a training. Only a checkpoint counts as progress."""
         attempt = data.draw(st.integers(1, self.attempt))
         try:
             with self.store.database.write() as session:
                 jobs = JobRepository(session)
-                match what:
+                match kind:
                     case "progress":
                         jobs.record(self.job, attempt, Progress(len(self.samples), ITEMS, None, None))
                     case "checkpoint":
@@ -118,9 +118,9 @@ class JobStates(RuleBasedStateMachine):
             assert not self.holds(attempt)
         else:
             assert self.holds(attempt)
-            if what == "checkpoint":
-                self.deaths = 0
-            if what == "model":
+            if kind == "checkpoint":
+                self.crashes = 0
+            if kind == "model":
                 self.model = f"model {attempt}"
 
     @precondition(lambda self: self.attempt)
@@ -139,27 +139,27 @@ class JobStates(RuleBasedStateMachine):
 
     @precondition(lambda self: self.attempt)
     @rule(data=st.data(), dies=st.booleans())
-    def leave(self, data: st.DataObject, dies: bool) -> None:
+    def release(self, data: st.DataObject, dies: bool) -> None:
         attempt = data.draw(st.integers(1, self.attempt))
         try:
             with self.store.database.write() as session:
                 jobs = JobRepository(session)
-                jobs.record_crash(self.job, attempt, MAX_DEATHS) if dies else jobs.release(self.job, attempt)
+                jobs.record_crash(self.job, attempt, MAX_CRASHES) if dies else jobs.release(self.job, attempt)
         except LeaseLostError:
             assert not self.holds(attempt)
         else:
             assert self.holds(attempt)
-            self.died() if dies else self.back()
+            self.crashed() if dies else self.requeue()
 
-    @rule(lease_is_over=st.booleans())
-    def reap(self, lease_is_over: bool) -> None:
+    @rule(expired=st.booleans())
+    def expire_lease(self, expired: bool) -> None:
         with self.store.database.write() as session:
-            if lease_is_over and self.status == "running":
+            if expired and self.status == "running":
                 session.execute(update(Job).where(Job.id == self.job).values(lease_until=now() - 1))
-            reaped = self.job in JobRepository(session).requeue_expired_leases(MAX_DEATHS)
-        assert reaped == (lease_is_over and self.status == "running")
-        if reaped:
-            self.died()
+            requeued = self.job in JobRepository(session).requeue_expired_leases(MAX_CRASHES)
+        assert requeued == (expired and self.status == "running")
+        if requeued:
+            self.crashed()
 
     @rule()
     def request_cancel(self) -> None:
@@ -176,17 +176,17 @@ class JobStates(RuleBasedStateMachine):
             retried = JobRepository(session).retry(self.job)
         assert retried == (self.status in ("failed", "canceled"))
         if retried:
-            self.status, self.deaths, self.cancel = "queued", 0, False
+            self.status, self.crashes, self.cancel = "queued", 0, False
             self.samples = {position: status for position, status in self.samples.items() if status == "ok"}
 
     @invariant()
-    def the_record_is_as_it_should_be(self) -> None:
+    def record_equals_the_model(self) -> None:
         with self.store.database.read() as session:
             jobs = JobRepository(session)
             job = jobs.get(self.job)
             assert job is not None
             found = {sample.position: sample.status for sample, _ in SampleRepository(session).list_samples(self.job)}
-        assert (job.status, job.attempt, job.crash_count) == (self.status, self.attempt, self.deaths)
+        assert (job.status, job.attempt, job.crash_count) == (self.status, self.attempt, self.crashes)
         assert job.model_id == self.model
         assert found == self.samples
         counted = list(self.samples.values())
@@ -198,7 +198,7 @@ class JobStates(RuleBasedStateMachine):
 
 
 class Attempt:
-    """Draws this one, as if it were a strategy's choice."""
+    """Draws a fixed attempt, in place of a strategy."""
 
     def __init__(self, number: int):
         self._number = number
@@ -211,14 +211,14 @@ STEPS: dict[str, Callable[[JobStates], None]] = {
     "claim": lambda job: job.claim(),
     "first ends": lambda job: job.finish(Attempt(1), "succeeded"),
     "last ends": lambda job: job.finish(Attempt(job.attempt), "failed"),
-    "lease lost": lambda job: job.reap(True),
+    "lease lost": lambda job: job.expire_lease(True),
     "cancel": lambda job: job.request_cancel(),
     "retry": lambda job: job.retry(),
 }
 
 
 @pytest.mark.parametrize("other", ["last ends", "cancel"])
-def test_every_interleaving_of_two_workers_a_lost_lease_a_retry_and_a_cancel(store: Store, other: str) -> None:
+def test_every_interleaving_of_two_workers(store: Store, other: str) -> None:
     for order in sorted(set(permutations(["claim", "claim", "first ends", "lease lost", "retry", other]))):
         job = JobStates(store)
         for step in order:
@@ -227,9 +227,9 @@ def test_every_interleaving_of_two_workers_a_lost_lease_a_retry_and_a_cancel(sto
         job.the_record_is_as_it_should_be()
 
 
-def test_every_order_of_events(store: Store) -> None:
+def test_random_orders_of_events(store: Store) -> None:
     run_state_machine_as_test(
-        cast(type[RuleBasedStateMachine], lambda: JobStates(store)),  # whatever makes one will do
+        cast(type[RuleBasedStateMachine], lambda: JobStates(store)),  # any function that creates one will do
         settings=settings(
             max_examples=10,
             stateful_step_count=25,

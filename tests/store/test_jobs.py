@@ -1,4 +1,4 @@
-"""Who may work on a job, and whose results count; on both databases."""
+"""Leases, fences and states of jobs, on both databases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
 LEASE = 30.0
-MAX_DEATHS = 3
+MAX_CRASHES = 3
 
 
 def make_job(store: Store, items: int = 2) -> str:
@@ -49,20 +49,20 @@ def finished(session: Session, job_id: str) -> set[tuple[int, int]]:
     return {(sample.position, sample.sample) for sample, _ in SampleRepository(session).list_samples(job_id)}
 
 
-def test_only_one_worker_gets_a_job(store: Store) -> None:
+def test_one_worker_claims_a_job(store: Store) -> None:
     job_id = make_job(store)
     assert claim(store, job_id) == 1
     assert claim(store, job_id) is None
     assert status(store, job_id) == "running"
 
 
-def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_can_change_nothing(store: Store) -> None:
+def test_expired_lease_fences_the_first_worker(store: Store) -> None:
     job_id = make_job(store)
     first = claim(store, job_id, lease=0.01)
     assert first is not None
     time.sleep(0.05)
     with store.database.write() as session:
-        assert JobRepository(session).requeue_expired_leases(MAX_DEATHS) == [job_id]
+        assert JobRepository(session).requeue_expired_leases(MAX_CRASHES) == [job_id]
     second = claim(store, job_id)
     assert second == first + 1
     with pytest.raises(LeaseLostError):
@@ -78,7 +78,7 @@ def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_can_change_noth
         assert finished(session, job_id) == {(0, 0)}
 
 
-def test_a_renewed_lease_does_not_run_out(store: Store) -> None:
+def test_renewed_lease_does_not_expire(store: Store) -> None:
     job_id = make_job(store)
     attempt = claim(store, job_id, lease=0.01)
     assert attempt is not None
@@ -86,18 +86,18 @@ def test_a_renewed_lease_does_not_run_out(store: Store) -> None:
         JobRepository(session).renew(job_id, attempt, LEASE)
     time.sleep(0.05)
     with store.database.write() as session:
-        assert JobRepository(session).requeue_expired_leases(MAX_DEATHS) == []
+        assert JobRepository(session).requeue_expired_leases(MAX_CRASHES) == []
     assert status(store, job_id) == "running"
 
 
-def test_a_job_that_kills_every_worker_fails_in_the_end(store: Store) -> None:
+def test_job_that_crashes_every_worker_fails(store: Store) -> None:
     job_id = make_job(store)
-    for _ in range(MAX_DEATHS):
+    for _ in range(MAX_CRASHES):
         assert status(store, job_id) == "queued"
         assert claim(store, job_id, lease=0.001)
         time.sleep(0.02)
         with store.database.write() as session:
-            JobRepository(session).requeue_expired_leases(MAX_DEATHS)
+            JobRepository(session).requeue_expired_leases(MAX_CRASHES)
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
         assert job is not None
@@ -106,17 +106,17 @@ def test_a_job_that_kills_every_worker_fails_in_the_end(store: Store) -> None:
         assert job.error["code"] == "worker_died"
 
 
-def test_burying_queues_again_and_fails_after_so_many(store: Store) -> None:
+def test_record_crash_requeues_then_fails(store: Store) -> None:
     job_id = make_job(store)
-    for deaths in range(1, MAX_DEATHS + 1):
+    for deaths in range(1, MAX_CRASHES + 1):
         attempt = claim(store, job_id)
         assert attempt is not None
         with store.database.write() as session:
-            JobRepository(session).record_crash(job_id, attempt, MAX_DEATHS)
-        assert status(store, job_id) == ("failed" if deaths == MAX_DEATHS else "queued")
+            JobRepository(session).record_crash(job_id, attempt, MAX_CRASHES)
+        assert status(store, job_id) == ("failed" if deaths == MAX_CRASHES else "queued")
 
 
-def test_cancel_of_a_queued_job_is_at_once_and_of_a_running_one_a_request(store: Store) -> None:
+def test_cancel_is_immediate_when_queued_else_a_request(store: Store) -> None:
     waiting, running = make_job(store), make_job(store)
     attempt = claim(store, running)
     assert attempt is not None
@@ -130,18 +130,18 @@ def test_cancel_of_a_queued_job_is_at_once_and_of_a_running_one_a_request(store:
         assert JobRepository(session).renew(running, attempt, LEASE) is True
 
 
-def test_a_canceled_job_whose_worker_dies_is_canceled_and_not_run_again(store: Store) -> None:
+def test_canceled_job_of_a_dead_worker_is_not_requeued(store: Store) -> None:
     job_id = make_job(store)
     assert claim(store, job_id, lease=0.001)
     with store.database.write() as session:
         JobRepository(session).request_cancel(job_id)
     time.sleep(0.02)
     with store.database.write() as session:
-        JobRepository(session).requeue_expired_leases(MAX_DEATHS)
+        JobRepository(session).requeue_expired_leases(MAX_CRASHES)
     assert status(store, job_id) == "canceled"
 
 
-def test_cancel_leaves_a_finished_job_as_it_is(store: Store) -> None:
+def test_cancel_keeps_a_finished_job(store: Store) -> None:
     job_id = make_job(store)
     attempt = claim(store, job_id)
     assert attempt is not None
@@ -152,7 +152,7 @@ def test_cancel_leaves_a_finished_job_as_it_is(store: Store) -> None:
     assert status(store, job_id) == "succeeded"
 
 
-def test_retry_keeps_what_is_done_and_tries_anew_what_failed(store: Store) -> None:
+def test_retry_keeps_finished_and_repeats_failed_samples(store: Store) -> None:
     job_id = make_job(store)
     attempt = claim(store, job_id)
     assert attempt is not None
@@ -172,7 +172,7 @@ def test_retry_keeps_what_is_done_and_tries_anew_what_failed(store: Store) -> No
         assert finished(session, job_id) == {(0, 0)}
 
 
-def test_counts_and_samples_are_written_together(store: Store) -> None:
+def test_counts_and_samples_are_one_transaction(store: Store) -> None:
     job_id = make_job(store)
     attempt = claim(store, job_id)
     assert attempt is not None
@@ -186,18 +186,18 @@ def test_counts_and_samples_are_written_together(store: Store) -> None:
         assert finished(session, job_id) == {(0, 0)}
 
 
-def test_what_is_missing_is_known_without_a_list_of_all_of_it(store: Store) -> None:
+def test_pending_samples_of_new_items_are_ranges(store: Store) -> None:
     job_id = make_job(store, 4)
     attempt = claim(store, job_id)
     assert attempt
     there = [NewSample(0, n, {}) for n in range(3)] + [NewSample(1, 1, {}), NewSample(3, 0, {}, "bad", "It is bad.")]
     record(store, job_id, attempt, *there)
     with store.database.read() as session:
-        # An item of which there is nothing yet costs the same however many samples are wanted.
+        # An item without finished samples takes the same memory for any number of samples.
         assert SampleRepository(session).pending_samples(job_id, 3) == {1: [0, 2], 2: range(3), 3: [1, 2]}
 
 
-def test_a_job_of_a_newer_version_is_left_to_newer_workers_in_words(store: Store) -> None:
+def test_newer_parameters_wait_for_a_newer_worker(store: Store) -> None:
     job_id, readable = make_job(store), make_job(store)
     with store.database.write() as session:
         job = session.get_one(Job, job_id)
@@ -218,21 +218,21 @@ def test_a_job_of_a_newer_version_is_left_to_newer_workers_in_words(store: Store
         assert session.get_one(Job, job_id).error is None
 
 
-def test_deaths_count_only_as_long_as_a_job_does_not_get_on(store: Store) -> None:
+def test_progress_resets_the_crash_count(store: Store) -> None:
     job_id = make_job(store)
     for position in range(2):
-        for _ in range(MAX_DEATHS - 2):
+        for _ in range(MAX_CRASHES - 2):
             assert claim(store, job_id, lease=-1) is not None
             with store.database.write() as session:
-                JobRepository(session).requeue_expired_leases(MAX_DEATHS)
+                JobRepository(session).requeue_expired_leases(MAX_CRASHES)
         attempt = claim(store, job_id)
         assert attempt is not None
         record(store, job_id, attempt, NewSample(position, 0, {}))
         with store.database.write() as session:
-            JobRepository(session).record_crash(job_id, attempt, MAX_DEATHS)
+            JobRepository(session).record_crash(job_id, attempt, MAX_CRASHES)
     assert status(store, job_id) == "queued"
-    for _ in range(MAX_DEATHS - 1):
+    for _ in range(MAX_CRASHES - 1):
         assert claim(store, job_id, lease=-1) is not None
         with store.database.write() as session:
-            JobRepository(session).requeue_expired_leases(MAX_DEATHS)
+            JobRepository(session).requeue_expired_leases(MAX_CRASHES)
     assert status(store, job_id) == "failed"

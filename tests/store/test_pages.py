@@ -1,4 +1,4 @@
-"""Pages of any size, one after the other, are the whole list: nothing twice, nothing missing, in order."""
+"""Consecutive pages of any size are the whole list in order, without duplicates or gaps."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ def all_pages(page: Callable[[Any, int], Sequence[Any]], cursor_of: Callable[[An
 def test_pages_add_up(store: Store) -> None:
     with store.database.write() as session:
         datasets, jobs = DatasetRepository(session), JobRepository(session)
-        made = [datasets.create(f"dataset {n}", 4).id for n in range(7)]
-        images = datasets.add_images(made[0], "lr", [NewImage(f"{n}.png", f"{n:064x}", 40, 40) for n in range(9)])
+        dataset_ids = [datasets.create(f"dataset {n}", 4).id for n in range(7)]
+        images = datasets.add_images(
+            dataset_ids[0], "lr", [NewImage(f"{n}.png", f"{n:064x}", 40, 40) for n in range(9)]
+        )
         job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=12)
         SampleRepository(session).add_items(job.id, [(f"image{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(4)])
         claimed = jobs.claim(job.id, "a worker", 60)
@@ -43,9 +45,9 @@ def test_pages_add_up(store: Store) -> None:
         with store.database.read() as session:
             datasets, samples = DatasetRepository(session), SampleRepository(session)
             rows = all_pages(lambda at, most: datasets.list_newest(before=at, limit=most), lambda row: row.id, limit)
-            assert [row.id for row in rows] == sorted(made, reverse=True)
+            assert [row.id for row in rows] == sorted(dataset_ids, reverse=True)
             rows = all_pages(
-                lambda at, most: datasets.list_images(made[0], role="lr", after=at, limit=most),
+                lambda at, most: datasets.list_images(dataset_ids[0], role="lr", after=at, limit=most),
                 lambda row: row.id,
                 limit,
             )

@@ -1,4 +1,4 @@
-"""Nothing that comes from outside of a process is unpickled: not a file, not an entry of the queue."""
+"""No process unpickles data from outside: no file and no queue entry."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from rq.serializers import JSONSerializer
 import store
 from store.queue import JobQueue
 
-ROOMS = ("app", "worker", "store", "training", "models", "config", "patina")
+PACKAGES = ("app", "worker", "store", "imaging", "training", "models", "config", "patina")
 UNPICKLING = {"pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
 
 
-def test_an_entry_of_the_queue_is_json_with_a_job_s_id(redis_url: str) -> None:
+def test_queue_entry_is_json_with_the_job_id(redis_url: str) -> None:
     queue = JobQueue(redis_url)
     queue.enqueue("job-1", "degrade")
     entry = queue.redis.hgetall("rq:job:job-1")
@@ -33,28 +33,28 @@ def test_an_entry_of_the_queue_is_json_with_a_job_s_id(redis_url: str) -> None:
     assert json.loads(payload) == ["patina.execute_job", None, ["job-1"], {}]
 
 
-def test_a_pickle_in_the_queue_s_place_is_not_opened(redis_url: str, tmp_path: Path) -> None:
-    class Opened:
+def test_pickle_in_the_queue_is_not_loaded(redis_url: str, tmp_path: Path) -> None:
+    class Payload:
         def __reduce__(self) -> tuple[object, ...]:
-            return Path.touch, (tmp_path / "opened",)
+            return Path.touch, (tmp_path / "loaded",)
 
     queue = JobQueue(redis_url)
     queue.enqueue("job-1", "degrade")
-    bad = pickle.dumps(("patina.execute_job", None, (Opened(),), {}))
+    bad = pickle.dumps(("patina.execute_job", None, (Payload(),), {}))
     queue.redis.hset("rq:job:job-1", "data", zlib.compress(bad))
     entry = QueueEntry.fetch("job-1", connection=queue.redis, serializer=JSONSerializer)
     with pytest.raises(DeserializationError):
         entry.args  # noqa: B018
-    assert not (tmp_path / "opened").exists()
+    assert not (tmp_path / "loaded").exists()
     pickle.loads(bad)
-    assert (tmp_path / "opened").exists()
+    assert (tmp_path / "loaded").exists()
 
 
-def test_no_room_of_the_service_unpickles() -> None:
-    """One function reads torch's own files, of public networks that a user names, and takes weights alone."""
+def test_no_package_unpickles() -> None:
+    """One function reads torch files of public networks that a user names, and loads weights only."""
     root = Path(store.__file__).parents[1]
     found = set()
-    for path in (path for room in ROOMS for path in (root / room).rglob("*.py")):
+    for path in (path for package in PACKAGES for path in (root / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.Import):
@@ -65,4 +65,4 @@ def test_no_room_of_the_service_unpickles() -> None:
                 weights_only = any(ast.unparse(word) == "weights_only=True" for word in node.keywords)
                 names = ["torch.load" if weights_only else "torch.load of anything"]
             found |= {(path.name, name) for name in names if name.split(".")[0] in UNPICKLING or "torch.load" in name}
-    assert found <= {("checkpoint.py", "pickle"), ("checkpoint.py", "torch.load")}  # the former for its error's name
+    assert found <= {("checkpoint.py", "pickle"), ("checkpoint.py", "torch.load")}  # imports pickle for its error class

@@ -1,4 +1,4 @@
-"""Tokens, who owns what, which jobs' results expired, and the form of jobs' parameters"""
+"""Tokens, owners, expiry of results, and the version of jobs' parameters"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,8 +20,8 @@ def upgrade() -> None:
         sa.Column("revoked", sa.Float(precision=53), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
     )
-    # Columns are only added: SQLite would copy and drop the table for anything else, and dropping it deletes, by the
-    # foreign keys, all that refers to it.
+    # Only add columns: for other changes SQLite copies and drops the table, and by the foreign keys the drop deletes
+    # all rows that refer to it.
     op.add_column("datasets", sa.Column("owner", sa.String(length=26), nullable=True))
     op.add_column("datasets", sa.Column("shared", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.create_index(op.f("ix_datasets_owner"), "datasets", ["owner"], unique=False)

@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_previews_job_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_previews")),
     )
-    # Jobs that are there already have no events and changed long ago; the defaults are for their rows alone.
+    # The defaults are for existing jobs alone, which have no events and changed long ago.
     op.add_column("jobs", sa.Column("finish_requested", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("jobs", sa.Column("events", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("updated", sa.Float(precision=53), nullable=False, server_default="0"))

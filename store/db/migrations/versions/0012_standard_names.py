@@ -1,4 +1,4 @@
-"""Columns and tables get standard names: times end in _at, counts say what they count"""
+"""Standard names for columns and tables: times end in _at, counters in _count"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Uploads that resume"""
+"""Resumable uploads"""
 
 import sqlalchemy as sa
 from alembic import op

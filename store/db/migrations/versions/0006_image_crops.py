@@ -1,4 +1,4 @@
-"""Jobs that work on parts of images"""
+"""Jobs on crops of images"""
 
 import sqlalchemy as sa
 from alembic import op

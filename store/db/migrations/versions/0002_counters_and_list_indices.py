@@ -1,4 +1,4 @@
-"""Counts that are kept, and an index for each way of listing"""
+"""Image counters, and an index for each filter of lists"""
 
 import sqlalchemy as sa
 from alembic import op

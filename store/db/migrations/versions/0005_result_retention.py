@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # What was made before anybody was told that it would expire never does.
+    # Results from before this promise never expire.
     op.add_column("jobs", sa.Column("keep_seconds", sa.Float(precision=53), nullable=True))
 
 

@@ -1,4 +1,4 @@
-"""The checkpoint before the last, beside it"""
+"""Two checkpoints for each training"""
 
 from alembic import op
 

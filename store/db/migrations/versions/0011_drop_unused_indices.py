@@ -1,4 +1,4 @@
-"""Indices that no query needs, which made every upload and job a little slower"""
+"""Drop indices that no query uses: they slowed uploads and jobs"""
 
 from alembic import op
 

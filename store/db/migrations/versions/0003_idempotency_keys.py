@@ -1,4 +1,4 @@
-"""Requests that may be repeated"""
+"""Idempotency keys"""
 
 import sqlalchemy as sa
 from alembic import op
