@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.models.report import ReportRead
 from patina.demo.camera import Camera, blur_and_downsample, gaussian_kernel
 from patina.demo.photographs import load_photographs
 from patina.demo.sheet import PropertySamples, Restoration, SheetData, Triplet, contact_sheet
-from patina.schemas import Alarm, Report
+from patina.schemas import GALLERY_FILES, Alarm, Report
 from patina.sheet.model import Example, GalleryData
 from patina.sheet.model import contact_sheet as model_sheet
 from patina.sheet.page import ALARM, LEARNED, TRUTH, WIDTH
@@ -109,3 +113,20 @@ def test_alarm_messages_wrap_at_the_margin() -> None:
     assert len(with_alarm) > len(without) + 50  # three lines instead of one
     assert (with_alarm == ALARM).all(axis=2).any()
     assert (with_alarm[:, -40:] == with_alarm[0, 0]).all()
+
+
+def test_gallery_of_an_earlier_version_is_read() -> None:
+    def render(width: int) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (width, 2)).save(file, "PNG")
+        return file.getvalue()
+
+    def read(noise: dict[str, float]) -> GalleryData:
+        kernel = {"peak": 1.0, "taps": base64.b64encode(b"\xff").decode()}
+        gallery = {"side": 2, "scale": 1, "real": [True], "kernel_size": 1, "kernels": [kernel], "widths": []}
+        gallery |= {"example_kernels": [kernel], "noise": {"by_brightness": [noise]}}
+        contents = (json.dumps(gallery).encode(), render(2), render(6))
+        return GalleryData.from_files(dict(zip(GALLERY_FILES, contents, strict=True)))
+
+    for name in ("std", "level"):
+        assert read({"brightness": 16.0, name: 2.5}).noise == [(16.0, 2.5)]
