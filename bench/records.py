@@ -44,7 +44,9 @@ def fill(url: str, size: Size) -> None:
         _insert(session, Image, size.images, _image)
         _insert(session, Job, size.jobs, _job)
         last_job = format_id("job", size.jobs - 1)
-        _insert(session, Item, items, lambda n: _numbered(last_job, n) | {"name": "a.png", "stem": cast(n, String)})
+        _insert(
+            session, Item, items, lambda n: _numbered(last_job, n) | {"name": "a.png", "output_name": cast(n, String)}
+        )
         _insert(session, Sample, size.samples, lambda n: _sample(last_job, n))
     if database.engine.dialect.name == "postgresql":  # as autovacuum would do later
         with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
@@ -73,9 +75,13 @@ def _job(n: ColumnElement[int]) -> dict[str, Any]:
         "parameters": _json({"samples": 4, "seed": 7}),
         "unit": "samples",
         **dict.fromkeys(("done", "total", "ok"), 4),
-        **dict.fromkeys(("failed", "attempt", "deaths"), 0),
+        **dict.fromkeys(("failed", "attempt", "crash_count"), 0),
         "cancel_requested": literal(False),
     }
+
+
+def _item(job: str, n: ColumnElement[int]) -> dict[str, Any]:
+    return _numbered(job, n) | {"name": "a.png", "output_name": cast(n, String)}
 
 
 def _sample(job: str, n: ColumnElement[int]) -> dict[str, Any]:
@@ -100,8 +106,8 @@ def _insert(session: Session, table: Any, rows: int, row: Callable[[ColumnElemen
     numbers = select(literal(0, Integer).label("n")).cte(recursive=True)
     numbers = numbers.union_all(select(numbers.c.n + 1).where(numbers.c.n < rows - 1))
     values = row(numbers.c.n)
-    if "created" in table.__table__.columns:
-        values["created"] = 0.0
+    if "created_at" in table.__table__.columns:
+        values["created_at"] = 0.0
     columns = [value if isinstance(value, ColumnElement) else literal(value) for value in values.values()]
     session.execute(
         insert(table).from_select(list(values), select(*columns).select_from(numbers), include_defaults=False)

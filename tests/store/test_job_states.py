@@ -224,7 +224,7 @@ def test_every_interleaving_of_two_workers(store: Store, other: str) -> None:
         for step in order:
             if job.attempt or "ends" not in step:
                 STEPS[step](job)
-        job.the_record_is_as_it_should_be()
+        job.record_equals_the_model()
 
 
 def test_random_orders_of_events(store: Store) -> None:
