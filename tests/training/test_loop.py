@@ -99,7 +99,9 @@ def test_checkpoint_with_old_names_continues(photos: PhotoSets, tmp_path: Path) 
     assert torch.equal(state.real.brightness, tensors["real.light"])
     assert torch.equal(state.real.group, tensors["real.places"])
     assert state.best.keys() == state.degradation.state_dict().keys()
-    assert torch.equal(state.edsr.state_dict()["head.weight"], tensors["edsr.head.weight"])
+    for network in ("degradation", "discriminator", "edsr"):
+        for name, weight in state.networks[network].state_dict().items():
+            assert torch.equal(weight, tensors[f"{network}.{name}"])
     names = [set(point) - {"step", "score"} for point in state.history.points]
     match_metrics = {"match", "regularization", "adversarial", "discriminator", "noise_std"}
     assert names == [{"fit"}] * 6 + [match_metrics] * 5
