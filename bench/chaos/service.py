@@ -71,7 +71,7 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - two calls of the system
+                preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - it only makes two system calls
             )
         self.wait_until_ready()
 

@@ -21,9 +21,9 @@ def test_the_speed_of_a_training_is_that_of_the_current_attempt() -> None:
 
 def test_results_are_on_disk_before_a_record_references_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     job = claim_new_job(store)
-    unsettled = record_unsynced(store, monkeypatch)
+    unsynced = record_unsynced(store, monkeypatch)
     recorder = ProgressRecorder(store, job.id, job.attempt, done=0, total=2)
     for position in range(2):
         recorder.add(NewSample(position, 0, {"sr": store.blobs.put(f"result {position}".encode())}))
         recorder.record()
-    assert unsettled == [False, False]
+    assert unsynced == [False, False]

@@ -48,10 +48,10 @@ def start_attempt(store: Store, job: Job) -> TrainingAttempt:
 def test_everything_saved_is_on_disk_before_a_record_references_it(
     store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unsettled = record_unsynced(store, monkeypatch)
+    unsynced = record_unsynced(store, monkeypatch)
     start_attempt(store, job).run()
-    assert unsettled
-    assert not any(unsettled)
+    assert unsynced
+    assert not any(unsynced)
     with store.database.read() as session:
         assert ModelRepository(session).get(session.get_one(Job, job.id).model_id or "") is not None
         assert len(CheckpointRepository(session).list_for_job(job.id)) == 1
