@@ -37,7 +37,7 @@ def doctor(
                 console.print("  Done.")
         count, size = count_unreferenced(store)
         if count:
-            console.print(f"{count} stored files ({size:,} bytes) belong to no record; maintenance will delete them.")
+            console.print(f"{count} stored files ({size:,} bytes) belong to no record; the reaper will delete them.")
     remaining = [finding for finding in findings if not (repair and finding.repair)]
     if not findings:
         console.print("No problems found.")

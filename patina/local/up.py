@@ -134,7 +134,6 @@ class _Supervisor:
             return
         # Most starts need no database here.
         from store.bootstrap import InsecureConfig, check_exposure  # noqa: PLC0415
-
         from store.db.database import Database  # noqa: PLC0415
 
         database = Database(self._settings.database)
