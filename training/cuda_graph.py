@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-WARM_UP_CALLS = 3  # calls without a graph, in which libraries choose kernels and optimizers allocate moments
+WARM_UP_CALLS = 3  # calls without a graph; libraries choose kernels and optimizers allocate moments meanwhile
 
 
 class CUDAGraphRunner:

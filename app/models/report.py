@@ -87,7 +87,7 @@ class NoiseMetricsRead(BaseModel):
 
 
 class ColorBiasRead(BaseModel):
-    """Levels by which generated photos are brighter than clean ones."""
+    """How much brighter generated photos are than clean ones, in levels."""
 
     red: float
     green: float

@@ -21,7 +21,7 @@ def match_step(state: TrainState, lr_photos: Photos, hr_photos: Photos, progress
     """Generates photos and matches the distribution of their predictions to that of the real photos.
 
     Where real photos share a scene, generated photos come in pairs of one patch, and differences within pairs are
-    matched, too. They show how much kernels differ, and in which way, independent of content. Returns metrics.
+    matched, too. They show how kernels differ, independent of content. Returns metrics.
     """
     config, matching = state.config, state.matching
     degradation, estimator = state.degradation, state.estimator

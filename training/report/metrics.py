@@ -198,7 +198,7 @@ def frequency_response(kernel: Tensor, frequency: float) -> Tensor:
 
 
 class NoiseAccumulator:
-    """Accumulates sums over photos, from which the noise metrics and the color bias follow."""
+    """Accumulates sums over photos, and computes noise metrics and color bias from them."""
 
     def __init__(self) -> None:
         self.stds: list[float] = []
