@@ -226,6 +226,4 @@ def _not_an_image_error() -> ImageRejected:
 
 
 def _corrupt_error(error: Exception) -> ImageRejected:
-    return ImageRejected(
-        "corrupt_image", f"The image is damaged or cut off ({error}). Send it again or leave it out."
-    )
+    return ImageRejected("corrupt_image", f"The image is damaged or cut off ({error}). Send it again or leave it out.")
