@@ -39,7 +39,7 @@ up: $(READY)
 
 # Two processes, each with whole test files. One thread each, because torch's threads would compete.
 test: $(READY)
-	@$(BIN)/python -m tests.page.chromium
+	@$(BIN)/python -m tests.support.chromium
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 # Fuzzes each file reader for FUZZ_SECONDS, then sends thousands of requests.

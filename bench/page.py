@@ -26,7 +26,7 @@ from patina import Client
 from patina.local.session import temporary_service
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.page import chromium
+from tests.support import chromium
 
 SIZE = (1280, 860)
 SIDE = 48  # of a photo, in pixels

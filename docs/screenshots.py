@@ -21,7 +21,7 @@ from patina import Client
 from patina.demo.camera import Camera
 from patina.demo.run import SEED, save_photos, take_photos
 from patina.local.session import temporary_service
-from tests.page import chromium
+from tests.support import chromium
 
 SIZE = {"width": 1100, "height": 760}
 TIMEOUT_MS = 15 * 60_000

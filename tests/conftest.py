@@ -16,6 +16,8 @@ from config.settings import Settings
 from store.db.migrate import migrate
 from store.store import Store
 
+pytest.register_assert_rewrite("tests.support")
+
 
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:

@@ -13,8 +13,8 @@ from fuzz.api import write_records
 from store.db.access import Caller
 from store.repositories.datasets import DatasetRepository
 from store.repositories.tokens import TokenRepository
-from tests.app.conftest import AuthApi
-from tests.pictures import make_png
+from tests.support.api import AuthApi
+from tests.support.images import make_png
 
 TUS = {"Tus-Resumable": "1.0.0"}
 FILES = {"files": [("files", ("a.png", make_png(160, 160)))]}

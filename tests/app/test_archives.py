@@ -22,7 +22,7 @@ from app.ingest.archives import ArchiveRejectedError, ExtractionBudget, detect_a
 from app.ingest.files import ReceivedFile
 from config.settings import Settings
 from store.files.quota import StorageQuota
-from tests.pictures import make_png, make_tar, make_zip
+from tests.support.images import make_png, make_tar, make_zip
 
 MEBIBYTE = 2**20
 SETTINGS = Settings(max_archive_bytes=8 * MEBIBYTE, max_file_bytes=MEBIBYTE, max_archive_members=100, max_files=1000)

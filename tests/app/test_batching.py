@@ -15,15 +15,14 @@ from app.jobs import lifecycle, service, watcher
 from app.jobs.batching import JobLoader, JobLoaders
 from app.jobs.schemas import JobRead
 from store.db.access import LOCAL, Caller
-from store.repositories.jobs import JobRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
+from tests.support.store_factories import create_job
 
 
 def new_job(store: Store) -> str:
     with store.database.write() as session:
-        jobs = JobRepository(session)
-        return jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=1).id
+        return create_job(session, "degrade").id
 
 
 @pytest.fixture

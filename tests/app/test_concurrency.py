@@ -29,9 +29,10 @@ from config.settings import Settings
 from store.db.tables import Job
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
-from store.repositories.models import CheckpointRepository, ModelRepository
+from store.repositories.models import ModelRepository
 from store.store import Store
-from tests.pictures import make_png
+from tests.support.images import make_png
+from tests.support.store_factories import create_ended_training, create_model
 
 NO_KEY = IdempotentRequest.create(None)
 BLOCKED_SECONDS = 0.5  # enough for a call to wait for the database
@@ -71,31 +72,8 @@ def dataset(store: Store) -> str:
         created = DatasetRepository(session).create("photos", 4)
         for role in Role:
             DatasetRepository(session).add_images(created.id, role, [NewImage("a.png", photo, 128, 128)])
-        ModelRepository(session).create(
-            dataset_id=created.id,
-            job_id="a-training",
-            preset="default",
-            scale=4,
-            kernel_origin=(-8, -8),
-            steps=1,
-            seconds=1.0,
-            files={},
-            history=[],
-        )
+        create_model(session, created.id)
     return created.id
-
-
-def create_training(store: Store, dataset: str, status: str) -> str:
-    """A training that was finished early and ended with this status."""
-    with store.database.write() as session:
-        repository = JobRepository(session)
-        job = repository.create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=9)
-        claimed = repository.claim(job.id, "a worker", 60)
-        assert claimed is not None
-        repository.request_finish(job.id)
-        CheckpointRepository(session).put(job.id, step=1, seconds=1.0, sha256=store.blobs.put(b"checkpoint"))
-        repository.finish(job.id, claimed.attempt, status)
-    return job.id
 
 
 def create_files(folder: Path) -> list[ReceivedFile]:
@@ -124,7 +102,7 @@ def test_no_work_is_accepted_for_a_dataset_being_deleted(
 ) -> None:
     with store.database.write() as session:
         other = DatasetRepository(session).create("other", 4).id
-    stopped, ended = create_training(store, dataset, "failed"), create_training(store, dataset, "succeeded")
+    stopped, ended = create_ended_training(store, dataset, "failed"), create_ended_training(store, dataset, "succeeded")
     files = create_files(tmp_path)
     with store.database.read() as session:
         model = ModelRepository(session).get_latest(dataset)
@@ -155,7 +133,7 @@ def test_the_last_place_in_the_queue_is_given_once(
     store: Store, settings: Settings, dataset: str, tmp_path: Path, action: str
 ) -> None:
     settings = settings.model_copy(update={"max_queued_jobs": 1})
-    stopped, ended = create_training(store, dataset, "failed"), create_training(store, dataset, "succeeded")
+    stopped, ended = create_ended_training(store, dataset, "failed"), create_ended_training(store, dataset, "succeeded")
     files = create_files(tmp_path)
     calls: dict[str, Callable[[], Any]] = {
         "train": lambda: datasets.train(store, settings, dataset, TrainRequest(), NO_KEY),
@@ -172,10 +150,8 @@ def test_the_last_place_in_the_queue_is_given_once(
     assert call.outcome() == "queue_full"
 
 
-def test_a_training_whose_checkpoints_are_expiring_is_not_continued(
-    store: Store, settings: Settings, dataset: str
-) -> None:
-    ended = create_training(store, dataset, "succeeded")
+def test_training_with_expiring_checkpoints_is_not_continued(store: Store, settings: Settings, dataset: str) -> None:
+    ended = create_ended_training(store, dataset, "succeeded")
     call = BackgroundCall(lambda: lifecycle.resume_training(store, settings, ended, NO_KEY))
     with store.database.write() as session:
         session.get_one(Job, ended).retention_seconds = -1
@@ -212,7 +188,7 @@ def test_a_half_deleted_dataset_is_not_a_source(
 def test_a_dataset_is_not_deleted_while_a_job_is_accepted(
     store: Store, settings: Settings, dataset: str, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopped = create_training(store, dataset, "failed")
+    stopped = create_ended_training(store, dataset, "failed")
     accepting, deletion_rejected = threading.Event(), threading.Event()
 
     def block(*_: Any) -> None:

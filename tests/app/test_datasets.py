@@ -20,8 +20,8 @@ from app.http.body_limit import SCOPE_KEY, Body
 from app.http.problems import ProblemError
 from app.ingest.multipart import BATCH_BYTES, receive_form
 from imaging.image_files import ImageSize
-from tests.app.conftest import Api
-from tests.pictures import encode_image, make_picture, make_png, make_tar, make_zip
+from tests.support.api import Api
+from tests.support.images import encode_image, make_picture, make_png, make_tar, make_zip
 
 
 def test_a_dataset_is_created_listed_and_deleted(api: Api) -> None:

@@ -10,26 +10,10 @@ import pytest
 
 from app.jobs.responses import parse_wait
 from store.db.tables import Job
-from store.repositories.jobs import JobRepository, Progress
+from store.repositories.jobs import JobRepository
 from store.repositories.samples import NewSample
-from tests.app.conftest import Api, as_parts
-from tests.pictures import make_png, make_zip
-
-
-def degrade(api: Api, dataset: str, files: dict[str, bytes], **fields: object) -> str:
-    response = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data=fields)
-    assert response.status_code == 202, response.text
-    return str(response.json()["id"])
-
-
-def finish(api: Api, job: str, *samples: NewSample, status: str = "succeeded") -> None:
-    """Records results as a worker does."""
-    with api.store.database.write() as session:
-        jobs = JobRepository(session)
-        claimed = jobs.claim(job, "a worker", 60)
-        assert claimed is not None
-        jobs.record(job, claimed.attempt, Progress(len(samples), claimed.total, 1.0, None), samples)
-        jobs.finish(job, claimed.attempt, status)
+from tests.support.api import Api, archived_job, as_parts, degrade, finish
+from tests.support.images import make_png, make_zip
 
 
 def test_degrade_accepts_files_and_reports_bad_ones_as_failed(api: Api) -> None:
@@ -116,28 +100,6 @@ def test_no_job_is_created_if_all_files_are_bad(api: Api) -> None:
     assert [file["code"] for file in response.json()["rejected"]] == ["not_an_image", "image_too_small"]
     assert api.http.post("/sr", files=as_parts({"a_png": b"text"}), data={"dataset": dataset}).status_code == 422
     assert api.traces() == before
-
-
-def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
-    """An ended job of two images with equal names: the first has two samples, the second failed."""
-    dataset = api.dataset()
-    api.model(dataset)
-    job = degrade(
-        api,
-        dataset,
-        {"x_zip": make_zip({"one/é 1.png": make_png(50, 40), "two/é 1.png": make_png(40, 50)})},
-        samples=2,
-        seed=7,
-    )
-    content = {f"{kind}/é_1_{n}.{suffix}": f"{kind}{n}".encode() for n in (0, 1) for kind, suffix in FILES.items()}
-    put = api.store.blobs.put
-    done = [NewSample(0, n, {kind: put(f"{kind}{n}".encode()) for kind in FILES}) for n in (0, 1)]
-    failed = [NewSample(1, n, {}, "corrupt_image", "It is corrupt.") for n in (0, 1)]
-    finish(api, job, *done, *failed)
-    return job, content
-
-
-FILES = {"lr": "png", "kernel": "npy", "noise": "npy"}
 
 
 def test_results_are_paginated_and_link_to_their_files(api: Api) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from config.settings import Settings
-from tests.app.conftest import Api, as_parts, serving
-from tests.pictures import encode_image, make_png, make_zip
+from tests.support.api import Api, as_parts, serving
+from tests.support.images import encode_image, make_png, make_zip
 
 DISK_BYTES = 4 * 2**20
 

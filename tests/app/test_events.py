@@ -10,8 +10,9 @@ from store.model_files import GALLERY
 from store.repositories.events import EventRepository, NewEvent
 from store.repositories.jobs import JobRepository
 from store.repositories.models import PreviewRepository
-from tests.app.conftest import Api
-from tests.sse import ParsedEvent, parse_events
+from tests.support.api import Api
+from tests.support.sse import ParsedEvent, parse_events
+from tests.support.store_factories import create_job
 
 LINES = 7
 
@@ -26,8 +27,7 @@ def _no_last_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 def ended(api: Api) -> str:
     """A canceled job with seven log lines."""
     with api.store.database.write() as session:
-        jobs = JobRepository(session)
-        job = jobs.create("train", dataset_id=api.dataset(), model_id=None, parameters={}, unit="steps", total=4)
+        job = create_job(session, "train", dataset_id=api.dataset(), total=4)
     with api.store.database.write() as session:
         lines = [NewEvent("log", {"level": "info", "message": f"line {n}"}) for n in range(LINES)]
         EventRepository(session).add(job.id, lines[:3])

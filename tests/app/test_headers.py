@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from store.errors import DatabaseError
-from tests.app.conftest import Api
+from tests.support.api import Api
 
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "

@@ -15,11 +15,10 @@ from app.http.idempotency import IdempotentRequest
 from app.http.problems import ProblemError
 from store.repositories.datasets import DatasetRepository
 from store.repositories.idempotency import IdempotencyRepository
-from store.repositories.jobs import JobRepository
-from store.repositories.models import CheckpointRepository
 from store.store import Store
-from tests.app.conftest import Api, as_parts
-from tests.pictures import make_png
+from tests.support.api import Api, as_parts
+from tests.support.images import make_png
+from tests.support.store_factories import create_ended_training
 
 Send = Callable[[Api, str, int, str], Any]
 
@@ -52,19 +51,7 @@ def continue_training(api: Api, dataset: str, variant: int, key: str) -> Any:
 
 
 def create_ended_early(api: Api, dataset: str) -> list[str]:
-    early = []
-    for number in range(2):
-        with api.store.database.write() as session:
-            jobs = JobRepository(session)
-            job = jobs.create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=9)
-            claimed = jobs.claim(job.id, "a worker", 60)
-            assert claimed is not None
-            jobs.request_finish(job.id)
-            sha256 = api.store.blobs.put(b"checkpoint %d" % number)
-            CheckpointRepository(session).put(job.id, step=1, seconds=1.0, sha256=sha256)
-            jobs.finish(job.id, claimed.attempt, "succeeded")
-            early.append(job.id)
-    return early
+    return [create_ended_training(api.store, dataset) for _ in range(2)]
 
 
 ALL_ENDPOINTS = pytest.mark.parametrize("send", [create_dataset, train, degrade, super_resolve, continue_training])

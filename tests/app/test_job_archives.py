@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from store.repositories.samples import NewSample, SampleRepository
-from tests.app.conftest import Api
-from tests.app.test_degrade_and_sr import archived_job, degrade, finish
-from tests.pictures import encode_image, make_picture, make_png, make_zip
+from tests.support.api import Api, archived_job, degrade, finish
+from tests.support.images import encode_image, make_picture, make_png, make_zip
 
 
 def members(archive: bytes) -> dict[str, bytes]:

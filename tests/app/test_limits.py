@@ -19,9 +19,9 @@ from app.http import body_limit
 from config.settings import Settings
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.app.conftest import Api, as_parts, serving
-from tests.pictures import make_png, make_zip
-from tests.wait_until import wait_until
+from tests.support.api import Api, as_parts, serving
+from tests.support.images import make_png, make_zip
+from tests.support.wait_until import wait_until
 
 PHOTO = make_png(40, 40)
 CONCURRENCY = 8

@@ -8,7 +8,8 @@ from redis import Redis
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
-from tests.app.conftest import Api
+from tests.support.api import Api
+from tests.support.store_factories import create_job
 
 
 def read_metrics(api: Api) -> dict[tuple[str, str], float]:
@@ -20,12 +21,12 @@ def read_metrics(api: Api) -> dict[tuple[str, str], float]:
     }
 
 
-def create_job(
+def create_job_in_state(
     store: Store, kind: str, *, status: str | None = None, code: str | None = None, seconds: float = 0
 ) -> str:
     with store.database.write() as session:
         jobs = JobRepository(session)
-        created = jobs.create(kind, dataset_id=None, model_id=None, parameters={}, unit="images", total=3)
+        created = create_job(session, kind, unit="images", total=3)
         if status is None:
             return created.id
         SampleRepository(session).add_items(
@@ -46,11 +47,11 @@ def create_job(
 
 
 def test_metrics_match_the_database_and_the_queue(api: Api) -> None:
-    create_job(api.store, "sr", status="succeeded", seconds=3)
-    create_job(api.store, "sr", status="succeeded", seconds=100)
-    create_job(api.store, "degrade", status="failed", code="all_failed", seconds=2)
-    create_job(api.store, "degrade", status="running")
-    api.store.queue.enqueue(create_job(api.store, "sr"), "sr")
+    create_job_in_state(api.store, "sr", status="succeeded", seconds=3)
+    create_job_in_state(api.store, "sr", status="succeeded", seconds=100)
+    create_job_in_state(api.store, "degrade", status="failed", code="all_failed", seconds=2)
+    create_job_in_state(api.store, "degrade", status="running")
+    api.store.queue.enqueue(create_job_in_state(api.store, "sr"), "sr")
     heartbeat = api.store.queue.heartbeat("warm", "w1")
     heartbeat.ping()
     api.store.queue.report_gpu_memory("host", {"0": {"used": 5, "total": 80}})
@@ -77,7 +78,7 @@ def test_metrics_match_the_database_and_the_queue(api: Api) -> None:
 
 
 def test_without_the_queue_other_metrics_are_returned(api: Api) -> None:
-    create_job(api.store, "sr", status="succeeded", seconds=3)
+    create_job_in_state(api.store, "sr", status="succeeded", seconds=3)
     api.store.queue.redis = Redis(unix_socket_path="/nowhere")
     metrics = read_metrics(api)
     assert metrics["patina_jobs", "kind=sr,status=succeeded"] == 1

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from app.models.report import ReportRead
 from store.model_files import REPORT
-from store.repositories.models import ModelRepository
-from tests.app.conftest import Api
+from tests.support.api import Api
+from tests.support.store_factories import create_model
 from training.report.evaluator import Report
 
 EXAMPLE: dict[str, Any] = ReportRead.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
@@ -21,17 +21,7 @@ def test_a_report_is_returned_as_it_was_written(api: Api) -> None:
     dataset = api.dataset()
     text = ReportRead.model_validate(EXAMPLE).model_dump_json()
     with api.store.database.write() as session:
-        model = ModelRepository(session).create(
-            dataset_id=dataset,
-            job_id=f"job-{dataset}"[:26],
-            preset="default",
-            scale=4,
-            kernel_origin=(-10, -10),
-            steps=1,
-            seconds=1.0,
-            files={REPORT: api.store.blobs.put(text.encode())},
-            history=[],
-        )
+        model = create_model(session, dataset, files={REPORT: api.store.blobs.put(text.encode())})
     link = api.http.get(f"/models/{model.id}").json()["links"]["report"]
     assert api.http.get(link).json() == EXAMPLE
     path = api.store.blobs.path(model.files[REPORT])

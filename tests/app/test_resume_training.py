@@ -10,7 +10,8 @@ import pytest
 from store.files.gc import collect_garbage
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository
-from tests.app.conftest import Api
+from tests.support.api import Api
+from tests.support.store_factories import create_ended_training
 
 PARAMETERS = {"preset": "default", "scale": 4, "seed": 7, "max_steps": 50, "max_minutes": None}
 STEPS = (20, 10)
@@ -20,25 +21,9 @@ STEPS = (20, 10)
 def ended(api: Api) -> str:
     """A training that was finished early, with checkpoints that expire at once."""
     dataset = api.dataset()
-    with api.store.database.write() as session:
-        jobs = JobRepository(session)
-        job = jobs.create(
-            "train",
-            dataset_id=dataset,
-            model_id=None,
-            parameters=PARAMETERS,
-            unit="steps",
-            total=50,
-            retention_seconds=0.01,
-        )
-        claimed = jobs.claim(job.id, "a worker that has stopped", 60)
-        assert claimed is not None
-        jobs.request_finish(job.id)
-        for step in STEPS:
-            sha256 = api.store.blobs.put(b"step %d" % step)
-            CheckpointRepository(session).put(job.id, step=step, seconds=step / 10, sha256=sha256)
-        jobs.finish(job.id, claimed.attempt, "succeeded")
-    return job.id
+    return create_ended_training(
+        api.store, dataset, steps=STEPS, parameters=PARAMETERS, total=50, retention_seconds=0.01
+    )
 
 
 def test_a_continued_training_outlives_the_first_one(api: Api, ended: str) -> None:
@@ -66,7 +51,7 @@ def test_a_continued_training_outlives_the_first_one(api: Api, ended: str) -> No
         assert JobRepository(session).claim(continued["id"], "the first worker", 60) is not None
         kept = CheckpointRepository(session).list_for_job(continued["id"])
     assert [(checkpoint.step, checkpoint.seconds, api.store.blobs.read(checkpoint.sha256)) for checkpoint in kept] == [
-        (step, step / 10, b"step %d" % step) for step in STEPS
+        (step, step / 10, f"step {step} of {ended}".encode()) for step in STEPS
     ]
 
 

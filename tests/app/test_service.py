@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from app.datasets.schemas import TRAINING_PATCH, Preset
-from tests.app.conftest import Api
+from tests.support.api import Api
 from training.presets import PRESET_NAMES, get_preset
 
 

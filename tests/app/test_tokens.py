@@ -17,12 +17,12 @@ from config.settings import Settings
 from store.bootstrap import InsecureConfig, prepare_database
 from store.db.access import Caller
 from store.repositories.jobs import JobRepository, Progress
-from store.repositories.models import ModelRepository
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
-from tests.app.conftest import Api, AuthApi, as_parts, open_auth_api, serving
-from tests.pictures import make_png
+from tests.support.api import Api, AuthApi, as_parts, open_auth_api, serving
+from tests.support.images import make_png
+from tests.support.store_factories import create_claimed_job, create_model
 
 
 def create_resources(auth_api: AuthApi, who: str, dataset: str) -> dict[str, str]:
@@ -30,32 +30,14 @@ def create_resources(auth_api: AuthApi, who: str, dataset: str) -> dict[str, str
     store = auth_api.store.as_caller(Caller(auth_api.token_id(who), is_admin=True))
     files = {"degrader.safetensors": store.blobs.put(b"a degrader")}
     with store.database.write() as session:
-        model = ModelRepository(session).create(
-            dataset_id=dataset,
-            job_id=f"{who}-{dataset}"[:26],
-            preset="default",
-            scale=4,
-            kernel_origin=(-8, -8),
-            steps=1,
-            seconds=1.0,
-            files=files,
-            history=[],
-        )
+        model = create_model(session, dataset, files=files)
         jobs = JobRepository(session)
-        job = jobs.create(
-            "degrade",
-            dataset_id=dataset,
-            model_id=model.id,
-            parameters={"samples": 1, "seed": 0, "format": "zip"},
-            unit="samples",
-            total=1,
-        )
+        parameters = {"samples": 1, "seed": 0, "format": "zip"}
+        job = create_claimed_job(session, "degrade", dataset_id=dataset, model_id=model.id, parameters=parameters)
         SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", store.blobs.put(make_png(8, 8))))])
-        claimed = jobs.claim(job.id, "worker", 60)
-        assert claimed is not None
         sample = NewSample(0, 0, {"lr": store.blobs.put(make_png(2, 2))})
-        jobs.record(job.id, claimed.attempt, Progress(1, 1, None, None), [sample])
-        jobs.finish(job.id, claimed.attempt, "failed")
+        jobs.record(job.id, job.attempt, Progress(1, 1, None, None), [sample])
+        jobs.finish(job.id, job.attempt, "failed")
     return {"job": job.id, "model": model.id}
 
 

@@ -33,9 +33,9 @@ from patina import AsyncClient, Client
 from patina.schemas import Upload as UploadResult
 from store.db.tables import Upload
 from store.store import Store
-from tests.app.conftest import Api, AuthApi, serving
-from tests.pictures import make_png, make_tar, make_zip
-from tests.wait_until import wait_until
+from tests.support.api import Api, AuthApi, serving
+from tests.support.images import make_png, make_tar, make_zip
+from tests.support.wait_until import wait_until
 from worker.maintenance.expire_uploads import ExpireUploads
 
 TUS = {"Tus-Resumable": "1.0.0"}

@@ -29,7 +29,8 @@ from store.repositories.jobs import JobRepository
 from store.repositories.tokens import TokenRepository
 from store.repositories.webhooks import EVENTS, Outbox, WebhookRepository
 from store.store import Store
-from tests.app.conftest import Api, AuthApi, serving
+from tests.support.api import Api, AuthApi, serving
+from tests.support.store_factories import create_claimed_job, create_job
 from worker.maintenance.deliver_webhooks import MAX_ATTEMPTS, DeliverWebhooks
 from worker.maintenance.ssrf_guard import is_public
 
@@ -109,12 +110,9 @@ def register(api: Api, url: str, **more: object) -> dict[str, Any]:
 
 def ended_job(store: Store, status: str) -> str:
     with store.database.write() as session:
-        jobs = JobRepository(session)
-        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
-        claimed = jobs.claim(job.id, "a worker", 60)
-        assert claimed is not None
+        job = create_claimed_job(session, "sr")
         error = {"code": "no_luck", "message": "None at all."} if status == "failed" else None
-        jobs.finish(job.id, claimed.attempt, status, error)
+        JobRepository(session).finish(job.id, job.attempt, status, error)
     return job.id
 
 
@@ -277,8 +275,7 @@ def test_webhooks_are_disabled_by_default(tmp_path: Path, redis_url: str) -> Non
 def test_every_end_of_a_job_creates_a_message(store: Store, end: str) -> None:
     with store.database.write() as session:
         hook = WebhookRepository(session).create("https://example.com/", EVENTS).id
-        jobs = JobRepository(session)
-        job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
+        job = create_job(session, "sr")
     with store.database.write() as session:
         jobs = JobRepository(session)
         if end != "cancel":

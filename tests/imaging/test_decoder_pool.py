@@ -19,7 +19,7 @@ from PIL import Image
 from config.settings import Settings
 from imaging.decoder_pool import DecoderPool
 from imaging.image_files import ImageRejected, ImageSize, read_rgb
-from tests.pictures import encode_image, make_picture, make_png
+from tests.support.images import encode_image, make_picture, make_png
 
 
 @pytest.fixture(scope="module", params=[2])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imaging.image_files import ImageRejected, ImageSize, check_image, read_rgb
 from imaging.png import write_png
-from tests.pictures import encode_image, make_picture, make_png
+from tests.support.images import encode_image, make_picture, make_png
 
 LIMIT = 1_000_000
 

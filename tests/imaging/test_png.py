@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imaging.png import PngWriter
-from tests.pictures import make_picture
+from tests.support.images import make_picture
 
 
 @pytest.mark.parametrize(("height", "width", "rows_per_write"), [(1, 1, 1), (33, 47, 5), (64, 20, 64)])

@@ -14,7 +14,7 @@ import models.inference.int8_blur
 from models.fixed_point import quantize_kernels
 from models.inference.blur import blur
 from models.inference.int8_blur import supports_int8_dot
-from tests.models.factories import direct_sum
+from tests.support.model_factories import direct_sum
 
 CPU = torch.device("cpu")
 

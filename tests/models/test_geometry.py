@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.geometry import apply_kernel, centered_origin, conv_strided, paper_origin, reflect_indices
-from tests.models.factories import direct_sum
+from tests.support.model_factories import direct_sum
 
 
 @given(start=st.integers(-40, 5), count=st.integers(1, 80), length=st.integers(1, 9))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.inference.tiling import super_resolve
 from models.inference.triplet import degrade_image, degrade_samples
-from tests.models.factories import (
+from tests.support.model_factories import (
     FILTERED,
     make_degradation,
     make_edsr,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.inference.streaming import StreamingEDSR
 from models.networks.fused_tail import FusedTail
-from tests.models.factories import make_float64_edsr, upscale_in_bands
+from tests.support.model_factories import make_float64_edsr, upscale_in_bands
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -10,8 +10,8 @@ from models.device import measure_free_memory
 from models.inference import tiling
 from models.inference.tiling import plan_tiles, super_resolve, upscale_rows
 from models.networks.edsr import EDSR, EDSRConfig
-from tests.models.factories import make_edsr, upscale_untiled
-from tests.pictures import make_picture
+from tests.support.images import make_picture
+from tests.support.model_factories import make_edsr, upscale_untiled
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -14,7 +14,7 @@ from models.geometry import reflect_indices
 from models.inference.triplet import SourceImage, TripletSampler, degrade_image, degrade_samples
 from models.jpeg import compress
 from models.networks.noise import NoiseConfig
-from tests.models.factories import FILTERED, SPATIAL, make_degradation, rebuild
+from tests.support.model_factories import FILTERED, SPATIAL, make_degradation, rebuild
 
 
 @pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(condition_on_image=True, dim=3), SPATIAL, FILTERED])

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Request, expect, sync_playwright
 
-from tests.page import chromium
-from tests.pictures import make_photos
-from tests.worker.service import Service, running_service
+from tests.support import chromium
+from tests.support.page_driver import DESKTOP, PageDriver
+from tests.support.running_service import Service, running_service
 
 FLAGS = [
     "--headless",
@@ -24,52 +21,9 @@ FLAGS = [
     "--disable-sync",
 ]
 TIMEOUT_MS = 60_000
-DESKTOP, PHONE = (1280, 860), (390, 844)
 
 
 expect.set_options(timeout=TIMEOUT_MS)
-
-
-@dataclass
-class PageDriver:
-    """A browser page with the URLs that it requested and the errors that it raised."""
-
-    page: Page
-    service: Service
-    url: str
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def open(self, view: str) -> Page:
-        self.page.goto(f"{self.url}/#/{view}")
-        self.page.locator("main h1").wait_for()
-        return self.page
-
-    def wait_for_job_id(self) -> str:
-        """Waits until a job is shown and returns its id."""
-        self.page.wait_for_url("**/#/jobs/*")
-        return self.page.url.rpartition("/")[2]
-
-    def drop(self, target: Locator, *paths: Path) -> None:
-        """Drops files or folders onto an element, as a mouse does."""
-        target.scroll_into_view_if_needed()
-        box = target.bounding_box()
-        assert box
-        position = {"x": box["x"] + 20, "y": box["y"] + 12}
-        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-        devtools = self.page.context.new_cdp_session(self.page)
-        for kind in ("dragEnter", "dragOver", "drop"):
-            devtools.send("Input.dispatchDragEvent", {"type": kind, **position, "data": data})
-
-    def find_accessibility_violations(self) -> list[str]:
-        """Returns axe's serious and critical findings."""
-        violations = Axe().run(self.page).response["violations"]
-        return [
-            f"{violation['id']}: {violation['help']} {node['target']}"
-            for violation in violations
-            if violation["impact"] in ("serious", "critical")
-            for node in violation["nodes"]
-        ]
 
 
 @pytest.fixture(scope="package")  # not the session: it keeps an event loop in this thread
@@ -92,7 +46,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="package")
 def dataset(service: Service) -> str:
     """A dataset with photos and a model of random weights. Only a trained model has a report."""
-    dataset = service.dataset(lr=make_photos(3, 48), hr=make_photos(3, 160, seed=10))
+    dataset = service.photo_dataset()
     service.model(dataset)
     return dataset
 

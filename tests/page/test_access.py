@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.conftest import DESKTOP, PHONE, PageDriver
-from tests.pictures import make_png
+from tests.support.images import make_png
+from tests.support.page_driver import DESKTOP, PHONE, PageDriver
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -11,8 +11,8 @@ from playwright.sync_api import Route, expect
 from app.page.endpoints import FILES
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.store import Store
-from tests.page.conftest import PHONE, PageDriver
-from tests.pictures import make_photos, make_png, make_zip
+from tests.support.images import make_photos, make_png, make_zip
+from tests.support.page_driver import PHONE, PageDriver
 
 MAX_BYTES = 300_000
 

@@ -8,8 +8,9 @@ from playwright.sync_api import expect
 
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.page.conftest import PageDriver
-from tests.pictures import make_photos, make_png
+from tests.support.images import make_photos, make_png
+from tests.support.page_driver import PageDriver
+from tests.support.store_factories import create_job
 
 JOBS = 1000
 
@@ -42,10 +43,8 @@ def test_failed_image_and_log_are_shown(driver: PageDriver, dataset: str) -> Non
 def test_list_of_a_thousand_jobs_is_virtual(driver: PageDriver) -> None:
     store = Store.open(driver.service.settings)
     with store.database.write() as session:
-        jobs = JobRepository(session)
         for _ in range(JOBS):
-            job = jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1)
-            jobs.request_cancel(job.id)
+            JobRepository(session).request_cancel(create_job(session, "sr").id)
     store.close()
     page = driver.open("jobs")
     page.get_by_label("Kind").select_option("sr")

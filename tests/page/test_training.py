@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.page.conftest import PageDriver
+from tests.support.page_driver import PageDriver
 
 
 def test_watch_finish_and_resume_a_training(driver: PageDriver, dataset: str) -> None:

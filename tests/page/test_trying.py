@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.page.conftest import PageDriver
-from tests.pictures import make_png
+from tests.support.images import make_png
+from tests.support.page_driver import PageDriver
 
 PIXELS = "(name) => document.querySelector(`.pane[aria-label^=${name}] canvas`).toDataURL()"
 CHANGED = f"([name, before]) => ({PIXELS})(name) !== before"

@@ -2,84 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from patina.client import Client
-from patina.local.child_process import PYTHON
-from patina.local.pidfile import RunningService, read_pidfile
-
-START_TIMEOUT = 60
-
-
-def enable_sigint() -> None:
-    """Restores SIGINT in a child process; for `preexec_fn`.
-
-    A shell starts `make test &` with SIGINT ignored, and children inherit that. A person at a terminal never has it.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-class LocalService:
-    """A `patina up` process in a folder below `root`."""
-
-    def __init__(self, root: Path) -> None:
-        self.data_dir = root / "data with a space"
-        self.temporary = root / "tmp"
-        self.temporary.mkdir(exist_ok=True)
-        self.log = root / "log"
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PATINA_")} | {
-            "PATINA_DATA_DIR": str(self.data_dir),
-            "TMPDIR": str(self.temporary),
-        }
-        self.process: subprocess.Popen[str] | None = None
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs another command of the same user to its end."""
-        return subprocess.run(
-            [*PYTHON, "-m", "patina", *arguments],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def start(self) -> RunningService:
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [*PYTHON, "-m", "patina", "up", "--port", "0"],
-                env=self.environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline:
-            running = read_pidfile(self.data_dir)
-            if running and running.pid == self.process.pid:
-                return running
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.05)
-        raise AssertionError(self.log.read_text())
-
-    def signal(self, number: signal.Signals) -> int:
-        """Sends a signal and returns the exit status."""
-        assert self.process
-        self.process.send_signal(number)
-        return self.process.wait(40)
+from patina.local.pidfile import read_pidfile
+from tests.support.images import save_photos
+from tests.support.local_service import LocalService, TrainedModel
 
 
 @pytest.fixture
@@ -106,28 +40,6 @@ def service() -> Iterator[LocalService]:
     shutil.rmtree(root)
 
 
-def save_photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
-    """Saves random pictures of low frequency, (width, height): they have structure, and their PNGs are small."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(count)
-    for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
-    return folder
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model after two training steps, and the triplets that it generated."""
-
-    url: str
-    dataset: str
-    model: str
-    job: str  # degrades `hr`, two samples each, seed 7
-    hr: Path
-    degrader: Path
-
-
 @pytest.fixture(scope="session")
 def trained(service: LocalService, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
     """One model, shared by all tests."""
@@ -144,33 +56,3 @@ def trained(service: LocalService, tmp_path_factory: pytest.TempPathFactory) -> 
         assert training.model
         degrader = patina.models.get(training.model).download(folder)
     return TrainedModel(running.url, dataset.id, training.model, job.id, hr, degrader)
-
-
-def normalize_output(result: subprocess.CompletedProcess[str]) -> str:
-    """Returns a command's whole output with its line breaks removed."""
-    return " ".join((result.stdout + result.stderr).split())
-
-
-def list_descendants(pid: int) -> set[int]:
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    descendants: set[int] = set()
-    queue = [pid]
-    while queue:
-        new = children.get(queue.pop(), [])
-        descendants |= set(new)
-        queue += new
-    return descendants
-
-
-def is_alive(pid: int) -> bool:
-    """Returns whether a process runs; zombies do not count."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -24,16 +24,16 @@ from patina.cli.app import cli
 from patina.cli.main import main  # noqa: F401 - registers all commands
 from patina.client import Client
 from patina.local.child_process import PYTHON
-from tests.patina.conftest import (
+from tests.support.images import save_photos
+from tests.support.local_service import (
     LocalService,
     TrainedModel,
     enable_sigint,
     is_alive,
     list_descendants,
     normalize_output,
-    save_photos,
 )
-from tests.wait_until import wait_until
+from tests.support.wait_until import wait_until
 
 
 @pytest.fixture(scope="module")

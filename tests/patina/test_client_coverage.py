@@ -14,7 +14,8 @@ from patina import AsyncClient, Client
 from patina.client import Webhook
 from patina.errors import JobError, ServiceError
 from patina.schemas import Event
-from tests.patina.conftest import TrainedModel, save_photos
+from tests.support.images import save_photos
+from tests.support.local_service import TrainedModel
 
 NOT_USED = {
     "GET /datasets/{dataset_id}/images/{image_id}/thumbnail",  # for the page

@@ -21,7 +21,7 @@ from models.checkpoint import CheckpointError
 from models.fixed_point import FIXED_POINT_SCALE
 from patina import Degrader, seeded_generator
 from patina.client import Client
-from tests.patina.conftest import TrainedModel
+from tests.support.local_service import TrainedModel
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

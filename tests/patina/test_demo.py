@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tests.patina.conftest import LocalService
+from tests.support.local_service import LocalService
 
 
 def test_demo_trains_scores_and_draws(up: LocalService, tmp_path: Path) -> None:

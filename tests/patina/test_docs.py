@@ -13,8 +13,9 @@ from typer.main import get_command
 
 from patina.cli.app import cli
 from patina.cli.main import main  # noqa: F401 - registers all commands
-from tests.patina.conftest import LocalService, TrainedModel, save_photos
-from tests.patina.sessions import find_code, run_shell, shorten
+from tests.support.images import save_photos
+from tests.support.local_service import LocalService, TrainedModel
+from tests.support.shell import find_code, run_shell, shorten
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -21,7 +21,7 @@ from PIL import Image
 from patina import AsyncClient, Client
 from patina.client import Job
 from patina.errors import ServiceError
-from tests.patina.conftest import LocalService, TrainedModel
+from tests.support.local_service import LocalService, TrainedModel
 
 
 @pytest.fixture(scope="module")

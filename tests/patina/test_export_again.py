@@ -19,7 +19,7 @@ from patina.errors import PatinaError, ServiceError
 from patina.export.basicsr import BasicsrFolders
 from patina.export.formats import ExportFormat, write_pairs
 from patina.export.pairs import read_pairs
-from tests.pictures import make_png
+from tests.support.images import make_png
 
 JOB: dict[str, Any] = {"id": "j", "model": "m", "counts": {"ok": 4}, "parameters": {}}
 

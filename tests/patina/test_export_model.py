@@ -21,7 +21,7 @@ from patina.export.compiled import example_inputs
 from patina.export.model import export_model
 from patina.export.model_formats import ModelFormat
 from patina.export.samples import SampleCounts
-from tests.patina.conftest import LocalService, TrainedModel
+from tests.support.local_service import LocalService, TrainedModel
 
 NEWTON_STEPS = 3
 SIZES = [(96, 128), (128, 64)]  # (h, w) of the low-resolution image: multiples of 16, as JPEG needs

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from tests.patina.conftest import LocalService, normalize_output
+from tests.support.local_service import LocalService, normalize_output
 
 COMMANDS = [["token", "list"], ["doctor"], ["jobs"]]
 

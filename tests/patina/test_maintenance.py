@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.patina.conftest import LocalService, normalize_output
-from tests.patina.sessions import run_shell
-from tests.pictures import make_png
-from tests.wait_until import wait_until
+from tests.support.images import make_png
+from tests.support.local_service import LocalService, normalize_output
+from tests.support.shell import run_shell
+from tests.support.wait_until import wait_until
 
 DOCS = Path(__file__).parents[2] / "docs"
 

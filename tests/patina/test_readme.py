@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.patina.conftest import LocalService, save_photos
-from tests.patina.sessions import find_code, run_shell, shorten
+from tests.support.images import save_photos
+from tests.support.local_service import LocalService
+from tests.support.shell import find_code, run_shell, shorten
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -6,7 +6,7 @@ import socket
 
 import httpx
 
-from tests.patina.conftest import LocalService, normalize_output
+from tests.support.local_service import LocalService, normalize_output
 
 
 def test_list_shows_full_names_and_ids(up: LocalService) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.patina.conftest import LocalService, is_alive, list_descendants
-from tests.wait_until import wait_until
+from tests.support.local_service import LocalService, is_alive, list_descendants
+from tests.support.wait_until import wait_until
 
 
 def read_command_line(pid: int) -> str:

@@ -24,8 +24,8 @@ from store.db.schema import REVISION, current_revision
 from store.repositories.models import CheckpointRepository, PreviewRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
-from tests.app.conftest import Api, serving
 from tests.store.old_folder import OldFolder, extract_old_folder
+from tests.support.api import Api, serving
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 
 from store.errors import QueueUnavailable
 from store.queue import INFERENCE, TRAIN, JobQueue
-from tests.wait_until import wait_until
+from tests.support.wait_until import wait_until
 
 
 def test_enqueue_twice_queues_once(redis_url: str) -> None:

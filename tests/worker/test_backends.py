@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.pictures import make_photos
-from tests.worker.service import running_service
+from tests.support.images import make_photos
+from tests.support.running_service import running_service
 
 
 def test_a_job_survives_its_worker_on_postgresql(tmp_path: Path, postgresql_url: str, redis_url: str) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pictures import make_photos
 from tests.store.old_folder import OldFolder, extract_old_folder
-from tests.worker.service import Service, running_service
+from tests.support.images import make_photos
+from tests.support.running_service import Service, running_service
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from store.files.quota import StorageQuota
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.store import Store
+from tests.support.store_factories import create_claimed_job
 from worker.jobs.train import check_disk_space_for_photos, run_training_process
 from worker.runtime import outcome
 from worker.runtime.context import WorkerContext
@@ -43,14 +44,11 @@ def job(store: Store, monkeypatch: pytest.MonkeyPatch) -> Job:
     """A claimed training on two large photos."""
     monkeypatch.setattr(outcome, "PAUSE_SECONDS", 0.01)
     with store.database.write() as session:
-        datasets, jobs = DatasetRepository(session), JobRepository(session)
+        datasets = DatasetRepository(session)
         dataset = datasets.create("large", 4).id
         for role in ("lr", "hr"):
             datasets.add_images(dataset, role, [NewImage("a.png", role * 32, SIDE, SIDE)])
-        created = jobs.create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=1)
-        claimed = jobs.claim(created.id, "a worker", 60)
-        assert claimed is not None
-        return claimed
+        return create_claimed_job(session, "train", dataset_id=dataset)
 
 
 def run_attempt(store: Store, job: Job, tmp_path: Path, disk: Disk) -> Job:

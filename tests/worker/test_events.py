@@ -10,9 +10,9 @@ from itertools import islice, takewhile
 import httpx
 from PIL import Image
 
-from tests.pictures import make_photos, make_png
-from tests.sse import ParsedEvent, parse_events
-from tests.worker.service import Service
+from tests.support.images import make_png
+from tests.support.running_service import Service
+from tests.support.sse import ParsedEvent, parse_events
 
 NUM_LISTENERS = 60  # more than the API has threads
 
@@ -33,7 +33,7 @@ def wait_for_event_of(service: Service, job_id: str) -> bool:
 
 
 def test_a_training_is_followed_finished_early_and_continued(service: Service) -> None:
-    dataset = service.dataset(lr=make_photos(3, 48), hr=make_photos(3, 160, seed=10))
+    dataset = service.photo_dataset()
     job_id = service.train(dataset, max_steps=2000)
     first = follow(service, f"/jobs/{job_id}/events", limit=8)
     service.wait_until_running(job_id, done=1)

@@ -19,8 +19,8 @@ from redis import Redis
 from store.files.blobs import Blobs
 from store.repositories.models import CheckpointRepository
 from store.store import Store
-from tests.pictures import make_photos
-from tests.worker.service import Service, running_service
+from tests.support.images import make_photos
+from tests.support.running_service import Service, running_service
 
 INFERENCE_WORKER, TRAIN_WORKER, TRAIN_CHILD = ("worker", "warm"), ("worker", "train"), ("worker.jobs.train_main",)
 
@@ -102,7 +102,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     assert resumed == uninterrupted_weights
 
 
-def test_an_orphaned_training_process_exits_before_it_loads_torch() -> None:
+def test_orphaned_training_process_exits_before_loading_torch() -> None:
     command = [
         sys.executable,
         "-X",

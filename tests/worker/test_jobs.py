@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from store.files.blobs import Blobs
-from tests.pictures import encode_image, make_photos, make_picture, make_png
-from tests.worker.service import Service
+from tests.support.images import encode_image, make_photos, make_picture, make_png
+from tests.support.running_service import Service
 
 CANCEL_SECONDS = 5
 
@@ -130,7 +130,7 @@ def test_small_images_in_a_shared_batch_are_independent(service: Service, datase
 
 
 def test_a_trained_model_degrades_and_super_resolves(service: Service) -> None:
-    dataset = service.dataset(lr=make_photos(3, 48), hr=make_photos(3, 160, seed=10))
+    dataset = service.photo_dataset()
     job = service.wait_until_finished(service.train(dataset, max_steps=4))
     assert job["status"] == "succeeded", job
     assert job["progress"]["done"] == 4

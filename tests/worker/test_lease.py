@@ -9,7 +9,7 @@ from config.settings import Settings
 from store.db.tables import Job
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.worker.conftest import claim_new_job
+from tests.support.store_factories import claim_new_job
 from worker.runtime.lease import KILLED_EXIT_STATUS
 
 WORK_THAT_IGNORES_CANCEL = """

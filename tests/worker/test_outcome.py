@@ -18,7 +18,7 @@ from store.errors import DatabaseUnavailable
 from store.files.quota import StorageQuota
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.worker.conftest import claim_new_job
+from tests.support.store_factories import claim_new_job
 from worker.jobs.items import check_disk_space
 from worker.maintenance.requeue_stalled_jobs import RequeueStalledJobs
 from worker.runtime import outcome

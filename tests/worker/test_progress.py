@@ -6,8 +6,8 @@ import pytest
 
 from store.repositories.samples import NewSample
 from store.store import Store
-from tests.sync_checks import record_unsynced
-from tests.worker.conftest import claim_new_job
+from tests.support.store_factories import claim_new_job
+from tests.support.sync_checks import record_unsynced
 from worker.jobs.train_process import ResumePoint
 from worker.runtime.progress import ProgressRecorder
 

@@ -16,8 +16,9 @@ from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository, ModelRepository
 from store.store import Store
-from tests.pictures import make_png
-from tests.sync_checks import record_unsynced
+from tests.support.images import make_png
+from tests.support.store_factories import create_claimed_job
+from tests.support.sync_checks import record_unsynced
 from training.progress import Checkpoint
 from worker.jobs.train_process import TrainingAttempt
 from worker.runtime.outcome import run_and_record
@@ -29,25 +30,20 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def job(store: Store) -> Job:
     """A claimed training of one step."""
     with store.database.write() as session:
-        datasets, jobs = DatasetRepository(session), JobRepository(session)
+        datasets = DatasetRepository(session)
         dataset = datasets.create("photos", 4).id
         for role, side in (("lr", 48), ("hr", 160)):
             images = [NewImage(f"{n}.png", store.blobs.put(make_png(side, side, n)), side, side) for n in range(4)]
             datasets.add_images(dataset, role, images)
         parameters = {"preset": "default", "scale": 4, "seed": 0, "max_steps": 1, "max_minutes": None}
-        created = jobs.create("train", dataset_id=dataset, model_id=None, parameters=parameters, unit="steps", total=1)
-        claimed = jobs.claim(created.id, "a worker", 60)
-        assert claimed is not None
-        return claimed
+        return create_claimed_job(session, "train", dataset_id=dataset, parameters=parameters)
 
 
 def start_attempt(store: Store, job: Job) -> TrainingAttempt:
     return TrainingAttempt(store, Settings(data_dir=store.blobs.root.parent), job, threading.Event())
 
 
-def test_everything_saved_is_on_disk_before_a_record_references_it(
-    store: Store, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blobs_are_on_disk_before_a_record_names_them(store: Store, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     unsynced = record_unsynced(store, monkeypatch)
     start_attempt(store, job).run()
     assert unsynced

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from patina.local.child_process import PYTHON
 from patina.local.pidfile import read_pidfile
-from tests.patina.conftest import LocalService
+from tests.support.local_service import LocalService
 
 # The small part of jq that the docs use: paths of names and indices.
 JQ = f"""#!{sys.executable}

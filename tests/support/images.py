@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,16 @@ def make_png(height: int, width: int, seed: int = 0) -> bytes:
 def make_photos(count: int, side: int, seed: int = 0) -> dict[str, bytes]:
     """Returns square PNG files by name: 0.png, 1.png, …"""
     return {f"{n}.png": make_png(side, side, seed + n) for n in range(count)}
+
+
+def save_photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Saves random pictures of low frequency, (width, height): they have structure, and their PNGs are small."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(count)
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        coarse.resize(size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return folder
 
 
 def make_zip(members: dict[str, bytes]) -> bytes:

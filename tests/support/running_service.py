@@ -25,8 +25,9 @@ from models.checkpoint import save_degradation, save_edsr
 from models.degradation import Degradation, DegradationConfig
 from models.networks.edsr import EDSR, EDSRConfig
 from store.model_files import DEGRADER, SR
-from store.repositories.models import ModelRepository
 from store.store import Store
+from tests.support.images import make_photos
+from tests.support.store_factories import create_model
 
 READY_SECONDS = 60
 JOB_SECONDS = 120
@@ -50,8 +51,12 @@ class Service:
                 self._ok(self.http.post(f"/datasets/{dataset}/images", params={"role": role}, files=parts))
         return dataset
 
+    def photo_dataset(self) -> str:
+        """Returns a dataset with enough small photos for a training."""
+        return self.dataset(lr=make_photos(3, 48), hr=make_photos(3, 160, seed=10))
+
     def model(self, dataset: str) -> str:
-        """Save small networks with random weights as a model. Return its id."""
+        """Saves small networks with random weights as a model and returns its id."""
         store = Store.open(self.settings)
         degradation, edsr = Degradation(DegradationConfig(4)), EDSR(EDSRConfig(4, width=16, blocks=4))
         generator = torch.Generator().manual_seed(0)
@@ -62,17 +67,7 @@ class Service:
             save_edsr(edsr, folder / SR)
             files = {name: store.blobs.put_file(folder / name) for name in (DEGRADER, SR)}
         with store.database.write() as session:
-            model = ModelRepository(session).create(
-                dataset_id=dataset,
-                job_id=f"job-{dataset}"[:26],
-                preset="seed",
-                scale=4,
-                kernel_origin=degradation.kernel_origin,
-                steps=1,
-                seconds=1.0,
-                files=files,
-                history=[],
-            )
+            model = create_model(session, dataset, files=files, kernel_origin=degradation.kernel_origin)
         store.close()
         return model.id
 
@@ -91,7 +86,7 @@ class Service:
         return self._ok(self.http.get(f"/jobs/{job_id}"))
 
     def wait_until_running(self, job_id: str, done: int) -> dict[str, Any]:
-        """Return the job once its progress reaches `done`. The job must not have ended by then."""
+        """Returns the job once its progress reaches `done`. The job must not have ended by then."""
         job = self.wait_for_job(job_id, lambda job: job["progress"]["done"] >= done)
         assert job["status"] in ("queued", "running"), "the job ended before the test could disturb it"
         return job
@@ -110,7 +105,7 @@ class Service:
         return self.wait_until(lambda: self.logged(**fields))
 
     def wait_until(self, find: Callable[[], Found | None]) -> Found:
-        """Return the first result of `find` that is true."""
+        """Returns the first result of `find` that is true."""
         deadline = time.monotonic() + JOB_SECONDS
         while not (found := find()):
             assert time.monotonic() < deadline, self.log.read_text()[-5000:]
@@ -118,13 +113,13 @@ class Service:
         return found
 
     def archive(self, job_id: str) -> dict[str, bytes]:
-        answer = self.http.get(f"/jobs/{job_id}/archive", params={"format": "tar"}).raise_for_status()
-        with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+        response = self.http.get(f"/jobs/{job_id}/archive", params={"format": "tar"}).raise_for_status()
+        with tarfile.open(fileobj=io.BytesIO(response.content)) as archive:
             members = [(member.name, archive.extractfile(member)) for member in archive]
             return {name: file.read() for name, file in members if file}
 
     def pid(self, *words: str) -> int:
-        """Return the id of the process whose command line has all of these words."""
+        """Returns the id of the process whose command line has all of these words."""
 
         def find() -> int | None:
             for process in psutil.Process(self.process.pid).children(recursive=True):
@@ -136,26 +131,26 @@ class Service:
         return self.wait_until(find)
 
     def kill(self, *words: str) -> int:
-        """Send SIGKILL. Return the id of the killed process."""
+        """Sends SIGKILL and returns the id of the killed process."""
         pid = self.pid(*words)
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def logged(self, **fields: object) -> list[dict[str, Any]]:
-        """Return the log lines that have these fields."""
+        """Returns the log lines that have these fields."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if fields.items() <= line.items()]
 
     @staticmethod
-    def _ok(answer: httpx.Response) -> dict[str, Any]:
-        assert answer.is_success, answer.text
-        body: dict[str, Any] = answer.json()
+    def _ok(response: httpx.Response) -> dict[str, Any]:
+        assert response.is_success, response.text
+        body: dict[str, Any] = response.json()
         return body
 
 
 @contextmanager
 def running_service(data_dir: Path, **environment: str) -> Iterator[Service]:
-    """Run `patina up` on a free port until it is ready. Send Ctrl-C at the end."""
+    """Runs `patina up` on a free port, yields when it is ready, and sends Ctrl-C at the end."""
     log = data_dir.parent / f"{data_dir.name}.log"
     settings_of_test = {
         "PATINA_DATA_DIR": str(data_dir),
@@ -188,7 +183,7 @@ def running_service(data_dir: Path, **environment: str) -> Iterator[Service]:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], data_dir: Path, log: Path) -> str:
-    """Return the URL of the service."""
+    """Returns the URL of the service."""
     deadline = time.monotonic() + READY_SECONDS
     pidfile = data_dir / "service.json"
     while time.monotonic() < deadline and process.poll() is None:

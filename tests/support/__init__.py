@@ -1,0 +1,1 @@
+"""What tests share and is no fixture: factories, drivers of real services, and checks."""
