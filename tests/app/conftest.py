@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
-from tests.support.api import Api, AuthApi, open_auth_api, serving
+from tests.support.api import Api, AuthApi, serve_api, serve_auth_api
 
 
 @pytest.fixture
 def api(tmp_path: Path, redis_url: str) -> Iterator[Api]:
     settings = Settings(data_dir=tmp_path, redis_url=redis_url, max_image_pixels=4_000_000, max_file_bytes=10_000_000)
-    with serving(settings) as api:
+    with serve_api(settings) as api:
         yield api
 
 
 @pytest.fixture
 def auth_api(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[AuthApi]:
     """A service that requires tokens, on either database, because queries decide what is visible."""
-    yield from open_auth_api(database_url, redis_url, tmp_path)
+    with serve_auth_api(database_url, redis_url, tmp_path) as auth_api:
+        yield auth_api

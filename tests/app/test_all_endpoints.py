@@ -41,7 +41,7 @@ class Endpoint:
         request = ARGUMENTS.get((self.method, self.path), {})
         headers = TUS | request.get("headers", {})
         if who is not None:
-            headers |= {"Authorization": f"Bearer {auth_api.token(who)}"}
+            headers |= {"Authorization": f"Bearer {auth_api.get_token(who)}"}
         return auth_api.http.request(self.method, self.path.format(**records), **request | {"headers": headers})
 
 
@@ -54,7 +54,7 @@ def list_endpoints(auth_api: AuthApi) -> Iterator[Endpoint]:
 @pytest.fixture
 def alice_resources(auth_api: AuthApi) -> dict[str, str]:
     """The path parameters of Alice's resources, one of each kind."""
-    auth_api.token("alice")
+    auth_api.get_token("alice")
     with auth_api.store.database.read() as session:
         (token,) = TokenRepository(session).list_all()
     records = write_records(auth_api.store.as_caller(Caller(token.id, is_admin=True)))
@@ -86,7 +86,7 @@ def test_an_id_grants_no_access(auth_api: AuthApi, alice_resources: dict[str, st
 
 
 def test_the_read_scope_changes_nothing(auth_api: AuthApi, alice_resources: dict[str, str]) -> None:
-    auth_api.token("reader", "read")
+    auth_api.get_token("reader", "read")
     unsafe = [endpoint for endpoint in list_endpoints(auth_api) if endpoint.method not in ("get", "head", "options")]
     assert len(unsafe) > 14
     for endpoint in unsafe:

@@ -25,7 +25,7 @@ from tests.support.images import encode_image, make_picture, make_png, make_tar,
 
 
 def test_a_dataset_is_created_listed_and_deleted(api: Api) -> None:
-    dataset = api.dataset(scale=3)
+    dataset = api.create_dataset(scale=3)
     dataset_read = api.http.get(f"/datasets/{dataset}").json()
     assert dataset_read["scale"] == 3
     assert dataset_read["images"] == {"lr": 0, "hr": 0}
@@ -37,7 +37,7 @@ def test_a_dataset_is_created_listed_and_deleted(api: Api) -> None:
 
 
 def test_lists_are_paginated(api: Api) -> None:
-    created = {api.dataset() for _ in range(5)}
+    created = {api.create_dataset() for _ in range(5)}
     seen, cursor = [], None
     while True:
         page = api.http.get("/datasets", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
@@ -50,7 +50,7 @@ def test_lists_are_paginated(api: Api) -> None:
 
 
 def test_the_same_bytes_twice_are_one_image(api: Api) -> None:
-    dataset, data = api.dataset(), make_png(64, 48)
+    dataset, data = api.create_dataset(), make_png(64, 48)
     first = api.upload(dataset, "lr", a_png=data, b_png=data).json()
     repeated = api.upload(dataset, "lr", c_png=data).json()
     assert len({image["id"] for image in first["accepted"] + repeated["accepted"]}) == 1
@@ -131,7 +131,7 @@ def test_archives_are_extracted_without_system_files(api: Api, pack: object) -> 
         "photos/2.png": make_png(64, 64, 2),
         "__MACOSX/photos/._1.png": b"x",
     }
-    response = api.upload(api.dataset(), "lr", photos_zip=pack(members))
+    response = api.upload(api.create_dataset(), "lr", photos_zip=pack(members))
     assert response.status_code == 200, response.text
     assert [image["name"] for image in response.json()["accepted"]] == [
         "photos.zip/photos/1.png",
@@ -141,7 +141,7 @@ def test_archives_are_extracted_without_system_files(api: Api, pack: object) -> 
 
 
 def test_each_rejected_file_has_a_code(api: Api) -> None:
-    dataset = api.dataset()
+    dataset = api.create_dataset()
     truncated = make_png(64, 64, 2)[:900]
     response = api.upload(
         dataset, "lr", good_png=make_png(64, 64), cut_png=truncated, text_png=b"hello", small_png=make_png(31, 64)
@@ -190,8 +190,8 @@ REJECTED = {
 @pytest.mark.parametrize("case", REJECTED)
 def test_a_rejected_upload_explains_itself_and_leaves_no_trace(api: Api, case: str) -> None:
     files, code = REJECTED[case]
-    dataset = api.dataset()
-    before = api.traces()
+    dataset = api.create_dataset()
+    before = api.find_traces()
     if files:
         response = api.upload(dataset, "lr", **files)
     else:
@@ -204,14 +204,14 @@ def test_a_rejected_upload_explains_itself_and_leaves_no_trace(api: Api, case: s
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["code"] == code
     assert len(response.json()["detail"]) > 20
-    assert api.traces() == before
+    assert api.find_traces() == before
     assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 0, "hr": 0}
     folder = api.settings.data_dir
     assert not [*folder.rglob("x.png"), *folder.parent.glob("x.png")]
 
 
 def test_an_hr_image_must_be_at_least_one_patch(api: Api) -> None:
-    dataset = api.dataset(scale=2)
+    dataset = api.create_dataset(scale=2)
     assert api.upload(dataset, "hr", a_png=make_png(64, 64)).status_code == 200
     assert api.upload(dataset, "hr", a_png=make_png(63, 64)).json()["code"] == "image_too_small"
 
@@ -231,17 +231,17 @@ def test_an_hr_image_must_be_at_least_one_patch(api: Api) -> None:
     ],
 )
 def test_a_broken_form_is_rejected(api: Api, content: bytes, content_type: str, status: int, code: str) -> None:
-    dataset = api.dataset()
-    before = api.traces()
+    dataset = api.create_dataset()
+    before = api.find_traces()
     response = api.http.post(
         f"/datasets/{dataset}/images?role=lr", content=content, headers={"Content-Type": content_type}
     )
     assert (response.status_code, response.json()["code"]) == (status, code)
-    assert api.traces() == before
+    assert api.find_traces() == before
 
 
 def test_thumbnail(api: Api) -> None:
-    dataset = api.dataset()
+    dataset = api.create_dataset()
     (image,) = api.upload(dataset, "lr", a_png=make_png(300, 600)).json()["accepted"]
     path = f"/datasets/{dataset}/images/{image['id']}/thumbnail"
     response = api.http.get(path)
@@ -254,11 +254,11 @@ def test_thumbnail(api: Api) -> None:
 
 def test_an_upload_needs_a_dataset_and_a_role(api: Api) -> None:
     assert api.upload("nowhere", "lr", a_png=make_png(64, 64)).json()["code"] == "dataset_not_found"
-    assert api.upload(api.dataset(), "other", a_png=make_png(64, 64)).json()["code"] == "invalid_request"
+    assert api.upload(api.create_dataset(), "other", a_png=make_png(64, 64)).json()["code"] == "invalid_request"
 
 
 def test_a_body_that_is_not_json_is_rejected(api: Api) -> None:
-    for path in ("/datasets", f"/datasets/{api.dataset()}/train"):
+    for path in ("/datasets", f"/datasets/{api.create_dataset()}/train"):
         response = api.http.post(path, content=b"{nope", headers={"Content-Type": "application/json"})
         assert (response.status_code, response.json()["code"]) == (400, "not_json")
 
@@ -273,7 +273,7 @@ def test_an_invalid_dataset_is_rejected(api: Api, body: object) -> None:
 
 
 def test_training_needs_lr_and_hr_images_and_a_known_preset(api: Api) -> None:
-    dataset = api.dataset()
+    dataset = api.create_dataset()
     train = f"/datasets/{dataset}/train"
     assert api.http.post(train, json={}).json()["code"] == "no_lr_images"
     api.upload(dataset, "lr", a_png=make_png(64, 64))
@@ -301,7 +301,7 @@ def test_training_needs_lr_and_hr_images_and_a_known_preset(api: Api) -> None:
 
 
 def test_a_dataset_with_an_active_job_is_not_deleted(api: Api) -> None:
-    dataset = api.dataset()
+    dataset = api.create_dataset()
     api.upload(dataset, "lr", a_png=make_png(64, 64))
     api.upload(dataset, "hr", a_png=make_png(128, 128))
     job = api.http.post(f"/datasets/{dataset}/train", json={}).json()["id"]

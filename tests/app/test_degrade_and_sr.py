@@ -12,13 +12,13 @@ from app.jobs.responses import parse_wait
 from store.db.tables import Job
 from store.repositories.jobs import JobRepository
 from store.repositories.samples import NewSample
-from tests.support.api import Api, archived_job, as_parts, degrade, finish
+from tests.support.api import Api, as_parts, create_archived_job
 from tests.support.images import make_png, make_zip
 
 
 def test_degrade_accepts_files_and_reports_bad_ones_as_failed(api: Api) -> None:
-    dataset = api.dataset()
-    model = api.model(dataset)
+    dataset = api.create_dataset()
+    model = api.create_model(dataset)
     files = {"a_png": make_png(50, 40), "b_zip": make_zip({"c.png": make_png(33, 32)}), "bad_png": b"no image"}
     response = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data={"samples": "3", "seed": "7"})
     assert response.status_code == 202, response.text
@@ -30,8 +30,8 @@ def test_degrade_accepts_files_and_reports_bad_ones_as_failed(api: Api) -> None:
 
 
 def test_degrade_a_dataset_s_own_images(api: Api) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
+    dataset = api.create_dataset()
+    api.create_model(dataset)
     send = f"/datasets/{dataset}/degrade"
     assert api.http.post(send, data={"source": dataset}).json()["code"] == "no_hr_images"
     api.upload(dataset, "hr", a_png=make_png(128, 128), b_png=make_png(128, 130))
@@ -66,17 +66,17 @@ def test_degrade_a_dataset_s_own_images(api: Api) -> None:
     ],
 )
 def test_degrade_rejects_invalid_fields_without_a_trace(api: Api, fields: dict[str, str], code: str) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
-    before = api.traces()
+    dataset = api.create_dataset()
+    api.create_model(dataset)
+    before = api.find_traces()
     response = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts({"a_png": make_png(50, 40)}), data=fields)
     assert (response.status_code, response.json()["code"]) == (422, code)
-    assert api.traces() == before
+    assert api.find_traces() == before
 
 
 def test_degrade_and_sr_before_any_training(api: Api) -> None:
-    dataset = api.dataset()
-    before = api.traces()
+    dataset = api.create_dataset()
+    before = api.find_traces()
     parts = as_parts({"a_png": make_png(50, 40)})
     for response in (
         api.http.post(f"/datasets/{dataset}/degrade", files=parts),
@@ -87,23 +87,23 @@ def test_degrade_and_sr_before_any_training(api: Api) -> None:
     assert api.http.post("/sr", files=parts, data={"dataset": "nowhere"}).json()["code"] == "dataset_not_found"
     assert api.http.post("/sr", files=parts, data={"model": "nowhere"}).json()["code"] == "model_not_found"
     assert api.http.post("/sr", files=parts).json()["code"] == "dataset_or_model"
-    assert api.traces() == before
+    assert api.find_traces() == before
 
 
 def test_no_job_is_created_if_all_files_are_bad(api: Api) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
-    before = api.traces()
+    dataset = api.create_dataset()
+    api.create_model(dataset)
+    before = api.find_traces()
     bad = as_parts({"a_png": b"text", "b_png": make_png(3, 3)})
     response = api.http.post(f"/datasets/{dataset}/degrade", files=bad)
     assert (response.status_code, response.json()["code"]) == (422, "no_image_accepted")
     assert [file["code"] for file in response.json()["rejected"]] == ["not_an_image", "image_too_small"]
     assert api.http.post("/sr", files=as_parts({"a_png": b"text"}), data={"dataset": dataset}).status_code == 422
-    assert api.traces() == before
+    assert api.find_traces() == before
 
 
 def test_results_are_paginated_and_link_to_their_files(api: Api) -> None:
-    job, _ = archived_job(api)
+    job, _ = create_archived_job(api)
     first = api.http.get(f"/jobs/{job}/results", params={"limit": 3}).json()
     rest = api.http.get(f"/jobs/{job}/results", params={"limit": 3, "cursor": first["next"]}).json()
     results = first["items"] + rest["items"]
@@ -122,9 +122,9 @@ def test_results_are_paginated_and_link_to_their_files(api: Api) -> None:
 
 
 def test_cancel_and_retry(api: Api) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
-    job = degrade(api, dataset, {"a_png": make_png(50, 40)})
+    dataset = api.create_dataset()
+    api.create_model(dataset)
+    job = api.degrade(dataset, {"a_png": make_png(50, 40)})
     assert api.http.post(f"/jobs/{job}/retry").json()["code"] == "job_not_retryable"
     canceled = api.http.post(f"/jobs/{job}/cancel").json()
     assert canceled["status"] == "canceled"
@@ -135,14 +135,14 @@ def test_cancel_and_retry(api: Api) -> None:
 
 
 def test_wait_holds_the_response_until_the_job_changes(api: Api) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
-    job = degrade(api, dataset, {"a_png": make_png(50, 40)})
+    dataset = api.create_dataset()
+    api.create_model(dataset)
+    job = api.degrade(dataset, {"a_png": make_png(50, 40)})
     began = time.monotonic()
     assert api.http.get(f"/jobs/{job}", params={"wait": 0.5}).json()["status"] == "queued"
     assert time.monotonic() - began >= 0.5
     began = time.monotonic()
-    finishing = threading.Timer(0.5, finish, (api, job, NewSample(0, 0, {})))
+    finishing = threading.Timer(0.5, api.finish, (job, NewSample(0, 0, {})))
     finishing.start()
     assert api.http.get(f"/jobs/{job}", params={"wait": 30}).json()["status"] != "queued"
     assert time.monotonic() - began < 15
@@ -171,8 +171,8 @@ def test_how_long_a_client_prefers_to_wait(header: str | None, seconds: int | No
 
 
 def test_a_job_that_outlasts_the_preferred_wait_is_accepted(api: Api) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
+    dataset = api.create_dataset()
+    api.create_model(dataset)
     files = as_parts({"a_png": make_png(50, 40)})
     began = time.monotonic()
     response = api.http.post(f"/datasets/{dataset}/degrade", files=files, headers={"Prefer": "wait=1"})
@@ -186,9 +186,9 @@ def test_a_job_that_outlasts_the_preferred_wait_is_accepted(api: Api) -> None:
 
 
 def test_jobs_are_listed_newest_first_and_filtered(api: Api) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
-    jobs = [degrade(api, dataset, {"a_png": make_png(50, 40)}) for _ in range(3)]
+    dataset = api.create_dataset()
+    api.create_model(dataset)
+    jobs = [api.degrade(dataset, {"a_png": make_png(50, 40)}) for _ in range(3)]
     api.http.post(f"/jobs/{jobs[0]}/cancel")
     assert [job["id"] for job in api.http.get("/jobs").json()["items"]] == jobs[::-1]
     canceled = api.http.get("/jobs", params={"status": "canceled"}).json()["items"]
@@ -198,8 +198,8 @@ def test_jobs_are_listed_newest_first_and_filtered(api: Api) -> None:
 
 
 def test_models_are_listed_and_their_files_served(api: Api) -> None:
-    dataset = api.dataset()
-    model = api.model(dataset)
+    dataset = api.create_dataset()
+    model = api.create_model(dataset)
     assert [item["id"] for item in api.http.get("/models").json()["items"]] == [model]
     assert api.http.get(f"/datasets/{dataset}").json()["models"] == [model]
     job_read = api.http.get(f"/models/{model}").json()
@@ -211,7 +211,7 @@ def test_models_are_listed_and_their_files_served(api: Api) -> None:
 
 
 def test_results_expire_and_answer_410(api: Api) -> None:
-    job, _ = archived_job(api)
+    job, _ = create_archived_job(api)
     job_read = api.http.get(f"/jobs/{job}").json()
     kept = datetime.fromisoformat(job_read["expires"]) - datetime.fromisoformat(job_read["finished"])
     assert kept == timedelta(days=30)

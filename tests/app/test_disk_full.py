@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from config.settings import Settings
-from tests.support.api import Api, as_parts, serving
+from tests.support.api import Api, as_parts, serve_api
 from tests.support.images import encode_image, make_png, make_zip
 
 DISK_BYTES = 4 * 2**20
@@ -36,7 +36,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def api(disk: Path, redis_url: str) -> Iterator[Api]:
-    with serving(Settings(data_dir=disk, redis_url=redis_url, min_free_bytes=0)) as api:
+    with serve_api(Settings(data_dir=disk, redis_url=redis_url, min_free_bytes=0)) as api:
         yield api
 
 
@@ -61,22 +61,22 @@ def fill(disk: Path) -> Path:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("call", ["images", "degrade"])
 def test_a_request_that_fills_the_disk_leaves_no_trace(api: Api, disk: Path, call: str, packed: bool) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
+    dataset = api.create_dataset()
+    api.create_model(dataset)
     images = many_small_images()
     files = {"all_zip": make_zip({name.replace("_", "."): data for name, data in images.items()})} if packed else images
     assert sum(map(len, files.values())) < disk_usage(disk).free / 4
-    before, free = api.traces(), disk_usage(disk).free
+    before, free = api.find_traces(), disk_usage(disk).free
     parameters = {"role": "lr"} if call == "images" else {}
     response = api.http.post(f"/datasets/{dataset}/{call}", params=parameters, files=as_parts(files))
     assert (response.status_code, response.json()["code"]) == (507, "disk_full"), response.text
-    assert api.traces() == before
+    assert api.find_traces() == before
     assert disk_usage(disk).free == free
     assert api.upload(dataset, "lr", a_png=make_png(64, 64)).status_code == 200
 
 
 def test_a_full_disk_rejects_writes_until_space_is_freed(api: Api, disk: Path) -> None:
-    dataset = api.dataset()
+    dataset = api.create_dataset()
 
     def send_requests() -> list[Any]:
         created = api.http.post("/datasets", json={"name": "n" * 200, "scale": 4})

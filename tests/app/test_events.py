@@ -27,7 +27,7 @@ def _no_last_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 def ended(api: Api) -> str:
     """A canceled job with seven log lines."""
     with api.store.database.write() as session:
-        job = create_job(session, "train", dataset_id=api.dataset(), total=4)
+        job = create_job(session, "train", dataset_id=api.create_dataset(), total=4)
     with api.store.database.write() as session:
         lines = [NewEvent("log", {"level": "info", "message": f"line {n}"}) for n in range(LINES)]
         EventRepository(session).add(job.id, lines[:3])

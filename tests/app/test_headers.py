@@ -43,7 +43,7 @@ def test_an_internal_error_has_the_headers_and_is_logged(api: Api) -> None:
 
 
 def test_downloads_are_attachments_of_a_fixed_type(api: Api) -> None:
-    model = api.model(api.dataset())
+    model = api.create_model(api.create_dataset())
     response = api.http.get(f"/models/{model}/files/degrader.safetensors")
     assert response.headers["content-type"] == "application/octet-stream"
     assert response.headers["content-disposition"].startswith("attachment")

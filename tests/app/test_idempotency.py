@@ -59,8 +59,8 @@ ALL_ENDPOINTS = pytest.mark.parametrize("send", [create_dataset, train, degrade,
 
 @pytest.fixture
 def dataset(api: Api) -> str:
-    created = api.dataset()
-    api.model(created)
+    created = api.create_dataset()
+    api.create_model(created)
     for role in ("lr", "hr"):
         api.upload(created, role, a_png=make_png(128, 128))
     return created
@@ -73,10 +73,10 @@ def test_a_key_creates_one_record_and_rejects_other_requests(api: Api, dataset: 
     assert (again.status_code, again.json()["id"]) == (first.status_code, first.json()["id"])
     assert send(api, dataset, 1, '"k"').json()["id"] == first.json()["id"], "structured headers are quoted"
 
-    before = api.traces()
+    before = api.find_traces()
     other = send(api, dataset, 2, "k")
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-    traces = api.traces()
+    traces = api.find_traces()
     assert (traces["jobs"], traces["temporary"]) == (before["jobs"], before["temporary"])
     assert send(api, dataset, 2, "l").json()["id"] != first.json()["id"]
 
@@ -90,7 +90,7 @@ def test_a_repeated_request_returns_the_current_job(api: Api, dataset: str) -> N
 
 
 def test_a_rejected_request_does_not_use_up_its_key(api: Api) -> None:
-    dataset = api.dataset()
+    dataset = api.create_dataset()
     assert train(api, dataset, 1, "k").json()["code"] == "no_lr_images"
     for role in ("lr", "hr"):
         api.upload(dataset, role, a_png=make_png(128, 128))

@@ -19,7 +19,7 @@ from app.http import body_limit
 from config.settings import Settings
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.support.api import Api, as_parts, serving
+from tests.support.api import Api, as_parts, serve_api
 from tests.support.images import make_png, make_zip
 from tests.support.wait_until import wait_until
 
@@ -40,7 +40,7 @@ def limited(tmp_path: Path, redis_url: str) -> Iterator[Api]:
         max_storage_bytes=200_000,
         max_items=8,
     )
-    with serving(settings) as api:
+    with serve_api(settings) as api:
         yield api
 
 
@@ -62,8 +62,8 @@ def test_json_that_is_too_large_is_rejected(limited: Api, has_length: bool) -> N
 
 @pytest.mark.parametrize("has_length", [True, False])
 def test_an_upload_that_is_too_large_is_rejected(limited: Api, has_length: bool) -> None:
-    dataset = limited.dataset()
-    before = limited.traces()
+    dataset = limited.create_dataset()
+    before = limited.find_traces()
     part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.zip"\r\n\r\n'
     data = part + make_zip({"a.png": PHOTO}) + bytes(300_000) + b"\r\n--x--\r\n"
     response = limited.http.post(
@@ -72,11 +72,11 @@ def test_an_upload_that_is_too_large_is_rejected(limited: Api, has_length: bool)
         headers={"Content-Type": "multipart/form-data; boundary=x"},
     )
     assert (response.status_code, response.json()["code"]) == (413, "upload_too_large")
-    assert limited.traces() == before
+    assert limited.find_traces() == before
 
 
 def test_one_large_file_fails_alone_and_archives_may_be_larger(limited: Api) -> None:
-    dataset = limited.dataset()
+    dataset = limited.create_dataset()
     large = PHOTO + bytes(60_001 - len(PHOTO))
     archive = make_zip({"b.png": PHOTO, "notes.txt": bytes(60_000)})
     response = limited.upload(dataset, "lr", a_png=large, b_zip=archive, c_png=make_png(40, 40, 1))
@@ -89,9 +89,9 @@ def test_one_large_file_fails_alone_and_archives_may_be_larger(limited: Api) -> 
 
 
 def test_too_many_files_or_fields_are_rejected(limited: Api) -> None:
-    dataset = limited.dataset()
-    limited.model(dataset)
-    before = limited.traces()
+    dataset = limited.create_dataset()
+    limited.create_model(dataset)
+    before = limited.find_traces()
     six = {f"{name}_png": PHOTO for name in "abcdef"}
     hidden = {"a_zip": make_zip({f"{n}.png": PHOTO for n in range(4)}), "b_png": PHOTO}
     for files in (six, hidden):
@@ -100,27 +100,27 @@ def test_too_many_files_or_fields_are_rejected(limited: Api) -> None:
     fields = {f"field{n}": "x" for n in range(101)}
     rejected = limited.http.post("/sr", files=as_parts({"a_png": PHOTO}), data=fields)
     assert (rejected.status_code, rejected.json()["code"]) == (413, "too_many_fields")
-    assert limited.traces() == before
+    assert limited.find_traces() == before
 
 
 def test_too_many_crops_are_rejected_before_they_are_made(limited: Api) -> None:
-    dataset = limited.dataset()
-    limited.model(dataset)
+    dataset = limited.create_dataset()
+    limited.create_model(dataset)
     limited.upload(dataset, "hr", a_png=make_png(128, 128))
-    before = limited.traces()
+    before = limited.find_traces()
     for fields in ({"crop": "32", "crop_step": "1"}, {"crop": "64", "crop_step": "32"}):
         for files, source in ((as_parts({"b_png": make_png(129, 128, 1)}), {}), ([], {"source": dataset})):
             response = limited.http.post(f"/datasets/{dataset}/degrade", data=fields | source, files=files)
             assert (response.status_code, response.json()["code"]) == (422, "too_many_items"), response.text
             assert "PATINA_MAX_ITEMS" in response.json()["detail"]
-    assert limited.traces() == before
+    assert limited.find_traces() == before
     whole = limited.http.post(f"/datasets/{dataset}/degrade", data={"source": dataset, "crop": "64"})
     assert whole.json()["progress"]["total"] == 4
 
 
 def test_a_full_queue_rejects_jobs_until_one_ends(limited: Api) -> None:
-    dataset = limited.dataset()
-    limited.model(dataset)
+    dataset = limited.create_dataset()
+    limited.create_model(dataset)
     limited.upload(dataset, "lr", a_png=PHOTO)
     limited.upload(dataset, "hr", a_png=make_png(128, 128))
     parts = as_parts({"a_png": PHOTO})
@@ -136,12 +136,12 @@ def test_a_full_queue_rejects_jobs_until_one_ends(limited: Api) -> None:
     job = first()
     assert job.status_code == 202, job.text
     assert first().json()["id"] == job.json()["id"]  # a replay takes no further place
-    before = limited.traces()
+    before = limited.find_traces()
     for call in calls.values():
         response = call()
         assert (response.status_code, response.json()["code"]) == (429, "queue_full")
         assert int(response.headers["retry-after"]) > 0
-    assert limited.traces() == before
+    assert limited.find_traces() == before
     limited.http.post(f"/jobs/{job.json()['id']}/cancel")
     assert calls["train"]().status_code == 202
     assert limited.http.post(f"/jobs/{job.json()['id']}/retry").json()["code"] == "queue_full"
@@ -155,7 +155,7 @@ def test_a_form_field_that_is_too_large_is_rejected(limited: Api, with_files: bo
 
 
 def test_full_storage_rejects_uploads_until_space_is_freed(limited: Api) -> None:
-    dataset = limited.dataset()
+    dataset = limited.create_dataset()
     uploads = (limited.upload(dataset, "lr", a_png=make_png(128, 128, number)) for number in range(50))
     responses = list(takewhile(lambda response: response.status_code == 200, uploads))
     assert len(responses) >= 2
@@ -171,7 +171,7 @@ def test_full_storage_rejects_uploads_until_space_is_freed(limited: Api) -> None
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("has_length", [False, True])
 def test_concurrent_uploads_share_the_free_storage(limited: Api, packed: bool, has_length: bool) -> None:
-    dataset = limited.dataset()
+    dataset = limited.create_dataset()
     barrier = threading.Barrier(CONCURRENCY)
 
     def upload(number: int) -> Any:
@@ -200,8 +200,8 @@ def test_concurrent_uploads_share_the_free_storage(limited: Api, packed: bool, h
 
 
 def test_a_nearly_full_disk_accepts_nothing(tmp_path: Path, redis_url: str) -> None:
-    with serving(Settings(data_dir=tmp_path, redis_url=redis_url, min_free_bytes=2**60)) as api:
-        response = api.upload(api.dataset(), "lr", a_png=PHOTO)
+    with serve_api(Settings(data_dir=tmp_path, redis_url=redis_url, min_free_bytes=2**60)) as api:
+        response = api.upload(api.create_dataset(), "lr", a_png=PHOTO)
         assert (response.status_code, response.json()["code"]) == (413, "storage_full")
 
 
@@ -234,15 +234,15 @@ async def send_incomplete(app: ASGIApp, path: str, body: bytes, seconds: float, 
 
 def test_a_silent_client_times_out_and_frees_its_storage(limited: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body_limit, "READ_TIMEOUT_SECONDS", 0.1)
-    dataset = limited.dataset()
-    before, available = limited.traces(), limited.store.quota.available()
+    dataset = limited.create_dataset()
+    before, available = limited.find_traces(), limited.store.quota.available()
     form = {"content_type": "multipart/form-data; boundary=x", "content_length": "140000"}
     part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n' + PHOTO
     json = {"content_type": "application/json", "content_length": "20"}
     for path, body, headers in ((f"/datasets/{dataset}/images?role=lr", part, form), ("/datasets", b"{", json)):
         status, content = anyio.run(partial(send_incomplete, limited.http.app, path, body, 30, **headers))
         assert (status, b'"read_timeout"' in content) == (408, True), content
-    assert limited.traces() == before
+    assert limited.find_traces() == before
     assert limited.store.quota.available() >= available, "its reserved storage is released"
 
 
@@ -250,7 +250,7 @@ def test_an_event_stream_does_not_time_out(limited: Api, monkeypatch: pytest.Mon
     monkeypatch.setattr(body_limit, "READ_TIMEOUT_SECONDS", 0.1)
     with limited.store.database.write() as session:
         job = JobRepository(session).create(
-            "train", dataset_id=limited.dataset(), model_id=None, parameters={}, unit="steps", total=1
+            "train", dataset_id=limited.create_dataset(), model_id=None, parameters={}, unit="steps", total=1
         )
     status, content = anyio.run(send_incomplete, limited.http.app, f"/jobs/{job.id}/events", b"", 0.5)
     assert (status, content.count(b"event: job")) == (200, 1)
@@ -265,7 +265,7 @@ def test_ids_that_no_record_can_have_are_rejected(api: Api, text: str) -> None:
         assert api.http.get("/" + path.format(text)).status_code == 422
     for query in ("jobs?dataset={}", "jobs?cursor={}", "datasets?cursor={}", "models?cursor={}"):
         assert api.http.get("/" + query.format(text)).status_code == 422
-    response = api.http.post(f"/datasets/{api.dataset()}/degrade", data={"source": "a\0b", "model": "\0"})
+    response = api.http.post(f"/datasets/{api.create_dataset()}/degrade", data={"source": "a\0b", "model": "\0"})
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
 
@@ -296,8 +296,8 @@ def test_json_that_no_database_can_store_is_rejected(api: Api, body: bytes) -> N
 
 
 def test_an_invalid_preference_is_ignored(api: Api) -> None:
-    dataset = api.dataset()
-    api.model(dataset)
+    dataset = api.create_dataset()
+    api.create_model(dataset)
     for prefer in (b"wait=\xb2", b"wait=-1", b"wait=", b"=;=,,wait"):
         response = api.http.post(
             "/sr", files=as_parts({"a_png": PHOTO}), data={"dataset": dataset}, headers=[(b"Prefer", prefer)]

@@ -18,7 +18,7 @@ EXAMPLE: dict[str, Any] = ReportRead.model_config["json_schema_extra"]["example"
 
 
 def test_a_report_is_returned_as_it_was_written(api: Api) -> None:
-    dataset = api.dataset()
+    dataset = api.create_dataset()
     text = ReportRead.model_validate(EXAMPLE).model_dump_json()
     with api.store.database.write() as session:
         model = create_model(session, dataset, files={REPORT: api.store.blobs.put(text.encode())})
@@ -33,7 +33,7 @@ def test_a_report_is_returned_as_it_was_written(api: Api) -> None:
 
 
 def test_a_model_without_a_report_answers_404(api: Api) -> None:
-    model = api.model(api.dataset())
+    model = api.create_model(api.create_dataset())
     assert "report" not in api.http.get(f"/models/{model}").json()["links"]
     response = api.http.get(f"/models/{model}/report")
     assert (response.status_code, response.json()["code"]) == (404, "no_report")

@@ -20,7 +20,7 @@ STEPS = (20, 10)
 @pytest.fixture
 def ended(api: Api) -> str:
     """A training that was finished early, with checkpoints that expire at once."""
-    dataset = api.dataset()
+    dataset = api.create_dataset()
     return create_ended_training(
         api.store, dataset, steps=STEPS, parameters=PARAMETERS, total=50, retention_seconds=0.01
     )

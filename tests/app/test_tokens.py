@@ -20,14 +20,14 @@ from store.repositories.jobs import JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
-from tests.support.api import Api, AuthApi, as_parts, open_auth_api, serving
+from tests.support.api import Api, AuthApi, as_parts, serve_api, serve_auth_api
 from tests.support.images import make_png
 from tests.support.store_factories import create_claimed_job, create_model
 
 
 def create_resources(auth_api: AuthApi, who: str, dataset: str) -> dict[str, str]:
     """A model, and an ended job with one result, owned by `who`."""
-    store = auth_api.store.as_caller(Caller(auth_api.token_id(who), is_admin=True))
+    store = auth_api.store.as_caller(Caller(auth_api.get_token_id(who), is_admin=True))
     files = {"degrader.safetensors": store.blobs.put(b"a degrader")}
     with store.database.write() as session:
         model = create_model(session, dataset, files=files)
@@ -42,7 +42,7 @@ def create_resources(auth_api: AuthApi, who: str, dataset: str) -> dict[str, str
 
 
 def test_only_public_endpoints_work_without_a_valid_token(auth_api: AuthApi) -> None:
-    token = auth_api.token("alice")
+    token = auth_api.get_token("alice")
     wrong = [
         {},
         {"Authorization": "Bearer "},
@@ -64,7 +64,7 @@ def test_only_public_endpoints_work_without_a_valid_token(auth_api: AuthApi) -> 
 
 
 def test_secrets_are_hashed_and_revoked_tokens_are_rejected(auth_api: AuthApi) -> None:
-    secret = auth_api.token("alice").split("_", 2)[2]  # the secret itself may contain underscores
+    secret = auth_api.get_token("alice").split("_", 2)[2]  # the secret itself may contain underscores
     with auth_api.store.database.write() as session:
         assert secret not in str(session.execute(text("SELECT * FROM tokens")).all())
         (token,) = TokenRepository(session).list_all()
@@ -79,7 +79,7 @@ def test_a_stream_ends_when_its_token_is_revoked(
     auth_api: AuthApi, all_jobs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
-    resources = create_resources(auth_api, "alice", auth_api.dataset("alice"))
+    resources = create_resources(auth_api, "alice", auth_api.create_dataset("alice"))
     with auth_api.store.database.write() as session:
         JobRepository(session).retry(resources["job"])
         (token,) = TokenRepository(session).list_all()
@@ -101,9 +101,9 @@ def test_a_stream_ends_when_its_token_is_revoked(
 
 
 def test_each_scope_grants_its_calls(auth_api: AuthApi) -> None:
-    auth_api.token("reader", "read")
-    auth_api.token("admin", "admin")
-    dataset = auth_api.dataset("alice")
+    auth_api.get_token("reader", "read")
+    auth_api.get_token("admin", "admin")
+    dataset = auth_api.create_dataset("alice")
     assert auth_api.call("reader", "GET", "/datasets").status_code == 200
     for method, path in (("POST", "/datasets"), ("DELETE", f"/datasets/{dataset}"), ("POST", "/sr")):
         response = auth_api.call("reader", method, path)
@@ -132,7 +132,7 @@ def endpoints_of(dataset: str, resources: dict[str, str]) -> list[tuple[str, str
 
 
 def test_resources_of_others_answer_404(auth_api: AuthApi) -> None:
-    dataset = auth_api.dataset("alice")
+    dataset = auth_api.create_dataset("alice")
     resources = create_resources(auth_api, "alice", dataset)
     parts = as_parts({"a_png": make_png(64, 64)})
     assert auth_api.call("bob", "POST", "/sr", files=parts, data={"model": resources["model"]}).status_code == 404
@@ -148,8 +148,8 @@ def test_changes_are_streamed_only_to_permitted_callers(
     auth_api: AuthApi, who: str, receives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.05)
-    resources = create_resources(auth_api, "alice", auth_api.dataset("alice"))
-    store = auth_api.store.as_caller(Caller(auth_api.token_id(who), is_admin=False))
+    resources = create_resources(auth_api, "alice", auth_api.create_dataset("alice"))
+    store = auth_api.store.as_caller(Caller(auth_api.get_token_id(who), is_admin=False))
     with auth_api.store.database.write() as session:
         JobRepository(session).retry(resources["job"])
 
@@ -164,16 +164,16 @@ def test_changes_are_streamed_only_to_permitted_callers(
 
 
 def test_clean_images_of_others_cannot_be_degraded(auth_api: AuthApi) -> None:
-    alices = auth_api.dataset("alice")
+    alices = auth_api.create_dataset("alice")
     auth_api.call("alice", "POST", f"/datasets/{alices}/images?role=hr", files=as_parts({"a_png": make_png(128, 128)}))
-    bobs = auth_api.dataset("bob")
+    bobs = auth_api.create_dataset("bob")
     create_resources(auth_api, "bob", bobs)
     response = auth_api.call("bob", "POST", f"/datasets/{bobs}/degrade", data={"source": alices})
     assert (response.status_code, response.json()["code"]) == (404, "dataset_not_found")
 
 
 def test_a_shared_dataset_can_be_used_but_not_changed(auth_api: AuthApi) -> None:
-    dataset = auth_api.dataset("alice")
+    dataset = auth_api.create_dataset("alice")
     resources = create_resources(auth_api, "alice", dataset)
     assert auth_api.call("alice", "PATCH", f"/datasets/{dataset}", json={"shared": True}).json()["shared"] is True
     for method, path in endpoints_of(dataset, resources):
@@ -195,9 +195,9 @@ def test_a_shared_dataset_can_be_used_but_not_changed(auth_api: AuthApi) -> None
 
 
 def test_queued_jobs_of_all_owners_count_toward_the_limit(redis_url: str, tmp_path: Path) -> None:
-    for auth_api in open_auth_api(f"sqlite:///{tmp_path}/a.sqlite", redis_url, tmp_path, max_queued_jobs=1):
+    with serve_auth_api(f"sqlite:///{tmp_path}/a.sqlite", redis_url, tmp_path, max_queued_jobs=1) as auth_api:
         for who, status in (("alice", 202), ("bob", 429)):
-            dataset = auth_api.dataset(who)
+            dataset = auth_api.create_dataset(who)
             for role in ("lr", "hr"):
                 photo = as_parts({"a_png": make_png(128, 128)})
                 auth_api.call(who, "POST", f"/datasets/{dataset}/images?role={role}", files=photo)
@@ -206,8 +206,8 @@ def test_queued_jobs_of_all_owners_count_toward_the_limit(redis_url: str, tmp_pa
 
 def test_too_many_requests_are_rejected(redis_url: str, tmp_path: Path) -> None:
     limits = {"token_requests_per_minute": 3, "address_requests_per_minute": 10}
-    for auth_api in open_auth_api(f"sqlite:///{tmp_path / 'patina.sqlite'}", redis_url, tmp_path, **limits):
-        auth_api.token("alice")
+    with serve_auth_api(f"sqlite:///{tmp_path / 'patina.sqlite'}", redis_url, tmp_path, **limits) as auth_api:
+        auth_api.get_token("alice")
         statuses = [auth_api.call("alice", "GET", "/datasets").status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
         refused = auth_api.call("alice", "GET", "/datasets")
@@ -252,7 +252,7 @@ def test_an_exposed_service_starts_only_with_a_token(tmp_path: Path) -> None:
 def test_on_loopback_a_token_is_optional_but_checked(api: Api) -> None:
     with api.store.database.write() as session:
         token = TokenRepository(session).create("alice", "submit").secret
-    without = api.dataset()
+    without = api.create_dataset()
     headers = {"Authorization": f"Bearer {token}"}
     assert api.http.get(f"/datasets/{without}", headers=headers).status_code == 404
     alices = api.http.post("/datasets", json={"name": "alices", "scale": 4}, headers=headers).json()["id"]
@@ -275,7 +275,9 @@ def test_on_loopback_other_hosts_and_origins_are_rejected(api: Api) -> None:
 
 def test_allowed_hosts_may_call_from_their_own_pages(tmp_path: Path, redis_url: str) -> None:
     body = {"name": "a", "scale": 4}
-    with serving(Settings(data_dir=tmp_path, redis_url=redis_url, allowed_hosts="gate.example, Other.example")) as api:
+    with serve_api(
+        Settings(data_dir=tmp_path, redis_url=redis_url, allowed_hosts="gate.example, Other.example")
+    ) as api:
         for name, statuses in (("gate.example", (200, 201)), ("other.example", (200, 201)), ("x.example", (421, 421))):
             headers = {"Host": name, "Origin": f"https://{name}"}
             responses = (
@@ -298,7 +300,7 @@ def test_openapi_describes_the_authentication(auth_api: AuthApi, api: Api) -> No
 
 def test_two_tokens_may_use_the_same_idempotency_key(auth_api: AuthApi) -> None:
     def create(who: str) -> str:
-        headers = {"Authorization": f"Bearer {auth_api.token(who)}", "Idempotency-Key": "one"}
+        headers = {"Authorization": f"Bearer {auth_api.get_token(who)}", "Idempotency-Key": "one"}
         response = auth_api.http.post("/datasets", json={"name": "photos", "scale": 4}, headers=headers)
         assert response.status_code == 201, response.text
         return str(response.json()["id"])

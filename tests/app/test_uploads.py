@@ -33,7 +33,7 @@ from patina import AsyncClient, Client
 from patina.schemas import Upload as UploadResult
 from store.db.tables import Upload
 from store.store import Store
-from tests.support.api import Api, AuthApi, serving
+from tests.support.api import Api, AuthApi, serve_api
 from tests.support.images import make_png, make_tar, make_zip
 from tests.support.wait_until import wait_until
 from worker.maintenance.expire_uploads import ExpireUploads
@@ -222,7 +222,7 @@ class SlowFile(io.FileIO):
 
 def test_a_write_during_shutdown_is_stored_once(api: Api, tmp_path: Path) -> None:
     data = os.urandom(BATCH_BYTES)
-    upload = service.create(api.store, api.settings, api.dataset(), Role.lr, 2 * BATCH_BYTES, "")
+    upload = service.create(api.store, api.settings, api.create_dataset(), Role.lr, 2 * BATCH_BYTES, "")
 
     class Sending:
         async def stream(self) -> AsyncIterator[bytes]:
@@ -305,8 +305,8 @@ def send(api: Api, at: str, data: bytes, start: int = 0, kind: str = "applicatio
     ],
 )
 def test_rejections_equal_those_of_a_single_request(api: Api, name: str, data: bytes, code: str) -> None:
-    dataset = api.dataset()
-    before = api.traces()
+    dataset = api.create_dataset()
+    before = api.find_traces()
     single = api.http.post(f"/datasets/{dataset}/images?role=lr", files=[("files", (name, data))])
     assert single.json()["code"] == code
     created = begin(api, dataset, data, name)
@@ -320,14 +320,14 @@ def test_rejections_equal_those_of_a_single_request(api: Api, name: str, data: b
     assert response.status_code == 422
     assert response.json() == single.json()
     assert response.headers["tus-resumable"] == "1.0.0"
-    assert api.traces() == before
+    assert api.find_traces() == before
     assert list(api.store.partial_uploads.root.iterdir()) == []
 
 
 def test_a_file_too_large_for_an_image_is_rejected_early(
     api: Api,
 ) -> None:
-    dataset = api.dataset()
+    dataset = api.create_dataset()
     photo, archive = (data + bytes(10_000_000) for data in (make_png(64, 64), make_zip({"a.png": make_png(64, 64)})))
     at = begin(api, dataset, photo).headers["location"]
     assert send(api, at, photo[:300]).status_code == 204
@@ -340,7 +340,7 @@ def test_a_file_too_large_for_an_image_is_rejected_early(
 
 
 def test_the_same_image_uploaded_twice_is_one(api: Api) -> None:
-    dataset, data = api.dataset(), make_png(64, 48)
+    dataset, data = api.create_dataset(), make_png(64, 48)
     (known,) = api.upload(dataset, "lr", a_png=data).json()["accepted"]
     at = begin(api, dataset, data).headers["location"]
     first = send(api, at, data[:100])
@@ -359,7 +359,7 @@ def test_the_same_image_uploaded_twice_is_one(api: Api) -> None:
 
 
 def test_the_tus_protocol(api: Api) -> None:
-    dataset, data = api.dataset(), make_png(64, 64)
+    dataset, data = api.create_dataset(), make_png(64, 64)
     capabilities = api.http.options(f"/datasets/{dataset}/uploads")
     assert capabilities.status_code == 204
     assert capabilities.headers["tus-version"] == "1.0.0"
@@ -400,8 +400,8 @@ def test_the_tus_protocol(api: Api) -> None:
 
 def test_received_bytes_count_against_the_limits(tmp_path: Path, redis_url: str) -> None:
     settings = Settings(data_dir=tmp_path, redis_url=redis_url, max_upload_bytes=150_000, max_storage_bytes=120_000)
-    with serving(settings) as api:
-        dataset = api.dataset()
+    with serve_api(settings) as api:
+        dataset = api.create_dataset()
         assert begin(api, dataset, bytes(150_001)).json()["code"] == "upload_too_large"
         assert begin(api, dataset, bytes(120_001)).json()["code"] == "storage_full"
         at = begin(api, dataset, bytes(110_000)).headers["location"]
@@ -414,8 +414,8 @@ def test_received_bytes_count_against_the_limits(tmp_path: Path, redis_url: str)
 
 def test_abandoned_uploads_expire_and_datasets_delete_theirs(tmp_path: Path, redis_url: str) -> None:
     settings = Settings(data_dir=tmp_path, redis_url=redis_url)
-    with serving(settings) as api:
-        dataset, data = api.dataset(), make_png(64, 64)
+    with serve_api(settings) as api:
+        dataset, data = api.create_dataset(), make_png(64, 64)
         at = begin(api, dataset, data).headers["location"]
         send(api, at, data[:100])
         duty = ExpireUploads(api.store, settings)
@@ -434,11 +434,11 @@ def test_abandoned_uploads_expire_and_datasets_delete_theirs(tmp_path: Path, red
 
 
 def test_an_upload_belongs_to_its_token(auth_api: AuthApi) -> None:
-    dataset, data = auth_api.dataset("alice"), make_png(64, 64)
+    dataset, data = auth_api.create_dataset("alice"), make_png(64, 64)
     path = f"/datasets/{dataset}/uploads?role=lr"
 
     def call(who: str, method: str, at: str, **headers: str) -> Any:
-        token = {"Authorization": f"Bearer {auth_api.token(who)}"}
+        token = {"Authorization": f"Bearer {auth_api.get_token(who)}"}
         return auth_api.http.request(method, at, headers=TUS | token | headers)
 
     def begin_as(who: str) -> Any:
@@ -447,11 +447,11 @@ def test_an_upload_belongs_to_its_token(auth_api: AuthApi) -> None:
     assert begin_as("bob").json()["code"] == "dataset_not_found"
     auth_api.call("alice", "PATCH", f"/datasets/{dataset}", json={"shared": True})
     assert begin_as("bob").json()["code"] == "forbidden"
-    auth_api.token("eve", "read")
+    auth_api.get_token("eve", "read")
     assert begin_as("eve").json()["code"] == "insufficient_scope"
     at = begin_as("alice").headers["location"]
     for method in ("HEAD", "GET", "DELETE"):
         assert call("bob", method, at).status_code == 404
     assert call("alice", "GET", at).json()["received"] == 0
-    auth_api.token("boss", "admin")
+    auth_api.get_token("boss", "admin")
     assert call("boss", "DELETE", at).status_code == 204

@@ -29,7 +29,7 @@ from store.repositories.jobs import JobRepository
 from store.repositories.tokens import TokenRepository
 from store.repositories.webhooks import EVENTS, Outbox, WebhookRepository
 from store.store import Store
-from tests.support.api import Api, AuthApi, serving
+from tests.support.api import Api, AuthApi, serve_api
 from tests.support.store_factories import create_claimed_job, create_job
 from worker.maintenance.deliver_webhooks import MAX_ATTEMPTS, DeliverWebhooks
 from worker.maintenance.ssrf_guard import is_public
@@ -98,7 +98,7 @@ def api(tmp_path: Path, redis_url: str) -> Iterator[Api]:
         webhook_timeout_seconds=2,
         webhook_retry_seconds=0.02,
     )
-    with serving(settings) as api:
+    with serve_api(settings) as api:
         yield api
 
 
@@ -266,7 +266,7 @@ def test_at_most_twenty_webhooks(api: Api) -> None:
 
 
 def test_webhooks_are_disabled_by_default(tmp_path: Path, redis_url: str) -> None:
-    with serving(Settings(data_dir=tmp_path, redis_url=redis_url)) as api:
+    with serve_api(Settings(data_dir=tmp_path, redis_url=redis_url)) as api:
         response = api.http.post("/webhooks", json={"url": "https://example.com/"})
         assert (response.status_code, response.json()["code"]) == (403, "webhooks_disabled")
 
@@ -334,7 +334,7 @@ def test_one_owner_cannot_delay_the_messages_of_others(store: Store) -> None:
 def test_a_webhook_belongs_to_its_token(auth_api: AuthApi) -> None:
     store = auth_api.store
     for who in ("alice", "bob"):
-        auth_api.token(who)
+        auth_api.get_token(who)
     with store.database.read() as session:
         tokens = {token.name: token.id for token in TokenRepository(session).list_all()}
     hooks = {}

@@ -46,8 +46,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="package")
 def dataset(service: Service) -> str:
     """A dataset with photos and a model of random weights. Only a trained model has a report."""
-    dataset = service.photo_dataset()
-    service.model(dataset)
+    dataset = service.create_photo_dataset()
+    service.create_model(dataset)
     return dataset
 
 

@@ -25,7 +25,7 @@ def test_views_are_accessible(
         "try",
         "jobs",
         f"jobs/{trained}",
-        f"models/{driver.service.job(trained)['model']}",
+        f"models/{driver.service.get_job(trained)['model']}",
     ]
     violations = {}
     for view in views:

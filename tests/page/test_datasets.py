@@ -48,7 +48,7 @@ def test_drop_folder_creates_a_dataset(driver: PageDriver, folder: Path) -> None
 
 
 def test_upload_survives_a_lost_connection(driver: PageDriver, tmp_path: Path) -> None:
-    dataset = driver.service.dataset()
+    dataset = driver.service.create_dataset()
     page = driver.open(f"datasets/{dataset}")
     dropped: list[Route] = []
 
@@ -74,7 +74,7 @@ def test_upload_survives_a_lost_connection(driver: PageDriver, tmp_path: Path) -
 
 
 def test_large_file_resumes_after_a_reload(driver: PageDriver, tmp_path: Path) -> None:
-    dataset = driver.service.dataset()
+    dataset = driver.service.create_dataset()
     page = driver.open(f"datasets/{dataset}")
     archive = tmp_path / "clean.zip"
     archive.write_bytes(make_zip({f"{number}.png": make_png(1500, 1500, number) for number in range(4)}))
@@ -107,7 +107,7 @@ def test_large_file_resumes_after_a_reload(driver: PageDriver, tmp_path: Path) -
 
 
 def test_large_file_uploads_without_local_storage(driver: PageDriver, tmp_path: Path) -> None:
-    dataset = driver.service.dataset()
+    dataset = driver.service.create_dataset()
     driver.page.add_init_script(
         "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
     )
@@ -127,7 +127,7 @@ SCROLLED_TO = """(number) => {
 
 
 def test_list_of_ten_thousand_photos_is_virtual(driver: PageDriver) -> None:
-    dataset = driver.service.dataset()
+    dataset = driver.service.create_dataset()
     store = Store.open(driver.service.settings)
     with store.database.write() as session:
         images = [NewImage(f"{number}.png", f"{number:064x}", 40, 40) for number in range(10_000)]
@@ -153,7 +153,7 @@ FAST_SCROLL_TO_END = """() => new Promise((resolve) => {
 
 @pytest.mark.parametrize("driver", [PHONE], indirect=True)
 def test_fast_scrolling_fetches_no_thumbnails(driver: PageDriver) -> None:
-    dataset = driver.service.dataset(lr=make_photos(300, 32))
+    dataset = driver.service.create_dataset(lr=make_photos(300, 32))
     page = driver.open(f"datasets/{dataset}")
     page.locator(".virtual img").first.wait_for()
     page.evaluate(FAST_SCROLL_TO_END)
@@ -164,7 +164,7 @@ def test_fast_scrolling_fetches_no_thumbnails(driver: PageDriver) -> None:
 
 
 def test_delete_dataset_asks_first(driver: PageDriver) -> None:
-    dataset = driver.service.dataset()
+    dataset = driver.service.create_dataset()
     page = driver.open(f"datasets/{dataset}")
     page.get_by_role("button", name="Delete").click()
     page.keyboard.press("Escape")

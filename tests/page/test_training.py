@@ -32,7 +32,7 @@ def test_watch_finish_and_resume_a_training(driver: PageDriver, dataset: str) ->
     page.get_by_role("link", name="View report").wait_for()
     expect(page.get_by_role("button", name="Resume")).to_be_visible()
     expect(page.get_by_label("Log")).to_contain_text("model saved")
-    assert driver.service.job(job_id)["ended_early"]
+    assert driver.service.get_job(job_id)["ended_early"]
     page.get_by_role("button", name="Resume").click()
     page.wait_for_url(lambda url: "/jobs/" in url and job_id not in url)
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -48,7 +48,7 @@ def test_job_is_polled_without_event_streams(driver: PageDriver, dataset: str) -
 
 
 def test_report_is_shown_and_saved(driver: PageDriver, trained: str, tmp_path: Path) -> None:
-    model = driver.service.job(trained)["model"]
+    model = driver.service.get_job(trained)["model"]
     page = driver.open(f"models/{model}")
     expect(page.get_by_text(re.compile("There are only 3 clean photos to learn from.*Add some"))).to_be_visible()
     for chart in (

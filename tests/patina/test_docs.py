@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from patina.cli.app import cli
 from patina.cli.main import main  # noqa: F401 - registers all commands
 from tests.support.images import save_photos
 from tests.support.local_service import LocalService, TrainedModel
-from tests.support.shell import find_code, run_shell, shorten
+from tests.support.shell import find_code, run_python, run_shell
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -30,19 +28,6 @@ def folder(tmp_path: Path) -> Path:
     save_photos(tmp_path / "real", 3, (40, 36))
     save_photos(tmp_path / "clean", 2, (136, 144))
     return tmp_path
-
-
-def run_python(program: str, service: LocalService, folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", shorten(program, service)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_client(service: LocalService, folder: Path) -> None:
@@ -66,7 +51,7 @@ def test_degrade_on_the_fly(service: LocalService, trained: TrainedModel, folder
 
 
 def test_shell(service: LocalService, trained: TrainedModel, folder: Path) -> None:
-    score, ok, status, file, real = run_shell(read_code("bash"), service, folder).split()
+    score, ok, status, file, real = run_shell(read_code("bash"), service, folder).stdout.split()
     assert float(score) > 0
     assert (ok, status, file, real) == ("8", "succeeded", "degrader.safetensors", "3")
 
@@ -86,7 +71,7 @@ def test_watch_and_finish_training(service: LocalService, trained: TrainedModel,
 
 
 def test_export_formats(service: LocalService, trained: TrainedModel, folder: Path) -> None:
-    output = run_shell(read_code("bash", "formats.md"), service, folder)
+    output = run_shell(read_code("bash", "formats.md"), service, folder).stdout
     assert "8 pairs are in pairs\n" in output
     assert len(list((folder / "pairs/lr").iterdir())) == 8
     assert list((folder / "pairs-lmdb").glob("*/hr.lmdb/data.mdb"))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from patina.errors import PatinaError, ServiceError
 from patina.export.basicsr import BasicsrFolders
 from patina.export.formats import ExportFormat, write_pairs
 from patina.export.pairs import read_pairs
-from tests.support.images import make_png
+from tests.support.images import make_png, make_tar
 
 JOB: dict[str, Any] = {"id": "j", "model": "m", "counts": {"ok": 4}, "parameters": {}}
 
@@ -70,15 +68,14 @@ def test_shards_of_an_earlier_export_are_deleted(tmp_path: Path) -> None:
 
 
 def make_tar_of_pairs(*keys: str) -> Iterator[bytes]:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for key in keys:
-            line = json.dumps({"source": f"{key}.jpg"}).encode()
-            for kind, content in (("hr.png", make_png(32, 32)), ("json", line), ("lr.png", make_png(8, 8))):
-                member = tarfile.TarInfo(f"{key}.{kind}")
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-    yield buffer.getvalue()
+    members: dict[str, bytes] = {}
+    for key in keys:
+        members |= {
+            f"{key}.hr.png": make_png(32, 32),
+            f"{key}.json": json.dumps({"source": f"{key}.jpg"}).encode(),
+            f"{key}.lr.png": make_png(8, 8),
+        }
+    yield make_tar(members)
 
 
 def export_folders(folder: Path, *keys: str) -> None:

@@ -56,7 +56,7 @@ def test_commands_of_the_operations_guides(up: LocalService, tmp_path: Path) -> 
     user = re.search(r"token create (\w+) +#", session, re.MULTILINE)
     assert user
     token_id = f"$(patina token list | awk '/{user[1]}/ {{print $1}}')"
-    output = run_shell(session.replace("token revoke ID", f"token revoke {token_id}"), up, tmp_path)
+    output = run_shell(session.replace("token revoke ID", f"token revoke {token_id}"), up, tmp_path).stdout
     assert output.count("No problems found.") == 3
     assert re.search("dashboard +read", normalize_output(up.command("token", "list")))
 

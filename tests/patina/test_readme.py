@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.images import save_photos
 from tests.support.local_service import LocalService
-from tests.support.shell import find_code, run_shell, shorten
+from tests.support.shell import find_code, run_python, run_shell, shorten
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -29,21 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_curl_session(service: LocalService, folder: Path) -> None:
-    if not shutil.which("jq"):  # the session uses only .id
-        stand_in = folder / "jq"
-        stand_in.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.load(sys.stdin)['id'])\n")
-        stand_in.chmod(0o755)
-    session = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", shorten(find_code(README.read_text(), "bash"), service)],
-        cwd=folder,
-        env=os.environ | {"PATH": f"{os.environ['PATH']}:{folder}"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert session.returncode == 0, session.stdout + session.stderr
-    assert session.stderr.count('"succeeded"') == 3
+    session = run_shell(shorten(find_code(README.read_text(), "bash"), service), service, folder)
+    assert session.stdout.count('"status":"succeeded"') == 3
     shutil.unpack_archive(folder / "triplets.zip", folder / "triplets")
     shutil.unpack_archive(folder / "super-resolved.zip", folder / "super-resolved")
     assert len(list((folder / "triplets/lr").iterdir())) == 8
@@ -69,10 +53,5 @@ def test_commands_for_demo_and_own_photos(service: LocalService, folder: Path) -
 
 
 def test_python_code(service: LocalService, folder: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-c", shorten(find_code(README.read_text(), "python"), service)],
-        cwd=folder,
-        timeout=120,
-        check=True,
-    )
+    run_python(find_code(README.read_text(), "python"), service, folder)
     assert len((folder / "triplets/manifest.jsonl").read_text().splitlines()) == 8

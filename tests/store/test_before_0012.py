@@ -25,7 +25,7 @@ from store.repositories.models import CheckpointRepository, PreviewRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
 from tests.store.old_folder import OldFolder, extract_old_folder
-from tests.support.api import Api, serving
+from tests.support.api import Api, serve_api
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def old(tmp_path: Path) -> OldFolder:
 @pytest.fixture
 def old_api(old: OldFolder, redis_url: str) -> Iterator[Api]:
     """Today's API on the migrated folder."""
-    with serving(Settings(data_dir=old.path, redis_url=redis_url, webhooks=True)) as api:
+    with serve_api(Settings(data_dir=old.path, redis_url=redis_url, webhooks=True)) as api:
         yield api
 
 

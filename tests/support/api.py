@@ -32,7 +32,7 @@ class Api:
     store: Store
     settings: Settings
 
-    def dataset(self, scale: int = 4) -> str:
+    def create_dataset(self, scale: int = 4) -> str:
         response = self.http.post("/datasets", json={"name": "photos", "scale": scale})
         assert response.status_code == 201, response.text
         return str(response.json()["id"])
@@ -40,13 +40,27 @@ class Api:
     def upload(self, dataset: str, role: str, **files: bytes) -> Any:
         return self.http.post(f"/datasets/{dataset}/images", params={"role": role}, files=as_parts(files))
 
-    def model(self, dataset: str) -> str:
+    def create_model(self, dataset: str) -> str:
         """Records a model without training one; its files are never opened."""
         with self.store.database.write() as session:
             files = {"degrader.safetensors": self.store.blobs.put(b"a degrader")}
             return create_model(session, dataset, files=files, history=[{"step": 1.0, "spectral": 0.5}]).id
 
-    def traces(self) -> dict[str, Any]:
+    def degrade(self, dataset: str, files: dict[str, bytes], **fields: object) -> str:
+        response = self.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data=fields)
+        assert response.status_code == 202, response.text
+        return str(response.json()["id"])
+
+    def finish(self, job: str, *samples: NewSample, status: str = "succeeded") -> None:
+        """Records results as a worker does."""
+        with self.store.database.write() as session:
+            jobs = JobRepository(session)
+            claimed = jobs.claim(job, "a worker", 60)
+            assert claimed is not None
+            jobs.record(job, claimed.attempt, Progress(len(samples), claimed.total, 1.0, None), samples)
+            jobs.finish(job, claimed.attempt, status)
+
+    def find_traces(self) -> dict[str, Any]:
         """Returns everything that a rejected request could leave behind."""
         return {
             "jobs": self.http.get("/jobs").json()["items"],
@@ -61,7 +75,7 @@ def as_parts(files: dict[str, bytes]) -> list[tuple[str, tuple[str, bytes]]]:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Api]:
+def serve_api(settings: Settings) -> Iterator[Api]:
     """Serves the application with these settings and a new database."""
     database = Database(settings.database)
     migrate(database)
@@ -80,29 +94,31 @@ class AuthApi:
     settings: Settings
     tokens: dict[str, str] = field(default_factory=dict)
 
-    def token(self, name: str, scope: str = "submit") -> str:
+    def get_token(self, name: str, scope: str = "submit") -> str:
         if name not in self.tokens:
             with self.store.database.write() as session:
                 self.tokens[name] = TokenRepository(session).create(name, scope).secret
         return self.tokens[name]
 
-    def token_id(self, who: str) -> str:
-        secret = self.token(who)
+    def get_token_id(self, who: str) -> str:
+        secret = self.get_token(who)
         with self.store.database.read() as session:
             token = TokenRepository(session).verify(secret)
         assert token is not None
         return token.id
 
     def call(self, who: str, method: str, path: str, **request: Any) -> Any:
-        return self.http.request(method, path, headers={"Authorization": f"Bearer {self.token(who)}"}, **request)
+        return self.http.request(method, path, headers={"Authorization": f"Bearer {self.get_token(who)}"}, **request)
 
-    def dataset(self, who: str) -> str:
+    def create_dataset(self, who: str) -> str:
         response = self.call(who, "POST", "/datasets", json={"name": who, "scale": 4})
         assert response.status_code == 201, response.text
         return str(response.json()["id"])
 
 
-def open_auth_api(database_url: str, redis_url: str, data_dir: Path, **more: object) -> Iterator[AuthApi]:
+@contextmanager
+def serve_auth_api(database_url: str, redis_url: str, data_dir: Path, **more: object) -> Iterator[AuthApi]:
+    """Serves the application with tokens required. `more` are further settings."""
     settings = Settings.model_validate(
         {"data_dir": data_dir, "database_url": database_url, "redis_url": redis_url, "require_tokens": True, **more}
     )
@@ -112,28 +128,14 @@ def open_auth_api(database_url: str, redis_url: str, data_dir: Path, **more: obj
         yield AuthApi(client, app.state.store, settings)
 
 
-def degrade(api: Api, dataset: str, files: dict[str, bytes], **fields: object) -> str:
-    response = api.http.post(f"/datasets/{dataset}/degrade", files=as_parts(files), data=fields)
-    assert response.status_code == 202, response.text
-    return str(response.json()["id"])
+def create_archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
+    """Creates an ended job of two images with equal names: the first has two samples, the second failed.
 
-
-def finish(api: Api, job: str, *samples: NewSample, status: str = "succeeded") -> None:
-    """Records results as a worker does."""
-    with api.store.database.write() as session:
-        jobs = JobRepository(session)
-        claimed = jobs.claim(job, "a worker", 60)
-        assert claimed is not None
-        jobs.record(job, claimed.attempt, Progress(len(samples), claimed.total, 1.0, None), samples)
-        jobs.finish(job, claimed.attempt, status)
-
-
-def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
-    """An ended job of two images with equal names: the first has two samples, the second failed."""
-    dataset = api.dataset()
-    api.model(dataset)
-    job = degrade(
-        api,
+    Returns its id and the files of its archive.
+    """
+    dataset = api.create_dataset()
+    api.create_model(dataset)
+    job = api.degrade(
         dataset,
         {"x_zip": make_zip({"one/é 1.png": make_png(50, 40), "two/é 1.png": make_png(40, 50)})},
         samples=2,
@@ -143,5 +145,5 @@ def archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
     put = api.store.blobs.put
     done = [NewSample(0, n, {kind: put(f"{kind}{n}".encode()) for kind in FILES}) for n in (0, 1)]
     failed = [NewSample(1, n, {}, "corrupt_image", "It is corrupt.") for n in (0, 1)]
-    finish(api, job, *done, *failed)
+    api.finish(job, *done, *failed)
     return job, content

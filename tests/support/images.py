@@ -62,3 +62,10 @@ def make_tar(members: dict[str, bytes], mode: str = "w") -> bytes:
             header.size = len(data)
             archive.addfile(header, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def read_tar(data: bytes) -> dict[str, bytes]:
+    """Returns the files of a tar archive by name."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        files = {member.name: archive.extractfile(member) for member in archive}
+        return {name: file.read() for name, file in files.items() if file}

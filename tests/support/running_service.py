@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,7 +24,7 @@ from models.degradation import Degradation, DegradationConfig
 from models.networks.edsr import EDSR, EDSRConfig
 from store.model_files import DEGRADER, SR
 from store.store import Store
-from tests.support.images import make_photos
+from tests.support.images import make_photos, read_tar
 from tests.support.store_factories import create_model
 
 READY_SECONDS = 60
@@ -43,7 +41,7 @@ class Service:
     settings: Settings
     log: Path
 
-    def dataset(self, lr: dict[str, bytes] | None = None, hr: dict[str, bytes] | None = None) -> str:
+    def create_dataset(self, lr: dict[str, bytes] | None = None, hr: dict[str, bytes] | None = None) -> str:
         dataset = str(self._ok(self.http.post("/datasets", json={"name": "photos", "scale": 4}))["id"])
         for role, files in (("lr", lr), ("hr", hr)):
             if files:
@@ -51,11 +49,11 @@ class Service:
                 self._ok(self.http.post(f"/datasets/{dataset}/images", params={"role": role}, files=parts))
         return dataset
 
-    def photo_dataset(self) -> str:
-        """Returns a dataset with enough small photos for a training."""
-        return self.dataset(lr=make_photos(3, 48), hr=make_photos(3, 160, seed=10))
+    def create_photo_dataset(self) -> str:
+        """Uploads enough small photos for a training."""
+        return self.create_dataset(lr=make_photos(3, 48), hr=make_photos(3, 160, seed=10))
 
-    def model(self, dataset: str) -> str:
+    def create_model(self, dataset: str) -> str:
         """Saves small networks with random weights as a model and returns its id."""
         store = Store.open(self.settings)
         degradation, edsr = Degradation(DegradationConfig(4)), EDSR(EDSRConfig(4, width=16, blocks=4))
@@ -82,7 +80,7 @@ class Service:
     def train(self, dataset: str, **settings: object) -> str:
         return str(self._ok(self.http.post(f"/datasets/{dataset}/train", json=settings))["id"])
 
-    def job(self, job_id: str) -> dict[str, Any]:
+    def get_job(self, job_id: str) -> dict[str, Any]:
         return self._ok(self.http.get(f"/jobs/{job_id}"))
 
     def wait_until_running(self, job_id: str, done: int) -> dict[str, Any]:
@@ -96,13 +94,13 @@ class Service:
 
     def wait_for_job(self, job_id: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         def find() -> dict[str, Any] | None:
-            job = self.job(job_id)
+            job = self.get_job(job_id)
             return job if condition(job) else None
 
         return self.wait_until(find)
 
     def wait_until_logged(self, **fields: object) -> list[dict[str, Any]]:
-        return self.wait_until(lambda: self.logged(**fields))
+        return self.wait_until(lambda: self.find_logs(**fields))
 
     def wait_until(self, find: Callable[[], Found | None]) -> Found:
         """Returns the first result of `find` that is true."""
@@ -112,13 +110,11 @@ class Service:
             time.sleep(0.05)
         return found
 
-    def archive(self, job_id: str) -> dict[str, bytes]:
+    def read_archive(self, job_id: str) -> dict[str, bytes]:
         response = self.http.get(f"/jobs/{job_id}/archive", params={"format": "tar"}).raise_for_status()
-        with tarfile.open(fileobj=io.BytesIO(response.content)) as archive:
-            members = [(member.name, archive.extractfile(member)) for member in archive]
-            return {name: file.read() for name, file in members if file}
+        return read_tar(response.content)
 
-    def pid(self, *words: str) -> int:
+    def find_pid(self, *words: str) -> int:
         """Returns the id of the process whose command line has all of these words."""
 
         def find() -> int | None:
@@ -132,11 +128,11 @@ class Service:
 
     def kill(self, *words: str) -> int:
         """Sends SIGKILL and returns the id of the killed process."""
-        pid = self.pid(*words)
+        pid = self.find_pid(*words)
         os.kill(pid, signal.SIGKILL)
         return pid
 
-    def logged(self, **fields: object) -> list[dict[str, Any]]:
+    def find_logs(self, **fields: object) -> list[dict[str, Any]]:
         """Returns the log lines that have these fields."""
         lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in lines if fields.items() <= line.items()]

@@ -1,4 +1,4 @@
-"""Runs the shell sessions and Python snippets of the docs."""
+"""Finds the shell sessions and Python programs of the docs, and runs them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ print(found)
 """
 
 
-def run_shell(session: str, service: LocalService, folder: Path) -> str:
-    """Runs a bash session in `folder` with `patina` and `jq` on the PATH. Returns its standard output."""
+def run_shell(session: str, service: LocalService, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a bash session in `folder` with `patina` and `jq` on the PATH. It must succeed."""
     commands = folder / "bin"
     commands.mkdir()
     (commands / "patina").write_text(f'#!/bin/sh\nexec {" ".join(PYTHON)} -m patina "$@"\n')
@@ -42,6 +42,20 @@ def run_shell(session: str, service: LocalService, folder: Path) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def run_python(program: str, service: LocalService, folder: Path) -> str:
+    """Runs a program in `folder`, shortened. Returns its standard output."""
+    done = subprocess.run(
+        [sys.executable, "-c", shorten(program, service)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

@@ -19,6 +19,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def dataset(service: Service) -> str:
     """A dataset with photos for a training, and with an untrained model."""
-    dataset = service.photo_dataset()
-    service.model(dataset)
+    dataset = service.create_photo_dataset()
+    service.create_model(dataset)
     return dataset

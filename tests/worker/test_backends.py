@@ -11,8 +11,8 @@ from tests.support.running_service import running_service
 def test_a_job_survives_its_worker_on_postgresql(tmp_path: Path, postgresql_url: str, redis_url: str) -> None:
     data_dir = tmp_path / "data"
     with running_service(data_dir, PATINA_DATABASE_URL=postgresql_url, PATINA_REDIS_URL=redis_url) as service:
-        dataset = service.dataset(lr=make_photos(2, 48))
-        service.model(dataset)
+        dataset = service.create_dataset(lr=make_photos(2, 48))
+        service.create_model(dataset)
         job_id = service.degrade(dataset, make_photos(2, 1500), samples=200)
         service.wait_until_running(job_id, 3)
         service.kill("worker", "warm")

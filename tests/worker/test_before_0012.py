@@ -38,7 +38,7 @@ def test_training_resumes_from_its_checkpoint(old: OldFolder, service: Service) 
     assert before["status"] == "queued"
     job = service.wait_until_finished(old.ids["train"])
     assert (job["status"], job["attempt"], job["progress"]["done"]) == ("succeeded", before["attempt"] + 1, 24)
-    (resumed,) = service.logged(job=job["id"], event="resuming from checkpoint")
+    (resumed,) = service.find_logs(job=job["id"], event="resuming from checkpoint")
     assert 0 < resumed["step"] < 24
     assert job["model"] is not None
 
@@ -50,7 +50,7 @@ def test_old_model_degrades_as_before(old: OldFolder, service: Service) -> None:
         service.degrade(old.ids["dataset"], photos, samples=2, seed=7, model=old.ids["model"])
     )
     assert job["counts"] == {"ok": 4, "failed": 0}
-    before, after = service.archive(old.ids["degrade"]), service.archive(job["id"])
+    before, after = service.read_archive(old.ids["degrade"]), service.read_archive(job["id"])
     assert before.keys() == after.keys()
     for name in before:
         if name.startswith("lr/"):

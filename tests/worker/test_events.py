@@ -33,14 +33,14 @@ def wait_for_event_of(service: Service, job_id: str) -> bool:
 
 
 def test_a_training_is_followed_finished_early_and_continued(service: Service) -> None:
-    dataset = service.photo_dataset()
+    dataset = service.create_photo_dataset()
     job_id = service.train(dataset, max_steps=2000)
     first = follow(service, f"/jobs/{job_id}/events", limit=8)
     service.wait_until_running(job_id, done=1)
     assert service.http.post(f"/jobs/{job_id}/finish").status_code == 202
     rest = follow(service, f"/jobs/{job_id}/events", last=first[-1].id)
 
-    ended = service.job(job_id)
+    ended = service.get_job(job_id)
     assert ended["status"] == "succeeded"
     assert 1 <= ended["progress"]["done"] < 2000
     assert rest[-1].kind == "end"
@@ -66,10 +66,12 @@ def test_a_training_is_followed_finished_early_and_continued(service: Service) -
     further = service.http.post(f"/jobs/{job_id}/continue").json()
     continued = service.wait_until_running(further["id"], done=ended["progress"]["done"])
     assert continued["id"] != job_id
-    assert not service.logged(job=job_id, event="lease lost"), "its worker knows by now that it ended"
+    assert not service.find_logs(job=job_id, event="lease lost"), "its worker knows by now that it ended"
     service.http.post(f"/jobs/{further['id']}/cancel")
     service.wait_until_finished(further["id"])
-    assert any(line["step"] == ended["progress"]["done"] for line in service.logged(event="resuming from checkpoint"))
+    assert any(
+        line["step"] == ended["progress"]["done"] for line in service.find_logs(event="resuming from checkpoint")
+    )
 
 
 def test_many_listeners_do_not_block_the_api(service: Service, dataset: str) -> None:

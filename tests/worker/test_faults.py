@@ -50,12 +50,12 @@ def test_a_degrade_job_survives_its_worker(service: Service, dataset: str) -> No
     assert job["status"] == "succeeded"
     assert job["attempt"] == 2
     assert job["counts"] == {"ok": 300, "failed": 0}
-    members = service.archive(job_id)
+    members = service.read_archive(job_id)
     lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
     assert sorted((line["source"], line["sample"]) for line in lines) == [
         (f"{image}.png", sample) for image in range(3) for sample in range(100)
     ]
-    assert without_manifest(members) == without_manifest(service.archive(undisturbed))
+    assert without_manifest(members) == without_manifest(service.read_archive(undisturbed))
 
 
 def test_an_sr_job_survives_its_worker(service: Service, dataset: str) -> None:
@@ -68,7 +68,7 @@ def test_an_sr_job_survives_its_worker(service: Service, dataset: str) -> None:
     service.kill(*INFERENCE_WORKER)
     job = service.wait_until_finished(job_id)
     assert (job["status"], job["attempt"], job["counts"]) == ("succeeded", 2, {"ok": 8, "failed": 0})
-    assert without_manifest(service.archive(job_id)) == without_manifest(service.archive(undisturbed))
+    assert without_manifest(service.read_archive(job_id)) == without_manifest(service.read_archive(undisturbed))
 
 
 def start_training(service: Service, dataset: str) -> str:
@@ -93,12 +93,12 @@ def test_a_killed_training_resumes_to_the_same_weights(
 ) -> None:
     job_id = start_training(service, dataset)
     service.wait_until_logged(job=job_id, event="checkpoint saved")
-    child = psutil.Process(service.pid(*TRAIN_CHILD))
+    child = psutil.Process(service.find_pid(*TRAIN_CHILD))
     service.kill(*victim)
     resumed = weights(service, job_id)
     assert not child.is_running()  # psutil recognizes another process that reuses the id
-    assert service.job(job_id)["attempt"] == 2
-    assert service.logged(job=job_id, event="resuming from checkpoint")
+    assert service.get_job(job_id)["attempt"] == 2
+    assert service.find_logs(job=job_id, event="resuming from checkpoint")
     assert resumed == uninterrupted_weights
 
 
@@ -121,18 +121,18 @@ def test_orphaned_training_process_exits_before_loading_torch() -> None:
 def test_a_worker_requeues_its_job_on_sigterm(service: Service, dataset: str) -> None:
     job_id = service.degrade(dataset, make_photos(2, 1500), samples=150)
     service.wait_until_running(job_id, 5)
-    os.kill(service.pid(*INFERENCE_WORKER), signal.SIGTERM)
+    os.kill(service.find_pid(*INFERENCE_WORKER), signal.SIGTERM)
     job = service.wait_until_finished(job_id)
     assert (job["status"], job["attempt"], job["counts"]["ok"]) == ("succeeded", 2, 300)
-    assert service.logged(job=job_id, event="job requeued")
-    assert not service.logged(job=job_id, event="lease expired, job requeued")
+    assert service.find_logs(job=job_id, event="job requeued")
+    assert not service.find_logs(job=job_id, event="lease expired, job requeued")
 
 
 def test_a_frozen_worker_changes_nothing_when_it_resumes(service: Service, dataset: str) -> None:
     """It was frozen for longer than its lease, and another worker has the job."""
     job_id = service.degrade(dataset, make_photos(2, 1500), samples=150)
     service.wait_until_running(job_id, 5)
-    frozen = service.pid(*INFERENCE_WORKER)
+    frozen = service.find_pid(*INFERENCE_WORKER)
     os.kill(frozen, signal.SIGSTOP)
     service.wait_for_job(job_id, lambda job: job["status"] != "running")
     os.kill(frozen, signal.SIGCONT)
@@ -143,7 +143,7 @@ def test_a_frozen_worker_changes_nothing_when_it_resumes(service: Service, datas
 def test_jobs_survive_the_loss_of_the_whole_queue(service: Service, dataset: str) -> None:
     blocking = service.degrade(dataset, make_photos(1, 2400), samples=150)
     service.wait_until_running(blocking, 1)
-    os.kill(worker := service.pid(*INFERENCE_WORKER), signal.SIGSTOP)
+    os.kill(worker := service.find_pid(*INFERENCE_WORKER), signal.SIGSTOP)
     waiting = [service.degrade(dataset, make_photos(1, 40), samples=1) for _ in range(3)]
     Redis.from_url(service.settings.redis).flushall()
     os.kill(worker, signal.SIGCONT)
@@ -154,7 +154,7 @@ def test_jobs_survive_the_loss_of_the_whole_queue(service: Service, dataset: str
 
 
 def test_the_queue_restarts_empty_without_a_usable_file(service: Service, dataset: str) -> None:
-    folder, worker = service.settings.data_dir / "valkey", service.pid(*INFERENCE_WORKER)
+    folder, worker = service.settings.data_dir / "valkey", service.find_pid(*INFERENCE_WORKER)
     for lost in (True, False):
         before = service.degrade(dataset, make_photos(1, 40), samples=1)
         next(child for child in psutil.Process(service.process.pid).children() if "valkey" in child.name()).kill()
@@ -164,14 +164,14 @@ def test_the_queue_restarts_empty_without_a_usable_file(service: Service, datase
             flip_bit(next((folder / "appendonlydir").glob("*.base.*")))
         after = service.degrade(dataset, make_photos(1, 40), samples=1)
         assert [service.wait_until_finished(job_id)["status"] for job_id in (before, after)] == ["succeeded"] * 2
-        warnings = service.logged(event="the queue's file cannot be read, starting with an empty queue")
+        warnings = service.find_logs(event="the queue's file cannot be read, starting with an empty queue")
         assert bool(warnings) == (not lost)
-    assert service.pid(*INFERENCE_WORKER) == worker, "the worker kept its loaded models"
+    assert service.find_pid(*INFERENCE_WORKER) == worker, "the worker kept its loaded models"
 
 
 def test_a_corrupt_image_fails_with_a_code(service: Service, dataset: str) -> None:
     blobs, files = Blobs(service.settings.data_dir), make_photos(2, 300, seed=50)
-    os.kill(worker := service.pid(*INFERENCE_WORKER), signal.SIGSTOP)
+    os.kill(worker := service.find_pid(*INFERENCE_WORKER), signal.SIGSTOP)
     job_id = service.degrade(dataset, files, samples=2)
     flip_bit(blobs.path(hashlib.sha256(files["0.png"]).hexdigest()))
     os.kill(worker, signal.SIGCONT)
@@ -190,12 +190,12 @@ def test_a_corrupt_result_is_not_served(service: Service, dataset: str) -> None:
         return str(service.wait_until_finished(service.degrade(dataset, files, samples=1, seed=9))["id"])
 
     job_id = run_job()
-    intact = service.archive(job_id)
+    intact = service.read_archive(job_id)
     flip_bit(Blobs(service.settings.data_dir).path(hashlib.sha256(intact["lr/0_0.png"]).hexdigest()))
     with pytest.raises(httpx.TransportError):
-        service.archive(job_id)
+        service.read_archive(job_id)
     run_job()
-    assert service.archive(job_id) == intact, "the same request generates the same bytes, which repairs it"
+    assert service.read_archive(job_id) == intact, "the same request generates the same bytes, which repairs it"
 
 
 @pytest.mark.parametrize("damaged", [1, 2])
@@ -203,8 +203,8 @@ def test_a_training_skips_corrupt_checkpoints(
     service: Service, dataset: str, uninterrupted_weights: list[bytes], damaged: int
 ) -> None:
     job_id = start_training(service, dataset)
-    service.wait_until(lambda: len(service.logged(job=job_id, event="checkpoint saved")) >= 2)
-    child = service.pid(*TRAIN_CHILD)
+    service.wait_until(lambda: len(service.find_logs(job=job_id, event="checkpoint saved")) >= 2)
+    child = service.find_pid(*TRAIN_CHILD)
     os.kill(child, signal.SIGSTOP)
     store = Store.open(service.settings)
     with store.database.read() as session:
@@ -230,8 +230,8 @@ def test_a_restarted_service_continues_unfinished_jobs(tmp_path: Path) -> None:
     """The job is long enough that it cannot end before the service is stopped, even on a busy machine."""
     data_dir = tmp_path / "data"
     with running_service(data_dir) as service:
-        dataset = service.dataset()
-        service.model(dataset)
+        dataset = service.create_dataset()
+        service.create_model(dataset)
         job_id = service.degrade(dataset, make_photos(2, 1500), samples=500)
         service.wait_until_running(job_id, 1)
     with running_service(data_dir) as service:

@@ -47,7 +47,7 @@ def test_triplets_add_up(service: Service, dataset: str) -> None:
     assert job["status"] == "succeeded"
     assert job["counts"] == {"ok": 6, "failed": 0}
     assert job["progress"]["done"] == job["progress"]["total"] == 6
-    members = service.archive(job["id"])
+    members = service.read_archive(job["id"])
     lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
     assert len(lines) == 6
     for line in lines:
@@ -58,13 +58,13 @@ def test_triplets_add_up(service: Service, dataset: str) -> None:
 
 def test_results_do_not_depend_on_other_images_of_the_request(service: Service, dataset: str) -> None:
     one, two = make_png(60, 60, 1), make_png(60, 60, 2)
-    together = service.archive(
+    together = service.read_archive(
         service.wait_until_finished(service.degrade(dataset, {"a.png": one, "b.png": two}, samples=2, seed=3))["id"]
     )
-    alone = service.archive(
+    alone = service.read_archive(
         service.wait_until_finished(service.degrade(dataset, {"b.png": two}, samples=2, seed=3))["id"]
     )
-    other = service.archive(
+    other = service.read_archive(
         service.wait_until_finished(service.degrade(dataset, {"b.png": two}, samples=2, seed=4))["id"]
     )
     names = [name for name in alone if name != "manifest.jsonl"]
@@ -75,8 +75,8 @@ def test_results_do_not_depend_on_other_images_of_the_request(service: Service, 
 
 def test_sr_in_tiles_equals_sr_of_the_whole_image(service: Service, dataset: str) -> None:
     photo = {"a.png": make_png(70, 90)}
-    whole = service.archive(service.wait_until_finished(service.sr(dataset, photo, tile=4096))["id"])
-    tiled = service.archive(service.wait_until_finished(service.sr(dataset, photo, tile=32))["id"])
+    whole = service.read_archive(service.wait_until_finished(service.sr(dataset, photo, tile=4096))["id"])
+    tiled = service.read_archive(service.wait_until_finished(service.sr(dataset, photo, tile=32))["id"])
     pixels = [np.asarray(Image.open(io.BytesIO(each["sr/a.png"]))).astype(int) for each in (whole, tiled)]
     assert pixels[0].shape == (280, 360, 3)
     assert np.abs(pixels[0] - pixels[1]).max() <= 1
@@ -111,26 +111,26 @@ def test_small_images_in_a_shared_batch_are_independent(service: Service, datase
     images = {
         f"{number}.png": make_png(130 + number // 10, 140, number) for number in range(40 * (os.cpu_count() or 1))
     }
-    source = service.dataset(hr=images)
+    source = service.create_dataset(hr=images)
     damaged = hashlib.sha256(images["7.png"]).hexdigest()
     Blobs(service.settings.data_dir).path(damaged).write_bytes(b"something else")
     job = service.wait_until_finished(service.degrade(dataset, {}, source=source, seed=5))
     assert job["counts"] == {"ok": len(images) - 1, "failed": 1}
-    members = service.archive(job["id"])
+    members = service.read_archive(job["id"])
     lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
     assert [(line["source"], line["code"]) for line in lines if line["status"] == "failed"] == [
         ("7.png", "image_damaged")
     ]
     for name in ("6.png", "8.png", "39.png"):
         only = service.wait_until_finished(service.degrade(dataset, {name: images[name]}, seed=5))
-        alone = service.archive(only["id"])
+        alone = service.read_archive(only["id"])
         assert alone.pop("manifest.jsonl")
         assert len(alone) == 3
         assert alone.items() <= members.items()
 
 
 def test_a_trained_model_degrades_and_super_resolves(service: Service) -> None:
-    dataset = service.photo_dataset()
+    dataset = service.create_photo_dataset()
     job = service.wait_until_finished(service.train(dataset, max_steps=4))
     assert job["status"] == "succeeded", job
     assert job["progress"]["done"] == 4
@@ -161,14 +161,14 @@ def test_crops_are_degraded_as_images_and_flat_ones_skipped(service: Service, da
     job = service.wait_until_finished(service.degrade(dataset, files, samples=2, **options))
     assert job["status"] == "succeeded"
     assert job["counts"] == {"ok": 2, "failed": 0, "skipped": 2}
-    members = service.archive(job["id"])
+    members = service.read_archive(job["id"])
     lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
     assert [(line["status"], line.get("code")) for line in lines] == [("ok", None)] * 2 + [("skipped", "too_flat")] * 2
     assert sorted(members) == [
         *("kernel/half_s001_0.npy", "kernel/half_s001_1.npy", "lr/half_s001_0.webp", "lr/half_s001_1.webp"),
         "manifest.jsonl",
     ]
-    whole = service.archive(service.wait_until_finished(service.degrade(dataset, files, samples=2, crop=64))["id"])
+    whole = service.read_archive(service.wait_until_finished(service.degrade(dataset, files, samples=2, crop=64))["id"])
     for line in [json.loads(line) for line in whole["manifest.jsonl"].splitlines()]:
         top, left, height, width = line["crop"]
         lr = np.asarray(Image.open(io.BytesIO(whole[line["lr"]])))
@@ -187,7 +187,7 @@ def test_crops_are_degraded_as_images_and_flat_ones_skipped(service: Service, da
 def test_jpeg_compresses_the_lr_image_of_the_same_triplet(service: Service, dataset: str) -> None:
     files = {"a.png": make_png(96, 80)}
     plain, with_jpeg = (
-        service.archive(service.wait_until_finished(service.degrade(dataset, files, samples=2, **options))["id"])
+        service.read_archive(service.wait_until_finished(service.degrade(dataset, files, samples=2, **options))["id"])
         for options in ({}, {"jpeg": "30-40"})
     )
     lines = [json.loads(line) for line in with_jpeg["manifest.jsonl"].splitlines()]
@@ -220,19 +220,19 @@ def test_a_running_job_is_canceled_within_five_seconds(service: Service, dataset
     assert job["status"] == "canceled"
     assert time.monotonic() - canceled_at < CANCEL_SECONDS
     if kind == "degrade":  # finished results stay
-        members = service.archive(job_id)
+        members = service.read_archive(job_id)
         assert len(members["manifest.jsonl"].splitlines()) == job["counts"]["ok"] > 0
 
 
 def test_every_log_line_of_a_job_has_its_id(service: Service, dataset: str) -> None:
     job_id = service.degrade(dataset, {"a.png": make_png(40, 40)})
     service.wait_until_logged(job=job_id, event="job ended")
-    lines = service.logged(job=job_id)
+    lines = service.find_logs(job=job_id)
     assert {line["event"]: line["process"] for line in lines} == {
         "job accepted": "api",
         "job started": "warm worker",
         "job ended": "warm worker",
     }
-    by_worker = service.logged(process="warm worker")
+    by_worker = service.find_logs(process="warm worker")
     of_job = [number for number, line in enumerate(by_worker) if line.get("job") == job_id]
     assert of_job == list(range(of_job[0], of_job[-1] + 1)), "no line without the id between these"
