@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
@@ -43,6 +43,16 @@ class Progress:
     per_second: float | None
     eta_seconds: float | None
     metrics: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ExpiredJob:
+    """What became of a job whose lease expired: the status is queued, failed or canceled."""
+
+    id: str
+    kind: str
+    status: str
+    error: dict[str, str] | None
 
 
 class JobRepository:
@@ -266,12 +276,13 @@ class JobRepository:
         self._update(Job.id == job_id, Job.status == "succeeded", **queued)
         self._update_to_end(Job.id == job_id, Job.status == "running", **self._requeue_values())
 
-    def requeue_expired_leases(self, max_crashes: int) -> list[str]:
-        """Requeues running jobs whose lease has expired and returns their ids. Ends those with a cancel request."""
+    def requeue_expired_leases(self, max_crashes: int) -> list[ExpiredJob]:
+        """Requeues running jobs whose lease has expired and returns what became of them.
+
+        Those with a cancel request are canceled instead. Those that have crashed `max_crashes` times fail.
+        """
         expired = (Job.status == "running") & (Job.lease_until < now())
-        ids = list(self.session.scalars(select(Job.id).where(expired)))
-        self._requeue_crashed(expired, max_crashes=max_crashes)
-        return ids
+        return [ExpiredJob(*row) for row in self._requeue_crashed(expired, max_crashes=max_crashes)]
 
     def expire(self) -> list[str]:
         """Deletes the results and inputs of jobs past their retention and returns the jobs' ids. The jobs stay.
@@ -289,8 +300,9 @@ class JobRepository:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    def _requeue_crashed(self, crashed: ColumnElement[bool], *, max_crashes: int) -> None:
-        self._update_to_end(
+    def _requeue_crashed(self, crashed: ColumnElement[bool], *, max_crashes: int) -> list[Row[Any]]:
+        """Requeues, cancels or fails jobs and returns (id, kind, status, error) of each."""
+        failed = self._update_to_end(
             crashed,
             Job.crash_count + 1 >= max_crashes,
             Job.cancel_requested.is_(False),
@@ -303,7 +315,7 @@ class JobRepository:
             },
             **self._end_values(),
         )
-        self._update_to_end(crashed, crash_count=Job.crash_count + 1, **self._requeue_values())
+        return failed + self._update_to_end(crashed, crash_count=Job.crash_count + 1, **self._requeue_values())
 
     @staticmethod
     def _requeue_values() -> dict[str, Any]:
@@ -327,12 +339,17 @@ class JobRepository:
         if not self._update(Job.id == job_id, Job.attempt == attempt, Job.status == "running", **values):
             raise LeaseLostError(f"job {job_id} is no longer attempt {attempt}'s")
 
-    def _update_to_end(self, *conditions: ColumnElement[bool], **changes: Any) -> None:
-        """Updates jobs that may end by it, and enqueues webhook messages for those that do."""
-        statement = update(Job).where(*conditions).values(**changes).returning(Job.id, Job.status)
-        rows = self.session.execute(statement, execution_options={"synchronize_session": False}).all()
+    def _update_to_end(self, *conditions: ColumnElement[bool], **changes: Any) -> list[Row[Any]]:
+        """Updates jobs that may end by it, and enqueues webhook messages for those that do.
+
+        Returns (id, kind, status, error) of each updated job.
+        """
+        changed = update(Job).where(*conditions).values(**changes)
+        statement = changed.returning(Job.id, Job.kind, Job.status, Job.error)
+        rows = list(self.session.execute(statement, execution_options={"synchronize_session": False}))
         if ended := [row.id for row in rows if row.status not in ACTIVE]:
             Outbox(self.session).enqueue(ended)
+        return rows
 
     def _update(self, *conditions: ColumnElement[bool], **changes: Any) -> int:
         return execute_counted(self.session, update(Job).where(*conditions).values(**changes))

@@ -156,10 +156,11 @@ class JobStates(RuleBasedStateMachine):
         with self.store.database.write() as session:
             if expired and self.status == "running":
                 session.execute(update(Job).where(Job.id == self.job).values(lease_until=now() - 1))
-            requeued = self.job in JobRepository(session).requeue_expired_leases(MAX_CRASHES)
-        assert requeued == (expired and self.status == "running")
-        if requeued:
+            found = {job.id: job for job in JobRepository(session).requeue_expired_leases(MAX_CRASHES)}
+        assert (self.job in found) == (expired and self.status == "running")
+        if self.job in found:
             self.crashed()
+            assert found[self.job].status == self.status
 
     @rule()
     def request_cancel(self) -> None:

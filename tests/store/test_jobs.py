@@ -9,7 +9,7 @@ import pytest
 from store.db.database import Session
 from store.db.tables import Job
 from store.errors import LeaseLostError
-from store.repositories.jobs import PARAMETERS_VERSION, JobRepository, Progress
+from store.repositories.jobs import PARAMETERS_VERSION, ExpiredJob, JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 
@@ -62,7 +62,8 @@ def test_expired_lease_fences_the_first_worker(store: Store) -> None:
     assert first is not None
     time.sleep(0.05)
     with store.database.write() as session:
-        assert JobRepository(session).requeue_expired_leases(MAX_CRASHES) == [job_id]
+        (expired,) = JobRepository(session).requeue_expired_leases(MAX_CRASHES)
+    assert expired == ExpiredJob(job_id, "degrade", "queued", None)
     second = claim(store, job_id)
     assert second == first + 1
     with pytest.raises(LeaseLostError):
@@ -97,13 +98,14 @@ def test_job_that_crashes_every_worker_fails(store: Store) -> None:
         assert claim(store, job_id, lease=0.001)
         time.sleep(0.02)
         with store.database.write() as session:
-            JobRepository(session).requeue_expired_leases(MAX_CRASHES)
+            (expired,) = JobRepository(session).requeue_expired_leases(MAX_CRASHES)
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
         assert job is not None
         assert job.status == "failed"
         assert job.error is not None
         assert job.error["code"] == "worker_died"
+    assert expired == ExpiredJob(job_id, "degrade", "failed", job.error)
 
 
 def test_record_crash_requeues_then_fails(store: Store) -> None:
@@ -137,7 +139,8 @@ def test_canceled_job_of_a_dead_worker_is_not_requeued(store: Store) -> None:
         JobRepository(session).request_cancel(job_id)
     time.sleep(0.02)
     with store.database.write() as session:
-        JobRepository(session).requeue_expired_leases(MAX_CRASHES)
+        (expired,) = JobRepository(session).requeue_expired_leases(MAX_CRASHES)
+    assert expired == ExpiredJob(job_id, "degrade", "canceled", None)
     assert status(store, job_id) == "canceled"
 
 

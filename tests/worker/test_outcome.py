@@ -10,16 +10,18 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from config.settings import Settings
 from store.db.database import Session
 from store.db.tables import Job
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, QueueUnavailable
 from store.files.quota import StorageQuota
 from store.repositories.jobs import JobRepository
 from store.store import Store
 from tests.support.store_factories import claim_new_job
 from worker.jobs.items import check_disk_space
+from worker.maintenance.reenqueue_missing_jobs import ReenqueueMissingJobs
 from worker.maintenance.requeue_stalled_jobs import RequeueStalledJobs
 from worker.runtime import outcome
 from worker.runtime.outcome import run_and_record
@@ -150,3 +152,44 @@ def test_a_lasting_outage_extends_the_grace_period(store: Store, monkeypatch: py
         time.sleep(0.6)
     duty.run()
     assert reload(store, silent).status == "running"
+
+
+def test_the_duty_requeues_or_ends_jobs_with_an_expired_lease(store: Store) -> None:
+    """A job with a cancel request is canceled, and one that has crashed too often fails."""
+    stalled, canceled, crashed = (claim_new_job(store) for _ in range(3))
+    with store.database.write() as session:
+        jobs = JobRepository(session)
+        jobs.request_cancel(canceled.id)
+        for job in (stalled, canceled, crashed):
+            jobs.renew(job.id, job.attempt, -1)
+        session.get_one(Job, crashed.id).crash_count = 1
+    with capture_logs() as logs:
+        RequeueStalledJobs(store, Settings(max_attempts=2)).run()
+    assert [reload(store, job).status for job in (stalled, canceled, crashed)] == ["queued", "canceled", "failed"]
+    assert store.queue.queued_ids() == {stalled.id}
+    assert {line["job"]: (line["event"], line.get("status"), line.get("code")) for line in logs} == {
+        stalled.id: ("lease expired, job requeued", None, None),
+        canceled.id: ("job ended", "canceled", None),
+        crashed.id: ("job ended", "failed", "worker_died"),
+    }
+
+
+def test_the_duty_requeues_while_the_queue_is_unavailable(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ReenqueueMissingJobs` puts the jobs on the queue when it is back."""
+    jobs = [claim_new_job(store) for _ in range(2)]
+    with store.database.write() as session:
+        for job in jobs:
+            JobRepository(session).renew(job.id, job.attempt, -1)
+
+    def fail(*_: object) -> None:
+        raise QueueUnavailable("the queue is unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.queue, "enqueue", fail)
+        RequeueStalledJobs(store, Settings()).run()
+    assert [reload(store, job).status for job in jobs] == ["queued", "queued"]
+    assert store.queue.queued_ids() == set()
+    duty = ReenqueueMissingJobs(store, Settings())
+    duty.run()
+    duty.run()
+    assert store.queue.queued_ids() == {job.id for job in jobs}

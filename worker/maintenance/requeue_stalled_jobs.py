@@ -7,16 +7,19 @@ import time
 import structlog
 
 from config.settings import Settings
-from store.repositories.jobs import JobRepository
+from store.repositories.jobs import ExpiredJob, JobRepository
 from store.store import Store
 from worker.maintenance.duty import Duty
+from worker.runtime.outcome import enqueue
 from worker.runtime.transient_errors import is_transient
 
 log = structlog.get_logger()
 
 
 class RequeueStalledJobs(Duty):
-    """Requeues jobs whose lease expired.
+    """Requeues jobs whose lease expired and puts them on the queue.
+
+    A job with a cancel request ends instead, as does one that has crashed too often.
 
     While the database is unavailable, no worker can renew its lease. So after an outage every worker gets a grace
     period of one lease.
@@ -28,15 +31,19 @@ class RequeueStalledJobs(Duty):
 
     def run(self) -> None:
         try:
-            requeued = self._requeue()
+            expired = self._requeue()
         except Exception as error:
             if is_transient(error):
                 self._grace_until = time.monotonic() + self.settings.lease_seconds
             raise
-        for job_id in requeued:  # only now the transaction is committed
-            log.warning("lease expired, job requeued", job=job_id)
+        for job in expired:  # only now the transaction is committed
+            if job.status == "queued":
+                log.warning("lease expired, job requeued", job=job.id)
+                enqueue(self.store, job.id, job.kind)
+            else:
+                log.warning("job ended", job=job.id, status=job.status, **(job.error or {}))
 
-    def _requeue(self) -> list[str]:
+    def _requeue(self) -> list[ExpiredJob]:
         with self.store.database.write() as session:
             jobs = JobRepository(session)
             if time.monotonic() >= self._grace_until:
