@@ -15,7 +15,7 @@ from worker.runtime.model_cache import edsr_for, samplers_for
 from worker.runtime.outcome import JobFailedError
 
 
-@pytest.mark.parametrize(("damage", "code"), [("lost", "image_lost"), ("changed", "image_damaged")])
+@pytest.mark.parametrize(("damage", "code"), [("lost", "image_missing"), ("changed", "image_corrupt")])
 def test_an_unusable_image_has_its_own_code(store: Store, damage: str, code: str) -> None:
     sha256 = store.blobs.put(b"an image")
     damage_blob(store, sha256, damage)
@@ -33,7 +33,7 @@ def test_an_unusable_model_fails_its_jobs(store: Store, damage: str) -> None:
     for load in (samplers_for, edsr_for):
         with pytest.raises(JobFailedError, match="Restore it from a backup") as caught:
             load(context, model)
-        assert caught.value.code == "model_damaged"
+        assert caught.value.code == "model_corrupt"
 
 
 def damage_blob(store: Store, sha256: str, how: str) -> None:

@@ -66,7 +66,7 @@ def _verified_path(blobs: Blobs, sha256: str) -> Path:
         return blobs.verified_path(sha256)
     except (BlobMissing, BlobCorrupt) as error:
         raise JobFailedError(
-            "model_damaged",
+            "model_corrupt",
             "A file of the model is missing or has changed on disk. Restore it from a backup and retry the job, or "
             "train again.",
         ) from error
