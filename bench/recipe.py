@@ -34,7 +34,7 @@ from training.progress import Progress
 
 Images = dict[str, NDArray[np.uint8]]
 
-# Each camera's targets: error of the kernel width in pixels, error of the noise std in levels.
+# Each camera's targets for the preset `default`: error of the kernel width in pixels, of the noise std in levels.
 TARGETS = {"phone": (0.3, 0.6), "compact": (0.2, 0.6), "web": (0.3, 1.0)}
 
 
@@ -101,7 +101,7 @@ def print_progress(progress: Progress) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bench", type=Path, help="folder of recovery.py, pairs.py and cameras.py")
+    parser.add_argument("bench", type=Path, help="folder of the external benchmark: recovery.py, pairs.py, cameras.py")
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--camera", action="append", help="may be given several times; default: all")
     parser.add_argument("--preset", choices=PRESET_NAMES, default="default")
@@ -147,11 +147,12 @@ def to_metrics(report: Mapping[str, Any]) -> list[Metric]:
         "PSNR of the EDSR above bicubic upscaling": (report["sr_psnr"] - report["bicubic_psnr"], "dB", 0.25, False),
     }
     if "recovered_share" in report:
-        for pairs in ("bicubic", "service", "oracle"):
-            found[f"PSNR with {pairs} pairs"] = (report[f"pairs_{pairs}_psnr"], "dB", None, False)
-        found["share of the PSNR gain of the camera's own pairs"] = (report["recovered_share"], "", 0.9, False)
+        for pairs, key in (("bicubic", "bicubic"), ("Patina's", "service"), ("own", "oracle")):
+            found[f"PSNR with {pairs} pairs"] = (report[f"pairs_{key}_psnr"], "dB", None, False)
+        found["recovered share"] = (report["recovered_share"], "", 0.9, False)
+    has_targets = report["preset"] == "default"
     return [
-        Metric(f"{run}: {name}", float(value), unit, target, lower_is_better=lower)
+        Metric(f"{run}: {name}", float(value), unit, target if has_targets else None, lower_is_better=lower)
         for name, (value, unit, target, lower) in found.items()
     ]
 

@@ -21,7 +21,8 @@ from bench.measure import Metric, describe_machine
 RESULTS = Path(__file__).parent / "results"  # YYYY-MM-DD-COMMIT-MACHINE.json
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 TITLES = {
-    "recipe": "Accuracy on simulated cameras",
+    "recovery": "Accuracy on simulated cameras",
+    "recipe": "Presets on one simulated camera",
     "report_ranking": "Agreement of the report with the ground truth",
     "real_photos": "Photos of real devices",
     "degrade_job": "Degrade jobs",
@@ -42,6 +43,10 @@ each script. How they came about, including the failed attempts, is in [experime
 
 A value is a median, with the lowest and highest round in parentheses. A **bold** value misses its target. Targets are
 for a quiet machine with two CPU cores.
+
+`recovery.py` is an external benchmark of services over HTTP; it is not part of this repository. Given its folder
+(`BENCH`), `bench/recipe.py` runs it in its own process, and `bench/report_ranking.py` uses its cameras. `PHOTOS` is a
+folder of photos. *Own* pairs come from the simulated camera itself, the best possible ones ([glossary](glossary.md)).
 """
 
 
