@@ -102,7 +102,7 @@ def measure_degrading(rounds: int) -> list[Metric]:
 
 
 def draw_samples(degradation: Degradation, hr: NDArray[np.uint8]) -> None:
-    list(degrade_samples(degradation, hr, seed=0, source_sha256="0", samples=range(4)))
+    list(degrade_samples(degradation, hr, seed=0, seed_key="0", samples=range(4)))
 
 
 def measure_super_resolution(rounds: int, sizes: Mapping[str, tuple[int, int]]) -> list[Metric]:

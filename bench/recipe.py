@@ -76,7 +76,7 @@ class LocalService:
         for name, image in images.items():
             digest = hashlib.sha256(image.tobytes()).hexdigest()
             for sample in range(samples):
-                triplet = degrade_image(self.trained.degradation, image, seed=seed, source_sha256=digest, sample=sample)
+                triplet = degrade_image(self.trained.degradation, image, seed=seed, seed_key=digest, sample=sample)
                 lines.append(
                     {
                         "source": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,7 @@ from models.degradation import Degradation, Degraded
 from models.inference.deterministic import deterministic_convs
 from models.inference.triplet import Triplet, degrade_image, generator_for_sample
 from models.losses import quantize_ste
+from store.degrade_options import sample_seed_key
 
 
 class Degrader(nn.Module):
@@ -73,13 +75,23 @@ class Degrader(nn.Module):
             lr, kernel, noise = self.degradation(images, latents.to(hr.device), quantized=True)
             return Degraded(quantize_ste(lr), kernel, noise)
 
-    def triplet(self, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, sample: int = 0) -> Triplet:
+    def triplet(
+        self,
+        hr: NDArray[np.uint8],
+        *,
+        seed: int,
+        source_sha256: str,
+        sample: int = 0,
+        crop: Sequence[int] | None = None,
+    ) -> Triplet:
         """Returns the service's lr (h, w, 3), kernel and noise for hr (H, W, 3), to the last bit.
 
-        `source_sha256` is that of the image's file. Raises ValueError for an image of another shape or type, or too
-        small.
+        `source_sha256` is that of the image's file. For a sample of a cropped image, `hr` is the crop alone, and `crop`
+        is its (top, left, height, width) in the image. The manifest has both. Raises ValueError for an image of another
+        shape or type, or too small.
         """
-        return degrade_image(self.degradation, hr, seed=seed, source_sha256=source_sha256, sample=sample)
+        seed_key = sample_seed_key(source_sha256, crop)
+        return degrade_image(self.degradation, hr, seed=seed, seed_key=seed_key, sample=sample)
 
     def train(self, mode: bool = True) -> Self:
         """Does nothing: BatchNorm's running statistics also hold for new images."""
@@ -89,6 +101,7 @@ class Degrader(nn.Module):
 def seeded_generator(seed: int, image: object, sample: int = 0) -> torch.Generator:
     """Returns a generator that depends on its three arguments alone, in any worker. An example: (seed, epoch, index).
 
-    If `image` is the hexadecimal SHA-256 of an image's file, it is the generator that the service uses.
+    If `image` is the hexadecimal SHA-256 of an image's file, it is the generator that the service uses. For a crop the
+    service appends its place: "SHA256/top/left/height/width".
     """
     return generator_for_sample(seed, str(image), sample)

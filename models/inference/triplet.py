@@ -48,23 +48,21 @@ class SourceImage:
     """A clean image, and the numbers of the samples to draw from it."""
 
     hr: NDArray[np.uint8]  # (H, W, 3)
-    sha256: str  # seeds the random numbers
+    seed_key: str  # seeds its random numbers, with the job's seed and the sample's number
     samples: Sequence[int]
 
 
-def degrade_image(
-    degradation: Degradation, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, sample: int
-) -> Triplet:
+def degrade_image(degradation: Degradation, hr: NDArray[np.uint8], *, seed: int, seed_key: str, sample: int) -> Triplet:
     """Returns the triplet of `degrade_samples` for this one sample."""
-    (triplet,) = degrade_samples(degradation, hr, seed=seed, source_sha256=source_sha256, samples=[sample])
+    (triplet,) = degrade_samples(degradation, hr, seed=seed, seed_key=seed_key, samples=[sample])
     return triplet
 
 
 def degrade_samples(
-    degradation: Degradation, hr: NDArray[np.uint8], *, seed: int, source_sha256: str, samples: Sequence[int]
+    degradation: Degradation, hr: NDArray[np.uint8], *, seed: int, seed_key: str, samples: Sequence[int]
 ) -> Iterator[Triplet]:
     """Yields the triplets of `TripletSampler.sample` for one image hr (H, W, 3)."""
-    triplets = TripletSampler(degradation).sample([SourceImage(hr, source_sha256, samples)], seed=seed)
+    triplets = TripletSampler(degradation).sample([SourceImage(hr, seed_key, samples)], seed=seed)
     return (triplet for _, _, triplet in triplets)
 
 
@@ -84,7 +82,7 @@ class TripletSampler:
 
         Yields (index of the source, sample, triplet), in order. Small images share the drawing of kernels.
 
-        A triplet depends on (seed, sha256, sample) alone, to the last bit, and not on what else is requested. Images
+        A triplet depends on (seed, seed_key, sample) alone, to the last bit, and not on what else is requested. Images
         are processed in bands of rows, so memory beside input and output hardly grows with their size.
         Raises ValueError for an image of another shape or type, and for one smaller than the scale.
         """
@@ -96,7 +94,7 @@ class TripletSampler:
             batch = requests[first : first + batch_size]
             latents = [
                 self.degradation.draw_latents(
-                    1, sizes[index], generator_for_sample(seed, sources[index].sha256, sample)
+                    1, sizes[index], generator_for_sample(seed, sources[index].seed_key, sample)
                 )
                 for index, sample in batch
             ]
@@ -158,9 +156,9 @@ class TripletSampler:
         return lr.cpu().numpy(), noise_hwc.cpu().numpy()
 
 
-def generator_for_sample(seed: int, source_sha256: str, sample: int) -> torch.Generator:
+def generator_for_sample(seed: int, seed_key: str, sample: int) -> torch.Generator:
     """Returns the random generator of one sample. It is on the CPU, so the device makes no difference."""
-    digest = hashlib.sha256(f"{seed}/{source_sha256}/{sample}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{seed_key}/{sample}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 

@@ -61,9 +61,9 @@ def test_a_sample_adds_up_and_does_not_depend_on_others(
     torch.manual_seed(0)
     model = make_degradation(scale, FILTERED, size=taps)
     hr = np.random.default_rng(taps).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    together = degrade_samples(model, hr, seed=seed, source_sha256="ab", samples=samples)
+    together = degrade_samples(model, hr, seed=seed, seed_key="ab", samples=samples)
     for sample, triplet in zip(samples, together, strict=True):
-        alone = degrade_image(model, hr, seed=seed, source_sha256="ab", sample=sample)
+        alone = degrade_image(model, hr, seed=seed, seed_key="ab", sample=sample)
         for one, other in ((alone.lr, triplet.lr), (alone.kernel, triplet.kernel), (alone.noise, triplet.noise)):
             assert one.tobytes() == other.tobytes()
         assert triplet.lr.shape == (shape[0] // scale, shape[1] // scale, 3)
@@ -75,6 +75,6 @@ def test_a_sample_adds_up_and_does_not_depend_on_others(
 def test_another_seed_gives_another_degradation(seeds: list[int]) -> None:
     model = make_degradation(4, FILTERED)
     hr = np.full((16, 16, 3), 128, np.uint8)
-    one, other = (degrade_image(model, hr, seed=seed, source_sha256="ab", sample=0) for seed in seeds)
+    one, other = (degrade_image(model, hr, seed=seed, seed_key="ab", sample=0) for seed in seeds)
     assert not np.array_equal(one.kernel, other.kernel)
     assert not np.array_equal(one.noise, other.noise)

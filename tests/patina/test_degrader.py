@@ -64,6 +64,27 @@ def test_triplets_equal_the_services_to_the_last_bit(trained: TrainedModel, degr
         assert (degrader.scale, list(degrader.kernel_origin)) == (line["scale"], line["kernel_origin"])
 
 
+def test_triplets_of_crops_equal_the_services_to_the_last_bit(
+    trained: TrainedModel, degrader: Degrader, tmp_path: Path
+) -> None:
+    with Client(trained.url) as patina:
+        dataset = patina.datasets.get(trained.dataset)
+        dataset.degrade(trained.hr, seed=7, crop=64, crop_step=64, model=trained.model).wait().download(tmp_path)
+    lines = read_manifest(tmp_path)
+    assert len({tuple(line["crop"]) for line in lines}) > 1
+    for line in lines:
+        top, left, height, width = line["crop"]
+        hr = read_pixels(trained.hr / line["source"])[top : top + height, left : left + width]
+        generator = seeded_generator(7, "/".join(map(str, (line["source_sha256"], *line["crop"]))), line["sample"])
+        triplet = degrader.triplet(
+            hr, seed=7, source_sha256=line["source_sha256"], sample=line["sample"], crop=line["crop"]
+        )
+        np.testing.assert_array_equal(triplet.lr, read_pixels(tmp_path / line["lr"]))
+        np.testing.assert_array_equal(triplet.noise, np.load(tmp_path / line["noise"]))
+        kernel = degrader(to_tensor(hr), generator=generator).kernel
+        np.testing.assert_allclose(kernel, triplet.kernel, atol=1 / FIXED_POINT_SCALE)
+
+
 def test_the_services_generator_gives_the_services_sample(
     trained: TrainedModel, degrader: Degrader, triplets: Path
 ) -> None:

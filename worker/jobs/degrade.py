@@ -121,7 +121,7 @@ class _BatchProcessor:
         sources = [source for _, source in images]
         for index, sample, triplet in self.sampler.sample(sources, seed=self.options.seed):
             item, source = images[index]
-            yield EncodedTriplet(item, sample, encode_triplet(triplet, self.options, source.sha256, sample))
+            yield EncodedTriplet(item, sample, encode_triplet(triplet, self.options, source.seed_key, sample))
 
     def _store(self, triplets: Sequence[EncodedTriplet]) -> Iterator[NewSample]:
         sha256s = iter(self.store.blobs.put_all([data for each in triplets for data in each.files.values()]))
