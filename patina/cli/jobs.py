@@ -14,7 +14,7 @@ from patina.cli.output import Output, print_error, stderr
 from patina.cli.session import Session, open_session
 from patina.client import Job
 from patina.client.progress import track_progress
-from patina.export.formats import ExportFormat
+from patina.export.formats import FORMATS, ExportFormat
 from patina.local.session import find_service
 from patina.schemas import Event
 
@@ -80,8 +80,7 @@ def export(
         ExportFormat,
         typer.Option(
             "--as",
-            help="basicsr: paired folders, also for Real-ESRGAN, traiNNer-redux and neosr; lmdb: BasicSR's LMDB; "
-            "parquet: for Hugging Face's datasets.",
+            help="; ".join(f"{name}: {spec.help}" for name, spec in FORMATS.items()) + ".",
         ),
     ] = ExportFormat.basicsr,
     validation: Annotated[

@@ -6,19 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from patina.export.formats import ExportFormat
+from patina.export.formats import FORMATS, ExportFormat
 from patina.schemas import Report
-
-USAGE = {
-    ExportFormat.basicsr: "Paired folders: `dataroot_gt: hr`, `dataroot_lq: lr`. BasicSR and traiNNer-redux read the "
-    "meta-info `meta_info.txt`, Real-ESRGAN and neosr `meta_info_pairs.txt`.",
-    ExportFormat.lmdb: "BasicSR's LMDB: `dataroot_gt: hr.lmdb`, `dataroot_lq: lr.lmdb`, `io_backend: lmdb`.",
-    ExportFormat.parquet: "Call `datasets.load_dataset` with this folder. `noise` is a `.npy` file: "
-    "`np.load(io.BytesIO(row['noise']))`.",
-    ExportFormat.webdataset: "Call `webdataset.WebDataset` with the shards. Each key has `hr.png`, `lr.png`, "
-    "`kernel.npy`, `noise.npy` and `json`.",
-}
-DATA_FILES = {ExportFormat.parquet: "data/{split}-*", ExportFormat.webdataset: "{split}-*.tar"}
 
 
 def render_dataset_card(
@@ -33,26 +22,27 @@ def render_dataset_card(
 
     `counts` maps each split to its number of pairs; None stands for no split.
     """
+    spec = FORMATS[file_format]
     splits = {split or "train": count for split, count in counts.items()}
     parts = [
-        _render_header(name, file_format, splits),
+        _render_header(name, spec.data_files, splits),
         f"# {name}",
         _render_description(splits, job, scale),
-        f"**Usage.** {USAGE[file_format]}",
+        f"**Usage.** {spec.usage}",
     ]
-    if file_format in (ExportFormat.basicsr, ExportFormat.lmdb) and set(counts) != {None}:
+    if spec.split_folders and set(counts) != {None}:
         parts.append("Each split has its own folder.")
     parts.append(_render_report(report) if report else "The model has no report.")
     return "\n\n".join(parts) + "\n"
 
 
-def _render_header(name: str, file_format: ExportFormat, splits: Mapping[str, int]) -> str:
+def _render_header(name: str, data_files: str | None, splits: Mapping[str, int]) -> str:
     lines = ["---", f"pretty_name: {json.dumps(name)}", "task_categories:", "- image-to-image", "tags:"]
     lines += ["- super-resolution", "- blind-super-resolution", "- degradation"]
-    if file_format in DATA_FILES:
+    if data_files:
         lines += ["configs:", "- config_name: default", "  data_files:"]
         for split in splits:
-            lines += [f"  - split: {split}", f"    path: {DATA_FILES[file_format].format(split=split)}"]
+            lines += [f"  - split: {split}", f"    path: {data_files.format(split=split)}"]
     return "\n".join([*lines, "---"])
 
 

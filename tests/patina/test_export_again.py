@@ -15,7 +15,7 @@ from patina.client._sync.connection import Connection
 from patina.client._sync.export import export_job
 from patina.errors import PatinaError, ServiceError
 from patina.export.basicsr import BasicsrFolders
-from patina.export.formats import ExportFormat, write_pairs
+from patina.export.formats import FORMATS, ExportFormat, write_pairs
 from patina.export.pairs import read_pairs
 from tests.support.images import make_png, make_tar
 
@@ -76,6 +76,13 @@ def make_tar_of_pairs(*keys: str) -> Iterator[bytes]:
             f"{key}.lr.png": make_png(8, 8),
         }
     yield make_tar(members)
+
+
+def test_every_format_is_described() -> None:
+    assert list(FORMATS) == list(ExportFormat)
+    assert all(spec.help for spec in FORMATS.values())
+    # The dataset card, which archives lack, has this sentence.
+    assert all(spec.usage for spec in FORMATS.values() if not spec.is_archive)
 
 
 def export_folders(folder: Path, *keys: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from patina.client._sync.connection import Connection
 from patina.errors import PatinaError, ServiceError
 from patina.export.dataset_card import render_dataset_card
-from patina.export.formats import ExportFormat, write_pairs
+from patina.export.formats import FORMATS, ExportFormat, write_pairs
 from patina.schemas import Report
 
 SPLITS = ("train", "validation")
@@ -31,22 +31,23 @@ def export_job(
     if format not in list(ExportFormat):
         raise PatinaError(f"There is no format {format!r}. Choose one of {', '.join(ExportFormat)}.")
     file_format = ExportFormat(format)
+    spec = FORMATS[file_format]
     folder.mkdir(parents=True, exist_ok=True)
     archive = f"/jobs/{job['id']}/archive"
     params: dict[str, Any] = {"hr": "true"} | ({} if validation is None else {"validation": validation})
-    if file_format in (ExportFormat.zip, ExportFormat.tar):
+    if spec.is_archive:
         connection.download(archive, folder / f"{job['id']}.{file_format}", params=params | {"format": file_format})
         return {None: job["counts"]["ok"]}
     params["format"] = ExportFormat.webdataset
-    if file_format is ExportFormat.webdataset:
+    if spec.create_writer is None:
         splits: tuple[str | None, ...] = SPLITS if validation or job["parameters"].get("validation") else (None,)
         counts: dict[str | None, int] = {}
         for split in splits:
             counts[split] = _download_shards(connection, archive, folder, params, split, shard_size)
             on_pair(sum(counts.values()))
     else:
-        if file_format is not ExportFormat.parquet:
-            params["leave_out"] = ["kernel", "noise"]
+        if spec.leave_out:
+            params["leave_out"] = spec.leave_out
         consumer = partial(write_pairs, folder=folder, file_format=file_format, shard_size=shard_size, on_pair=on_pair)
         counts = connection.consume(archive, consumer, params=params)
     model = (connection.request("GET", f"/models/{job['model']}")).json()
