@@ -93,7 +93,7 @@ audit: $(READY)
 	$(BIN)/pip-audit --require-hashes --disable-pip -r locks/worker.txt
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis .pytest_cache
 
 # Installs everything once, in exact versions.
 $(READY): pyproject.toml constraints.txt

@@ -106,7 +106,8 @@ def build_config(kind: type[Config], values: Any, renamed: Mapping[str, str] = R
     values = {name if name in hints else renamed.get(name, name): value for name, value in values.items()}
     if unknown := values.keys() - hints.keys():
         raise CheckpointError(
-            f"{kind.__name__} has no {', '.join(sorted(unknown))}. Another version may have written this file."
+            f"{kind.__name__} has no {', '.join(sorted(unknown))}. This file was written by a newer version. "
+            "Update Patina."
         )
     built = {}
     for name, value in values.items():

@@ -1,1 +1,1 @@
-"""Persistence: the database, blobs and the queue. The only package that knows SQL, paths, S3 or Redis."""
+"""Persistence: the database, blobs and the queue. The only package that knows SQL, paths or Redis."""

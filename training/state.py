@@ -37,6 +37,7 @@ RENAMED_ENTRIES = {
     "restoring_from": "sr_started_at",
 }
 RENAMED_TENSORS = {"real.told": "real.predicted", "real.light": "real.brightness", "real.places": "real.group"}
+# The same in app/models/report.py, which may not import this package.
 RENAMED_METRICS = {"aim": "fit", "noise_levels": "noise_std", "plainness": "regularization"}
 # Config fields of earlier versions that have no effect anymore.
 REMOVED_FIELDS = {"turned", "folds", "learning_on_rate", "elongation_weight"}

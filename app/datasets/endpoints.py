@@ -106,7 +106,7 @@ def get_thumbnail(dataset_id: Id, image_id: Id, store: StoreDep) -> Response:
 @router.post(
     "/{dataset_id}/train",
     status_code=HTTPStatus.ACCEPTED,
-    summary="Train the degradation and, jointly, the EDSR",
+    summary="Train the degradation and the EDSR",
     responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS),
     dependencies=[RequireDatasetOwner],
 )

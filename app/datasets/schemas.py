@@ -115,9 +115,7 @@ class TrainRequest(BaseModel):
         extra="forbid", json_schema_extra={"example": {"preset": "default", "max_minutes": 10, "seed": 0}}
     )
 
-    preset: Preset = Field(
-        Preset.default, description="Training recipe. `default` is Patina's own; the others are the paper's."
-    )
+    preset: Preset = Field(Preset.default, description="Preset. `default` is Patina's own; the others are the paper's.")
     max_steps: int | None = Field(None, ge=1, le=10_000_000, description="Maximum number of steps.")
     max_minutes: float | None = Field(
         None,

@@ -37,6 +37,7 @@ RENAMED_CODES = {
     "photos_unlike": "content_mismatch",
     "told_apart": "distinguishable",
 }
+# The same in training/state.py, which the API may not import.
 RENAMED_METRICS = {"aim": "fit", "noise_levels": "noise_std", "plainness": "regularization"}
 
 

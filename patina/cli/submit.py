@@ -41,7 +41,7 @@ def train(
     hr: Annotated[list[Path], typer.Option("--hr", help="Clean photos of anything: files, folders or archives.")],
     scale: Annotated[int, typer.Option(min=2, max=4, help="Scale factor between clean and real photos.")] = 4,
     name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Training recipe. Default: the best one.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Preset. Default: the best one.")] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0, max=60 * 24 * 365, callback=require_positive, help="Training time limit.")
     ] = None,

@@ -120,7 +120,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"scales": 4}, "has no scales"),
+        ({"scales": 4}, "has no scales. This file was written by a newer version. Update Patina"),
         ({"scale": 7}, "scale is 2, 3 or 4"),
         ({"noise": {"spacial": True}}, "NoiseConfig has no spacial"),
         ({"noise": 3}, "not an object"),

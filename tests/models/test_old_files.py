@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import app.models.report
+import training.state
 from app.models.report import ReportRead, rename_metrics
 from models.checkpoint import load_degradation, load_edsr
 
@@ -88,3 +90,7 @@ def test_old_alarm_codes_and_metrics_are_renamed() -> None:
         {"step": 1.0, "fit": 3.0},
         {"step": 2.0, "match": 1.0, "regularization": 0.2, "noise_std": 4.0},
     ]
+
+
+def test_the_api_and_the_training_rename_the_same_metrics() -> None:
+    assert app.models.report.RENAMED_METRICS == training.state.RENAMED_METRICS
