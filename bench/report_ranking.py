@@ -29,7 +29,7 @@ from models.checkpoint import load_degradation
 from models.degradation import Degradation, DegradationConfig, Latents
 from models.networks.kernel import KernelConfig
 from models.networks.noise import NoiseConfig
-from tests.training.stubs import FixedKernels
+from tests.support.degradation_stubs import FixedKernels
 from training.data.photos import Photos
 from training.report.evaluator import Evaluator
 from training.report.metrics import principal_axes

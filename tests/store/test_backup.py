@@ -19,46 +19,13 @@ from store.db.migrate import migrate
 from store.db.schema import REVISION
 from store.db.tables import Job, Table
 from store.errors import LeaseLostError
-from store.repositories.datasets import DatasetRepository, NewImage
-from store.repositories.jobs import JobRepository, Progress
-from store.repositories.models import CheckpointRepository, ModelRepository
-from store.repositories.samples import NewItem, NewSample, SampleRepository
-from store.repositories.tokens import TokenRepository
+from store.repositories.datasets import DatasetRepository
+from store.repositories.jobs import JobRepository
 from store.store import Store
-from tests.store.first_schema import ROWS, make_first_schema
+from tests.support.first_schema import ROWS, make_first_schema
+from tests.support.store_factories import fill_store
 
 FILLED = ("tokens", "datasets", "images", "jobs", "items", "samples", "checkpoints", "models")
-
-
-def fill(store: Store) -> str:
-    """Adds rows to most tables, with a running job, whose id it returns."""
-    put = store.blobs.put
-    with store.database.write() as session:
-        TokenRepository(session).create("alice", "submit")
-        datasets, jobs = DatasetRepository(session), JobRepository(session)
-        dataset = datasets.create("photos — ü", 4)
-        datasets.add_images(dataset.id, "hr", [NewImage("a.png", put(b"a photo"), 1, 1)])
-        job = jobs.create(
-            "degrade", dataset_id=dataset.id, model_id=None, parameters={"seed": 7}, unit="samples", total=2
-        )
-        SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", put(b"an input")))])
-        claimed = jobs.claim(job.id, "worker", 60)
-        assert claimed is not None
-        sample = NewSample(0, 0, {"lr": put(b"lr"), "kernel": put(b"kernel")})
-        jobs.record(job.id, claimed.attempt, Progress(1, 2, 1.5, None), [sample])
-        CheckpointRepository(session).put(job.id, step=1, seconds=1, sha256=put(b"a checkpoint"))
-        ModelRepository(session).create(
-            dataset_id=dataset.id,
-            job_id=job.id,
-            preset="default",
-            scale=4,
-            kernel_origin=(-8, -8),
-            steps=1,
-            seconds=0.1,
-            files={"degrader.safetensors": put(b"a degrader")},
-            history=[{"step": 1.0}],
-        )
-        return job.id
 
 
 def contents(store: Store) -> dict[str, list[Any]]:
@@ -80,7 +47,7 @@ def other(store: Store, tmp_path: Path, redis_url: str, request: pytest.FixtureR
 
 
 def test_backup_restores_to_either_database(store: Store, other: Store, tmp_path: Path) -> None:
-    job_id = fill(store)
+    job_id = fill_store(store)
     before = contents(store)
     file = tmp_path / "backup.tar"
     created = create_backup(store, file)
@@ -108,7 +75,7 @@ def test_backup_restores_to_either_database(store: Store, other: Store, tmp_path
 
 
 def test_corrupt_blob_is_left_out_of_the_backup(store: Store, other: Store, tmp_path: Path) -> None:
-    fill(store)
+    fill_store(store)
     store.blobs.path(store.blobs.put(b"kernel")).write_bytes(b"kernem")
     file = tmp_path / "backup.tar"
     created = create_backup(store, file)
@@ -119,7 +86,7 @@ def test_corrupt_blob_is_left_out_of_the_backup(store: Store, other: Store, tmp_
 
 
 def test_restore_fences_running_workers(store: Store, tmp_path: Path) -> None:
-    job_id = fill(store)
+    job_id = fill_store(store)
     create_backup(store, tmp_path / "backup.tar")
     with store.database.read() as session:
         attempt = session.get_one(Job, job_id).attempt
@@ -136,9 +103,9 @@ def test_backup_is_a_snapshot_while_others_write(store: Store, tmp_path: Path, m
         def __iter__(self) -> Iterator[Any]:
             for table in super().__iter__():
                 yield table
-                fill(store)
+                fill_store(store)
 
-    fill(store)
+    fill_store(store)
     file = tmp_path / "backup.tar"
     with monkeypatch.context() as patched:
         patched.setattr(backup, "TABLES", Interrupted(backup.TABLES))
@@ -157,7 +124,7 @@ def test_backup_is_a_snapshot_while_others_write(store: Store, tmp_path: Path, m
 
 
 def test_invalid_backup_changes_nothing(store: Store, tmp_path: Path) -> None:
-    fill(store)
+    fill_store(store)
     before = contents(store)
     file = tmp_path / "backup.tar"
     create_backup(store, file)

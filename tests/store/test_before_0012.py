@@ -24,8 +24,8 @@ from store.db.schema import REVISION, current_revision
 from store.repositories.models import CheckpointRepository, PreviewRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
-from tests.store.old_folder import OldFolder, extract_old_folder
 from tests.support.api import Api, serve_api
+from tests.support.old_folder import OldFolder, extract_old_folder
 
 
 @pytest.fixture

@@ -16,9 +16,10 @@ from store.files.blobs import Blobs
 from store.files.gc import collect_garbage
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress
-from store.repositories.models import CheckpointRepository, ModelRepository
+from store.repositories.models import CheckpointRepository
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
+from tests.support.store_factories import create_claimed_job, create_model
 
 
 def age(blobs: Blobs, sha256: str, seconds: float) -> None:
@@ -109,24 +110,12 @@ def test_garbage_is_old_and_named_by_no_record(store: Store) -> None:
         datasets, jobs = DatasetRepository(session), JobRepository(session)
         dataset = datasets.create("photos", 4)
         datasets.add_images(dataset.id, "lr", [NewImage("a.png", named["image"], 1, 1)])
-        job = jobs.create("degrade", dataset_id=dataset.id, model_id=None, parameters={}, unit="samples", total=1)
+        job = create_claimed_job(session, "degrade", dataset_id=dataset.id)
         SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", named["item"]))])
-        claimed = jobs.claim(job.id, "worker", 10)
-        assert claimed is not None
         sample = NewSample(0, 0, {"lr": named["sample"]})
-        jobs.record(job.id, claimed.attempt, Progress(1, 1, None, None), [sample])
+        jobs.record(job.id, job.attempt, Progress(1, 1, None, None), [sample])
         CheckpointRepository(session).put(job.id, step=1, seconds=1, sha256=named["checkpoint"])
-        ModelRepository(session).create(
-            dataset_id=dataset.id,
-            job_id=job.id,
-            preset="default",
-            scale=4,
-            kernel_origin=(-8, -8),
-            steps=1,
-            seconds=1,
-            files={"degrader.safetensors": named["model"]},
-            history=[],
-        )
+        create_model(session, dataset.id, job_id=job.id, files={"degrader.safetensors": named["model"]})
     foreign = blobs.path(old).with_name(".nfs0001")
     foreign.touch()
     os.utime(foreign, (0, 0))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository
 from store.store import Store
+from tests.support.store_factories import create_job
 
 
 def training(store: Store) -> str:
     with store.database.write() as session:
-        jobs = JobRepository(session)
-        return jobs.create("train", dataset_id=None, model_id=None, parameters={}, unit="steps", total=9).id
+        return create_job(session, "train", total=9).id
 
 
 def put(store: Store, job_id: str, step: int, blob: str) -> list[str]:

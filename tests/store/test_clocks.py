@@ -19,6 +19,7 @@ from store.repositories.datasets import DatasetRepository
 from store.repositories.jobs import JobRepository
 from store.repositories.models import ModelRepository
 from store.store import Store
+from tests.support.store_factories import create_job, create_model
 
 LEASE = 30
 SCRIPT = """
@@ -47,10 +48,7 @@ def test_wrong_clock_changes_no_lease_and_no_deletion(
     migrate(store.database)
     with store.database.write() as session:
         jobs = JobRepository(session)
-        held, waiting = (
-            jobs.create("sr", dataset_id=None, model_id=None, parameters={}, unit="images", total=1).id
-            for _ in range(2)
-        )
+        held, waiting = (create_job(session, "sr").id for _ in range(2))
         jobs.claim(held, "we", LEASE)
     young, old = store.blobs.put(b"about to be named"), store.blobs.put(b"garbage")
     os.utime(store.blobs.path(old), (time.time() - 100, time.time() - 100))
@@ -83,17 +81,7 @@ def test_latest_model_is_by_the_database_clock(store: Store, monkeypatch: pytest
         monkeypatch.setattr(models_module, "new_id", lambda name=name: name)
         time.sleep(0.01)
         with store.database.write() as session:
-            ModelRepository(session).create(
-                dataset_id=dataset,
-                job_id=name,
-                preset="default",
-                scale=4,
-                kernel_origin=(-8, -8),
-                steps=1,
-                seconds=1.0,
-                files={},
-                history=[],
-            )
+            create_model(session, dataset, job_id=name)
     with store.database.read() as session:
         models = ModelRepository(session)
         latest = models.get_latest(dataset)

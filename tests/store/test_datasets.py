@@ -9,6 +9,7 @@ from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
+from tests.support.store_factories import create_claimed_job, create_job
 
 
 def new_image(number: int) -> NewImage:
@@ -59,12 +60,9 @@ def test_concurrent_uploads_count_each_image_once(store: Store) -> None:
 
 def test_latest_job_of_each_dataset(store: Store) -> None:
     with store.database.write() as session:
-        datasets, jobs = DatasetRepository(session), JobRepository(session)
+        datasets = DatasetRepository(session)
         one, two, none = (datasets.create(name, 4) for name in ("one", "two", "none"))
-        created = [
-            jobs.create("train", dataset_id=dataset.id, model_id=None, parameters={}, unit="steps", total=1)
-            for dataset in (one, one, two, one)
-        ]
+        created = [create_job(session, "train", dataset_id=dataset.id) for dataset in (one, one, two, one)]
         latest = datasets.latest_jobs([one.id, two.id, none.id])
         assert {dataset: job.id for dataset, job in latest.items()} == {
             one.id: max(created[0].id, created[1].id, created[3].id),
@@ -99,13 +97,11 @@ def test_batched_deletion_stays_consistent(store: Store) -> None:
         for one in (dataset, other):
             datasets.add_images(one.id, "lr", [new_image(number) for number in range(12)])
             datasets.add_images(one.id, "hr", [new_image(number) for number in range(3)])
-            job = jobs.create("degrade", dataset_id=one.id, model_id=None, parameters={}, unit="samples", total=25)
+            job = create_claimed_job(session, "degrade", dataset_id=one.id, total=25)
             SampleRepository(session).add_items(job.id, [(f"{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(5)])
-            claimed = jobs.claim(job.id, "worker", 60)
-            assert claimed is not None
             samples = [NewSample(n % 5, n // 5, {}) for n in range(25)]
-            jobs.record(job.id, claimed.attempt, Progress(25, 25, None, None), samples)
-            jobs.finish(job.id, claimed.attempt, "succeeded")
+            jobs.record(job.id, job.attempt, Progress(25, 25, None, None), samples)
+            jobs.finish(job.id, job.attempt, "succeeded")
     sizes = [_records(store, dataset.id)]
     some = True
     while some:

@@ -15,11 +15,11 @@ from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import CheckpointRepository, PreviewRepository
 from store.repositories.samples import NewSample, SampleRepository
 from store.store import Store
-from tests.store.test_backup import fill
+from tests.support.store_factories import fill_store
 
 
 def ended(store: Store) -> str:
-    job_id = fill(store)
+    job_id = fill_store(store)
     with store.database.write() as session:
         job = session.get_one(Job, job_id)
         JobRepository(session).finish(job_id, job.attempt, "succeeded")
@@ -99,7 +99,7 @@ def test_deep_check_finds_a_flipped_bit_and_requeues(store: Store) -> None:
 
 
 def test_running_job_with_lost_results_loses_its_lease(store: Store) -> None:
-    job_id = fill(store)
+    job_id = fill_store(store)
     with store.database.write() as session:
         attempt = session.get_one(Job, job_id).attempt
     store.blobs.path(store.blobs.put(b"kernel")).unlink()
@@ -113,7 +113,7 @@ def test_running_job_with_lost_results_loses_its_lease(store: Store) -> None:
 
 
 def test_canceled_job_is_not_requeued(store: Store) -> None:
-    job_id = fill(store)
+    job_id = fill_store(store)
     with store.database.write() as session:
         JobRepository(session).finish(job_id, session.get_one(Job, job_id).attempt, "canceled")
     store.blobs.path(store.blobs.put(b"kernel")).unlink()
@@ -125,7 +125,7 @@ def test_canceled_job_is_not_requeued(store: Store) -> None:
 
 
 def test_skipped_samples_count_as_done(store: Store) -> None:
-    job_id = fill(store)
+    job_id = fill_store(store)
     with store.database.write() as session:
         job = session.get_one(Job, job_id)
         jobs = JobRepository(session)

@@ -15,6 +15,7 @@ from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import CheckpointRepository
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
+from tests.support.store_factories import create_claimed_job
 
 
 def ended_job(store: Store, kind: str, status: str, retention_seconds: float | None) -> tuple[str, list[str]]:
@@ -22,22 +23,15 @@ def ended_job(store: Store, kind: str, status: str, retention_seconds: float | N
     with store.database.write() as session:
         jobs = JobRepository(session)
         dataset = DatasetRepository(session).create("photos", 4)
-        job = jobs.create(
-            kind,
-            dataset_id=dataset.id,
-            model_id=None,
-            parameters={"samples": 1, "seed": 0},
-            unit="samples",
-            total=1,
-            retention_seconds=retention_seconds,
+        parameters = {"samples": 1, "seed": 0}
+        job = create_claimed_job(
+            session, kind, dataset_id=dataset.id, parameters=parameters, retention_seconds=retention_seconds
         )
         blobs = [store.blobs.put(f"{kind} of {job.id}".encode()) for kind in ("input", "result", "checkpoint")]
         SampleRepository(session).add_items(job.id, [("a", NewItem("a.png", blobs[0]))])
-        claimed = jobs.claim(job.id, "worker", 60)
-        assert claimed is not None
-        jobs.record(job.id, claimed.attempt, Progress(1, 1, None, None), [NewSample(0, 0, {"lr": blobs[1]})])
+        jobs.record(job.id, job.attempt, Progress(1, 1, None, None), [NewSample(0, 0, {"lr": blobs[1]})])
         CheckpointRepository(session).put(job.id, step=1, seconds=1, sha256=blobs[2])
-        jobs.finish(job.id, claimed.attempt, status)
+        jobs.finish(job.id, job.attempt, status)
     return job.id, blobs
 
 

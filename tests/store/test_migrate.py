@@ -22,7 +22,7 @@ from store.db.schema import REVISION, current_revision, wait_until_current
 from store.db.tables import Dataset, Table
 from store.repositories.jobs import JobRepository
 from store.repositories.samples import SampleRepository
-from tests.store.first_schema import ROWS, make_first_schema
+from tests.support.first_schema import ROWS, make_first_schema
 
 KEYS = ("id", "job_id", "position", "sample")
 RENAMED_TABLES = {"requests": "idempotency_keys"}

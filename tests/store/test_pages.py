@@ -12,6 +12,7 @@ from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
+from tests.support.store_factories import create_claimed_job
 
 WANTED = [(position, sample) for position in range(4) for sample in range(3)]
 
@@ -31,12 +32,10 @@ def test_pages_add_up(store: Store) -> None:
         images = datasets.add_images(
             dataset_ids[0], "lr", [NewImage(f"{n}.png", f"{n:064x}", 40, 40) for n in range(9)]
         )
-        job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=12)
+        job = create_claimed_job(session, "degrade", total=12)
         SampleRepository(session).add_items(job.id, [(f"image{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(4)])
-        claimed = jobs.claim(job.id, "a worker", 60)
-        assert claimed
         samples = [NewSample(position, sample, {"lr": "a"}) for position, sample in reversed(WANTED)]
-        jobs.record(job.id, claimed.attempt, Progress(12, 12, None, None), samples)
+        jobs.record(job.id, job.attempt, Progress(12, 12, None, None), samples)
         names = [image.id for image in images]
 
     @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))

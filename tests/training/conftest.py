@@ -1,4 +1,4 @@
-"""Small sets of photos."""
+"""Fixtures: small sets of photos."""
 
 from __future__ import annotations
 
@@ -6,22 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from tests.support.training_factories import PhotoSets, make_photo
 from training.data.photos import Photos
 
 
-def make_photo(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
-    """Rectangles of random colors. They have edges and flat areas, as photos do."""
-    image = np.zeros((height, width, 3), np.uint8)
-    for _ in range(60):
-        top, left = rng.integers(height), rng.integers(width)
-        image[top : top + rng.integers(8, 60), left : left + rng.integers(8, 60)] = rng.integers(0, 256, 3)
-    return image
-
-
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Photos, Photos]:
+def photos(tmp_path_factory: pytest.TempPathFactory) -> PhotoSets:
     """(real low-resolution, clean high-resolution)."""
     folder: Path = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)

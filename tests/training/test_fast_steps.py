@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.losses import lsgan_loss
-from tests.training.networks import small
+from tests.support.training_factories import make_config
 from training.config import TrainConfig
 from training.losses.adversarial import discriminator_loss
 from training.losses.sr import sr_loss
@@ -17,7 +17,7 @@ from training.state import TrainState
 
 
 def in_float32(name: str) -> TrainConfig:
-    return replace(small(name), bfloat16=False)
+    return replace(make_config(name), bfloat16=False)
 
 
 def gradients(loss: Tensor, network: nn.Module) -> list[Tensor]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from patina.demo.camera import blur_and_downsample
-from tests.training.networks import PhotoSets, same_weights, small
-from tests.training.stubs import SIZE, camera
+from tests.support.degradation_stubs import SIZE, make_stub
+from tests.support.training_factories import PhotoSets, have_same_weights, make_config
 from training.loop import train
 from training.progress import Progress
 from training.report.gallery import NOISE_GAIN, Gallery, make_gallery, make_grid
@@ -18,7 +18,7 @@ from training.report.gallery import NOISE_GAIN, Gallery, make_gallery, make_grid
 
 @pytest.fixture(scope="module")
 def gallery(photos: PhotoSets) -> Gallery:
-    return make_gallery(camera(), *photos, seed=3)
+    return make_gallery(make_stub(), *photos, seed=3)
 
 
 def test_widths_and_transfer_are_those_of_gaussians(gallery: Gallery) -> None:
@@ -74,7 +74,7 @@ def test_example_panels_add_up(gallery: Gallery) -> None:
 
 
 def test_bad_kernels_and_colors_raise_alarms(photos: PhotoSets) -> None:
-    bad = make_gallery(camera(one_kernel=True, shift=1.0, tint=(8, 0, 0)), *photos, seed=0)
+    bad = make_gallery(make_stub(one_kernel=True, shift=1.0, tint=(8, 0, 0)), *photos, seed=0)
     assert {alarm.code for alarm in bad.alarms} == {"kernels_collapsed", "kernels_off_center", "color_shift"}
     assert bad.kernels.shape == (24, SIZE, SIZE)
 
@@ -89,7 +89,7 @@ def test_gallery_does_not_affect_the_training(photos: PhotoSets, name: str) -> N
         galleries.append(make_gallery(progress.degradation, *photos, seed=0))
         assert torch.equal(torch.get_rng_state(), before)
 
-    config = small(name)
+    config = make_config(name)
     watched = train(config, *photos, seed=1, max_steps=4, on_progress=on_progress)
     assert galleries
-    assert same_weights(watched, train(config, *photos, seed=1, max_steps=4))
+    assert have_same_weights(watched, train(config, *photos, seed=1, max_steps=4))

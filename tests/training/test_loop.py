@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.checkpoint import CheckpointError
-from tests.training.networks import PhotoSets, same_weights, small, weights
+from tests.support.training_factories import PhotoSets, collect_weights, have_same_weights, make_config
 from training.loop import train
 from training.presets import PRESET_NAMES
 from training.progress import Checkpoint, Progress, Stopped
@@ -24,24 +24,24 @@ OLD_CHECKPOINT = Path(__file__).parent / "data" / "old_checkpoint.safetensors.gz
 
 @pytest.mark.parametrize(("name", "scale"), list(itertools.product(PRESET_NAMES, [2, 3, 4])))
 def test_every_preset_trains(photos: PhotoSets, name: str, scale: int) -> None:
-    result = train(small(name, scale), *photos, seed=0, max_steps=1)
+    result = train(make_config(name, scale), *photos, seed=0, max_steps=1)
     assert result.steps == 1
-    assert all(torch.isfinite(weight).all() for weight in weights(result).values())
+    assert all(torch.isfinite(weight).all() for weight in collect_weights(result).values())
     assert not result.degradation.training
 
 
 def test_seed_determines_the_model(photos: PhotoSets) -> None:
     for name in ("seed", "default"):
-        first, second, third = (train(small(name), *photos, seed=seed, max_steps=8) for seed in (1, 1, 2))
-        assert same_weights(first, second)
-        assert not same_weights(first, third)
+        first, second, third = (train(make_config(name), *photos, seed=seed, max_steps=8) for seed in (1, 1, 2))
+        assert have_same_weights(first, second)
+        assert not have_same_weights(first, third)
 
 
 def test_global_random_numbers_are_untouched(photos: PhotoSets) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    train(small("default"), *photos, seed=0, max_steps=1)
+    train(make_config("default"), *photos, seed=0, max_steps=1)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -52,7 +52,7 @@ def test_global_random_numbers_are_untouched(photos: PhotoSets) -> None:
 def test_resumed_run_equals_uninterrupted_run(
     photos: PhotoSets, tmp_path: Path, name: str, total: int, stops: tuple[int, ...]
 ) -> None:
-    config = small(name, num_candidates=2)
+    config = make_config(name, num_candidates=2)
     uninterrupted = train(config, *photos, seed=1, max_steps=total)
     path = tmp_path / "checkpoint"
     for stop in stops:
@@ -67,12 +67,12 @@ def test_resumed_run_equals_uninterrupted_run(
             )
         resumed = train(config, *photos, seed=99, max_steps=total, resume=path)
         assert resumed.steps == total
-        assert same_weights(uninterrupted, resumed)
+        assert have_same_weights(uninterrupted, resumed)
         assert resumed.history == uninterrupted.history
 
 
 def test_best_degradation_by_score_is_selected(photos: PhotoSets) -> None:
-    result = train(small("default", num_candidates=5), *photos, seed=1, max_steps=40)
+    result = train(make_config("default", num_candidates=5), *photos, seed=1, max_steps=40)
     scores = [point["score"] for point in result.history if "score" in point]
     assert len(scores) >= 3
     assert len(set(scores)) > 1
@@ -106,19 +106,19 @@ def test_checkpoint_with_old_names_continues(photos: PhotoSets, tmp_path: Path) 
     match_metrics = {"match", "regularization", "adversarial", "discriminator", "noise_std"}
     assert names == [{"fit"}] * 6 + [match_metrics] * 5
 
-    result = train(small("default"), *photos, seed=99, max_steps=30, resume=path)
+    result = train(make_config("default"), *photos, seed=99, max_steps=30, resume=path)
     assert result.steps == 30
     assert result.history[:11] == state.history.points
     assert ["match" in point for point in result.history[11:]] == [True] * 3 + [False] * 16
     assert sum("score" in point for point in result.history) == 2
-    assert all(torch.isfinite(weight).all() for weight in weights(result).values())
+    assert all(torch.isfinite(weight).all() for weight in collect_weights(result).values())
 
 
 def test_checkpoint_without_step_counts_continues(photos: PhotoSets, tmp_path: Path) -> None:
     """An early version had several estimators, stored features of photos, and did not count a phase's steps."""
     path = tmp_path / "checkpoint"
     begun = train(
-        small("default"), *photos, seed=1, max_steps=6, on_checkpoint=lambda checkpoint: checkpoint.save(path)
+        make_config("default"), *photos, seed=1, max_steps=6, on_checkpoint=lambda checkpoint: checkpoint.save(path)
     )
     tensors = load_file(path)
     with safe_open(path, framework="pt") as file:
@@ -131,7 +131,7 @@ def test_checkpoint_without_step_counts_continues(photos: PhotoSets, tmp_path: P
         del tensors[f"real.{name}"]
     tensors |= {"real.windows": torch.zeros(6, 4, 4), "real.folds": torch.zeros(6), "estimators.0.mean": torch.zeros(4)}
     save_file(tensors, path, metadata={"patina": json.dumps(description)})
-    result = train(small("default"), *photos, seed=1, max_steps=20, resume=path)
+    result = train(make_config("default"), *photos, seed=1, max_steps=20, resume=path)
     assert result.steps == 20
     assert result.history[: len(begun.history)] == begun.history
     assert any("match" in point for point in result.history[len(begun.history) :])
@@ -154,7 +154,7 @@ def test_minutes_count_across_a_resume(photos: PhotoSets, tmp_path: Path, monkey
     began = clock.now
     with pytest.raises(Stopped):
         train(
-            small("default"),
+            make_config("default"),
             *photos,
             seed=1,
             max_minutes=0.1,
@@ -163,7 +163,7 @@ def test_minutes_count_across_a_resume(photos: PhotoSets, tmp_path: Path, monkey
         )
     reports: list[Progress] = []
     began = clock.now
-    result = train(small("default"), *photos, seed=1, max_minutes=0.1, resume=path, on_progress=reports.append)
+    result = train(make_config("default"), *photos, seed=1, max_minutes=0.1, resume=path, on_progress=reports.append)
     assert 2.5 < clock.now - began < 3.5
     assert 6 <= result.seconds < 6.5
     assert reports[-1].fraction == 1
@@ -177,22 +177,22 @@ def test_checkpoints_come_when_due_and_at_the_end(photos: PhotoSets) -> None:
     def record(checkpoint: Checkpoint) -> None:
         steps.append(checkpoint.step)
 
-    train(small("default"), *photos, seed=1, max_steps=4, on_checkpoint=record, checkpoint_every_seconds=0)
+    train(make_config("default"), *photos, seed=1, max_steps=4, on_checkpoint=record, checkpoint_every_seconds=0)
     assert steps == [0, 1, 2, 3, 4]
     steps.clear()
-    train(small("default"), *photos, seed=1, max_steps=4, on_checkpoint=record)
+    train(make_config("default"), *photos, seed=1, max_steps=4, on_checkpoint=record)
     assert steps == [4]
 
 
 def test_early_finish_keeps_what_was_learned(photos: PhotoSets) -> None:
     answers = iter([False, False, True])
-    result = train(small("seed"), *photos, seed=1, max_steps=20, should_finish=lambda: next(answers))
+    result = train(make_config("seed"), *photos, seed=1, max_steps=20, should_finish=lambda: next(answers))
     assert result.steps == 3
 
 
 def test_history_is_thinned(photos: PhotoSets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.state.MAX_HISTORY_POINTS", 6)
-    history = train(small("default"), *photos, seed=1, max_steps=17).history
+    history = train(make_config("default"), *photos, seed=1, max_steps=17).history
     assert [point["step"] for point in history] == [4, 8, 12, 16]
 
 
@@ -210,4 +210,4 @@ def test_bad_checkpoint_is_refused(photos: PhotoSets, tmp_path: Path) -> None:
     path = tmp_path / "bad"
     path.write_bytes(b"nothing")
     with pytest.raises(CheckpointError):
-        train(small("default"), *photos, seed=0, max_steps=1, resume=path)
+        train(make_config("default"), *photos, seed=0, max_steps=1, resume=path)

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tests.training.stubs import SIZE, gaussian
+from tests.support.degradation_stubs import SIZE, make_gaussian
 from training.report.metrics import NoiseAccumulator, measure_kernels
 
 CENTERED = (-(SIZE - 4) // 2,) * 2
 
 
 def test_widths_and_response_of_a_gaussian() -> None:
-    metrics = measure_kernels(torch.stack([gaussian(2.5, 1.2, angle) for angle in (0.0, 0.4, 2.0)]), CENTERED, 4)
+    metrics = measure_kernels(torch.stack([make_gaussian(2.5, 1.2, angle) for angle in (0.0, 0.4, 2.0)]), CENTERED, 4)
     assert metrics.major.mean == pytest.approx(2.5, abs=0.01)
     assert metrics.minor.p5 == pytest.approx(1.2, abs=0.01)
     assert metrics.elongation == pytest.approx(2.5 / 1.2, abs=0.02)
     assert metrics.off_center.p95 < 1e-4
-    round_ = measure_kernels(gaussian(1.5, 1.5)[None], CENTERED, 4)
+    round_ = measure_kernels(make_gaussian(1.5, 1.5)[None], CENTERED, 4)
     for transfer in round_.transfer:
         expected = math.exp(-2 * (math.pi * transfer.frequency * 1.5) ** 2)
         assert transfer.response == pytest.approx(expected, abs=1e-3)
@@ -28,12 +28,12 @@ def test_widths_and_response_of_a_gaussian() -> None:
 
 
 def test_position_direction_and_diversity_of_kernels() -> None:
-    shifted = torch.stack([gaussian(2, 1, 0.3, shift=0.7)] * 4)
+    shifted = torch.stack([make_gaussian(2, 1, 0.3, shift=0.7)] * 4)
     metrics = measure_kernels(shifted, CENTERED, 4)
     assert metrics.off_center.mean == pytest.approx(0.7, abs=0.01)
     assert metrics.orientation == pytest.approx(1, abs=0.01)
     assert metrics.diversity == pytest.approx(0, abs=1e-6)
-    rotated = torch.stack([gaussian(2, 1, math.pi * part / 8) for part in range(8)])
+    rotated = torch.stack([make_gaussian(2, 1, math.pi * part / 8) for part in range(8)])
     assert measure_kernels(rotated, CENTERED, 4).orientation < 0.01
     disjoint = torch.zeros(2, SIZE, SIZE)
     disjoint[0, 3, 3] = disjoint[1, 9, 9] = 1

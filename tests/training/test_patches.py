@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.networks import small
+from tests.support.training_factories import make_config
 from training.data.photos import Photos
 from training.phases.patches import sample_lr
 from training.state import TrainState
@@ -17,7 +17,7 @@ from training.state import TrainState
 @pytest.mark.parametrize(("qualities", "on_grid"), [((60,), True), ((), False)])
 def test_patches_of_jpeg_photos_start_at_a_block(qualities: tuple[int, ...], on_grid: bool, tmp_path: Path) -> None:
     """Generated ones do, and a discriminator would see the difference. JPEG's chroma blocks are 16 pixels wide."""
-    config = small("default")
+    config = make_config("default")
     config = replace(config, degradation=replace(config.degradation, jpeg_qualities=qualities))
     row, column = np.indices((100, 120), dtype=np.uint8)
     photos = Photos.write(tmp_path, [np.stack([row, column, row], 2)])

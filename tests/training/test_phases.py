@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import training.losses.sr
 import training.phases.joint
 from models.jpeg import NO_JPEG
-from tests.training.networks import PhotoSets, changed, small, snapshot
+from tests.support.training_factories import PhotoSets, copy_parameters, list_changed, make_config
 from training.data.photos import Photos
 from training.data.preparation import adapt_config
 from training.estimator.network import DegradationEstimator, DegradationTargets, WindowFeatures, get_features
@@ -29,7 +29,7 @@ from training.state import Phase, RealFeatures, TrainState
 
 def test_joint_step_of_the_seed_preset(photos: PhotoSets, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each optimizer changes its own network only, in the paper's order."""
-    state = TrainState(small("seed"), 0, "cpu")
+    state = TrainState(make_config("seed"), 0, "cpu")
     clipped, updated = [], []
     clip = torch.nn.utils.clip_grad_norm_
 
@@ -38,25 +38,25 @@ def test_joint_step_of_the_seed_preset(photos: PhotoSets, monkeypatch: pytest.Mo
         return clip(parameters, limit)
 
     def watched_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, max_grad_norm: float | None = None) -> None:
-        before = {name: snapshot(network) for name, network in state.networks.items()}
+        before = {name: copy_parameters(network) for name, network in state.networks.items()}
         optimizer_step(optimizer, loss, max_grad_norm=max_grad_norm)
         name = next(name for name, known in state.optimizers.items() if known is optimizer)
         updated.append(name)
         for other, network in state.networks.items():
-            assert any(changed(network, before[other])) is (other == name)
+            assert any(list_changed(network, before[other])) is (other == name)
         if name == "degradation":
             assert all(parameter.grad is None for parameter in state.discriminator.parameters())
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched_clip)
     for module in (training.phases.joint, training.losses.sr):
         monkeypatch.setattr(module, "optimizer_step", watched_step)
-    before = snapshot(state.edsr)
+    before = copy_parameters(state.edsr)
     assert state.get_phase(0.0) == (Phase.JOINT, 0.0)
     metrics = joint_step(state, *photos, 0.0)
     assert updated == ["degradation", "discriminator", "edsr"]
     assert clipped == [(len(list(state.degradation.parameters())), 50)]
     trainable = [parameter.requires_grad for parameter in state.edsr.parameters()]
-    assert changed(state.edsr, before) == trainable
+    assert list_changed(state.edsr, before) == trainable
     assert trainable.count(False) == 4
     assert all(parameter.requires_grad for parameter in state.discriminator.parameters())
     assert set(metrics) == {"adversarial", "discriminator", "edsr_l1", "noise_std"}
@@ -65,27 +65,27 @@ def test_joint_step_of_the_seed_preset(photos: PhotoSets, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("total", "fit", "match"), [(15, 3, 5), (40, 8, 8), (200, 30, 8)])
 def test_phases_follow_each_other(photos: PhotoSets, total: int, fit: int, match: int) -> None:
     """Fitting and matching are limited by a fraction of a short training, and by steps in a long one."""
-    history = train(small("default"), *photos, seed=1, max_steps=total).history
+    history = train(make_config("default"), *photos, seed=1, max_steps=total).history
     phases = [next(name for name in ("match", "fit", "edsr_l1") if name in point) for point in history]
     assert phases == ["fit"] * fit + ["match"] * match + ["edsr_l1"] * (total - fit - match)
 
 
 def test_estimator_is_frozen(photos: PhotoSets) -> None:
-    state = TrainState(adapt_config(small("default"), *photos), 0, "cpu")
-    before = snapshot(state.estimator)
+    state = TrainState(adapt_config(make_config("default"), *photos), 0, "cpu")
+    before = copy_parameters(state.estimator)
     encode_real_photos(state, photos[0])
     assert state.get_phase(0.0) == (Phase.FIT, 0.0)
     fit_step(state, photos[1], 0.0)
     phase, progress = state.get_phase(0.45)
     assert phase is Phase.MATCH
     assert "match" in match_step(state, *photos, progress)
-    assert not any(changed(state.estimator, before))
+    assert not any(list_changed(state.estimator, before))
     assert not any(parameter.requires_grad for parameter in state.estimator.parameters())
 
 
 def test_fit_learns_two_noise_levels(photos: PhotoSets) -> None:
     """For half of the real photos the estimator predicts noise of 1 level, for the others of 10."""
-    state = TrainState(adapt_config(small("default"), *photos), 0, "cpu")
+    state = TrainState(adapt_config(make_config("default"), *photos), 0, "cpu")
     root = torch.tensor([1.0, 10]).repeat(150)[:, None].sqrt()
     spectrum = root.new_zeros(300, state.estimator.config.num_kernel_targets)
     state.estimator = DegradationEstimator()  # untrained, so its targets are not normalized
@@ -120,7 +120,7 @@ def test_noise_is_matched_given_its_brightness(clean: tuple[int, ...], tmp_path:
     hr = Photos.write(tmp_path / "hr", [np.full((220, 220, 3), value, np.uint8) for value in clean])
     sigma_by_brightness = {60: 2, 180: 8}  # of the real photos
     lr = Photos.write(tmp_path / "lr", [np.full((48, 48, 3), value, np.uint8) for value in sigma_by_brightness])
-    config = small("default")
+    config = make_config("default")
     assert config.matching is not None
     matching = replace(config.matching, crop=32, match_batch=8, match_noise_lr=2e-2)
     config = replace(config, adversarial_weight=0.0, matching=matching)
@@ -160,7 +160,7 @@ def test_photos_of_one_scene_are_cropped_alike(photos: PhotoSets, tmp_path: Path
     """They are encoded at the same positions, and compared in pairs while matching."""
     shots = [photos[0][0], photos[0][0], photos[0][1], photos[0][1]]
     real = Photos.write(tmp_path / "lr", shots)
-    state = TrainState(adapt_config(small("default"), real, photos[1]), 0, "cpu")
+    state = TrainState(adapt_config(make_config("default"), real, photos[1]), 0, "cpu")
     encode_real_photos(state, real)
     fit_step(state, photos[1], 0.0)
     assert state.real is not None

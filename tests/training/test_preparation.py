@@ -10,15 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.training.conftest import make_photo
-from tests.training.networks import PhotoSets, small, weights
+from tests.support.training_factories import PhotoSets, collect_weights, make_config, make_photo
 from training.data.photos import Photos, PhotosError
 from training.loop import train
 
 
 def test_missing_and_small_photos_are_refused(photos: PhotoSets, tmp_path: Path) -> None:
     real, clean = photos
-    config = small("default")
+    config = make_config("default")
     none = Photos.write(tmp_path / "none", [])
     tiny = Photos.write(tmp_path / "tiny", [np.zeros((31, 200, 3), np.uint8)])
     for lr, hr, message in [
@@ -38,15 +37,15 @@ def test_jpeg_qualities_of_real_photos_are_estimated(photos: PhotoSets, tmp_path
         buffer = io.BytesIO()
         Image.fromarray(real[index] // 2 + 50).save(buffer, "JPEG", quality=60)
         shots.append(np.asarray(Image.open(buffer).convert("RGB")))
-    result = train(small("default"), Photos.write(tmp_path / "web", shots), clean, seed=0, max_steps=8)
+    result = train(make_config("default"), Photos.write(tmp_path / "web", shots), clean, seed=0, max_steps=8)
     assert all(abs(quality - 60) <= 1 for quality in result.degradation.config.jpeg_qualities)
     assert len(result.degradation.config.jpeg_qualities) == 3
-    assert train(small("default"), real, clean, seed=0, max_steps=1).degradation.config.jpeg_qualities == ()
+    assert train(make_config("default"), real, clean, seed=0, max_steps=1).degradation.config.jpeg_qualities == ()
 
 
 def test_small_photos_get_small_crops(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     real = Photos.write(tmp_path / "lr", [make_photo(rng, 32, 32)])
     clean = Photos.write(tmp_path / "hr", [make_photo(rng, 128, 128)])
-    result = train(small("default"), real, clean, seed=0, max_steps=8)
-    assert all(torch.isfinite(weight).all() for weight in weights(result).values())
+    result = train(make_config("default"), real, clean, seed=0, max_steps=8)
+    assert all(torch.isfinite(weight).all() for weight in collect_weights(result).values())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.networks import PhotoSets, small
+from tests.support.training_factories import PhotoSets, make_config
 from training.data.preparation import adapt_config
 from training.estimator.spectra import OPPONENT, Spectra
 from training.losses.regularizers import opponent_covariance
@@ -40,7 +40,7 @@ def test_covariance_of_luma_and_a_color_difference() -> None:
 
 def test_fit_removes_covariance_between_colors(photos: PhotoSets) -> None:
     """The estimator predicts the std of luma and of each color difference, so photos do not require more."""
-    state = TrainState(adapt_config(small("default"), *photos), 0, "cpu")
+    state = TrainState(adapt_config(make_config("default"), *photos), 0, "cpu")
     network = state.degradation.noise
     assert network is not None
     assert network.filters is not None

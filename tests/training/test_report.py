@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from models.degradation import Degradation
-from tests.training.conftest import make_photo
-from tests.training.stubs import StubDegradation, camera
+from tests.support.degradation_stubs import StubDegradation, make_stub
+from tests.support.training_factories import make_photo
 from training.data.photos import Photos
 from training.presets import PRESET_NAMES, get_preset
 from training.report.alarms import find_alarms
@@ -40,7 +40,7 @@ def take_photos(stub: StubDegradation, count: int, folder: Path) -> Photos:
 def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(2)
     clean = Photos.write(folder / "hr", (make_photo(rng, 400, 400) for _ in range(NUM_PHOTOS)))
-    return Evaluator(take_photos(camera(), NUM_PHOTOS, folder / "lr"), clean, 4, num_crops=NUM_CROPS)
+    return Evaluator(take_photos(make_stub(), NUM_PHOTOS, folder / "lr"), clean, 4, num_crops=NUM_CROPS)
 
 
 def codes(report: Report) -> list[str]:
@@ -48,7 +48,7 @@ def codes(report: Report) -> list[str]:
 
 
 def test_right_degradation_raises_no_alarm(evaluator: Evaluator) -> None:
-    report = evaluator.report(camera())
+    report = evaluator.report(make_stub())
     assert codes(report) == []
     assert report.two_sample
     assert report.two_sample.accuracy == pytest.approx(0.5, abs=0.12)
@@ -61,7 +61,7 @@ def test_right_degradation_raises_no_alarm(evaluator: Evaluator) -> None:
 
 
 def test_wide_kernels_are_distinguishable(evaluator: Evaluator) -> None:
-    report = evaluator.report(camera(wider=1.5))
+    report = evaluator.report(make_stub(wider=1.5))
     assert report.two_sample
     assert report.two_sample.accuracy > 0.8
     assert report.predicted.minor.generated_mean > report.predicted.minor.real_mean + 0.5
@@ -72,10 +72,10 @@ def test_wide_kernels_are_distinguishable(evaluator: Evaluator) -> None:
 @pytest.mark.parametrize(
     ("stub", "code"),
     [
-        (camera(sigmas=(0, 0)), "noise_vanished"),
-        (camera(one_kernel=True), "kernels_collapsed"),
-        (camera(shift=0.8), "kernels_off_center"),
-        (camera(tint=(0, 6, 0)), "color_shift"),
+        (make_stub(sigmas=(0, 0)), "noise_vanished"),
+        (make_stub(one_kernel=True), "kernels_collapsed"),
+        (make_stub(shift=0.8), "kernels_off_center"),
+        (make_stub(tint=(0, 6, 0)), "color_shift"),
     ],
 )
 def test_wrong_degradations_raise_errors(evaluator: Evaluator, stub: StubDegradation, code: str) -> None:
@@ -85,22 +85,22 @@ def test_wrong_degradations_raise_errors(evaluator: Evaluator, stub: StubDegrada
 
 
 def test_non_finite_numbers_raise_an_alarm(evaluator: Evaluator) -> None:
-    report = evaluator.report(camera(sigmas=(float("nan"), 1)))
+    report = evaluator.report(make_stub(sigmas=(float("nan"), 1)))
     assert "not_finite" in codes(report)
     json.dumps(dataclasses.asdict(report), allow_nan=False)
 
 
 def test_score_grows_with_the_error(evaluator: Evaluator) -> None:
-    by_width = [evaluator.score(camera(wider=wider)) for wider in (0.0, 0.5, 1.0, 2.0)]
+    by_width = [evaluator.score(make_stub(wider=wider)) for wider in (0.0, 0.5, 1.0, 2.0)]
     assert by_width == sorted(by_width)
-    by_noise = [evaluator.score(camera(sigmas=sigmas)) for sigmas in ((3, 7), (4, 9), (7, 13), (15, 20))]
+    by_noise = [evaluator.score(make_stub(sigmas=sigmas)) for sigmas in ((3, 7), (4, 9), (7, 13), (15, 20))]
     assert by_noise == sorted(by_noise)
-    assert evaluator.score(camera(by_brightness=0.03)) > by_noise[0]
+    assert evaluator.score(make_stub(by_brightness=0.03)) > by_noise[0]
 
 
 def test_saturated_discriminator_and_few_photos(evaluator: Evaluator) -> None:
     history = [{"step": 1.0, "discriminator": 0.25}, *({"discriminator": 0.001} for _ in range(20)), {"edsr_l1": 0.1}]
-    report = evaluator.report(camera(), history)
+    report = evaluator.report(make_stub(), history)
     assert report.discriminator_loss == pytest.approx(0.001)
     assert codes(report) == ["discriminator_saturated"]
     few = replace(report.photos.real, photos=9, used=7)
@@ -112,13 +112,13 @@ def test_saturated_discriminator_and_few_photos(evaluator: Evaluator) -> None:
 def test_other_content_raises_an_alarm(evaluator: Evaluator, tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     dark = Photos.write(tmp_path / "hr", (make_photo(rng, 400, 400) // 4 for _ in range(NUM_PHOTOS)))
-    report = Evaluator(evaluator.lr_photos, dark, 4, num_crops=40).report(camera())
+    report = Evaluator(evaluator.lr_photos, dark, 4, num_crops=40).report(make_stub())
     assert "content_mismatch" in codes(report)
 
 
 def test_seed_determines_the_report(evaluator: Evaluator) -> None:
     """A report changes neither global random numbers nor the mode of the degradation."""
-    stub = camera()
+    stub = make_stub()
     stub.train()
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -138,7 +138,7 @@ def test_few_and_small_photos_are_reported_on(tmp_path: Path, count: int, side: 
     rng = np.random.default_rng(0)
     lr = Photos.write(tmp_path / "lr", (make_photo(rng, side, side + 3) for _ in range(count)))
     hr = Photos.write(tmp_path / "hr", (make_photo(rng, 4 * side, 4 * side) for _ in range(count)))
-    report = Evaluator(lr, hr, 4, num_crops=8).report(camera())
+    report = Evaluator(lr, hr, 4, num_crops=8).report(make_stub())
     assert (report.two_sample is None) == (count == 1)
     severity = "error" if count < 8 else "warning"
     assert ("too_few_real_photos", severity) in [(alarm.code, alarm.severity) for alarm in report.alarms]

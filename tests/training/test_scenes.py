@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from tests.training.conftest import make_photo
+from tests.support.training_factories import make_photo
 from training.data.photos import Photos
 from training.data.scenes import group_by_scene
 

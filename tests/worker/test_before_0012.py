@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.store.old_folder import OldFolder, extract_old_folder
 from tests.support.images import make_photos
+from tests.support.old_folder import OldFolder, extract_old_folder
 from tests.support.running_service import Service, running_service
 
 

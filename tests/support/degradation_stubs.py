@@ -14,7 +14,7 @@ from models.networks.noise import NoiseConfig
 SIZE = 24
 
 
-def gaussian(major: float, minor: float, angle: float = 0.0, shift: float = 0.0) -> Tensor:
+def make_gaussian(major: float, minor: float, angle: float = 0.0, shift: float = 0.0) -> Tensor:
     """Returns a kernel (24, 24). Sigmas are in taps, `angle` in radians from the rows; `shift` moves it down."""
     offset = torch.arange(float(SIZE)) - (SIZE - 1) / 2
     y, x = (offset - shift)[:, None], offset[None]
@@ -60,11 +60,12 @@ class StubDegradation(Degradation):
         return noise
 
 
-def camera(wider: float = 0.0, *, one_kernel: bool = False, shift: float = 0.0, **noise: object) -> StubDegradation:
-    """Gaussians of 1.5 to 2.5 by 1 to 2 pixels, in all directions; noise of 3 to 7 levels."""
+def make_stub(wider: float = 0.0, *, one_kernel: bool = False, shift: float = 0.0, **noise: object) -> StubDegradation:
+    """Returns a stub with noise of 3 to 7 levels, and Gaussians of 1.5 to 2.5 by 1 to 2 pixels in all directions."""
     draws = torch.rand(64, 3, generator=torch.Generator().manual_seed(0))
     draws = draws[:1].expand(64, 3) if one_kernel else draws
     kernels = [
-        gaussian(1.5 + major + wider, 1 + minor + wider, math.pi * turn, shift) for major, minor, turn in draws.tolist()
+        make_gaussian(1.5 + major + wider, 1 + minor + wider, math.pi * turn, shift)
+        for major, minor, turn in draws.tolist()
     ]
     return StubDegradation(torch.stack(kernels), **{"sigmas": (3, 7), **noise})  # type: ignore[arg-type]
