@@ -17,6 +17,7 @@ from store.errors import LeaseLostError
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
+from tests.support.store_factories import create_job
 
 LEASE = 1000.0
 MAX_CRASHES = 3
@@ -30,8 +31,7 @@ class JobStates(RuleBasedStateMachine):
         super().__init__()
         self.store = store
         with store.database.write() as session:
-            jobs = JobRepository(session)
-            job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=ITEMS)
+            job = create_job(session, "degrade", total=ITEMS)
             SampleRepository(session).add_items(
                 job.id, [(f"image{n}", NewItem(f"{n}.png", f"{n:064x}")) for n in range(ITEMS)]
             )

@@ -12,6 +12,7 @@ from store.errors import LeaseLostError
 from store.repositories.jobs import PARAMETERS_VERSION, ExpiredJob, JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
+from tests.support.store_factories import create_job
 
 LEASE = 30.0
 MAX_CRASHES = 3
@@ -19,8 +20,7 @@ MAX_CRASHES = 3
 
 def make_job(store: Store, items: int = 2) -> str:
     with store.database.write() as session:
-        jobs = JobRepository(session)
-        job = jobs.create("degrade", dataset_id=None, model_id=None, parameters={}, unit="samples", total=items)
+        job = create_job(session, "degrade", total=items)
         SampleRepository(session).add_items(
             job.id, [(f"image{i}", NewItem(f"image{i}.png", f"{i:064x}")) for i in range(items)]
         )
