@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_curl_session(service: LocalService, folder: Path) -> None:
     session = run_shell(shorten(find_code(README.read_text(), "bash"), service), service, folder)
-    assert session.stdout.count('"status":"succeeded"') == 3
+    assert session.stdout.count('"message":"job ended","status":"succeeded"') == 3
     shutil.unpack_archive(folder / "triplets.zip", folder / "triplets")
     shutil.unpack_archive(folder / "super-resolved.zip", folder / "super-resolved")
     assert len(list((folder / "triplets/lr").iterdir())) == 8
