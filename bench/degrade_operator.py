@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.measure import Metric, Summary, compute_ratio, measure_added_memory, run, time_interleaved
+from bench.measure import Metric, Summary, Workload, compute_ratio, measure_added_memory, run, time_interleaved
 from models.fixed_point import quantize_kernels
 from models.geometry import apply_kernel, paper_origin, reflect_indices
 from models.inference.blur import blur
@@ -89,7 +89,11 @@ def _compare(name: str, make_case: Callable[..., Case], rounds: int) -> list[Met
     ours, reference, multiply_adds = make_case()
     difference = (ours() - reference()).abs().max().item()
     matrix = torch.rand(SIDE, SIDE)
-    workloads = {"ours": ours, "reference": reference, "matrices": partial(torch.mm, matrix, matrix)}
+    workloads: dict[str, Workload] = {
+        "ours": ours,
+        "reference": reference,
+        "matrices": partial(torch.mm, matrix, matrix),
+    }
     seconds = time_interleaved(workloads, rounds)
     at_best = [product * multiply_adds / SIDE**3 for product in seconds["matrices"]]
     taken = {who: Summary.from_values([1000 * each for each in seconds[who]]) for who in ("ours", "reference")}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import cameras  # type: ignore[import-not-found]
+import cameras
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter

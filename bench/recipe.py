@@ -117,7 +117,7 @@ def main() -> None:
     add_json_option(parser)
     options = parser.parse_args()
     sys.path.insert(0, str(options.bench))
-    import recovery  # noqa: PLC0415  # type: ignore[import-not-found]
+    import recovery  # noqa: PLC0415
 
     from bench.extra_cameras import EXTRA_CAMERAS  # noqa: PLC0415 - it imports cameras.py of the folder above
 

@@ -91,7 +91,8 @@ class StubDegradation(Degradation):
             brightness = brightness.mean((1, 2, 3), keepdim=True) if self.deviation.uniform else brightness
             variance = variance + (self.shot[0] + (self.shot[1] - self.shot[0]) * share[:, 1:]) * brightness
         white = latents.white_noise[:, :, margin:-margin, margin:-margin]
-        return self.deviation.noise * variance.sqrt() * white / 255
+        noise: Tensor = self.deviation.noise * variance.sqrt() * white / 255
+        return noise
 
 
 def get_deviations(camera: Any) -> dict[str, Deviation]:
@@ -158,19 +159,21 @@ def rank_models(
         rows = []
         for name, model in models.items():
             report = evaluator.report(model)
-            rows.append((compute_error(measure_crops(evaluator, model), true), report.score, name, report))
+            assert report.two_sample is not None
+            error = compute_error(measure_crops(evaluator, model), true)
+            rows.append((error, report.score, name, report, report.two_sample))
     rank = spearmanr([row[0] for row in rows], [row[1] for row in rows])[0]
-    accuracies = [row[3].two_sample.accuracy for row in rows]
+    accuracies = [row[4].accuracy for row in rows]
     accuracy_rank = spearmanr([row[0] for row in rows], accuracies)[0]
     print(
         f"{camera.name}: score {rank:.3f}, two-sample {accuracy_rank:.3f}; building the evaluator took {seconds:.1f} s",
         flush=True,
     )
     if options.verbose:
-        for error, score, name, report in sorted(rows, key=lambda row: row[0]):
-            test = f"{report.two_sample.accuracy:.2f} ± {report.two_sample.uncertainty:.2f}"
+        for error, score, name, report, test in sorted(rows, key=lambda row: row[0]):
+            accuracy = f"{test.accuracy:.2f} ± {test.uncertainty:.2f}"
             codes = ", ".join(alarm.code if alarm.severity == "error" else f"({alarm.code})" for alarm in report.alarms)
-            print(f"  {name:14} error {error:5.2f} score {score:5.2f} real vs. generated {test} {codes}")
+            print(f"  {name:14} error {error:5.2f} score {score:5.2f} real vs. generated {accuracy} {codes}")
     prefix = f"`{camera.name}`, seed {options.seed}: Spearman correlation of the"
     return [
         Metric(f"{prefix} score", float(rank), target=0.85),
@@ -193,8 +196,8 @@ def main() -> None:
     add_json_option(parser)
     options = parser.parse_args()
     sys.path.insert(0, str(options.bench))
-    import recovery  # noqa: PLC0415  # type: ignore[import-not-found]
-    from cameras import gaussian  # noqa: PLC0415  # type: ignore[import-not-found]
+    import recovery  # noqa: PLC0415
+    from cameras import gaussian  # noqa: PLC0415
 
     torch.set_num_threads(1)
     paths = sorted(path for path in options.photos.iterdir() if path.suffix in {".jpg", ".png"})

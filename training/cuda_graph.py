@@ -43,7 +43,7 @@ class CUDAGraphRunner:
 
     def _warm_up(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Calls `fn` on a side stream, which PyTorch requires before a recording."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             output = self._fn(*inputs)

@@ -282,7 +282,8 @@ class JobRepository:
         Those with a cancel request are canceled instead. Those that have crashed `max_crashes` times fail.
         """
         expired = (Job.status == "running") & (Job.lease_until < now())
-        return [ExpiredJob(*row) for row in self._requeue_crashed(expired, max_crashes=max_crashes)]
+        rows = self._requeue_crashed(expired, max_crashes=max_crashes)
+        return [ExpiredJob(row.id, row.kind, row.status, row.error) for row in rows]
 
     def expire(self) -> list[str]:
         """Deletes the results and inputs of jobs past their retention and returns the jobs' ids. The jobs stay.

@@ -114,7 +114,7 @@ def fit(examples: Examples, val: Examples, updates: int, device: str) -> Degrada
         windows = torch.randperm(examples.features.shape[1], device=device)[:num_windows]
         batch = Examples(examples.features[chosen][:, windows], *(part[chosen] for part in examples.targets))
         optimizer.zero_grad()
-        compute_loss(estimator, batch).backward()  # type: ignore[no-untyped-call]
+        compute_loss(estimator, batch).backward()
         optimizer.step()
         if (step + 1) % max(1, updates // 20) == 0:
             with torch.no_grad():
