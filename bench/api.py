@@ -45,7 +45,7 @@ def measure(options: argparse.Namespace) -> list[Metric]:
 
 
 def _measure_polling(http: httpx.Client, dataset: str, seconds: float) -> list[Metric]:
-    """Poll a job that uses all cores."""
+    """Polls a job that uses all cores."""
     job = _submit_job(http, dataset, encode_png(make_picture(1000, 1000)), samples=1000)
     while http.get(f"/jobs/{job}").json()["progress"]["done"] == 0:
         time.sleep(0.1)
@@ -111,7 +111,7 @@ def _measure_small_job(http: httpx.Client, dataset: str, folder: Path, rounds: i
 def _measure_upload(
     http: httpx.Client, dataset: str, api: int, folder: Path, kind: str, files: Callable[[int], bytes], number: int
 ) -> list[Metric]:
-    """Measure one streamed request with many different files."""
+    """Measures one streamed request with many different files."""
     size, flushed_size = sum(len(files(n)) for n in range(10)) / 10 * number, 0
     began = time.perf_counter()
     for n in range(number // 5):  # the minimum: hash, write and flush each file
@@ -161,7 +161,7 @@ def _measure_upload(
 
 
 def _train_model(http: httpx.Client) -> str:
-    """Create a dataset, train a `default` model for a few steps, and return the dataset's id."""
+    """Creates a dataset, trains a `default` model for a few steps, and returns the dataset's id."""
     dataset = str(http.post("/datasets", json={"name": "bench", "scale": 4}).raise_for_status().json()["id"])
     for role, side in (("lr", 48), ("hr", 192)):
         parts = [("files", (f"{n}.png", encode_png(make_picture(side, side, seed=n)))) for n in range(4)]

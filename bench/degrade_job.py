@@ -117,7 +117,7 @@ def _compare(http: httpx.Client, folder: Path, sources: list[Path], preset: str,
 
 
 def _make_photos(folder: Path, count: int) -> Iterator[Path]:
-    """Write enlarged crops of photographs, all different."""
+    """Writes enlarged crops of photographs, all different."""
     rng = np.random.default_rng(0)
     pictures = list(load_photographs().values())
     for number in range(count):
@@ -130,7 +130,7 @@ def _make_photos(folder: Path, count: int) -> Iterator[Path]:
 
 
 def _train_model(http: httpx.Client, folder: Path, sources: list[Path], preset: str) -> str:
-    """Create a dataset of these images and train a model on it. Return the dataset's id."""
+    """Creates a dataset of these images and trains a model on it. Returns the dataset's id."""
     dataset = str(http.post("/datasets", json={"name": preset, "scale": SCALE}).raise_for_status().json()["id"])
     rng = np.random.default_rng(0)
     small = []
@@ -149,7 +149,7 @@ def _train_model(http: httpx.Client, folder: Path, sources: list[Path], preset: 
 
 
 def _run_job(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
-    """Submit a job and return it when it is finished."""
+    """Submits a job and returns it when it is finished."""
     job: dict[str, Any] = http.post(path, **request).raise_for_status().json()
     while job["status"] in ("queued", "running"):
         job = http.get(f"/jobs/{job['id']}", params={"wait": 20}).raise_for_status().json()
@@ -181,7 +181,7 @@ _results: list[ImageResults] = []  # for the processes of the bare loops, which 
 def _bare_loops(
     results: list[ImageResults], folder: Path
 ) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
-    """Yield the bare loop with our decoder and encoder, and the one with Pillow's."""
+    """Yields the bare loop with our decoder and encoder, and the one with Pillow's."""
     _results[:] = results
     with (
         multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool,

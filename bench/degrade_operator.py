@@ -30,7 +30,7 @@ Case = tuple[Callable[[], Tensor], Callable[[], Tensor], int]  # ours, reference
 
 
 def apply_kernel_plainly(hr: Tensor, kernel: Tensor) -> Tensor:
-    """Apply kernel (B, K, K) to hr (B, 3, H, W) in [0, 1]. Return (B, 3, H // s, W // s)."""
+    """Applies kernel (B, K, K) to hr (B, 3, H, W) in [0, 1]. Returns (B, 3, H // s, W // s)."""
     batch, channels, height, width = hr.shape
     rows = reflect_indices(ORIGIN[0], SCALE * (height // SCALE - 1) + TAPS, height)
     cols = reflect_indices(ORIGIN[1], SCALE * (width // SCALE - 1) + TAPS, width)
@@ -41,7 +41,7 @@ def apply_kernel_plainly(hr: Tensor, kernel: Tensor) -> Tensor:
 
 
 def make_patches_case(count: int = 32) -> Case:
-    """Return the case with the shapes of the preset `seed`."""
+    """Returns the case with the shapes of the preset `seed`."""
     generator = torch.Generator().manual_seed(0)
     hr = torch.rand(count, 3, 128, 128, generator=generator)
     kernel = torch.rand(count, TAPS, TAPS, generator=generator)

@@ -17,7 +17,7 @@ Rng = np.random.Generator
 
 
 def _render_kernel(inside: Any, softness: float) -> Array:
-    """Render a kernel with the shape of `inside(y, x)`, in high-resolution pixels, with eightfold oversampling.
+    """Renders a kernel with the shape of `inside(y, x)`, in high-resolution pixels, with eightfold oversampling.
 
     `softness` is the sigma of a Gaussian that blurs the shape.
     """
@@ -30,7 +30,7 @@ def _render_kernel(inside: Any, softness: float) -> Array:
 
 
 def motion(rng: Rng) -> Array:
-    """Return a motion blur kernel: a straight streak of 2 to 13 pixels."""
+    """Returns a motion blur kernel: a straight streak of 2 to 13 pixels."""
     length, angle = rng.uniform(2, 13), rng.uniform(0, np.pi)
     along = np.cos(angle), np.sin(angle)
     return _render_kernel(
@@ -39,25 +39,25 @@ def motion(rng: Rng) -> Array:
 
 
 def defocus(rng: Rng) -> Array:
-    """Return a defocus kernel: a uniform disk of radius 1.5 to 6 pixels."""
+    """Returns a defocus kernel: a uniform disk of radius 1.5 to 6 pixels."""
     radius = rng.uniform(1.5, 6)
     return _render_kernel(lambda y, x: np.hypot(y, x) < radius, 0.5)
 
 
 def sample_sharp_or_shaken(rng: Rng) -> Array:
-    """Return a narrow round kernel for two thirds of the photos, else a wide elongated one."""
+    """Returns a narrow round kernel for two thirds of the photos, else a wide elongated one."""
     if rng.random() < 2 / 3:
         return np.asarray(cameras.gaussian_blur(0.8, 1.3, isotropic=True)(rng))
     return np.asarray(cameras.gaussian(rng.uniform(2.8, 3.8), rng.uniform(1.2, 1.8), rng.uniform(0, np.pi)))
 
 
 def sample_day_or_night(rng: Rng, clean: Array) -> Array:
-    """Return white noise of 1 to 2 levels, or of 8 to 13 levels, each for half of the photos."""
+    """Returns white noise of 1 to 2 levels, or of 8 to 13 levels, each for half of the photos."""
     return np.asarray(rng.normal(0, rng.uniform(1, 2) if rng.random() < 0.5 else rng.uniform(8, 13), clean.shape))
 
 
 def grain(rng: Rng, clean: Array) -> Array:
-    """Return noise that is correlated between neighbors and channels, and strongest in midtones."""
+    """Returns noise that is correlated between neighbors and channels, and strongest in midtones."""
     field = rng.normal(0, 1, clean.shape) + rng.normal(0, 1, (*clean.shape[:2], 1))
     field = gaussian_filter(field, (0.7, 0.7, 0))
     level = rng.uniform(3, 8) * (0.4 + 1.2 * np.sqrt(np.clip(clean, 0, 255) / 255 * (1 - np.clip(clean, 0, 255) / 255)))

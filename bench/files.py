@@ -14,7 +14,7 @@ Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 def stream_multipart(files: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the body of a multipart form with the boundary `bench`."""
+    """Yields the body of a multipart form with the boundary `bench`."""
     for number, data in enumerate(files):
         head = f'--bench\r\nContent-Disposition: form-data; name="files"; filename="{number}"\r\n\r\n'
         yield head.encode() + data + b"\r\n"
@@ -22,13 +22,13 @@ def stream_multipart(files: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def make_png_factory() -> Callable[[int], bytes]:
-    """Return a function from a number to a PNG file of 1 MB of noise. Each number gives different bytes."""
+    """Returns a function from a number to a PNG file of 1 MB of noise. Each number gives different bytes."""
     plain = encode_png(np.random.default_rng(0).integers(0, 256, (577, 577, 3), dtype=np.uint8))
     return lambda number: plain[:-12] + _chunk(b"tEXt", f"n\0{number}".encode()) + plain[-12:]
 
 
 def make_jpeg_factory() -> Callable[[int], bytes]:
-    """Return a function from a number to a JPEG file of 1 MB and 2.4 megapixels. Each number gives different bytes."""
+    """Returns a function from a number to a JPEG file of 1 MB and 2.4 megapixels. Each number gives different bytes."""
     buffer = io.BytesIO()
     Image.fromarray(make_picture(1800, 1350)).save(buffer, "JPEG", quality=93)
     jpeg = buffer.getvalue()
@@ -40,7 +40,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def make_picture(height: int, width: int, seed: int = 0) -> Pixels:
-    """Return blurred plus sharp noise, (height, width, 3) uint8, with about as much detail as a photo."""
+    """Returns blurred plus sharp noise, (height, width, 3) uint8, with about as much detail as a photo."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)

@@ -34,7 +34,7 @@ GPU = torch.device("cuda")
 
 
 def synchronized(workload: Workload) -> Callable[[], None]:
-    """Return a workload that waits until the GPU has finished."""
+    """Returns a workload that waits until the GPU has finished."""
 
     def run_and_wait() -> None:
         workload()
@@ -56,7 +56,7 @@ def compare(name: str, ours: Workload, plain: Workload, rounds: int, *, target: 
 
 
 def measure_gpu_memory(workload: Workload) -> int:
-    """Return the bytes that a workload adds to the memory that PyTorch has allocated."""
+    """Returns the bytes that a workload adds to the memory that PyTorch has allocated."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
@@ -65,7 +65,7 @@ def measure_gpu_memory(workload: Workload) -> int:
 
 
 def measure_joint_step(folder: Path, rounds: int) -> list[Metric]:
-    """Measure the joint step of the preset `seed`, batch 32 and EDSR 16×64."""
+    """Measures the joint step of the preset `seed`, batch 32 and EDSR 16×64."""
     train_step.write_photos(folder)
     real, clean = Photos(folder / "lr"), Photos(folder / "hr")
     ours, plain = (TrainState(get_preset("seed", 4, device="cuda"), 0, "cuda") for _ in range(2))
@@ -89,7 +89,7 @@ def measure_operator(rounds: int) -> list[Metric]:
 
 
 def measure_degrading(rounds: int) -> list[Metric]:
-    """Measure samples of a photo of 2 megapixels, without reading and writing files."""
+    """Measures samples of a photo of 2 megapixels, without reading and writing files."""
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 256, (1356, 2040, 3), dtype=np.uint8)
     metrics = []

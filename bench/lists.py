@@ -101,7 +101,7 @@ def _list_paths(size: Size) -> dict[str, str]:
 
 @contextmanager
 def _sqlite(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the URLs of two empty databases."""
+    """Yields the URLs of two empty databases."""
     yield f"sqlite:///{folder / 'small.sqlite'}", f"sqlite:///{folder / 'large.sqlite'}"
 
 
@@ -132,7 +132,7 @@ def _postgresql(folder: Path) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _api(folder: Path, database: str) -> Iterator[httpx.Client]:
-    """Run the API alone. Lists need no worker."""
+    """Runs the API alone. Lists need no worker."""
     port = require_free_port("127.0.0.1", 0)
     environment = os.environ | {
         "PATINA_DATA_DIR": str(folder),

@@ -83,7 +83,7 @@ class Metric:
 
 
 def time_interleaved(workloads: Mapping[str, Workload], rounds: int) -> dict[str, list[float]]:
-    """Return the wall seconds of each workload in each round, after one warm-up call of each.
+    """Returns the wall seconds of each workload in each round, after one warm-up call of each.
 
     Each round runs all workloads, and every second round runs them in reverse order. Other load and warming caches
     then affect all workloads alike.
@@ -100,12 +100,12 @@ def time_interleaved(workloads: Mapping[str, Workload], rounds: int) -> dict[str
 
 
 def compute_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Summary:
-    """Divide round by round, so that load that affects a whole round cancels."""
+    """Divides round by round, so that load that affects a whole round cancels."""
     return Summary.from_values([one / other for one, other in zip(numerators, denominators, strict=True)])
 
 
 def measure_added_memory(prepare: Callable[..., Workload], *arguments: object) -> int:
-    """Return the bytes that a workload adds to the peak memory of a fresh process.
+    """Returns the bytes that a workload adds to the peak memory of a fresh process.
 
     The process calls `prepare(*arguments)` to get the workload. `prepare` must be a function of a module, and the
     arguments must be picklable. Raises RuntimeError if the process dies.
@@ -133,12 +133,12 @@ def _measure_memory(sender: Connection, prepare: Callable[..., Workload], argume
 
 
 def read_resident_memory(pid: int | str = "self") -> int:
-    """Return the bytes that a process has in memory now."""
+    """Returns the bytes that a process has in memory now."""
     return _read_status(pid, "VmRSS")
 
 
 def read_peak_memory(pid: int | str = "self") -> int:
-    """Return the most bytes that a process has had in memory since its start or since `reset_peak_memory`."""
+    """Returns the most bytes that a process has had in memory since its start or since `reset_peak_memory`."""
     return _read_status(pid, "VmHWM")
 
 
@@ -159,7 +159,7 @@ def run(
     measure: Callable[[argparse.Namespace], Sequence[Metric]],
     add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None,
 ) -> None:
-    """Measure, print and store. `measure` receives the options of the command line, `quick` among them."""
+    """Measures, prints and stores. `measure` receives the options of the command line, `quick` among them."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a short form, for a first look and for `make bench`")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a metric misses its threshold")
@@ -183,7 +183,7 @@ def run(
 
 
 def describe_failures(metrics: Sequence[Metric]) -> list[str]:
-    """Return a sentence for each metric that misses its threshold."""
+    """Returns a sentence for each metric that misses its threshold."""
     return [
         f"{metric.name}: {format_number(metric.median)} {metric.unit}".rstrip()
         + f" is {'above' if metric.lower_is_better else 'below'} the threshold, {format_number(metric.threshold)}."
@@ -200,7 +200,7 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 
 
 def save_metrics(options: argparse.Namespace, metrics: Sequence[Metric], *, load: float | None = None) -> None:
-    """Store the metrics of this script in the file of `--json`, in place of earlier ones of the same script.
+    """Stores the metrics of this script in the file of `--json`, in place of earlier ones of the same script.
 
     Does nothing without `--json` or without metrics.
     """
@@ -218,7 +218,7 @@ def save_metrics(options: argparse.Namespace, metrics: Sequence[Metric], *, load
 
 
 def describe_machine() -> str:
-    """Return the processor's name and the number of cores, such as `AMD EPYC 9B14, 2 cores`."""
+    """Returns the processor's name and the number of cores, such as `AMD EPYC 9B14, 2 cores`."""
     name = ""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -227,7 +227,7 @@ def describe_machine() -> str:
 
 
 def _get_script_name() -> str:
-    """Return `api` for bench/api.py and `chaos` for bench/chaos/__main__.py."""
+    """Returns `api` for bench/api.py and `chaos` for bench/chaos/__main__.py."""
     script = Path(sys.argv[0])
     return script.parent.name if script.stem == "__main__" else script.stem
 
@@ -237,5 +237,5 @@ def _get_arguments(json_file: Path) -> list[str]:
 
 
 def format_number(value: float) -> str:
-    """Format with three significant digits, or four from 10 on, so that 29.32 and 29.43 dB differ."""
+    """Formats with three significant digits, or four from 10 on, so that 29.32 and 29.43 dB differ."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{4 if abs(value) >= 10 else 3}g}"

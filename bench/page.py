@@ -88,7 +88,7 @@ def measure(options: argparse.Namespace) -> list[Metric]:
 
 
 def _create_records(url: str, folder: Path, photos: int, jobs: int) -> str:
-    """Create a dataset of photos and many canceled jobs. Return the dataset's id."""
+    """Creates a dataset of photos and many canceled jobs. Returns the dataset's id."""
     random = np.random.default_rng(0)
     archive = folder / "photos.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
@@ -108,7 +108,7 @@ def _create_records(url: str, folder: Path, photos: int, jobs: int) -> str:
 
 
 def _load_first_view(browser: Browser, view: str) -> tuple[float, int]:
-    """Return the seconds until the content shows and the bytes received, with an empty cache."""
+    """Returns the seconds until the content shows and the bytes received, with an empty cache."""
     with _open_page(browser) as page:
         sizes: list[int] = []
         devtools = page.context.new_cdp_session(page)

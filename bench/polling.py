@@ -24,7 +24,7 @@ class Latencies:
 
 
 def poll_at_rate(url: str, per_second: float, seconds: float, connections: int = 16) -> Latencies:
-    """Poll on a fixed schedule. Latency counts from the scheduled time, so delays in the queue count, too."""
+    """Polls on a fixed schedule. Latency counts from the scheduled time, so delays in the queue count, too."""
     count = int(per_second * seconds)
     return asyncio.run(_poll(url, [number / per_second for number in range(count)], connections))
 

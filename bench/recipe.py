@@ -137,7 +137,7 @@ def main() -> None:
 
 
 def to_metrics(report: Mapping[str, Any]) -> list[Metric]:
-    """Convert a report of recovery.py for the results file."""
+    """Converts a report of recovery.py for the results file."""
     run = f"`{report['camera']}`, preset `{report['preset']}`, seed {report['seed']}"
     kernel_target, noise_target = TARGETS.get(report["camera"], (None, None))
     found = {

@@ -26,12 +26,12 @@ class Size:
 
 
 def format_id(kind: str, number: int) -> str:
-    """Return an id that sorts like its number."""
+    """Returns an id that sorts like its number."""
     return f"{kind}{100_000_000 + number}"
 
 
 def fill(url: str, size: Size) -> None:
-    """Insert the rows with statements that generate them inside the database."""
+    """Inserts the rows with statements that generate them inside the database."""
     database = Database(url)
     migrate(database)
     items = size.samples // SAMPLES_PER_ITEM

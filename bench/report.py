@@ -51,7 +51,7 @@ folder of photos. *Own* pairs come from the simulated camera itself, the best po
 
 
 def name_results_file() -> Path:
-    """Return the path of today's results file for this commit and machine."""
+    """Returns the path of today's results file for this commit and machine."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     machine = re.sub(r"[^a-z0-9]+", "-", describe_machine().lower()).strip("-")
     date = datetime.now(UTC).date().isoformat()
@@ -59,7 +59,7 @@ def name_results_file() -> Path:
 
 
 def load_newest(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Return the newest run of each script, with its `machine` and `commit`. Keys are names of scripts."""
+    """Returns the newest run of each script, with its `machine` and `commit`. Keys are names of scripts."""
     newest: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.glob("*.json")):
         results = json.loads(file.read_text())

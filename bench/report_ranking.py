@@ -120,7 +120,7 @@ def get_deviations(camera: Any) -> dict[str, Deviation]:
 
 @torch.no_grad()
 def measure_crops(evaluator: Evaluator, degradation: Degradation) -> np.ndarray[Any, Any]:
-    """Return (crops, 4): two sigmas of the kernel in pixels, noise std after rounding in the dark and bright half."""
+    """Returns (crops, 4): two sigmas of the kernel in pixels, noise std after rounding in the dark and bright half."""
     rows = []
     for crop in evaluator.generate(degradation):
         major, minor, _, _ = principal_axes(crop.kernel[None])
@@ -140,7 +140,7 @@ def compute_error(got: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> floa
 def rank_models(
     camera: Any, gaussian: Any, halve: Any, pictures: list[Any], options: argparse.Namespace
 ) -> list[Metric]:
-    """Report on all stubs of a camera, and return the correlations."""
+    """Reports on all stubs of a camera, and returns the correlations."""
     rng = np.random.default_rng(options.seed)
     order = rng.permutation(len(pictures))[: 2 * len(pictures) // 3][: options.subjects]
     halves = [halve(pictures[index], rng) for index in order]

@@ -33,13 +33,13 @@ UNTILED_PIXELS = 480 * 320
 
 
 def make_photo(height: int, width: int) -> NDArray[np.uint8]:
-    """Return a photograph (height, width, 3), repeated until it is large enough."""
+    """Returns a photograph (height, width, 3), repeated until it is large enough."""
     tile: NDArray[np.uint8] = data.chelsea()
     return np.tile(tile, (-(-height // len(tile)), -(-width // tile.shape[1]), 1))[:height, :width].copy()
 
 
 def make_pairs(side: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return patches (N, 3, side, side) of photographs, and each at a quarter of the size, both in [0, 1]."""
+    """Returns patches (N, 3, side, side) of photographs, and each at a quarter of the size, both in [0, 1]."""
     photos = [data.astronaut(), data.chelsea(), data.coffee()]
     patches = [
         pixels[top : top + side, left : left + side]
@@ -81,7 +81,7 @@ def super_resolve_plainly(edsr: EDSR, lr: NDArray[np.uint8]) -> NDArray[np.uint8
 
 
 def prepare_streaming(height: int, width: int) -> Workload:
-    """Return a workload that writes rows to disk as they come, as the worker does."""
+    """Returns a workload that writes rows to disk as they come, as the worker does."""
     edsr, lr = EDSR(EDSRConfig()).eval(), make_photo(height, width)
 
     def stream() -> None:
@@ -93,20 +93,20 @@ def prepare_streaming(height: int, width: int) -> Workload:
 
 
 def measure_peak_flops() -> float:
-    """Return the multiplications and additions per second of a large float32 product, an upper bound."""
+    """Returns the multiplications and additions per second of a large float32 product, an upper bound."""
     matrix = torch.rand(1024, 1024)
     multiply = partial(torch.mm, matrix, matrix)
     return 2 * 1024**3 / min(time_interleaved({"mm": multiply}, 10)["mm"])
 
 
 def count_flops(config: EDSRConfig) -> int:
-    """Return the multiplications and additions for a low-resolution pixel, with the fused tail."""
+    """Returns the multiplications and additions for a low-resolution pixel, with the fused tail."""
     convolutions = 9 * (3 * config.width + (2 * config.blocks + 1) * config.width**2)
     return 2 * (convolutions + 25 * config.width * 3 * config.scale**2)
 
 
 def measure_psnr_loss(edsr: EDSR, dtype: torch.dtype, every: int) -> float:
-    """Return the PSNR in dB that `dtype` loses to float32, over each `every`-th patch."""
+    """Returns the PSNR in dB that `dtype` loses to float32, over each `every`-th patch."""
     hr, lr = (patches[::every] for patches in make_pairs())
     lr_pixels = (lr.permute(0, 2, 3, 1) * 255).round().byte().numpy()
     hr_pixels = 255 * hr.permute(0, 2, 3, 1).numpy().astype(np.float64)

@@ -52,13 +52,13 @@ EDSR_OPERATIONS = 3 * 2 * (9 * (3 * 64 + 33 * 64**2 + 64 * 256 + 4 * 64 * 256 + 
 
 
 def write_photos(folder: Path) -> tuple[Photos, Photos]:
-    """Write (real, clean) photos from scikit-image. The real ones are other photos, decimated."""
+    """Writes (real, clean) photos from scikit-image. The real ones are other photos, decimated."""
     real = [pixels[::3, ::3] for pixels in (data.rocket(), data.coffee())]
     return Photos.write(folder / "lr", real), Photos.write(folder / "hr", [data.astronaut(), data.chelsea()])
 
 
 def plain_step(state: TrainState, real_photos: Photos, clean_photos: Photos) -> dict[str, float]:
-    """Run the joint step in a plain implementation. Return its losses."""
+    """Runs the joint step in a plain implementation. Returns its losses."""
     config, degradation, discriminator = state.config, state.degradation, state.discriminator
     taps, scale, batch = config.degradation.kernel.size, config.scale, config.batch_size
     real = sample_lr(state, real_photos, batch)
@@ -96,7 +96,7 @@ def plain_step(state: TrainState, real_photos: Photos, clean_photos: Photos) -> 
 
 
 def make_plain(state: TrainState) -> None:
-    """Give networks PyTorch's default memory layout, and optimizers its default implementation."""
+    """Gives networks PyTorch's default memory layout, and optimizers its default implementation."""
     for network in state.networks.values():
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     state.optimizers = {
@@ -156,13 +156,13 @@ def serve_steps(pipe: Connection, folder: Path, batch: int, plain: bool) -> None
 
 
 def measure_peak_arithmetic() -> float:
-    """Return the operations per second of a large float32 product, an upper limit for convolutions."""
+    """Returns the operations per second of a large float32 product, an upper limit for convolutions."""
     matrix = torch.rand(1024, 1024)
     return 2 * 1024**3 / min(time_interleaved({"mm": partial(torch.mm, matrix, matrix)}, 10)["mm"])
 
 
 def compare_losses(ours: NDArray[np.float64], plain: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far the means of the last third of each loss differ, in standard errors of the reference."""
+    """Returns how far the means of the last third of each loss differ, in standard errors of the reference."""
     last = slice(-max(2, len(plain) // 3), None)
     ours, plain = ours[last], plain[last]
     pieces = np.array([piece.mean(0) for piece in np.array_split(plain, min(NUM_PIECES, len(plain)))])

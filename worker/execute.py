@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 def execute_job(context: WorkerContext, job_id: str) -> None:
-    """Run a queued job. Do nothing if another worker has it or it ended: the queue may deliver an id twice."""
+    """Runs a queued job. Does nothing if another worker has it or it ended: the queue may deliver an id twice."""
     with structlog.contextvars.bound_contextvars(job=job_id):
         with context.store.database.write() as session:
             jobs = JobRepository(session)
@@ -32,7 +32,7 @@ def execute_job(context: WorkerContext, job_id: str) -> None:
 
 
 def run_job(context: WorkerContext, job: Job, lease: Lease) -> None:
-    """Run the job's function, which depends on its kind, and record the outcome."""
+    """Runs the job's function, which depends on its kind, and records the outcome."""
     # Local imports: the train worker must never import torch, which degrade and sr need.
     match job.kind:
         case "train":

@@ -117,7 +117,7 @@ def run_and_compare(environment: Environment, reference: Service, options: argpa
 
 
 def inject_faults(environment: Environment, count: int, seconds: float) -> dict[float, str]:
-    """Inject `count` faults over the given time. Return their names by the time of each."""
+    """Injects `count` faults over the given time. Returns their names by the time of each."""
     started = reported = time.monotonic()
     injected: dict[float, str] = {}
     pending = draw_faults(count, environment.random)
@@ -138,7 +138,7 @@ def inject_faults(environment: Environment, count: int, seconds: float) -> dict[
 
 
 def inject_next(environment: Environment, pending: list[str]) -> str | None:
-    """Inject the first pending fault that has a target now, and remove it from the list."""
+    """Injects the first pending fault that has a target now, and removes it from the list."""
     for position, name in enumerate(pending):
         if inject(name, environment):
             return pending.pop(position)
@@ -147,7 +147,7 @@ def inject_next(environment: Environment, pending: list[str]) -> str | None:
 
 @contextmanager
 def mount_small_disk(folder: Path) -> Iterator[Path | None]:
-    """Mount a file system in memory that can be filled. Yield None, and say why, if this user may not mount one."""
+    """Mounts a file system in memory that can be filled. Yields None, and says why, if this user may not mount one."""
     folder.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "patina-chaos", str(folder)]
     if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -161,7 +161,7 @@ def mount_small_disk(folder: Path) -> Iterator[Path | None]:
 
 
 def report(environment: Environment, outcome: Outcome, options: argparse.Namespace) -> int:
-    """Print and store what was found. Return the exit status."""
+    """Prints and stores what was found. Returns the exit status."""
     ledger, verdict, traffic = environment.ledger, outcome.verdict, outcome.traffic
     found = {
         "losses": verdict.losses + ledger.violations,

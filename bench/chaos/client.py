@@ -34,7 +34,7 @@ class JobRequest:
     fields: dict[str, Any] = field(default_factory=dict)
 
     def submit(self, client: Client, dataset: str, model: str | None) -> str:
-        """Send the request and return the job's id. A training uses the dataset, the other kinds the model."""
+        """Sends the request and returns the job's id. A training uses the dataset, the other kinds the model."""
         return str(self.post(client, dataset, model, str(uuid.uuid4())).json()["id"])
 
     def post(self, client: Client, dataset: str, model: str | None, key: str) -> httpx.Response:
@@ -83,7 +83,7 @@ class Client:
         maybe_applied: bool = False,
         **request: Any,
     ) -> httpx.Response:
-        """Return the 2xx response.
+        """Returns the 2xx response.
 
         `accept_after_retry` are further statuses to accept once an earlier try may have been applied without its
         response arriving. Raises `RequestRejected`, and `TimeoutError` after `TIMEOUT_SECONDS`.
@@ -106,7 +106,7 @@ class Client:
         raise TimeoutError(f"{method} {path} was not answered in {TIMEOUT_SECONDS} s")
 
     def download_once(self, path: str, **parameters: str) -> bytes:
-        """Download without a retry. Raises httpx.TransportError if the download is cut off."""
+        """Downloads without a retry. Raises httpx.TransportError if the download is cut off."""
         return self._http.get(path, params=parameters).raise_for_status().content
 
     def json(self, method: str, path: str, **request: Any) -> Any:
@@ -122,7 +122,7 @@ class Client:
                 raise TimeoutError(f"job not finished after {TIMEOUT_SECONDS} s: {job}")
 
     def list_all(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Return the items of all pages."""
+        """Returns the items of all pages."""
         items, cursor = list[dict[str, Any]](), None
         while True:
             page = self.json("GET", path, params=parameters | ({"cursor": cursor} if cursor else {}))
@@ -131,7 +131,7 @@ class Client:
                 return items
 
     def upload_in_parts(self, dataset: str, role: str, name: str, data: bytes) -> None:
-        """Upload through the tus protocol. Raises `RuntimeError` if the service loses acknowledged bytes."""
+        """Uploads through the tus protocol. Raises `RuntimeError` if the service loses acknowledged bytes."""
         metadata = f"filename {base64.b64encode(name.encode()).decode()}"
         headers = TUS | {"Upload-Length": str(len(data)), "Upload-Metadata": metadata}
         path = f"/datasets/{dataset}/uploads"
@@ -152,7 +152,7 @@ class Client:
 
 
 def make_photos(number: random.Random, count: int, sides: tuple[int, int]) -> Files:
-    """Return PNG files, different in every call: random squares with noise, so that all scales have content."""
+    """Returns PNG files, different in every call: random squares with noise, so that all scales have content."""
     rng = np.random.default_rng(number.getrandbits(64))
     files = {}
     for index in range(count):

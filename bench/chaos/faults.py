@@ -59,7 +59,7 @@ def kill(process: ProcessPattern) -> Fault:
 
 
 def terminate(environment: Environment) -> bool:
-    """Send SIGTERM to a process of the service, as an upgrade or a container stop does."""
+    """Sends SIGTERM to a process of the service, as an upgrade or a container stop does."""
     process = environment.random.choice((WORKER, WORKER, TRAIN_WORKER, TRAIN_PROCESS, API, REAPER))
     return send_signal(environment.service.find(process), signal.SIGTERM)
 
@@ -69,7 +69,7 @@ def kill_valkey(environment: Environment) -> bool:
 
 
 def kill_valkey_and_delete_its_files(environment: Environment) -> bool:
-    """Delete the whole folder, as if the disk had been replaced."""
+    """Deletes the whole folder, as if the disk had been replaced."""
     if not kill_valkey(environment):
         return False
     shutil.rmtree(environment.service.settings.data_dir / "valkey", ignore_errors=True)
@@ -77,7 +77,7 @@ def kill_valkey_and_delete_its_files(environment: Environment) -> bool:
 
 
 def kill_valkey_and_damage_its_file(environment: Environment) -> bool:
-    """Overwrite bytes in the middle. Valkey refuses to start from such a file."""
+    """Overwrites bytes in the middle. Valkey refuses to start from such a file."""
     if not kill_valkey(environment):
         return False
     files = (environment.service.settings.data_dir / "valkey" / "appendonlydir").glob("*.aof")
@@ -90,7 +90,7 @@ def kill_valkey_and_damage_its_file(environment: Environment) -> bool:
 
 
 def kill_everything(environment: Environment) -> bool:
-    """Kill all processes, as a power cut does, and start the service again."""
+    """Kills all processes, as a power cut does, and starts the service again."""
     environment.service.kill_all(supervisor_only=environment.random.random() < 0.5)
     environment.orphans += environment.service.orphans()
     environment.service.start()
@@ -98,7 +98,7 @@ def kill_everything(environment: Environment) -> bool:
 
 
 def restart(environment: Environment) -> bool:
-    """Press Ctrl-C while jobs run, and start the service again."""
+    """Presses Ctrl-C while jobs run, and starts the service again."""
     environment.service.stop(signal.SIGINT)
     environment.orphans += environment.service.orphans()
     environment.service.start()
@@ -106,7 +106,7 @@ def restart(environment: Environment) -> bool:
 
 
 def freeze(environment: Environment) -> bool:
-    """Stop a worker or a training process for longer than its lease, then continue it."""
+    """Stops a worker or a training process for longer than its lease, then continues it."""
     patterns = [WORKER, TRAIN_WORKER, TRAIN_PROCESS]
     environment.random.shuffle(patterns)
     frozen = next(filter(None, (environment.service.find(pattern) for pattern in patterns)), None)
@@ -118,7 +118,7 @@ def freeze(environment: Environment) -> bool:
 
 
 def fill_disk(environment: Environment) -> bool:
-    """Fill the small disk to the last byte for some seconds. Without a small disk there is no fault."""
+    """Fills the small disk to the last byte for some seconds. Without a small disk there is no fault."""
     if environment.disk is None:
         return False
     filler = environment.disk / "filler"
@@ -135,7 +135,7 @@ def fill_disk(environment: Environment) -> bool:
 
 
 def block_database(environment: Environment) -> bool:
-    """Lock SQLite from another program, or restart PostgreSQL in immediate mode."""
+    """Locks SQLite from another program, or restarts PostgreSQL in immediate mode."""
     if environment.postgresql:
         environment.postgresql.restart()
     else:
@@ -145,7 +145,7 @@ def block_database(environment: Environment) -> bool:
 
 
 def change_blob(environment: Environment) -> bool:
-    """Flip one bit of a blob, or truncate it."""
+    """Flips one bit of a blob, or truncates it."""
     sha256 = damage_blob(environment.service, environment.random, environment.damaged)
     if sha256 is not None:
         environment.damaged.add(sha256)
@@ -185,7 +185,7 @@ def disconnect_during_download(environment: Environment) -> bool:
 
 
 def shift_clock(environment: Environment) -> bool:
-    """Run a second worker whose clock is an hour ahead or behind, for a while.
+    """Runs a second worker whose clock is an hour ahead or behind, for a while.
 
     This needs PostgreSQL: all processes that share a SQLite file are on one computer, which has one clock.
     """
@@ -224,7 +224,7 @@ FAULTS: dict[str, tuple[int, Fault]] = {
 
 
 def draw_faults(count: int, rng: random.Random) -> list[str]:
-    """Return names of faults in random order. Every kind occurs at least once if `count` suffices."""
+    """Returns names of faults in random order. Every kind occurs at least once if `count` suffices."""
     names = list(FAULTS)
     weights = [weight for weight, _ in FAULTS.values()]
     drawn = rng.sample(names, min(count, len(names))) + rng.choices(names, weights, k=max(0, count - len(names)))
@@ -233,7 +233,7 @@ def draw_faults(count: int, rng: random.Random) -> list[str]:
 
 
 def inject(name: str, environment: Environment) -> bool:
-    """Inject a fault. Return False if it has no target now."""
+    """Injects a fault. Returns False if it has no target now."""
     try:
         return FAULTS[name][1](environment)
     except psutil.NoSuchProcess:  # the target died at the same time

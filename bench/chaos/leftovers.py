@@ -21,7 +21,7 @@ INTERRUPTIONS = {"training process died", "lease expired, job requeued", "job re
 
 
 def find_leftovers(service: Service) -> list[str]:
-    """Wait for the garbage collection, then describe everything that is left over."""
+    """Waits for the garbage collection, then describes everything that is left over."""
     store = service.open_store()
     try:
         deadline = time.monotonic() + COLLECTED_SECONDS
@@ -47,7 +47,7 @@ def _unreferenced_files(store: Store) -> list[str]:
 
 
 def _undetected_damage(store: Store) -> Iterator[str]:
-    """Check the blobs that may be read again. Inputs of finished jobs and checkpoints of ended trainings are not."""
+    """Checks the blobs that may be read again. Inputs of finished jobs and checkpoints of ended trainings are not."""
     with store.database.read() as session:
         readable = set(session.scalars(select(Image.sha256)))
         for files in (session.scalars(select(Sample.files)), session.scalars(select(Model.files))):
@@ -86,7 +86,7 @@ def _inconsistent_records(session: Session) -> Iterator[str]:
 
 
 def find_oldest_resume(service: Service, faults: list[float]) -> tuple[float, int]:
-    """Return the age in seconds of the oldest checkpoint that a training resumed from, and the number of resumes.
+    """Returns the age in seconds of the oldest checkpoint that a training resumed from, and the number of resumes.
 
     `faults` are the times of all faults. The age is measured at the last fault before the first log line about the
     interruption, so it is never too small.

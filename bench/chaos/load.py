@@ -46,14 +46,14 @@ class Ledger:
         return job
 
     def add_dataset(self, dataset: str, role: str | None = None, files: Files | None = None) -> None:
-        """Note that a dataset was created, or that its photos were accepted."""
+        """Notes that a dataset was created, or that its photos were accepted."""
         with self.lock:
             photos = self.datasets.setdefault(dataset, {})
             if role is not None and files is not None:
                 photos[role] = files
 
     def remove_dataset(self, dataset: str) -> None:
-        """Note that a dataset was deleted on request, and its jobs with it."""
+        """Notes that a dataset was deleted on request, and its jobs with it."""
         with self.lock:
             del self.datasets[dataset]
             self.deleted_datasets.append(dataset)
@@ -95,7 +95,7 @@ class SimulatedClient(threading.Thread):
     # Actions
 
     def _degrade(self) -> None:
-        """Submit a few jobs; the later ones wait for the first."""
+        """Submits a few jobs; the later ones wait for the first."""
         for job in [self._submit(self._degrade_request(), self._home) for _ in range(self._random.randint(1, 4))]:
             self._follow(job)
 
@@ -144,7 +144,7 @@ class SimulatedClient(threading.Thread):
         self._follow(job)
 
     def _submit_twice(self) -> None:
-        """Send a request twice at the same time with one key, as an impatient client does."""
+        """Sends a request twice at the same time with one key, as an impatient client does."""
         request, key = self._degrade_request(), str(uuid.uuid4())
         with ThreadPoolExecutor(2) as pool:
             posts = [pool.submit(request.post, self._client, self._home, self._model, key) for _ in range(2)]
@@ -181,7 +181,7 @@ class SimulatedClient(threading.Thread):
         return self._ledger.add_job(AcceptedJob(request, job_id, dataset))
 
     def _follow(self, job: AcceptedJob) -> None:
-        """Wait until the job is finished. If it reports lost inputs, send the request again, as its message says."""
+        """Waits until the job is finished. If it reports lost inputs, sends the request again, as its message says."""
         for _ in range(MAX_RESUBMITS):
             finished = self._client.wait_until_finished(job.job_id)
             codes = lost_images(self._client, finished) if job.request.kind != "train" else []
@@ -193,7 +193,7 @@ class SimulatedClient(threading.Thread):
 
 
 def lost_images(client: Client, job: dict[str, Any]) -> list[str]:
-    """Return the codes of inputs that the job reports as damaged or lost."""
+    """Returns the codes of inputs that the job reports as corrupt or missing."""
     if not job["counts"]["failed"]:
         return []
     results = client.list_all(f"/jobs/{job['id']}/results", limit=1000)

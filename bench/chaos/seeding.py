@@ -16,7 +16,7 @@ SCALE = 4
 
 
 def seed_model(service: Service) -> str:
-    """Record the model as a training does. Return its id."""
+    """Records the model as a training does. Returns its id."""
     generator = torch.Generator().manual_seed(0)
     networks = Degradation(DegradationConfig(SCALE)), EDSR(EDSRConfig(SCALE, width=16, blocks=4))
     for network in networks:

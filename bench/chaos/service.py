@@ -62,7 +62,7 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the service and wait until it is ready."""
+        """Starts the service and waits until it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "patina", "up", "--port", str(self.port)],
@@ -91,13 +91,13 @@ class Service:
             return False
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and return the exit status."""
+        """Sends a signal and returns the exit status."""
         assert self._process is not None
         self._process.send_signal(number)
         return self._process.wait(STOP_SECONDS)
 
     def kill_all(self, *, supervisor_only: bool) -> None:
-        """Kill all processes. With `supervisor_only`, the kernel kills the children when their parent dies."""
+        """Kills all processes. With `supervisor_only`, the kernel kills the children when their parent dies."""
         assert self._process is not None
         children = [] if supervisor_only else list(self.descendants())
         self._process.kill()
@@ -106,7 +106,7 @@ class Service:
         self._process.wait()
 
     def descendants(self) -> Iterator[psutil.Process]:
-        """Yield all processes below the supervisor."""
+        """Yields all processes below the supervisor."""
         if self._process is None or self._process.poll() is not None:
             return
         try:
@@ -115,7 +115,7 @@ class Service:
             return
 
     def find(self, pattern: ProcessPattern) -> psutil.Process | None:
-        """Return a process whose command line has all words of the pattern."""
+        """Returns a process whose command line has all words of the pattern."""
         for process in self.descendants():
             try:
                 if set(pattern) <= set(process.cmdline()):
@@ -134,7 +134,7 @@ class Service:
         return None
 
     def orphans(self) -> list[str]:
-        """Return the command lines of processes that use this data folder but are not below the supervisor."""
+        """Returns the command lines of processes that use this data folder but are not below the supervisor."""
         known = {process.pid for process in self.descendants()} | {self._process.pid if self._process else 0}
         deadline = time.monotonic() + ORPHAN_SECONDS
         while found := [process for process in self._processes_of_this_folder() if process.pid not in known]:
@@ -154,11 +154,11 @@ class Service:
                 continue
 
     def open_store(self) -> Store:
-        """Open the service's store. The caller closes it."""
+        """Opens the service's store. The caller closes it."""
         return Store.open(self.settings)
 
     def read_log(self) -> Iterator[dict[str, Any]]:
-        """Yield all JSON lines of the log."""
+        """Yields all JSON lines of the log."""
         for line in self.log.read_text(errors="replace").splitlines():
             if line.startswith("{"):
                 try:
@@ -168,7 +168,7 @@ class Service:
 
 
 def send_signal(process: psutil.Process | None, number: signal.Signals) -> bool:
-    """Return whether the process exists."""
+    """Returns whether the process exists."""
     return process is not None and _signal(process, number)
 
 

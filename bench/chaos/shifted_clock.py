@@ -48,7 +48,7 @@ def can_shift_clock() -> bool:
 
 
 def build_clock_library(folder: Path, seconds: int) -> Path:
-    """Compile a library for LD_PRELOAD in `folder`. The clock of a process that loads it is `seconds` ahead."""
+    """Compiles a library for LD_PRELOAD in `folder`. The clock of a process that loads it is `seconds` ahead."""
     source, library = folder / "clock.c", folder / "clock.so"
     source.write_text(SOURCE)
     command = ["cc", "-shared", "-fPIC", f"-DSHIFT=({seconds})", "-o", str(library), str(source), "-ldl"]
@@ -58,7 +58,7 @@ def build_clock_library(folder: Path, seconds: int) -> Path:
 
 @contextmanager
 def worker_with_shifted_clock(service: Service, seconds: int) -> Iterator[None]:
-    """Run a second inference worker of the service whose clock is `seconds` ahead. Send SIGTERM at the end."""
+    """Runs a second inference worker of the service whose clock is `seconds` ahead. Sends SIGTERM at the end."""
     with tempfile.TemporaryDirectory() as folder:
         library = build_clock_library(Path(folder), seconds)
         with service.log.open("ab") as log:

@@ -37,7 +37,7 @@ class Results:
 
 
 def check_all_finished(client: Client, ledger: Ledger, verdict: Verdict) -> None:
-    """Wait for every accepted job and check its status."""
+    """Waits for every accepted job and checks its status."""
     for job in ledger.accepted_jobs:
         finished = client.wait_until_finished(job.job_id)
         expected = ("succeeded", "canceled") if job.may_stay_canceled else ("succeeded",)
@@ -47,7 +47,7 @@ def check_all_finished(client: Client, ledger: Ledger, verdict: Verdict) -> None
 
 
 def compare_results(client: Client, ledger: Ledger, reference: Client, reference_model: str, verdict: Verdict) -> None:
-    """Compare every job's results with those of the same request to an undisturbed service."""
+    """Compares every job's results with those of the same request to an undisturbed service."""
 
     def check(job: AcceptedJob) -> None:
         try:
@@ -76,7 +76,7 @@ def _differences(job: AcceptedJob, actual: Results, expected: Results) -> Iterat
 
 
 def _fetch_or_repair(client: Client, job: AcceptedJob, verdict: Verdict) -> Results:
-    """Fetch the results. If the download is cut off because of a damaged file, submit the request again first."""
+    """Fetches the results. If the download is cut off because of a damaged file, submits the request again first."""
     try:
         return _fetch_results(client, job.request, job.job_id)
     except httpx.TransportError:
@@ -140,7 +140,7 @@ def _model_of(client: Client, job_id: str) -> str | None:
 
 
 def compare_datasets(client: Client, ledger: Ledger, verdict: Verdict) -> None:
-    """Check that every accepted photo exists once, and that deleted datasets are gone."""
+    """Checks that every accepted photo exists once, and that deleted datasets are gone."""
     for dataset, roles in ledger.datasets.items():
         for role, files in roles.items():
             stored = Counter(image["sha256"] for image in client.list_all(f"/datasets/{dataset}/images", role=role))
@@ -154,7 +154,7 @@ def compare_datasets(client: Client, ledger: Ledger, verdict: Verdict) -> None:
 
 
 def compare_jobs(client: Client, ledger: Ledger, verdict: Verdict) -> None:
-    """Check that exactly the accepted jobs exist. Call this before `compare_results`, which submits more."""
+    """Checks that exactly the accepted jobs exist. Call this before `compare_results`, which submits more."""
     existing = {job["id"] for job in client.list_all("/jobs", limit=1000)}
     accepted = {job.job_id for job in ledger.accepted_jobs}
     verdict.losses += [f"job {lost} is missing" for lost in accepted - existing]

@@ -25,7 +25,7 @@ LARGE, SMALL = 10**7, 10**5  # bytes
 def plan(
     files: Sequence[str | None], samples: Sequence[int], sizes: dict[str, int], threads: int = 1
 ) -> list[list[tuple[int, int]]]:
-    """Return (position, number of samples) of the items of each batch. File names stand for SHA-256s."""
+    """Returns (position, number of samples) of the items of each batch. File names stand for SHA-256s."""
     pending = [
         PendingItem(Item(position=position, sha256=file), range(count))
         for position, (file, count) in enumerate(zip(files, samples, strict=True))

@@ -18,14 +18,14 @@ NUM_LISTENERS = 60  # more than the API has threads
 
 
 def follow(service: Service, path: str, last: str | None = None, limit: int | None = None) -> list[ParsedEvent]:
-    """Return the events up to the end of the stream or the limit."""
+    """Returns the events up to the end of the stream or the limit."""
     headers = {"Last-Event-ID": last} if last else {}
     with httpx.stream("GET", f"{service.http.base_url}{path}", headers=headers, timeout=60) as answer:
         return list(islice(parse_events(answer.iter_lines()), limit))
 
 
 def wait_for_event_of(service: Service, job_id: str) -> bool:
-    """Return whether the stream of all jobs has an event of this job within a minute."""
+    """Returns whether the stream of all jobs has an event of this job within a minute."""
     deadline = time.monotonic() + 60
     with httpx.stream("GET", f"{service.http.base_url}/jobs/events", timeout=60) as answer:
         in_time = takewhile(lambda _: time.monotonic() < deadline, answer.iter_lines())

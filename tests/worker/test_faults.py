@@ -26,7 +26,7 @@ INFERENCE_WORKER, TRAIN_WORKER, TRAIN_CHILD = ("worker", "warm"), ("worker", "tr
 
 
 def flip_bit(file: Path) -> None:
-    """Change one bit in the middle of a file."""
+    """Changes one bit in the middle of a file."""
     with file.open("r+b") as opened:
         opened.seek(file.stat().st_size // 2)
         byte = opened.read(1)[0]

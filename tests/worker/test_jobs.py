@@ -21,7 +21,7 @@ CANCEL_SECONDS = 5
 
 
 def sum_directly(hr: np.ndarray[Any, Any], line: dict[str, Any], files: dict[str, bytes]) -> Any:
-    """Compute the low-resolution image of a triplet tap by tap in float64."""
+    """Computes the low-resolution image of a triplet tap by tap in float64."""
     kernel = np.load(io.BytesIO(files[line["kernel"]])).astype(np.float64)
     noise = np.load(io.BytesIO(files[line["noise"]])).astype(np.float64)
     scale, (top, left) = line["scale"], line["kernel_origin"]

@@ -98,7 +98,7 @@ def test_a_job_with_an_error_of_its_own_fails(store: Store) -> None:
 
 
 def break_database(store: Store, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Make the next `times` write transactions of the store fail."""
+    """Makes the next `times` write transactions of the store fail."""
     write, started = store.database.write, itertools.count()
 
     def fail_first() -> AbstractContextManager[Session]:

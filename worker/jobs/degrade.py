@@ -78,7 +78,7 @@ class _BatchProcessor:
     budget: Budget
 
     def process_batch(self, batch: Batch) -> Iterator[NewSample]:
-        """Yield one result for each sample: ok, failed or skipped."""
+        """Yields one result for each sample: ok, failed or skipped."""
         check_disk_space(self.store)
         opened, failed = self._open(batch)
         yield from failed
@@ -90,7 +90,7 @@ class _BatchProcessor:
                     yield from self._store(triplets)
 
     def _open(self, batch: Sequence[FileWork]) -> tuple[list[OpenedFile], list[NewSample]]:
-        """Return the usable files and the results of the others."""
+        """Returns the usable files and the results of the others."""
         opened, failed = list[OpenedFile](), list[NewSample]()
         for work in batch:
             try:
@@ -101,7 +101,7 @@ class _BatchProcessor:
         return opened, failed
 
     def _load(self, files: Sequence[OpenedFile]) -> tuple[list[tuple[PendingItem, SourceImage]], list[NewSample]]:
-        """Decode the files and crop the images. Return what is to be degraded, and the results of the rest."""
+        """Decodes the files and crops the images. Returns what is to be degraded, and the results of the rest."""
         images, rejected = list[tuple[PendingItem, SourceImage]](), list[NewSample]()
         for file in files:
             try:

@@ -55,7 +55,7 @@ Batch = Sequence[FileWork]
 
 
 def plan_batches(pending: Sequence[PendingItem], file_size: Callable[[str], float], threads: int) -> Sequence[Batch]:
-    """Return batches in the order of the items. One thread processes a batch at a time.
+    """Returns batches in the order of the items. One thread processes a batch at a time.
 
     `file_size` returns the bytes of a blob, or infinity if it is missing. It is called once for consecutive crops.
     """
@@ -78,14 +78,14 @@ def plan_batches(pending: Sequence[PendingItem], file_size: Callable[[str], floa
 
 
 def _split_samples(item: PendingItem, threads: int) -> Iterator[PendingItem]:
-    """Divide the samples of one image among threads, into parts of at least KERNEL_BATCH samples each."""
+    """Divides the samples of one image among threads, into parts of at least KERNEL_BATCH samples each."""
     count = max(1, min(threads, len(item.samples) // KERNEL_BATCH))
     for part in range(count):
         yield PendingItem(item.item, item.samples[part::count])
 
 
 def _group_crops(parts: Iterable[PendingItem], file_size: Callable[[str], float]) -> Iterator[tuple[FileWork, float]]:
-    """Group consecutive crops of one image up to KERNEL_BATCH samples. Yield each group with the bytes of its file."""
+    """Groups consecutive crops of one image up to KERNEL_BATCH samples. Yields each group and the bytes of its file."""
     for _, of_file in groupby(parts, key=lambda part: part.item.sha256 or part.item.position):
         crops = list(of_file)
         sha256 = crops[0].item.sha256
@@ -95,12 +95,12 @@ def _group_crops(parts: Iterable[PendingItem], file_size: Callable[[str], float]
 
 
 def split_by_pixels(files: Sequence[OpenedFile]) -> Iterator[list[OpenedFile]]:
-    """Divide the files of a batch into groups of at most BATCH_PIXELS. Small files may hold large images."""
+    """Divides the files of a batch into groups of at most BATCH_PIXELS. Small files may hold large images."""
     return _group_up_to(files, BATCH_PIXELS, lambda file: file.pixels)
 
 
 def split_by_bytes(parts: Iterable[Part], size: Callable[[Part], int]) -> Iterator[list[Part]]:
-    """Yield each group of results as soon as it reaches FLUSH_BYTES, so that it is stored while others are computed."""
+    """Yields each group of results once it reaches FLUSH_BYTES, so that it is stored while others are computed."""
     group, total = list[Part](), 0
     for part in parts:
         group.append(part)
@@ -113,7 +113,7 @@ def split_by_bytes(parts: Iterable[Part], size: Callable[[Part], int]) -> Iterat
 
 
 def _group_up_to(parts: Iterable[Part], limit: int, size: Callable[[Part], int]) -> Iterator[list[Part]]:
-    """Group consecutive parts up to a total size. A part above the limit is alone."""
+    """Groups consecutive parts up to a total size. A part above the limit is alone."""
     group, total = list[Part](), 0
     for part in parts:
         if group and total + size(part) > limit:

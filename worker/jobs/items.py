@@ -39,14 +39,14 @@ class PendingItem:
         return sample_seed_key(self.item.sha256 or "", self.item.crop)
 
     def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return this item's crop of an image (height, width, 3), or the whole image."""
+        """Returns this item's crop of an image (height, width, 3), or the whole image."""
         if self.item.crop is None:
             return image
         top, left, height, width = self.item.crop
         return image[top : top + height, left : left + width]
 
     def verified_file(self, blobs: Blobs) -> Path:
-        """Return the path of the file after its hash was checked. Raises `ImageRejected` if it is unusable."""
+        """Returns the path of the file after its hash was checked. Raises `ImageRejected` if it is unusable."""
         if self.item.sha256 is None:
             raise ImageRejected(self.item.code or "refused", self.item.message or "The file was rejected.")
         try:
@@ -58,22 +58,22 @@ class PendingItem:
             raise ImageRejected("image_corrupt", message) from error
 
     def succeed(self, sample: int, files: dict[str, str]) -> NewSample:
-        """Return the result of one sample: the SHA-256 of each of its blobs, by kind."""
+        """Returns the result of one sample: the SHA-256 of each of its blobs, by kind."""
         return NewSample(self.item.position, sample, files)
 
     def fail(self, error: ImageRejected) -> list[NewSample]:
-        """Return a failure for each of its samples, and log it."""
+        """Returns a failure for each of its samples, and logs it."""
         log.warning("image failed", image=self.item.name, code=error.code)
         return [NewSample(self.item.position, sample, {}, error.code, error.message) for sample in self.samples]
 
     def skip_low_detail(self) -> list[NewSample]:
-        """Return a skipped result for each of its samples."""
+        """Returns a skipped result for each of its samples."""
         message = "The image or crop has less detail than `min_detail`."
         return [NewSample(self.item.position, sample, {}, "too_flat", message, skipped=True) for sample in self.samples]
 
 
 def pending_items(store: Store, job_id: str, samples: int) -> list[PendingItem]:
-    """Return each item of a job that lacks any of its samples 0 to `samples` - 1, in order."""
+    """Returns each item of a job that lacks any of its samples 0 to `samples` - 1, in order."""
     with store.database.read() as session:
         repository = SampleRepository(session)
         pending = repository.pending_samples(job_id, samples)
@@ -83,7 +83,7 @@ def pending_items(store: Store, job_id: str, samples: int) -> list[PendingItem]:
 
 @contextmanager
 def record_results(store: Store, job: Job) -> Iterator[ProgressRecorder]:
-    """Record every result that is added inside, also when the job is interrupted.
+    """Records every result that is added inside, also when the job is interrupted.
 
     Raises `JobFailedError` at the end if no sample of the job succeeded.
     """
@@ -99,7 +99,7 @@ def record_results(store: Store, job: Job) -> Iterator[ProgressRecorder]:
 
 
 def check_disk_space(store: Store) -> None:
-    """Check that results can be stored. Call this before each batch; finished results stay.
+    """Checks that results can be stored. Call this before each batch; finished results stay.
 
     Raises `JobFailedError` at the service's own storage limit. Raises `OSError` on a full disk, which is transient.
     """

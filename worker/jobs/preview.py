@@ -21,12 +21,12 @@ LIST_FIELDS = ("widths", "transfer")
 
 
 def save_gallery(gallery: Gallery, blobs: Blobs, *, step: int, alarms: tuple[Alarm, ...]) -> dict[str, str]:
-    """Store the files of a gallery. Return the SHA-256 of each blob by file name."""
+    """Stores the files of a gallery. Returns the SHA-256 of each blob by file name."""
     return {name: blobs.put(content) for name, content in render_gallery(gallery, step=step, alarms=alarms).items()}
 
 
 def render_gallery(gallery: Gallery, *, step: int, alarms: tuple[Alarm, ...]) -> dict[str, bytes]:
-    """Return the content of each file by name: a JSON document and two PNG images."""
+    """Returns the content of each file by name: a JSON document and two PNG images."""
     data: dict[str, Any] = {"step": step, "columns": COLUMNS, "side": gallery.patches.shape[-1]}
     data |= {name: getattr(gallery, name) for name in SCALAR_FIELDS}
     data |= {name: [dataclasses.asdict(each) for each in getattr(gallery, name)] for name in LIST_FIELDS}
@@ -46,7 +46,7 @@ def render_gallery(gallery: Gallery, *, step: int, alarms: tuple[Alarm, ...]) ->
 
 
 def _encode_kernel(kernel: Tensor) -> dict[str, Any]:
-    """Return the largest tap, and all taps (K, K) in 1/255 of it as base64, row by row."""
+    """Returns the largest tap, and all taps (K, K) in 1/255 of it as base64, row by row."""
     peak = kernel.max().item()
     taps = (kernel / (peak or 1) * 255).clamp(0, 255).round().byte().numpy().tobytes()
     return {"peak": peak, "taps": base64.b64encode(taps).decode()}

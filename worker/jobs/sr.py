@@ -20,7 +20,7 @@ from worker.runtime.model_cache import edsr_for, require_model
 
 
 def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
-    """Upscale image by image. Every image has one sample, number 0. A cancel takes effect after each band."""
+    """Upscales image by image. Every image has one sample, number 0. A cancel takes effect after each band."""
     store = context.store
     with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
@@ -32,7 +32,7 @@ def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
             recorder.set_partial(fraction)
 
     def process(item: PendingItem) -> Iterator[NewSample]:
-        """Yield the result of an image: ok or failed."""
+        """Yields the result of an image: ok or failed."""
         try:
             pixels = store.decoders.read_rgb(item.verified_file(store.blobs))
         except ImageRejected as error:
@@ -41,7 +41,7 @@ def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
             yield item.succeed(0, {"sr": upscale(pixels)})
 
     def upscale(lr: NDArray[np.uint8]) -> str:
-        """Upscale an image (h, w, 3) and return the SHA-256 of the PNG's blob."""
+        """Upscales an image (h, w, 3) and returns the SHA-256 of the PNG's blob."""
         height, width = (side * edsr.config.scale for side in lr.shape[:2])
         with store.blobs.scratch() as folder:
             path = folder / "sr.png"

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 
 def run_training_process(context: WorkerContext, job: Job, lease: Lease) -> None:
-    """Train in a child process, which records its own outcome. If the child crashes, the job is requeued.
+    """Trains in a child process, which records its own outcome. If the child crashes, the job is requeued.
 
     Only the end of a process frees all of its GPU memory, so each training gets its own process. This one imports no
     torch.
@@ -63,7 +63,7 @@ def run_training_process(context: WorkerContext, job: Job, lease: Lease) -> None
 
 
 def check_disk_space_for_photos(store: Store, job: Job) -> None:
-    """Check that the decoded photos fit on the disk; a full disk would stop everybody's uploads and jobs.
+    """Checks that the decoded photos fit on the disk; a full disk would stop everybody's uploads and jobs.
 
     Raises `InsufficientDisk` if they do not fit now, `JobFailedError` if they would not fit on the empty disk.
     """
@@ -93,7 +93,7 @@ def _format_gib(size: int) -> str:
 
 
 def _terminate(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    """Let the child save a checkpoint and exit; kill it after the grace period."""
+    """Lets the child save a checkpoint and exit; kills it after the grace period."""
     child.terminate()
     try:
         child.wait(grace_seconds)
@@ -103,7 +103,7 @@ def _terminate(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
 
 
 def _has_ended(context: WorkerContext, job: Job) -> bool:
-    """Return whether this attempt has recorded an outcome."""
+    """Returns whether this attempt has recorded an outcome."""
     try:
         with context.store.database.read() as session:
             found = JobRepository(session).get(job.id)

@@ -70,7 +70,7 @@ class ResumePoint:
     seconds: float
 
     def steps_per_second(self, step: int, seconds: float) -> float | None:
-        """Return the speed of this attempt alone: the earlier attempt may have run on another machine."""
+        """Returns the speed of this attempt alone: the earlier attempt may have run on another machine."""
         return (step - self.step) / (seconds - self.seconds) if seconds > self.seconds else None
 
 
@@ -81,7 +81,7 @@ class Throttle:
         self._last = -math.inf
 
     def ready(self, seconds: float) -> bool:
-        """Return whether this many seconds have passed since `ready` last returned True."""
+        """Returns whether this many seconds have passed since `ready` last returned True."""
         now = time.monotonic()
         if now - self._last < seconds:
             return False
@@ -103,7 +103,10 @@ class TrainingAttempt:
     photos: tuple[Photos, Photos] | None = None
 
     def run(self) -> None:
-        """Train and save the model. Raises `JobFailedError`, `LeaseLostError`, `JobCanceledError`, `WorkerShutdown`."""
+        """Trains and saves the model.
+
+        Raises `JobFailedError`, `LeaseLostError`, `JobCanceledError` or `WorkerShutdown`.
+        """
         if self.job.model_id:  # an earlier attempt died after it saved its model
             return
         start = self._find_resume_point()
@@ -133,7 +136,7 @@ class TrainingAttempt:
             self._save_model(trained, self._report(trained, start), config, folder)
 
     def _decode_photos(self, role: str, folder: Path) -> Photos:
-        """Decode every photo of the dataset once, into a file that the training maps into memory."""
+        """Decodes every photo of the dataset once, into a file that the training maps into memory."""
         with self.store.database.read() as session:
             images = DatasetRepository(session).list_images(self.job.dataset_id or "", role=role)
         log.info("reading photos", role=role, photos=len(images))
@@ -164,7 +167,7 @@ class TrainingAttempt:
         return ResumePoint(None, 0, 0.0)
 
     def _delete_checkpoint(self, step: int) -> None:
-        """Delete a damaged checkpoint. Otherwise it would stay the newest when earlier steps are saved again."""
+        """Deletes a damaged checkpoint. Otherwise it would stay the newest when earlier steps are saved again."""
         with self.store.database.write() as session:
             JobRepository(session).check_lease(self.job.id, self.job.attempt)
             CheckpointRepository(session).delete(self.job.id, step)
@@ -289,7 +292,7 @@ class TrainingAttempt:
 
 @contextmanager
 def tolerate_outage(what: str) -> Iterator[None]:
-    """Let the training continue through a transient error. What could not be saved is saved the next time."""
+    """Lets the training continue through a transient error. What could not be saved is saved the next time."""
     try:
         yield
     except Exception as error:
@@ -299,7 +302,7 @@ def tolerate_outage(what: str) -> Iterator[None]:
 
 
 def run_training(job_id: str, attempt: int) -> None:
-    """Run the attempt from start to end; this is the whole life of the process."""
+    """Runs the attempt from start to end; this is the whole life of the process."""
     configure_logging(settings(), "trainer", JobLogHandler(settings()))
     structlog.contextvars.bind_contextvars(job=job_id)
     shutdown = threading.Event()

@@ -17,7 +17,7 @@ WEBP_EFFORT = 1  # of 6 and of 100; more takes ten times as long for a 10% small
 
 
 def encode_triplet(triplet: Triplet, options: DegradeOptions, seed_key: str, sample: int) -> dict[str, bytes]:
-    """Return the content of each requested file, by kind: lr, kernel, noise. `seed_key` and `sample` seed the JPEG."""
+    """Returns the content of each requested file, by kind: lr, kernel, noise. `seed_key` and `sample` seed the JPEG."""
     lr = triplet.lr
     if quality := options.jpeg_quality(seed_key, sample):
         lr = _apply_jpeg(lr, quality)
@@ -29,7 +29,7 @@ def encode_triplet(triplet: Triplet, options: DegradeOptions, seed_key: str, sam
 
 
 def mean_gradient(pixels: NDArray[np.uint8]) -> float:
-    """Return the mean absolute luma difference of adjacent pixels, 0..255, of an image (H, W, 3). 0 if it is flat."""
+    """Returns the mean absolute luma difference of adjacent pixels, 0..255, of an image (H, W, 3). 0 if it is flat."""
     luma = pixels @ np.array(LUMA_WEIGHTS, np.float32)
     differences = [np.abs(np.diff(luma, axis=axis)) for axis in (0, 1) if luma.shape[axis] > 1]
     return float(np.mean([difference.mean() for difference in differences])) if differences else 0.0
@@ -48,7 +48,7 @@ def _encode_webp(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def encode_npy(array: NDArray[np.float32]) -> bytes:
-    """Return the bytes that `numpy.save` writes, without its copy of the array."""
+    """Returns the bytes that `numpy.save` writes, without its copy of the array."""
     buffer = io.BytesIO()
     array = np.ascontiguousarray(array)
     np.lib.format.write_array_header_1_0(buffer, np.lib.format.header_data_from_array_1_0(array))

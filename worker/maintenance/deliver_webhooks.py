@@ -46,7 +46,7 @@ class DeliverWebhooks(Duty):
             pass
 
     def deliver_due(self) -> int:
-        """Send up to CONCURRENCY due messages at the same time. Return their number."""
+        """Sends up to CONCURRENCY due messages at the same time. Returns their number."""
         with self.store.database.write() as session:
             due = Outbox(session).claim_due(CONCURRENCY, 2 * self.settings.webhook_timeout_seconds)
         with ThreadPoolExecutor(CONCURRENCY) as threads:
@@ -79,12 +79,12 @@ class DeliverWebhooks(Duty):
             )
 
     def _backoff(self, attempt: int) -> float:
-        """Return the seconds until the next attempt, with jitter: messages that failed together retry apart."""
+        """Returns the seconds until the next attempt, with jitter: messages that failed together retry apart."""
         pause: float = min(self.settings.webhook_retry_seconds * BACKOFF_FACTOR ** (attempt - 1), MAX_BACKOFF_SECONDS)
         return pause * random.uniform(1 - JITTER, 1 + JITTER)
 
     def _send(self, delivery: Delivery, webhook: Webhook) -> int:
-        """Send the message once and return the response's 2xx status. Raises `DeliveryFailed`."""
+        """Sends the message once and returns the response's 2xx status. Raises `DeliveryFailed`."""
         time, message_id = datetime.now(UTC), f"msg_{delivery.id}"
         headers: dict[bytes | str, bytes | str] = {
             "Content-Type": "application/json",
@@ -115,7 +115,7 @@ class DeliverWebhooks(Duty):
 
 
 def _drain(response: httpcore.Response) -> None:
-    """Read the start of the body, so that most receivers can finish their response. Only the status counts."""
+    """Reads the start of the body, so that most receivers can finish their response. Only the status counts."""
     read = 0
     for chunk in response.iter_stream():
         read += len(chunk)

@@ -17,4 +17,4 @@ class Duty(ABC):
 
     @abstractmethod
     def run(self) -> None:
-        """Do it once. An error is logged by the caller, and the next cycle tries again."""
+        """Does it once. An error is logged by the caller, and the next cycle tries again."""

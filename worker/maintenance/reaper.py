@@ -46,7 +46,7 @@ class ScheduledDuty:
 
 
 def schedule_duties(store: Store, settings: Settings) -> list[ScheduledDuty]:
-    """List the duties in the order of a cycle. A duty with an interval first runs when the interval is over."""
+    """Lists the duties in the order of a cycle. A duty with an interval first runs when the interval is over."""
     cleanup = min(CLEANUP_SECONDS, settings.unreferenced_blob_seconds)
     started = time.monotonic()
     return [
@@ -61,7 +61,7 @@ def schedule_duties(store: Store, settings: Settings) -> list[ScheduledDuty]:
 
 
 def run_loop(shutdown: threading.Event, duties: Sequence[ScheduledDuty], pause_seconds: float) -> None:
-    """Run all due duties every `pause_seconds` until `shutdown` is set."""
+    """Runs all due duties every `pause_seconds` until `shutdown` is set."""
     while not shutdown.wait(pause_seconds):
         for scheduled in duties:
             if shutdown.is_set():  # a duty may wait half a minute for a locked database
@@ -70,7 +70,7 @@ def run_loop(shutdown: threading.Event, duties: Sequence[ScheduledDuty], pause_s
 
 
 def run_reaper(shutdown: threading.Event, store: Store, settings: Settings) -> None:
-    """Run all duties until `shutdown` is set. Webhooks have a thread of their own, because receivers may be slow."""
+    """Runs all duties until `shutdown` is set. Webhooks have a thread of their own, because receivers may be slow."""
     # Restore blobs that a killed reaper had set aside for deletion: a job may be waiting for one.
     store.blobs.remove_stale_temporary(settings.unreferenced_blob_seconds)
     pause = settings.reap_every_seconds

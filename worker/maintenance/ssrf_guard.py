@@ -25,7 +25,7 @@ class AddressRefusedError(httpcore.ConnectError):
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Return whether the address is public: not private, loopback, link-local, multicast or reserved."""
+    """Returns whether the address is public: not private, loopback, link-local, multicast or reserved."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             return is_public(address.ipv4_mapped)
@@ -50,7 +50,7 @@ class PublicOnlyBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address that answers. Raises `AddressRefusedError`, or httpcore's error if none does."""
+        """Connects to the first address that answers. Raises `AddressRefusedError` or httpcore's error if none does."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -75,7 +75,7 @@ class PublicOnlyBackend(httpcore.NetworkBackend):
         raise AddressRefusedError("local sockets may not be called")
 
     def _remaining(self) -> float:
-        """Return the seconds until the deadline. Raises httpcore.ReadTimeout after it."""
+        """Returns the seconds until the deadline. Raises httpcore.ReadTimeout after it."""
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise httpcore.ReadTimeout("the deadline has passed")

@@ -6,7 +6,7 @@ import pynvml
 
 
 def gpu_memory() -> dict[str, dict[str, int]]:
-    """Return bytes `used` (by all processes) and `total` of each GPU, by its number. Empty without a GPU."""
+    """Returns bytes `used` (by all processes) and `total` of each GPU, by its number. Empty without a GPU."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:  # no driver

@@ -35,7 +35,7 @@ class JobLogHandler:
         self._thread: threading.Thread | None = None
 
     def __call__(self, _logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Collect a line that has a job's id. Return the line unchanged."""
+        """Collects a line that has a job's id. Returns the line unchanged."""
         if job_id := line.get("job"):
             with self._lock:
                 self._counts[job_id] += 1
@@ -51,7 +51,7 @@ class JobLogHandler:
         return line
 
     def close(self) -> None:
-        """Write the remaining lines and stop the thread."""
+        """Writes the remaining lines and stops the thread."""
         self._closed.set()
         if self._thread:
             self._thread.join()

@@ -83,7 +83,7 @@ class Lease:
                 log.warning("lease not renewed", error=str(error))
 
     def _kill_worker(self) -> None:
-        """End this process, because the work ignored the cancel. The supervisor starts a new worker."""
+        """Ends this process, because the work ignored the cancel. The supervisor starts a new worker."""
         log.warning("cancel grace period exceeded, killing worker")
         with self.store.database.write() as session:
             JobRepository(session).finish(self.job_id, self.attempt, "canceled")

@@ -26,7 +26,7 @@ MAX_DEVICES = 8
 
 
 def configure_torch(settings: Settings) -> None:
-    """Set the number of threads of torch. Importing this module loads torch."""
+    """Sets the number of threads of torch. Importing this module loads torch."""
     torch.set_num_threads(settings.torch_threads)
 
 
@@ -41,13 +41,13 @@ def single_threaded_torch(settings: Settings) -> Iterator[None]:
 
 
 def samplers_for(context: WorkerContext, model: Model) -> list[TripletSampler]:
-    """Return the model's sampler on each device of this worker."""
+    """Returns the model's sampler on each device of this worker."""
     sha256 = model.files[DEGRADER]
     return [_load_sampler(context.store.blobs, sha256, device) for device in choose_devices(context.settings.device)]
 
 
 def edsr_for(context: WorkerContext, model: Model) -> EDSR:
-    """Return the model's super-resolution network."""
+    """Returns the model's super-resolution network."""
     return _load_edsr(context.store.blobs, model.files[SR], choose_device(context.settings.device))
 
 

@@ -37,7 +37,7 @@ class Outcome:
 
 
 def run_and_record(store: Store, job_id: str, attempt: int, work: Callable[[], None]) -> None:
-    """Run the work of an attempt and record its outcome. Nothing that the work raises leaves this function."""
+    """Runs the work of an attempt and records its outcome. Nothing that the work raises leaves this function."""
     try:
         work()
     except Exception as error:
@@ -47,7 +47,7 @@ def run_and_record(store: Store, job_id: str, attempt: int, work: Callable[[], N
 
 
 def record_outcome(store: Store, job_id: str, attempt: int, error: Exception | None) -> None:
-    """Record how an attempt ended. `error` is what its work raised, None if it succeeded.
+    """Records how an attempt ended. `error` is what its work raised, None if it succeeded.
 
     While the database is unavailable, this retries up to RECORD_TIMEOUT seconds. After that, maintenance requeues the
     job when its lease expires.
@@ -102,7 +102,7 @@ def _record(store: Store, job_id: str, attempt: int, outcome: Outcome) -> None:
 
 
 def requeue(store: Store, job_id: str, attempt: int, error: dict[str, str] | None = None) -> None:
-    """Queue the job again for any worker. `error` says why it waits. Raises `LeaseLostError`."""
+    """Queues the job again for any worker. `error` says why it waits. Raises `LeaseLostError`."""
     with store.database.write() as session:
         jobs = JobRepository(session)
         jobs.release(job_id, attempt, error)
@@ -113,7 +113,7 @@ def requeue(store: Store, job_id: str, attempt: int, error: dict[str, str] | Non
 
 
 def enqueue(store: Store, job_id: str, kind: str) -> None:
-    """Put the job on the queue. If the queue is unavailable, maintenance does it later."""
+    """Puts the job on the queue. If the queue is unavailable, maintenance does it later."""
     try:
         store.queue.enqueue(job_id, kind)
     except QueueUnavailable as error:

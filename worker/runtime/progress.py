@@ -30,14 +30,14 @@ class ProgressRecorder:
         self._samples: list[NewSample] = []
 
     def add(self, sample: NewSample) -> None:
-        """Add a finished sample. Raises `LeaseLostError`."""
+        """Adds a finished sample. Raises `LeaseLostError`."""
         self._samples.append(sample)
         self.done += 1
         self._partial = 0.0
         self._record_if_due()
 
     def set_partial(self, fraction: float) -> None:
-        """Report the fraction (0..1) of the next sample that is done, for rate and ETA. Raises `LeaseLostError`."""
+        """Reports the fraction (0..1) of the next sample that is done, for rate and ETA. Raises `LeaseLostError`."""
         self._partial = fraction
         self._record_if_due()
 
@@ -46,7 +46,7 @@ class ProgressRecorder:
             self.record()
 
     def record(self) -> None:
-        """Write what was added since the last call. Raises `LeaseLostError`."""
+        """Writes what was added since the last call. Raises `LeaseLostError`."""
         done = self.done + self._partial
         rate = (done - self._done_before) / max(time.monotonic() - self._started, 1e-3)
         eta = (self.total - done) / rate if rate else None
@@ -60,5 +60,5 @@ class ProgressRecorder:
 
 
 def drop_non_finite(metrics: dict[str, float]) -> dict[str, Any]:
-    """Return the metrics without infinite or NaN values, which JSON cannot carry."""
+    """Returns the metrics without infinite or NaN values, which JSON cannot carry."""
     return {name: value for name, value in metrics.items() if abs(value) < float("inf")}

@@ -31,7 +31,7 @@ class OrderedThreadPool(Generic[Task, Result]):
     def run(
         self, tasks: Sequence[Task], on_result: Callable[[Result], None], check_canceled: Callable[[], None]
     ) -> None:
-        """Run all tasks. Call `on_result` in this thread with each result as it arrives.
+        """Runs all tasks. Calls `on_result` in this thread with each result as it arrives.
 
         Raises the first error of `on_result`, `check_canceled` or a task. No task starts after that, and each thread
         stops after its current result; `run` waits for that before it raises.
@@ -99,7 +99,7 @@ class Budget:
 
     @contextmanager
     def acquire(self, amount: int) -> Iterator[None]:
-        """Wait until `amount` is available, and hold it inside `with`."""
+        """Waits until `amount` is available, and holds it inside `with`."""
         with self._changed:
             self._changed.wait_for(lambda: self._used == 0 or self._used + amount <= self._limit)
             self._used += amount

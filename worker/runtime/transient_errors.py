@@ -22,12 +22,12 @@ class InsufficientDisk(OSError):
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same job may succeed later without any change."""
+    """Returns whether the same job may succeed later without any change."""
     return isinstance(error, DatabaseUnavailable) or _is_disk_full(error)
 
 
 def to_error(error: Exception) -> dict[str, str]:
-    """Return code and message of a transient error, for the record of the job that waits."""
+    """Returns code and message of a transient error, for the record of the job that waits."""
     if isinstance(error, InsufficientDisk):
         return {"code": error.code, "message": error.message}
     if _is_disk_full(error):

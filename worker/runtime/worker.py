@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext, str], None]) -> None:
-    """Call `execute` for each job id of one queue until SIGTERM or SIGINT. The running job is then requeued."""
+    """Calls `execute` for each job id of one queue until SIGTERM or SIGINT. The running job is then requeued."""
     if queue != TRAIN:
         # Before the first job comes, so that it starts at once. The train worker never imports torch.
         from worker.runtime.model_cache import configure_torch  # noqa: PLC0415
@@ -43,7 +43,7 @@ def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext,
 
 
 def _start_heartbeat(queue: JobQueue, name: str, worker: str) -> Callable[[], None]:
-    """Send this worker's heartbeat from a thread. Return a function that stops it."""
+    """Sends this worker's heartbeat from a thread. Returns a function that stops it."""
     heartbeat, stopped = queue.heartbeat(name, worker), threading.Event()
 
     def beat() -> None:
