@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
@@ -50,18 +49,6 @@ def log_file(settings: Settings) -> Path:
 def reset(settings: Settings) -> None:
     """Deletes the queue's file. The database holds all jobs, and the reaper enqueues them again."""
     shutil.rmtree(settings.data_dir / "valkey" / "appendonlydir", ignore_errors=True)
-
-
-def is_ready(settings: Settings) -> bool:
-    """Returns whether the server answers and has loaded its file. Until then it answers with -LOADING."""
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(1)
-            connection.connect(str(settings.embedded_socket))
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64) == b"+PONG\r\n"
-    except OSError:
-        return False
 
 
 def clean_up(settings: Settings) -> None:

@@ -17,6 +17,7 @@ from patina.errors import StartError
 from patina.local import embedded_valkey
 from patina.local.child_process import PYTHON, ChildProcess, describe_exit
 from patina.local.pidfile import RunningService, lock_data_dir, write_pidfile
+from store.queue_server import is_ready
 
 STOP_TIMEOUT = 15.0  # seconds; workers requeue their job within 10
 QUEUE_TIMEOUT = 5.0
@@ -83,7 +84,7 @@ class _Supervisor:
         migration = ChildProcess("migrate", [*PYTHON, "-m", "store.db.migrate"], environment)
         migration.start()
         try:
-            if not self._wait_for(lambda: embedded_valkey.is_ready(settings), QUEUE_TIMEOUT):
+            if not self._wait_for(lambda: is_ready(settings.redis), QUEUE_TIMEOUT):
                 if self._stop_requests:
                     return
                 raise StartError(self._describe_missing_queue())

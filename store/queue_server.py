@@ -1,0 +1,16 @@
+"""The queue's server. Apart from `store.queue`, because RQ takes long to import and `patina up` waits for the server."""
+
+from __future__ import annotations
+
+from redis import Redis, RedisError
+
+TIMEOUT = 1.0  # seconds
+
+
+def is_ready(url: str) -> bool:
+    """Returns whether the server answers and has loaded its file."""
+    try:
+        with Redis.from_url(url, socket_timeout=TIMEOUT) as server:
+            return bool(server.ping())
+    except RedisError:
+        return False
