@@ -1,4 +1,4 @@
-"""The queue's server. Apart from `store.queue`, because RQ takes long to import and `patina up` waits for the server."""
+"""The queue's server. Not in `store.queue`, because RQ imports slowly and `patina up` waits for the server."""
 
 from __future__ import annotations
 
