@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.chaos.client import Client, Files, JobRequest, Traffic, make_photos
 
-DAMAGE_CODES = {"image_corrupt", "image_missing"}  # of an image that changed on disk
+DAMAGE_CODES = {"stored_image_corrupt", "stored_image_missing"}  # of an image that changed on disk
 MAX_RESUBMITS = 5
 
 

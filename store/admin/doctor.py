@@ -120,7 +120,7 @@ def _missing_inputs(session: Session, missing: set[str]) -> Iterator[Finding]:
     query = select(Item, Job).join(Job, Job.id == Item.job_id).execution_options(yield_per=1000)
     for item, job in session.execute(query):
         if item.sha256 in missing:
-            remedy = "This image alone fails, with the code image_missing. Send it again in a new request."
+            remedy = "This image alone fails, with the code stored_image_missing. Send it again in a new request."
             if job.status == "succeeded":
                 remedy = "Its results stay, but `hr=true` cannot add the image to the job's archive."
             yield Finding(f"The input {item.name!r} of job {job.id} ({job.status}) is missing.", remedy)

@@ -178,7 +178,7 @@ def test_a_corrupt_image_fails_with_a_code(service: Service, dataset: str) -> No
     job = service.wait_until_finished(job_id)
     assert (job["status"], job["counts"]) == ("succeeded", {"ok": 2, "failed": 2})
     results = service.http.get(f"/jobs/{job_id}/results").json()["items"]
-    assert [result["code"] for result in results] == ["image_corrupt"] * 2 + [None] * 2
+    assert [result["code"] for result in results] == ["stored_image_corrupt"] * 2 + [None] * 2
     again = service.wait_until_finished(service.degrade(dataset, files, samples=2))
     assert again["counts"] == {"ok": 4, "failed": 0}
 

@@ -119,7 +119,7 @@ def test_small_images_in_a_shared_batch_are_independent(service: Service, datase
     members = service.read_archive(job["id"])
     lines = [json.loads(line) for line in members["manifest.jsonl"].splitlines()]
     assert [(line["source"], line["code"]) for line in lines if line["status"] == "failed"] == [
-        ("7.png", "image_corrupt")
+        ("7.png", "stored_image_corrupt")
     ]
     for name in ("6.png", "8.png", "39.png"):
         only = service.wait_until_finished(service.degrade(dataset, {name: images[name]}, seed=5))

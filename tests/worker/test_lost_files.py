@@ -15,7 +15,7 @@ from worker.runtime.model_cache import edsr_for, samplers_for
 from worker.runtime.outcome import JobFailedError
 
 
-@pytest.mark.parametrize(("damage", "code"), [("lost", "image_missing"), ("changed", "image_corrupt")])
+@pytest.mark.parametrize(("damage", "code"), [("lost", "stored_image_missing"), ("changed", "stored_image_corrupt")])
 def test_an_unusable_image_has_its_own_code(store: Store, damage: str, code: str) -> None:
     sha256 = store.blobs.put(b"an image")
     damage_blob(store, sha256, damage)

@@ -52,10 +52,10 @@ class PendingItem:
         try:
             return blobs.verified_path(self.item.sha256)
         except BlobMissing as error:
-            raise ImageRejected("image_missing", "The stored image is missing. Send it again.") from error
+            raise ImageRejected("stored_image_missing", "The stored image is missing. Send it again.") from error
         except BlobCorrupt as error:
             message = "The stored image has changed on disk. Send it again in a new request."
-            raise ImageRejected("image_corrupt", message) from error
+            raise ImageRejected("stored_image_corrupt", message) from error
 
     def succeed(self, sample: int, files: dict[str, str]) -> NewSample:
         """Returns the result of one sample: the SHA-256 of each of its blobs, by kind."""
