@@ -73,9 +73,9 @@ class JobQueue:
 
     @_translate_errors()
     def enqueue(self, job_id: str, kind: str) -> None:
-        """Replaces an entry that has the same id."""
+        """Replaces an entry that has the same id. A kind of a newer version goes to the warm workers, which skip it."""
         self._delete_entry(job_id)
-        self._queue(QUEUE_OF_KIND[kind]).enqueue(
+        self._queue(QUEUE_OF_KIND.get(kind, INFERENCE)).enqueue(
             ENTRY_FUNCTION, args=(job_id,), job_id=job_id, job_timeout=-1, result_ttl=0, failure_ttl=0
         )
 

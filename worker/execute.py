@@ -10,7 +10,7 @@ from store.db.tables import Job
 from store.repositories.jobs import JobRepository
 from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease
-from worker.runtime.outcome import run_and_record
+from worker.runtime.outcome import record_outcome, run_and_record
 
 log = structlog.get_logger()
 
@@ -47,3 +47,6 @@ def run_job(context: WorkerContext, job: Job, lease: Lease) -> None:
             from worker.jobs.sr import run_sr  # noqa: PLC0415
 
             run_and_record(context.store, job.id, job.attempt, partial(run_sr, context, job, lease))
+        case kind:  # it has a queue, so this worker claimed it
+            error = NotImplementedError(f"worker/execute.py has no function for jobs of kind {kind}")
+            record_outcome(context.store, job.id, job.attempt, error)

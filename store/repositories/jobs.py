@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, bindparam, case, delete, func, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, case, delete, func, not_, select, update
 from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
@@ -24,6 +24,7 @@ from store.db.statements import execute_counted, list_newest
 from store.db.tables import Checkpoint, Item, Job, Preview, Sample, now
 from store.errors import LeaseLostError
 from store.ids import new_id
+from store.queue import QUEUE_OF_KIND
 from store.repositories.samples import NewSample
 from store.repositories.webhooks import Outbox
 
@@ -34,6 +35,8 @@ JOBS_BY_ID = select(Job).where(Job.id.in_(bindparam("job_ids", expanding=True)))
 QUEUE_LOCK = 0x70617471  # any number that no other lock has
 EXPIRY_BATCH = 20  # jobs in one transaction, which blocks other writers
 PARAMETERS_VERSION = 1  # of jobs' `parameters`; raise it when older workers would misread new ones
+# By this version. Any other job waits for a newer worker.
+IS_READABLE = and_(Job.kind.in_(tuple(QUEUE_OF_KIND)), Job.parameters_version <= PARAMETERS_VERSION)
 
 
 @dataclass(frozen=True)
@@ -137,11 +140,14 @@ class JobRepository:
     # --- workers ----------------------------------------------------------------------------------------------------
 
     def claim(self, job_id: str, worker: str, lease_seconds: float) -> Job | None:
-        """Gives a queued job to this worker and returns it; None if it is not queued. `attempt` fences its writes."""
+        """Gives a queued job to this worker and returns it. `attempt` fences its writes.
+
+        Returns None if the job is not queued, or if only a newer version knows its kind or reads its parameters.
+        """
         claimed = self._update(
             Job.id == job_id,
             Job.status == "queued",
-            Job.parameters_version <= PARAMETERS_VERSION,
+            IS_READABLE,
             status="running",
             error=None,
             attempt=Job.attempt + 1,
@@ -154,14 +160,14 @@ class JobRepository:
     def mark_worker_too_old(self, job_id: str) -> bool:
         """Records the error `worker_too_old` in a queued job that needs a newer worker. False if it does not."""
         message = (
-            f"The job's parameters need a newer worker than the one that found it (which reads version "
-            f"{PARAMETERS_VERSION}). The job waits. Update all workers to the API's version."
+            f"The job needs a newer worker than the one that found it (which runs {', '.join(QUEUE_OF_KIND)} and reads "
+            f"parameters of version {PARAMETERS_VERSION}). The job waits. Update all workers to the API's version."
         )
         return bool(
             self._update(
                 Job.id == job_id,
                 Job.status == "queued",
-                Job.parameters_version > PARAMETERS_VERSION,
+                not_(IS_READABLE),
                 error={"code": "worker_too_old", "message": message},
             )
         )

@@ -21,7 +21,8 @@ UNITS = {"degrade": "samples", "sr": "images", "train": "steps"}
 
 def create_job(session: Session, kind: str, **fields: Any) -> Job:
     """Creates a queued job of one unit, with no dataset unless `fields` name one."""
-    defaults: dict[str, Any] = {"dataset_id": None, "model_id": None, "parameters": {}, "unit": UNITS[kind], "total": 1}
+    unit = UNITS.get(kind, "images")
+    defaults: dict[str, Any] = {"dataset_id": None, "model_id": None, "parameters": {}, "unit": unit, "total": 1}
     return JobRepository(session).create(kind, **defaults | fields)
 
 
