@@ -35,9 +35,9 @@ DESCRIPTION = """\
 Learns a camera's degradation (blur kernels and noise, as distributions) from unpaired photos and applies it to clean
 images.
 
-Create a dataset, add real low-resolution photos (`role=lr`) and unrelated clean photos (`role=hr`), and train. Then
-degrade clean images into low-resolution / kernel / noise triplets, or super-resolve photos. Work is accepted with 202
-and a job to poll.
+Create a dataset, add real low-resolution photos (`role=lr`) and clean photos (`role=hr`), and train. Clean photos may
+show other scenes, best of similar things. Then degrade clean images into low-resolution / kernel / noise triplets, or
+super-resolve photos. Work is accepted with 202 and a job to poll.
 """
 
 

@@ -1,6 +1,6 @@
 """On a GPU: the joint step, kernels, degrading and super-resolution, each against a plain implementation.
 
-    PYTHONPATH=. python bench/gpu.py [--quick]
+    python -m bench.gpu [--quick]
 
 The references are those of train_step.py, degrade_operator.py and sr.py, also on the GPU: float32 in PyTorch's default
 memory layout. Memory is the peak that PyTorch allocates on the GPU.

@@ -39,7 +39,8 @@ TITLES = {
 INTRODUCTION = """# Benchmarks
 
 `make benchmarks` measures, stores the metrics in `bench/results/` and writes this page. It shows the newest metrics of
-each script. How they came about, including the failed attempts, is in [experiments](experiments/README.md).
+each script. [CONTRIBUTING](../CONTRIBUTING.md#run-one-benchmark-or-fault-injection) says how to run a single one. How
+the numbers came about, including the failed attempts, is in [experiments](experiments/README.md).
 
 A value is a median, with the lowest and highest round in parentheses. A **bold** value misses its target. Targets are
 for a quiet machine with two CPU cores.

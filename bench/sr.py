@@ -4,7 +4,7 @@ The plain run is in float32, in PyTorch's default memory layout, on the whole im
 tiles. Megapixels are those of the enlarged image. Without --sr the network is trained briefly, so that there is a PSNR
 to lose.
 
-    PYTHONPATH=. python bench/sr.py [--quick] [--check] [--sr sr.safetensors]
+    python -m bench.sr [--quick] [--check] [--sr sr.safetensors]
 """
 
 from __future__ import annotations

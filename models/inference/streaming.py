@@ -1,7 +1,7 @@
 """Runs an EDSR on an image's rows as they arrive.
 
-No pixel is computed twice and no feature map is held whole: each convolution keeps its last two input rows. So memory
-does not grow with the image's height, and the working set fits into a processor's cache.
+Within a tile, no pixel is computed twice. No feature map is held whole: each convolution keeps its last two input
+rows. So memory does not grow with the image's height, and the working set fits into a processor's cache.
 """
 
 from __future__ import annotations

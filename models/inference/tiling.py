@@ -14,10 +14,10 @@ from models.device import choose_dtype, measure_free_memory
 from models.inference.streaming import StreamingEDSR
 from models.networks.edsr import EDSR, EDSRConfig
 
-BAND_PIXELS = {"cpu": 2**15}  # processed at once; on a CPU they fit into its cache,
-DEFAULT_BAND_PIXELS = 2**20  # on a GPU they keep it busy
+BAND_PIXELS = {"cpu": 2**15}  # of a band on a CPU, so that its features fit into the cache
+DEFAULT_BAND_PIXELS = 2**20  # of a band on a GPU, so that it is busy
 MIN_ROWS = 4  # of a band; each band reads two more
-MIN_TILE_COLS = 32  # of a tile whose size is chosen by the free memory
+MIN_TILE_SIDE = 32  # of a tile whose size is chosen by the free memory
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,20 @@ def upscale_rows(
 
 
 def plan_tiles(config: EDSRConfig, height: int, width: int, tile: int | None, device: torch.device) -> TilePlan:
-    """Plans tiles that use a quarter of the free memory at most: half for a band, half for the rows between bands.
+    """Plans tiles for the free memory: an eighth for a band, and an eighth for the rows that layers keep between bands.
 
-    Memory does not depend on a tile's rows, so an image is split vertically only if it is split horizontally.
+    Neither depends on a tile's rows, so an image is split vertically only if it is split horizontally. Then tiles side
+    by side are joined, and a sixteenth of the free memory is for their output. `tile` replaces both planned sides.
     """
     memory = measure_free_memory(device) // 4
     pixel = 4 * config.width  # bytes of a pixel's features
     radius = config.receptive_radius
     band = min(BAND_PIXELS.get(device.type, DEFAULT_BAND_PIXELS), memory // 2 // (8 * pixel))
     # Each convolution keeps two rows, and each skip connection the rows that its branch lags: four for each of radius.
-    columns = tile or max(MIN_TILE_COLS, memory // 2 // (4 * radius * pixel) - 2 * radius)
+    columns = tile or max(MIN_TILE_SIDE, memory // 2 // (4 * radius * pixel) - 2 * radius)
     if columns >= width:
         return TilePlan(height, width, 1, band)
-    rows = tile or max(MIN_TILE_COLS, memory // 4 // (3 * config.scale**2 * width))
+    rows = tile or max(MIN_TILE_SIDE, memory // 4 // (3 * config.scale**2 * width))
     return TilePlan(rows, columns, max(1, band // ((rows + 2 * radius) * (columns + 2 * radius))), band)
 
 

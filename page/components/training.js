@@ -11,7 +11,7 @@ import { formatDuration, formatInteger, isFinal } from "/page/format.js";
 const CURVES = {
   fit: ["Estimate fitting", "distance to the estimates for the real photos"],
   match: ["Distribution matching", "distance between generated and real photos"],
-  score: ["Score", "of the report; 0 is perfect"],
+  score: ["Score", "of the report; lower is better"],
   adversarial: ["Adversarial loss", "0.25 or less: generated photos pass as real"],
   discriminator: ["Discriminator loss", "0.25: it cannot separate real from generated"],
   noise_std: ["Noise", "standard deviation in 8-bit levels"],

@@ -11,7 +11,7 @@ import { getUpload } from "/page/uploads.js";
 
 const ROLES = {
   lr: { name: "Real photos", hint: "low-resolution, all from one source", label: "Drop real photos here" },
-  hr: { name: "Clean photos", hint: "sharp and clean, of anything", label: "Drop clean photos here" },
+  hr: { name: "Clean photos", hint: "sharp, without noise, best of similar things", label: "Drop clean photos here" },
 };
 const PRESETS = {
   default: "default: the best",

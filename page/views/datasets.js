@@ -11,7 +11,7 @@ export async function show(main, { signal }) {
   replace(main,
     h("div", {},
       h("h1", {}, "Datasets"),
-      h("p", { class: "muted" }, "A dataset holds real photos of one camera, phone, scanner or website, clean photos of anything, and the models trained on them.")),
+      h("p", { class: "muted" }, "A dataset holds real photos of one camera, phone, scanner or website, clean photos of other scenes, best of similar things, and the models trained on them.")),
     items.length > 0 && h("ul", { class: "cards" }, items.map((dataset) => h("li", {}, datasetCard(dataset)))),
     createForm());
   return "Datasets";

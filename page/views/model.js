@@ -54,7 +54,7 @@ function qualityCard(report) {
   const test = report.two_sample;
   return h("section", { class: "card" }, h("h2", {}, "Quality"),
     h("dl", { class: "facts" },
-      fact("Score", formatNumber(report.score, 2), "0 is perfect; compare models of the same photos"),
+      fact("Score", formatNumber(report.score, 2), "lower is better, among models of the same photos; a perfect one scores 0.1 to 0.3"),
       fact("Real-vs-generated accuracy", test ? `${formatPercent(test.accuracy)} ± ${formatPercent(test.uncertainty)}` : "–", "of a small classifier; 50 % is perfect"),
       fact("Blur", `${formatNumber(report.kernels.major.mean, 2)} × ${formatNumber(report.kernels.minor.mean, 2)} px`, "mean sigma, major × minor axis"),
       fact("Noise", `${formatNumber(report.noise.std.mean, 2)} levels`, "standard deviation, of 255"),

@@ -38,7 +38,9 @@ class Exclude(StrEnum):
 def train(
     lr: Photos,
     *,
-    hr: Annotated[list[Path], typer.Option("--hr", help="Clean photos of anything: files, folders or archives.")],
+    hr: Annotated[
+        list[Path], typer.Option("--hr", help="Clean photos, best of similar things: files, folders or archives.")
+    ],
     scale: Annotated[int, typer.Option(min=2, max=4, help="Scale factor between clean and real photos.")] = 4,
     name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")] = None,
     preset: Annotated[str | None, typer.Option(help="Preset. Default: the best one.")] = None,

@@ -21,7 +21,7 @@ LOG_METHODS = ("debug", "info", "warning", "error", "exception")
 
 
 def test_settings_table_is_up_to_date() -> None:
-    assert PAGE.read_text() == replace_table(PAGE.read_text()), "run: python -m config.settings_docs"
+    assert PAGE.read_text() == replace_table(PAGE.read_text()), "run: .venv/bin/python -m config.settings_docs"
 
 
 def test_every_preset_is_documented() -> None:
@@ -56,7 +56,7 @@ def test_readme_needs_five_commands_from_clone_to_contact_sheet() -> None:
 
 
 def test_benchmarks_page_shows_the_newest_results() -> None:
-    assert BENCHMARKS.read_text() == render_page(load_newest()), "run: python -m bench.report"
+    assert BENCHMARKS.read_text() == render_page(load_newest()), "run: .venv/bin/python -m bench.report"
 
 
 def test_every_log_line_is_documented() -> None:

@@ -1,4 +1,4 @@
-"""Encodes the real photos with the estimator, once, before fitting and matching."""
+"""The encode phase: the estimator predicts kernel and noise of the real photos, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""First phase: kernel and noise network are fitted to the estimator's predictions for the real photos."""
+"""The fit phase: kernel and noise network are fitted to the estimator's predictions for the real photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Second phase: generated images are matched to real photos, through the estimator and the discriminator."""
+"""The match phase: generated images are matched to real photos, through the estimator and the discriminator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Last phase: the EDSR trains on the finished degradation."""
+"""The sr phase: the EDSR trains on the finished degradation."""
 
 from __future__ import annotations
 

@@ -98,8 +98,7 @@ def _check_training(metrics: ReportMetrics) -> Iterator[Alarm]:
             "distinguishable",
             "error" if lower_bound > SEPARABLE[1] else "warning",
             f"A classifier separates generated from real photos {test.accuracy:.0%} of the time; 50% is perfect. "
-            f"{_describe_difference(metrics)} Use clean photos of the same subjects as the real ones, and train for "
-            "ten minutes or more.",
+            f"{_describe_difference(metrics)} Use clean photos of similar things, and train for ten minutes or more.",
         )
     if metrics.discriminator_loss is not None and metrics.discriminator_loss < D_SATURATED:
         yield Alarm(
@@ -130,7 +129,7 @@ def _check_photos(metrics: ReportMetrics) -> Iterator[Alarm]:
             "warning",
             f"Real and clean photos show different content: brightness, color and contrast alone separate "
             f"{content.accuracy:.0%} of them. Some of that may have been learned as blur or noise. Use clean photos of "
-            "the same subjects as the real ones.",
+            "similar things.",
         )
 
 
