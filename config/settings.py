@@ -73,7 +73,10 @@ class Settings(BaseSettings):
         description="Maximum worker crashes of a job without progress; then it fails.",
     )
     cancel_grace_seconds: float = Field(
-        3, gt=0, description="Time that a canceled job has to stop; then its worker is killed."
+        3,
+        gt=0,
+        description="Time that a canceled job has to stop; then its worker process is killed and restarted. A "
+        "training has half of it to save a checkpoint.",
     )
     checkpoint_every_seconds: float = Field(30, gt=0, description="Pause between two checkpoints of a training.")
     unreferenced_blob_seconds: float = Field(
@@ -127,7 +130,9 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(100_000_000, gt=0, description="Maximum pixels of an image.")
     decode_seconds: float = Field(30, gt=0, description="Maximum CPU seconds to decode one image.")
     max_queued_jobs: int = Field(10_000, gt=0, description="Maximum queued jobs; more are rejected.")
-    max_storage_bytes: int | None = Field(None, gt=0, description="Maximum size of all blobs. Unset: the disk's size.")
+    max_storage_bytes: int | None = Field(
+        None, gt=0, description="Maximum size of all blobs and unfinished uploads. Unset: the disk's size."
+    )
     min_free_bytes: int = Field(256 * MEBIBYTE, ge=0, description="Minimum free space to leave on the disk.")
     max_items: int = Field(500_000, gt=0, description="Maximum images, or crops of them, of one degrade job.")
     max_samples: int = Field(1000, gt=0, description="Maximum samples of each image in one degrade job.")

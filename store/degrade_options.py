@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class LrFormat(StrEnum):
-    """Both are lossless."""
+    """Formats of low-resolution images. The values are also file suffixes. Each must be lossless."""
 
     png = "png"
     webp = "webp"

@@ -1,4 +1,7 @@
-"""Only the owner of a dataset or job may change it. Other callers of a shared one may only use it."""
+"""Only the owner of a dataset or job may change it. Other callers of a shared one may only use it.
+
+Who may see a record is decided in store/db/access.py.
+"""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class DegradeRequest(BaseModel):
     leave_out: CommaSeparated[Extra] = Field(
         [], description="Files to leave out of the results: `kernel`, `noise`, or `kernel,noise`."
     )
-    lr_format: LrFormat = Field(LrFormat.png, description="Format of low-resolution images. Both are lossless.")
+    lr_format: LrFormat = Field(LrFormat.png, description="Lossless format of low-resolution images.")
     jpeg: Annotated[tuple[Quality, Quality], BeforeValidator(_parse_qualities)] | None = Field(
         None,
         description="Apply JPEG compression after the learned degradation: a quality, `75`, or a range, `60-95`, from "

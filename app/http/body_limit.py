@@ -39,7 +39,7 @@ class Body:
             raise self.too_large_error()
         if self.quota and expected > self.reserved:
             if not self.quota.reserve(expected - self.reserved):
-                raise storage_full()
+                raise storage_full(self.quota)
             self.reserved = expected
 
     def close(self) -> None:
@@ -93,13 +93,13 @@ def allow_upload(request: Request, quota: StorageQuota, settings: Settings) -> N
     body.quota = quota
 
 
-def storage_full() -> ProblemError:
-    return ProblemError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        "storage_full",
-        "Storage quota exceeded. Delete datasets that you no longer need, raise PATINA_MAX_STORAGE_BYTES, or enlarge "
-        "the disk.",
-    )
+def storage_full(quota: StorageQuota) -> ProblemError:
+    """Returns the error for a request that `quota` has no space for. It names the setting that limits."""
+    if quota.disk_is_limit():
+        detail = "Disk nearly full; PATINA_MIN_FREE_BYTES must stay free. Free space, or lower that setting."
+    else:
+        detail = "Storage quota exceeded. Delete datasets that you no longer need, or raise PATINA_MAX_STORAGE_BYTES."
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "storage_full", detail)
 
 
 def _too_large(code: str, limit: int, setting: str) -> ProblemError:

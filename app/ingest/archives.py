@@ -105,7 +105,7 @@ def _check_members(reader: ArchiveReader, settings: Settings, budget: Extraction
                 "parts, or raise PATINA_MAX_ARCHIVE_BYTES.",
             )
         if size > available:
-            raise storage_full()
+            raise storage_full(budget.quota)
         if not member.is_folder and not _is_junk(member.name):
             members.append(member)
             if len(members) > budget.files:
@@ -113,7 +113,7 @@ def _check_members(reader: ArchiveReader, settings: Settings, budget: Extraction
     if not members:
         raise ArchiveRejectedError("empty_archive", "The archive has no files.")
     if not budget.quota.reserve(size):
-        raise storage_full()
+        raise storage_full(budget.quota)
     budget.reserved += size
     budget.files -= len(members)
     budget.bytes -= size

@@ -41,7 +41,7 @@ def create(store: Store, settings: Settings, dataset_id: str, role: Role, length
             "PATINA_MAX_UPLOAD_BYTES.",
         )
     if length > store.quota.available():
-        raise storage_full()
+        raise storage_full(store.quota)
     name = display_name(parse_file_name(metadata))
     with store.database.write() as session:
         lock_dataset_or_404(session, dataset_id)

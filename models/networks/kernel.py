@@ -197,6 +197,8 @@ def elongation_penalty(kernel: Tensor) -> Tensor:
 def center_logits(logits: Tensor, size: int, center: float) -> Tensor:
     """Moves the center of mass of softmax(logits) to (center, center), in taps, for logits (B, size²).
 
+    Unpaired photos do not fix a kernel's position, and a kernel that drifts shifts every training pair.
+
     It adds a plane t·(y, x) to the logits. Of all kernels with that center of mass, the result is nearest to the input
     in relative entropy. t minimizes a convex function, so it exists and is unique.
 

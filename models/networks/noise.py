@@ -95,8 +95,9 @@ class NoiseNetwork(nn.Module):
         )
         self.head = nn.Conv2d(config.width, config.dim * max(1, config.num_filters), 1)
         self.filters = nn.Conv2d(3, config.num_filters, config.filter_size, bias=False) if config.num_filters else None
-        # Log of one gain for the whole image: noise levels differ more between photos than within one.
-        self.level = (  # the name in saved files
+        # Returns the log of one gain for the whole image: noise levels differ more between photos than within one.
+        # It is named `level`, not `log_gain`, because saved files have its tensors under this name.
+        self.level = (
             nn.Sequential(nn.Conv2d(config.z, config.width, 1), nn.ReLU(), nn.Conv2d(config.width, 1, 1))
             if config.num_filters
             else None

@@ -71,8 +71,8 @@ export async function show(main, { id, signal }) {
     const available = [];
     if (isTraining && status === "running") available.push(["Finish now", "finish", update, "primary"]);
     if (!isFinal({ status })) available.push([isTraining ? "Stop" : "Cancel", "cancel", update, "danger"]);
-    if (status === "failed" || status === "canceled") available.push([isTraining ? "Resume" : "Retry", "retry", restart, "primary"]);
-    if (isTraining && status === "succeeded" && endedEarly) available.push(["Resume", "continue", open, ""]);
+    if (status === "failed" || status === "canceled") available.push(["Retry", "retry", restart, "primary"]);
+    if (isTraining && status === "succeeded" && endedEarly) available.push(["Continue training", "continue", open, ""]);
     const buttons = available.map(([text, action, then, style]) => h("button", { type: "button", class: style, onclick: run(action, then) }, text));
     if (links.archive && isFinal({ status }) && counts.ok) {
       buttons.unshift(...["zip", "tar"].map((format, index) =>

@@ -28,10 +28,12 @@ def jobs(
     job_id: Annotated[str | None, typer.Argument(metavar="ID", help="Follow this job to its end.")] = None,
     *,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the job.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Continue where the job failed or was canceled.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Retry a failed or canceled job, from where it stopped.")
+    ] = False,
     finish: Annotated[bool, typer.Option("--finish", help="Finish a training now and save its model.")] = False,
     resume: Annotated[
-        bool, typer.Option("--continue", help="Resume a training ended by --finish, as a new job, and follow it.")
+        bool, typer.Option("--continue", help="Continue a training ended by --finish, as a new job, and follow it.")
     ] = False,
     show_log: Annotated[bool, typer.Option("--log", help="Print the job's events until it ends.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Download the results into this folder.")] = None,

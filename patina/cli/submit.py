@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ from patina.client.photo_files import find_photo_files
 from patina.client.progress import track_progress
 from patina.errors import ServiceError
 from patina.schemas import Alarm
+from store.degrade_options import LrFormat
 
 
 class Exclude(StrEnum):
@@ -106,9 +107,7 @@ def degrade(
     leave_out: Annotated[
         list[Exclude] | None, typer.Option(help="Do not store kernels, or noise. Repeat for both.")
     ] = None,
-    lr_format: Annotated[
-        Literal["png", "webp"] | None, typer.Option(help="Format of low-resolution images; both are lossless.")
-    ] = None,
+    lr_format: Annotated[LrFormat | None, typer.Option(help="Lossless format of low-resolution images.")] = None,
     jpeg: Annotated[
         str | None,
         typer.Option(

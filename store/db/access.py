@@ -2,10 +2,13 @@
 
 A dataset belongs to the token that created it, with its images, models and jobs. A shared dataset is visible to all;
 what others create with it is visible to them and to its owner. Uploads and webhooks are visible to their own token.
+`CRITERIA` lists the tables that are limited, `UNLIMITED` all others. Who may change a record is decided in
+app/auth/ownership.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, and_, exists, or_, select
@@ -13,7 +16,23 @@ from sqlalchemy.event import listens_for
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.sql import FromClause
 
-from store.db.tables import Dataset, Image, Item, Job, Model, Sample, Upload, Webhook
+from store.db.tables import (
+    Checkpoint,
+    Dataset,
+    Delivery,
+    Event,
+    IdempotencyKey,
+    Image,
+    Item,
+    Job,
+    Model,
+    Preview,
+    Sample,
+    Table,
+    Token,
+    Upload,
+    Webhook,
+)
 
 
 @dataclass(frozen=True)
@@ -42,14 +61,7 @@ def _add_criteria(execution: ORMExecuteState) -> None:
     if token is None or not (execution.is_select or execution.is_update or execution.is_delete):
         return
     execution.statement = execution.statement.options(
-        with_loader_criteria(Dataset, or_(Dataset.owner == token, Dataset.shared.is_(True))),
-        with_loader_criteria(Image, _in_visible_dataset(Image.dataset_id, token)),
-        with_loader_criteria(Model, _in_visible_dataset(Model.dataset_id, token)),
-        with_loader_criteria(Job, _is_visible_job(Job.owner, Job.dataset_id, token)),
-        with_loader_criteria(Item, _in_visible_job(Item.job_id, token)),
-        with_loader_criteria(Sample, _in_visible_job(Sample.job_id, token)),
-        with_loader_criteria(Upload, Upload.owner == token),
-        with_loader_criteria(Webhook, Webhook.owner == token),
+        *(with_loader_criteria(table, is_visible(token)) for table, is_visible in CRITERIA.items())
     )
 
 
@@ -78,3 +90,25 @@ def _in_visible_job(job_id: SQLColumnExpression[str], token: str) -> ColumnEleme
 
 def _alias(table: type[Dataset | Job]) -> FromClause:
     return table.__table__.alias()
+
+
+CRITERIA: dict[type[Table], Callable[[str], ColumnElement[bool]]] = {
+    Dataset: lambda token: or_(Dataset.owner == token, Dataset.shared.is_(True)),
+    Image: lambda token: _in_visible_dataset(Image.dataset_id, token),
+    Model: lambda token: _in_visible_dataset(Model.dataset_id, token),
+    Job: lambda token: _is_visible_job(Job.owner, Job.dataset_id, token),
+    Item: lambda token: _in_visible_job(Item.job_id, token),
+    Sample: lambda token: _in_visible_job(Sample.job_id, token),
+    Upload: lambda token: Upload.owner == token,
+    Webhook: lambda token: Webhook.owner == token,
+}
+UNLIMITED: frozenset[type[Table]] = frozenset(
+    {
+        Event,  # this and the next three: endpoints first read the job or webhook, which is limited
+        Preview,
+        Checkpoint,
+        Delivery,
+        IdempotencyKey,  # its key is hashed with the token
+        Token,  # read to authenticate, before there is a caller
+    }
+)

@@ -66,12 +66,21 @@ class StorageQuota:
         """Returns what `available_on_disk` would return for an empty disk."""
         return shutil.disk_usage(self.folders[0]).total - self.min_free_bytes
 
+    def disk_is_limit(self) -> bool:
+        """Returns whether the disk's free space, and not `max_bytes`, limits what is available."""
+        with self._lock:
+            quota = self._available_of_quota()
+        return quota is None or self.available_on_disk() < quota
+
     def _available(self) -> int:
-        available = self.available_on_disk()
-        if self.max_bytes is not None:
-            committed = sum(size for _, size in self._committed)
-            available = min(available, self.max_bytes - self._used - committed - self._reserved)
-        return available
+        disk, quota = self.available_on_disk(), self._available_of_quota()
+        return disk if quota is None else min(disk, quota)
+
+    def _available_of_quota(self) -> int | None:
+        if self.max_bytes is None:
+            return None
+        committed = sum(size for _, size in self._committed)
+        return self.max_bytes - self._used - committed - self._reserved
 
     def _measure_if_due(self) -> None:
         if self.max_bytes is None:

@@ -161,6 +161,7 @@ def test_full_storage_rejects_uploads_until_space_is_freed(limited: Api) -> None
     assert len(responses) >= 2
     rejected = limited.upload(dataset, "lr", a_png=make_png(128, 128, 99))
     assert (rejected.status_code, rejected.json()["code"]) == (413, "storage_full")
+    assert "PATINA_MAX_STORAGE_BYTES" in rejected.json()["detail"]
     packed = limited.upload(dataset, "lr", a_zip=make_zip({"a.png": bytes(100_000)}))
     assert packed.json()["code"] == "storage_full"
     store: Store = limited.store
@@ -203,6 +204,7 @@ def test_a_nearly_full_disk_accepts_nothing(tmp_path: Path, redis_url: str) -> N
     with serve_api(Settings(data_dir=tmp_path, redis_url=redis_url, min_free_bytes=2**60)) as api:
         response = api.upload(api.create_dataset(), "lr", a_png=PHOTO)
         assert (response.status_code, response.json()["code"]) == (413, "storage_full")
+        assert "PATINA_MIN_FREE_BYTES" in response.json()["detail"]
 
 
 async def send_incomplete(app: ASGIApp, path: str, body: bytes, seconds: float, **headers: str) -> tuple[int, bytes]:

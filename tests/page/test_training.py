@@ -1,4 +1,4 @@
-"""Trainings and reports: watch, finish early, resume, save."""
+"""Trainings and reports: watch, finish early, continue, save."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from tests.support.page_driver import PageDriver
 
 
-def test_watch_finish_and_resume_a_training(driver: PageDriver, dataset: str) -> None:
+def test_watch_finish_and_continue_a_training(driver: PageDriver, dataset: str) -> None:
     page = driver.open(f"datasets/{dataset}")
     page.get_by_label("Minutes").fill("0.5")  # a short training also has a quick report
     page.get_by_role("button", name="Train").click()
@@ -30,10 +30,10 @@ def test_watch_finish_and_resume_a_training(driver: PageDriver, dataset: str) ->
 
     page.get_by_role("button", name="Finish now").click()
     page.get_by_role("link", name="View report").wait_for()
-    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    expect(page.get_by_role("button", name="Continue training")).to_be_visible()
     expect(page.get_by_label("Log")).to_contain_text("model saved")
     assert driver.service.get_job(job_id)["ended_early"]
-    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Continue training").click()
     page.wait_for_url(lambda url: "/jobs/" in url and job_id not in url)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.locator("h1 .pill")).to_have_text("canceled")

@@ -77,14 +77,30 @@ def test_every_error_code_is_documented() -> None:
 
 
 def find_error_codes(file: Path) -> Iterator[str]:
-    """Yields the words with underscores that are arguments of an exception."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    """Yields the words with underscores that are arguments of an exception, or of a function with a `code`.
+
+    Such a function is `problem_response`, or is in the file, such as `_unauthorized`. It may be called by `partial`.
+    """
+    tree = ast.parse(file.read_text())
+    builders = {"problem_response", "problem_details", "partial"} | {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and any(argument.arg == "code" for argument in node.args.args)
+    }
+    for node in ast.walk(tree):
         match node:
-            case ast.Call(func=ast.Name(id=name), args=arguments) if name.endswith("Error"):
+            case ast.Call(func=ast.Name(id=name), args=arguments) if name in builders or name.endswith(
+                ("Error", "Rejected")
+            ):
                 for argument in arguments:
                     match argument:
                         case ast.Constant(value=str(text)) if re.fullmatch(r"[a-z]+(_[a-z0-9]+)+", text):
                             yield text
+
+
+def test_error_codes_are_found_in_all_forms() -> None:
+    codes = {code for file in (ROOT / "app").rglob("*.py") for code in find_error_codes(file)}
+    assert {"no_token", "invalid_request", "body_too_large", "not_a_file", "no_model"} <= codes
 
 
 def find_log_events(file: Path) -> Iterator[str]:

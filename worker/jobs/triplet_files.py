@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,24 @@ from store.degrade_options import DegradeOptions, LrFormat
 WEBP_EFFORT = 1  # of 6 and of 100; more takes ten times as long for a 10% smaller file
 
 
+def _encode_webp(pixels: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", lossless=True, quality=WEBP_EFFORT, method=WEBP_EFFORT)
+    return buffer.getvalue()
+
+
+LR_ENCODERS: dict[LrFormat, Callable[[NDArray[np.uint8]], bytes]] = {
+    LrFormat.png: write_png,
+    LrFormat.webp: _encode_webp,
+}
+
+
 def encode_triplet(triplet: Triplet, options: DegradeOptions, seed_key: str, sample: int) -> dict[str, bytes]:
     """Returns the content of each requested file, by kind: lr, kernel, noise. `seed_key` and `sample` seed the JPEG."""
     lr = triplet.lr
     if quality := options.jpeg_quality(seed_key, sample):
         lr = _apply_jpeg(lr, quality)
-    files = {"lr": write_png(lr) if options.lr_format is LrFormat.png else _encode_webp(lr)}
+    files = {"lr": LR_ENCODERS[options.lr_format](lr)}
     for kind, array in (("kernel", triplet.kernel), ("noise", triplet.noise)):
         if kind not in options.exclude:
             files[kind] = encode_npy(array)
@@ -39,12 +52,6 @@ def _apply_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return np.array(Image.open(buffer))
-
-
-def _encode_webp(pixels: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", lossless=True, quality=WEBP_EFFORT, method=WEBP_EFFORT)
-    return buffer.getvalue()
 
 
 def encode_npy(array: NDArray[np.float32]) -> bytes:
