@@ -37,10 +37,11 @@ demo: $(READY)
 up: $(READY)
 	@exec $(BIN)/patina up $(UP_ARGS)
 
-# Two processes, each with whole test files. One thread each, because torch's threads would compete.
+# Two processes, each with whole test files in the order of tests/conftest.py. One thread each, because torch's
+# threads would compete.
 test: $(READY)
 	@$(BIN)/python -m tests.support.chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 # Fuzzes each file reader for FUZZ_SECONDS, then sends thousands of requests.
 fuzz: $(READY)

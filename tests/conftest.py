@@ -19,6 +19,11 @@ from store.store import Store
 pytest.register_assert_rewrite("tests.support")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starts with the slowest tests, those of real services. Both test processes are then busy until the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/worker/"))
+
+
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
     """One server for the session; `redis_url` empties it for each test."""
