@@ -1,8 +1,10 @@
-"""Accuracy on simulated cameras, without a service: the accuracy benchmark's judge on `training` and `models`.
+"""Accuracy on cameras, without a service: the accuracy benchmark's judges on `training` and `models`.
 
     python -m bench.recipe ../shared/bench --photos ../shared/photos/hr --camera phone --minutes 10 --seed 0
+    python -m bench.recipe ../shared/bench --real lens ../shared/real/lens_iphone --pair-steps 3000
+    python -m bench.recipe ../shared/bench --real noise ../shared/real/noise_canon --hr ../shared/photos/hr
 
-Prints what recovery.py prints, from the same split of the photos and the same shots, and the score of the model's
+Prints what recovery.py or, with `--real`, real.py prints, from the same photos and shots, and the score of the model's
 report. `--camera` also accepts those of extra_cameras.py. For the training speed of the service, set the environment of
 worker/jobs/train.py, and OMP_WAIT_POLICY=PASSIVE.
 """
@@ -10,12 +12,13 @@ worker/jobs/train.py, and OMP_WAIT_POLICY=PASSIVE.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +42,7 @@ TARGETS = {"phone": (0.3, 0.6), "compact": (0.2, 0.6), "web": (0.3, 1.0)}
 
 
 class LocalService:
-    """Replaces recovery.py's `Service` with calls in this process."""
+    """Replaces the `Service` of recovery.py and real.py with calls in this process."""
 
     def __init__(self, threads: int, steps: int | None, device: str):
         torch.set_num_threads(threads)
@@ -99,11 +102,33 @@ def print_progress(progress: Progress) -> None:
         print(f"{progress.seconds:5.0f} s {progress.step:6d} {metrics}", file=sys.stderr, flush=True)
 
 
+def learn(
+    service: LocalService, name: str, scale: int, lr: Images, hr: Images, options: argparse.Namespace
+) -> tuple[str, dict[str, Any], float]:
+    """Replaces real.py's `learn`: returns the dataset's name, the model's report, and the minutes of the training."""
+    dataset = service.create_dataset(name, scale)
+    service.upload(dataset, "lr", lr)
+    service.upload(dataset, "hr", hr)
+    started = time.monotonic()
+    service.train(dataset, preset=options.preset, max_minutes=options.minutes, seed=options.seed)
+    minutes = (time.monotonic() - started) / 60
+    assert service.trained
+    report = dataclasses.asdict(service.trained.report())
+    return dataset, json.loads(json.dumps(report)), minutes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bench", type=Path, help="folder of the external benchmark: recovery.py, pairs.py, cameras.py")
-    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("bench", type=Path, help="folder of the external benchmark: recovery.py, real.py, pairs.py, …")
+    parser.add_argument("--photos", type=Path, help="clean photos for the simulated cameras")
     parser.add_argument("--camera", action="append", help="may be given several times; default: all")
+    parser.add_argument(
+        "--real",
+        nargs=2,
+        metavar=("WHAT", "FOLDER"),
+        help="`lens` or `noise`, and real.py's folder, instead of cameras",
+    )
+    parser.add_argument("--hr", type=Path, help="clean photos for --real; default for a lens: those in its folder")
     parser.add_argument("--preset", choices=PRESET_NAMES, default="default")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--steps", type=int, help="length of the training, instead of --minutes")
@@ -117,13 +142,26 @@ def main() -> None:
     add_json_option(parser)
     options = parser.parse_args()
     sys.path.insert(0, str(options.bench))
+    if options.real:
+        print_report(judge_real(options))
+        return
+    if not options.photos:
+        parser.error("--photos or --real is needed")
+    metrics: list[Metric] = []
+    for report in judge_cameras(options):
+        print_report(report)
+        metrics += to_metrics(report)
+        save_metrics(options, metrics)
+
+
+def judge_cameras(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yields recovery.py's report for each camera."""
     import recovery  # noqa: PLC0415
 
-    from bench.extra_cameras import EXTRA_CAMERAS  # noqa: PLC0415 - it imports cameras.py of the folder above
+    from bench.extra_cameras import EXTRA_CAMERAS  # noqa: PLC0415 - it imports cameras.py of the external benchmark
 
     paths = sorted(path for path in options.photos.iterdir() if path.suffix in {".jpg", ".png"})
     photos = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    metrics: list[Metric] = []
     for name in options.camera or sorted(recovery.CAMERAS):
         started = time.monotonic()
         service = LocalService(options.threads, options.steps, options.device)
@@ -131,9 +169,24 @@ def main() -> None:
         assert service.trained
         report |= {"score": service.trained.report().score}
         report |= {"seed": options.seed, "preset": options.preset, "minutes_in_all": (time.monotonic() - started) / 60}
-        print(json.dumps({key: round(v, 4) if isinstance(v, float) else v for key, v in report.items()}), flush=True)
-        metrics += to_metrics(report)
-        save_metrics(options, metrics)
+        yield report
+
+
+def judge_real(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns real.py's report for its folder of a lens or of noise."""
+    import real  # noqa: PLC0415
+
+    what, folder = options.real
+    real.learn = learn
+    judge = {"lens": real.lens, "noise": real.noise}[what]
+    started = time.monotonic()
+    report: dict[str, Any] = judge(LocalService(options.threads, options.steps, options.device), Path(folder), options)
+    seconds = time.monotonic() - started
+    return report | {"seed": options.seed, "preset": options.preset, "minutes_in_all": seconds / 60}
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    print(json.dumps({key: round(v, 4) if isinstance(v, float) else v for key, v in report.items()}), flush=True)
 
 
 def to_metrics(report: Mapping[str, Any]) -> list[Metric]:
