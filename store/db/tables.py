@@ -78,7 +78,10 @@ class Dataset(Table):
 
 
 class Image(Table):
-    """A photo of a dataset. Its `role` is lr for a real low-resolution photo and hr for a clean one."""
+    """A photo of a dataset. Its `role` is lr for a real low-resolution photo and hr for a clean one.
+
+    `compression` is what its file says (`FileCompression`), None if it says nothing or came before schema 0013.
+    """
 
     __tablename__ = "images"
     __table_args__ = (
@@ -94,6 +97,7 @@ class Image(Table):
     sha256: Mapped[str] = mapped_column(SHA256)
     width: Mapped[int]
     height: Mapped[int]
+    compression: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON)
     created_at: Mapped[float] = mapped_column(insert_default=now())
 
 

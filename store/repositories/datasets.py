@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import BigInteger, cast, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
@@ -29,6 +30,7 @@ class NewImage:
     sha256: str
     width: int
     height: int
+    compression: dict[str, Any] | None = None  # of `FileCompression.to_json`
 
 
 class DatasetRepository:
@@ -117,6 +119,7 @@ class DatasetRepository:
                     sha256=image.sha256,
                     width=image.width,
                     height=image.height,
+                    compression=image.compression,
                 )
                 self.session.add(known[image.sha256])
             rows.append(known[image.sha256])
