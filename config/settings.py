@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import tempfile
 from functools import cache
 from ipaddress import ip_address
@@ -13,6 +14,8 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from config.cpus import usable_cpus
 
 MEBIBYTE = 2**20
 
@@ -49,6 +52,17 @@ class Settings(BaseSettings):
         description="Additional host names, separated by commas, under which an API without tokens may be called, "
         "such as the name of a gateway.",
     )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path below which a reverse proxy serves the service, such as /patina for https://host/patina/. "
+        "Whether the proxy removes it from requests does not matter.",
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins of browser apps that may call the API, separated by commas, such as "
+        "https://app.example.com. They send a token if tokens are required, never a cookie.",
+    )
     token_requests_per_minute: int = Field(
         6000, gt=0, description="Maximum calls with one token, if tokens are required."
     )
@@ -57,9 +71,7 @@ class Settings(BaseSettings):
     )
 
     device: str | None = Field(None, description="Torch device of the workers. Unset: cuda if available, else cpu.")
-    torch_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="CPU threads of each worker process."
-    )
+    torch_threads: int = Field(default_factory=usable_cpus, ge=1, description="CPU threads of each worker process.")
 
     lease_seconds: float = Field(
         15,
@@ -77,6 +89,14 @@ class Settings(BaseSettings):
         gt=0,
         description="Time that a canceled job has to stop; then its worker process is killed and restarted. A "
         "training has half of it to save a checkpoint.",
+    )
+    shutdown_grace_seconds: float = Field(
+        10, gt=0, description="Time that a training has to save a checkpoint when its worker stops (SIGTERM)."
+    )
+    stall_seconds: float = Field(
+        3600,
+        gt=0,
+        description="A running job without progress for this time fails, and its worker is restarted. inf: never.",
     )
     checkpoint_every_seconds: float = Field(30, gt=0, description="Pause between two checkpoints of a training.")
     unreferenced_blob_seconds: float = Field(
@@ -145,6 +165,24 @@ class Settings(BaseSettings):
     def _absolute(cls, folder: Path) -> Path:
         return folder.expanduser().absolute()
 
+    @field_validator("root_path", mode="before")
+    @classmethod
+    def _without_slash(cls, path: str) -> str:
+        return path.rstrip("/") if isinstance(path, str) else path
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: str) -> str:
+        for origin in _split_commas(origins):
+            if not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError(f"{origin!r} is no origin; expected one such as https://app.example.com")
+        return origins
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins in `cors_origins`."""
+        return _split_commas(self.cors_origins)
+
     @property
     def on_loopback(self) -> bool:
         """Whether only this computer can reach the API."""
@@ -185,6 +223,10 @@ class Settings(BaseSettings):
         if self.redis_url is None:
             return f"unix://{self.embedded_socket}"
         return _with_password(self.redis_url, self.redis_password_file)
+
+
+def _split_commas(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _with_password(url: str, file: Path | None) -> str:

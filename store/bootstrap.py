@@ -56,6 +56,7 @@ def _create_admin_token(settings: Settings, database: Database) -> None:
     file = settings.data_dir / ADMIN_TOKEN_FILE
     with database.write() as session:
         tokens = TokenRepository(session)
+        tokens.lock_creation()  # two APIs may start at once
         if tokens.any_valid():
             return
         _write_secret(file, tokens.create("first", "admin").secret)

@@ -90,11 +90,6 @@ class JobQueue:
         self.redis.ping()
 
     @_translate_errors()
-    def depth(self, queue: str) -> int:
-        """Returns the number of jobs in the queue."""
-        return int(self._queue(queue).count)
-
-    @_translate_errors()
     def report_gpu_memory(self, host: str, memory: dict[str, dict[str, int]]) -> None:
         """Publishes bytes `used` and `total` of each GPU for two heartbeat timeouts."""
         self.redis.set(f"{GPU_KEY}{host}", json.dumps(memory), ex=2 * HEARTBEAT_TIMEOUT)
@@ -111,10 +106,15 @@ class JobQueue:
         return WorkerHeartbeat(Redis.from_url(self._url, client_name=_client_name(queue, worker), **TIMEOUTS))
 
     @_translate_errors()
+    def workers(self, queue: str, timeout: int = HEARTBEAT_TIMEOUT) -> list[str]:
+        """Returns the names of workers that are connected and sent a heartbeat within `timeout` seconds."""
+        prefix = _client_name(queue, "")
+        clients = [client for client in self.redis.client_list() if client["name"].startswith(prefix)]
+        return [client["name"].removeprefix(prefix) for client in clients if int(client["idle"]) < timeout]
+
     def count_workers(self, queue: str, timeout: int = HEARTBEAT_TIMEOUT) -> int:
-        """Returns the number of workers that are connected and sent a heartbeat within `timeout` seconds."""
-        clients = [client for client in self.redis.client_list() if client["name"].startswith(_client_name(queue, ""))]
-        return sum(int(client["idle"]) < timeout for client in clients)
+        """Returns the number of `workers`."""
+        return len(self.workers(queue, timeout))
 
     def consume(self, queue: str, handle: Callable[[str], None], shutdown: threading.Event) -> None:
         """Calls `handle` with the id of one queued job after another until `shutdown` is set.

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+
+from store.queue import JobQueue
 
 ROOT = Path(__file__).parents[1]
 OURS = ("patina-api", "patina-worker")
@@ -60,3 +66,24 @@ def test_images_run_as_a_user_and_pin_hashes() -> None:
     unhashed = [line for line in installed if "--require-hashes" not in line]
     assert len(unhashed) == 2, "the project, and torch from the builder's index"
     assert [line for line in unhashed if "--no-deps" in line or line.endswith("-c constraints.txt torch")] == unhashed
+
+
+@pytest.mark.parametrize(("name", "queue"), [("worker", "warm"), ("trainer", "train")])
+def test_health_checks_ask_about_the_own_container(name: str, queue: str, redis_url: str) -> None:
+    command = SERVICES[name]["healthcheck"]["test"]
+    assert command[:2] == ["CMD", "python"]
+
+    def check() -> int:
+        environment = os.environ | {"PATINA_REDIS_URL": redis_url}
+        return subprocess.run([sys.executable, *command[2:]], env=environment, check=False).returncode
+
+    others = [
+        JobQueue(redis_url).heartbeat(queue, "elsewhere-1"),
+        JobQueue(redis_url).heartbeat("other", f"{socket.gethostname()}-1"),
+    ]
+    for other in others:
+        other.ping()
+    assert check() == 1
+    own = JobQueue(redis_url).heartbeat(queue, f"{socket.gethostname()}-1")
+    own.ping()
+    assert check() == 0

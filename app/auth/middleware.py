@@ -18,7 +18,7 @@ from store.repositories.tokens import SCOPES, TokenRepository
 from store.store import Store
 
 # Public paths show no records: the page, its files, the documentation, and whether the service works.
-PUBLIC_PATHS = ("/", "/health", "/ready", "/docs", "/openapi.json")
+PUBLIC_PATHS = ("/", "/health", "/health/workers", "/ready", "/docs", "/openapi.json")
 PUBLIC_PREFIXES = ("/docs/", "/page/")
 COOKIE = "patina_token"  # for the page, which cannot send headers with images and event streams
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -48,7 +48,7 @@ class AuthMiddleware:
             self.rate_limiter.count_address(request.client.host if request.client else "")
         else:
             check_host(request, self.settings)
-            check_origin(request, self.settings)
+            check_origin(request, self.settings, self.settings.allowed_origins)
         if is_public(request.scope["path"]):  # the path that routing uses; the client influences request.url
             return LOCAL
         secret = _bearer(request)

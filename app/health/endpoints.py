@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app.health import service
 from app.health.metrics import StoreCollector
-from app.health.schemas import HealthRead, ReadinessRead
+from app.health.schemas import HealthRead, ReadinessRead, WorkersRead
 from app.http.dependencies import SettingsDep, StoreDep
 from app.http.problems import problem_responses
 
@@ -24,12 +24,24 @@ async def get_health() -> HealthRead:
 
 @router.get(
     "/ready",
-    summary="Check that the service can run jobs",
+    summary="Check that the API can accept jobs",
     responses=problem_responses(HTTPStatus.SERVICE_UNAVAILABLE),
 )
 def get_readiness(store: StoreDep, settings: SettingsDep) -> ReadinessRead:
-    """200 if the database, the queue, the storage and a worker of each kind work; else 503 with what fails."""
+    """200 if the database, the queue and the storage work; else 503 with what fails.
+
+    `workers` counts running workers. Without any, the API accepts jobs, which wait.
+    """
     return service.check_readiness(store, verbose=not settings.tokens_needed)
+
+
+@router.get(
+    "/health/workers",
+    summary="Count running workers",
+    responses=problem_responses(HTTPStatus.SERVICE_UNAVAILABLE),
+)
+def get_workers(store: StoreDep) -> WorkersRead:
+    return service.count_workers(store)
 
 
 @router.get("/metrics", summary="Get metrics for Prometheus", response_class=Response)

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Met
 from prometheus_client.registry import Collector
 
 from store.errors import DatabaseError, QueueUnavailable
-from store.queue import INFERENCE, TRAIN
+from store.queue import INFERENCE, QUEUE_OF_KIND, QUEUES
 from store.repositories.job_stats import DURATIONS, JobStatsRepository
 from store.store import Store
 
@@ -40,6 +40,12 @@ class StoreCollector(Collector):
             repository = JobStatsRepository(session)
             stats, failures, throughput = repository.by_state(), repository.failures(), repository.throughput()
         jobs: dict[tuple[str, ...], float] = {labels: state.jobs for labels, state in stats.items()}
+        # Not the queue's own length: entries of canceled jobs stay on the queue until a worker meets them.
+        depths = Counter[tuple[str, ...]]({(name,): 0 for name in QUEUES})
+        for (kind, status), state in stats.items():
+            if status == "queued":
+                depths[QUEUE_OF_KIND.get(kind, INFERENCE),] += state.jobs
+        yield _gauge("patina_queue_depth", "Jobs that wait, by queue.", ["queue"], dict(depths))
         yield _gauge("patina_jobs", "Jobs by kind and status.", ["kind", "status"], jobs)
         yield _gauge("patina_job_failures", "Failed jobs by kind and error code.", ["kind", "code"], failures)
         yield _gauge(
@@ -67,10 +73,8 @@ class StoreCollector(Collector):
         yield histogram
 
     def _collect_queue(self) -> Iterable[Metric]:
-        queue, names = self.store.queue, (INFERENCE, TRAIN)
-        depths: dict[tuple[str, ...], float] = {(name,): queue.depth(name) for name in names}
-        workers: dict[tuple[str, ...], float] = {(name,): queue.count_workers(name) for name in names}
-        yield _gauge("patina_queue_depth", "Jobs on the queue.", ["queue"], depths)
+        queue = self.store.queue
+        workers: dict[tuple[str, ...], float] = {(name,): queue.count_workers(name) for name in QUEUES}
         yield _gauge("patina_workers", "Running workers.", ["queue"], workers)
         used = GaugeMetricFamily("patina_gpu_memory_used_bytes", "GPU memory in use.", labels=["host", "gpu"])
         total = GaugeMetricFamily("patina_gpu_memory_bytes", "Total GPU memory.", labels=["host", "gpu"])

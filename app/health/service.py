@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import structlog
 
-from app.health.schemas import ReadinessRead
+from app.health.schemas import ReadinessRead, WorkersRead
 from app.http.problems import ProblemError
 from store.queue import INFERENCE, TRAIN
 from store.store import Store
@@ -15,28 +15,28 @@ from store.store import Store
 log = structlog.get_logger()
 
 
-class _NoWorkerError(Exception):
-    pass
-
-
 def check_readiness(store: Store, *, verbose: bool) -> ReadinessRead:
     """Raises `ProblemError` (503) with the state of each part if one of them fails.
 
-    Unless `verbose`, an error goes only to the log, because it may contain names and paths.
+    Workers are no part: without any, the API still accepts jobs, which wait. Unless `verbose`, an error goes only to
+    the log, because it may contain names and paths.
     """
     checks = {
         "database": store.database.check,
         "queue": store.queue.ping,
         "storage": lambda: _check_storage(store),
-        "warm worker": lambda: _check_worker(store, INFERENCE),
-        "train worker": lambda: _check_worker(store, TRAIN),
     }
     parts = {part: _run(part, check, verbose) for part, check in checks.items()}
     failures = {part: state for part, state in parts.items() if state != "ok"}
     if failures:
         detail = "; ".join(f"{part}: {state}" for part, state in failures.items())
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", detail, parts=parts)
-    return ReadinessRead(parts=parts)
+    return ReadinessRead(parts=parts, workers=count_workers(store))
+
+
+def count_workers(store: Store) -> WorkersRead:
+    """Counts running workers. Raises `QueueUnavailable`."""
+    return WorkersRead(warm=store.queue.count_workers(INFERENCE), train=store.queue.count_workers(TRAIN))
 
 
 def _run(part: str, check: Callable[[], object], verbose: bool) -> str:
@@ -45,7 +45,7 @@ def _run(part: str, check: Callable[[], object], verbose: bool) -> str:
         check()
     except Exception as error:  # any error means that the part does not work
         message = str(error) or type(error).__name__
-        if verbose or isinstance(error, _NoWorkerError):
+        if verbose:
             return message
         log.warning("not ready", part=part, error=message)
         return "it does not work; see the service's log"
@@ -55,8 +55,3 @@ def _run(part: str, check: Callable[[], object], verbose: bool) -> str:
 def _check_storage(store: Store) -> None:
     with store.blobs.scratch() as folder:
         (folder / "probe").write_bytes(b"probe")
-
-
-def _check_worker(store: Store, queue: str) -> None:
-    if not store.queue.count_workers(queue):
-        raise _NoWorkerError(f"none is running; start one: python -m worker {queue}")

@@ -86,7 +86,8 @@ class Service:
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/ready", timeout=5, trust_env=False).status_code == 200
+            ready = httpx.get(f"{self.url}/ready", timeout=5, trust_env=False)
+            return ready.status_code == 200 and all(ready.json()["workers"].values())
         except httpx.TransportError:
             return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from config.cpus import usable_cpus
 from patina.archive import ManifestLine
 from patina.client import Client, Job
 from patina.client.progress import track_progress
@@ -141,7 +141,7 @@ def _collect_sheet_data(
     step = max(1, len(kernels) // 10)
     first_lines = {Path(line["source"]).stem: line for line in reversed(lines)}
     return SheetData(
-        summary=f"A camera's degradation, learned in {minutes:g} min on {os.cpu_count()} CPU cores.",
+        summary=f"A camera's degradation, learned in {minutes:g} min on {usable_cpus()} CPU cores.",
         real=[photos.camera_photos[name][1].lr for name in (*PUBLISHABLE, "rocket")],
         clean=[photos.clean[name] for name in ("rocket", *reversed(PUBLISHABLE))],
         triplets=[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -155,11 +156,12 @@ class _Supervisor:
         return False
 
     def _is_ready(self) -> bool:
-        status, _ = self._get_ready()
-        return status == http.HTTPStatus.OK
+        """Returns whether the API is ready and a worker of each kind runs."""
+        status, body = self._get_ready()
+        return status == http.HTTPStatus.OK and all(json.loads(body)["workers"].values())
 
     def _describe_not_ready(self) -> str:
-        """Returns what the API reports as missing."""
+        """Returns what the API reports: parts that do not work, or the number of workers."""
         status, body = self._get_ready()
         return body if status else f"the API does not answer: {body}"
 

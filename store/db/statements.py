@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, Update, select
+from sqlalchemy import ColumnElement, CursorResult, Delete, Update, func, select
 from sqlalchemy.orm import Session
 
 from store.db.tables import Dataset, Delivery, Job, Model, Webhook
@@ -18,6 +18,15 @@ def execute_counted(session: Session, statement: Update | Delete) -> int:
     result = session.execute(statement, execution_options={"synchronize_session": False})
     assert isinstance(result, CursorResult)
     return int(result.rowcount)
+
+
+def lock_globally(session: Session, number: int) -> None:
+    """Waits for other transactions that called this with the same number, and blocks later ones until the end.
+
+    On SQLite a `write` is alone anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(number)))
 
 
 def list_newest(

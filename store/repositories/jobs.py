@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Row, and_, bindparam, case, delete, func, 
 from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
-from store.db.statements import execute_counted, list_newest
+from store.db.statements import execute_counted, list_newest, lock_globally
 from store.db.tables import Checkpoint, Item, Job, Preview, Sample, now
 from store.errors import LeaseLostError
 from store.ids import new_id
@@ -34,7 +34,7 @@ STOPPED = ("failed", "canceled")
 JOBS_BY_ID = select(Job).where(Job.id.in_(bindparam("job_ids", expanding=True)))
 QUEUE_LOCK = 0x70617471  # any number that no other lock has
 EXPIRY_BATCH = 20  # jobs in one transaction, which blocks other writers
-PARAMETERS_VERSION = 1  # of jobs' `parameters`; raise it when older workers would misread new ones
+PARAMETERS_VERSION = 2  # of jobs' `parameters`; raise it when older workers would misread new ones
 # By this version. Any other job waits for a newer worker.
 IS_READABLE = and_(Job.kind.in_(tuple(QUEUE_OF_KIND)), Job.parameters_version <= PARAMETERS_VERSION)
 
@@ -46,6 +46,14 @@ class Progress:
     per_second: float | None
     eta_seconds: float | None
     metrics: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class LeaseRenewal:
+    """What a worker learns when it renews its lease. `updated_at` is when progress was last recorded."""
+
+    cancel_requested: bool
+    updated_at: float
 
 
 @dataclass(frozen=True)
@@ -134,8 +142,7 @@ class JobRepository:
 
     def lock_queue(self) -> None:
         """Blocks other callers of this method until the transaction ends, so that the queue's length is certain."""
-        if self.session.get_bind().dialect.name == "postgresql":  # on SQLite a `write` is alone anyway
-            self.session.execute(select(func.pg_advisory_xact_lock(QUEUE_LOCK)))
+        lock_globally(self.session, QUEUE_LOCK)
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
@@ -172,11 +179,12 @@ class JobRepository:
             )
         )
 
-    def renew(self, job_id: str, attempt: int, lease_seconds: float) -> bool:
-        """Extends the lease and returns whether a cancel was requested. Raises `LeaseLostError`."""
+    def renew(self, job_id: str, attempt: int, lease_seconds: float) -> LeaseRenewal:
+        """Extends the lease. Raises `LeaseLostError`."""
         # `updated_at` stays: a longer lease is nothing that listeners want to see.
         self._update_fenced(job_id, attempt, lease_until=now() + lease_seconds, updated_at=Job.updated_at)
-        return bool(self.session.scalar(select(Job.cancel_requested).where(Job.id == job_id)))
+        row = self.session.execute(select(Job.cancel_requested, Job.updated_at).where(Job.id == job_id)).one()
+        return LeaseRenewal(row.cancel_requested, row.updated_at)
 
     def record(self, job_id: str, attempt: int, progress: Progress, samples: Sequence[NewSample] = ()) -> None:
         """Adds finished samples and sets the progress. Raises `LeaseLostError`, and then adds nothing."""

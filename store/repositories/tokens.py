@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from store.db.statements import lock_globally
 from store.db.tables import Token, Webhook, now
 from store.ids import new_id
 
 SCOPES = ("read", "submit", "admin")  # each scope includes those before it
 PREFIX = "patina"  # people, and scanners for leaked secrets, recognize a token by it
 SECRET_BYTES = 32
+CREATION_LOCK = 0x70617474  # any number that no other lock has
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class TokenRepository:
         self.session.add(token)
         self.session.flush()
         return NewToken(token, f"{PREFIX}_{token_id}_{secret}")
+
+    def lock_creation(self) -> None:
+        """Blocks other callers of this method until the transaction ends, so that one of them creates the first."""
+        lock_globally(self.session, CREATION_LOCK)
 
     def verify(self, secret: str) -> Token | None:
         """Returns the token with this secret; None if it does not exist, the secret is wrong or it was revoked."""

@@ -25,6 +25,8 @@ ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/datasets/{dataset_id}/train"): {"json": {}},
     ("post", "/datasets/{dataset_id}/degrade"): FILES,
     ("post", "/datasets/{dataset_id}/uploads"): {"params": {"role": "lr"}, "headers": {"Upload-Length": "10"}},
+    ("post", "/inputs"): {"json": {}},
+    ("put", "/inputs/{inputs_id}/parts/{number}"): FILES,
     ("patch", "/uploads/{upload_id}"): {
         "headers": {"Upload-Offset": "0", "Content-Type": PART},
         "content": b"0123456789",
@@ -99,4 +101,5 @@ def test_without_a_token_only_public_paths_respond(auth_api: AuthApi, alice_reso
         endpoint: endpoint.call(auth_api, alice_resources).status_code for endpoint in list_endpoints(auth_api)
     }
     assert len(responses) > 35
-    assert {endpoint.path for endpoint, status in responses.items() if status != 401} == {"/health", "/ready"}
+    public = {endpoint.path for endpoint, status in responses.items() if status != 401}
+    assert public == {"/health", "/health/workers", "/ready"}

@@ -15,16 +15,15 @@ from tests.support.api import Api
 from training.presets import PRESET_NAMES, get_preset
 
 
-def test_health_and_readiness(api: Api) -> None:
+def test_the_api_is_ready_without_workers_and_counts_them(api: Api) -> None:
     assert api.http.get("/health").json() == {"status": "ok"}
-    response = api.http.get("/ready")
-    assert (response.status_code, response.json()["code"]) == (503, "not_ready")
-    assert response.json()["parts"]["database"] == "ok"
-    assert "worker" in response.json()["detail"]
-    workers = [api.store.queue.heartbeat(queue, "w") for queue in ("warm", "train")]
-    for worker in workers:
-        worker.ping()
-    assert api.http.get("/ready").status_code == 200
+    ready = api.http.get("/ready")
+    assert (ready.status_code, ready.json()["workers"]) == (200, {"warm": 0, "train": 0})
+    trainers = [api.store.queue.heartbeat("train", name) for name in ("one", "two")]
+    for trainer in trainers:
+        trainer.ping()
+    assert api.http.get("/ready").json()["workers"] == {"warm": 0, "train": 2}
+    assert api.http.get("/health/workers").json() == {"warm": 0, "train": 2}
 
 
 def test_readiness_names_the_part_that_fails(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,15 +32,11 @@ def test_readiness_names_the_part_that_fails(api: Api, monkeypatch: pytest.Monke
         assert response.status_code == 503
         return {part: state for part, state in response.json()["parts"].items() if state != "ok"}
 
-    workers = [api.store.queue.heartbeat(queue, "w") for queue in ("warm", "train")]
-    for worker in workers:
-        assert missing()
-        worker.ping()
     shutil.rmtree(api.store.blobs.temporary)
     assert missing().keys() == {"storage"}
     api.store.blobs.temporary.mkdir()
     monkeypatch.setattr(api.store.queue, "redis", Redis.from_url("unix:///nowhere"))
-    assert missing().keys() == {"queue", "warm worker", "train worker"}
+    assert missing().keys() == {"queue"}
     monkeypatch.undo()
     api.store.database.close()
     (api.settings.data_dir / "patina.sqlite").write_bytes(b"no database at all\n" * 1000)

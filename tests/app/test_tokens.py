@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -16,6 +17,7 @@ from app.jobs.watcher import JobWatcher
 from config.settings import Settings
 from store.bootstrap import InsecureConfig, prepare_database
 from store.db.access import Caller
+from store.db.database import Database
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.repositories.tokens import TokenRepository
@@ -307,3 +309,15 @@ def test_two_tokens_may_use_the_same_idempotency_key(auth_api: AuthApi) -> None:
 
     assert create("alice") == create("alice")
     assert create("alice") != create("bob")
+
+
+def test_two_first_starts_make_one_admin_token(tmp_path: Path, database_url: str) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=database_url, require_tokens=True)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(prepare_database, [settings] * 4)) == [None] * 4
+    database = Database(database_url)
+    with database.read() as session:
+        tokens = TokenRepository(session)
+        assert len(tokens.list_all()) == 1
+        assert tokens.verify((tmp_path / "admin-token").read_text().strip())
+    database.close()

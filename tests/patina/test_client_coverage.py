@@ -11,7 +11,7 @@ import pytest
 
 from app.webhooks.schemas import EXAMPLE
 from patina import AsyncClient, Client
-from patina.client import Webhook
+from patina.client import Dataset, Webhook
 from patina.errors import JobError, ServiceError
 from patina.schemas import Event
 from tests.support.images import save_photos
@@ -22,7 +22,10 @@ NOT_USED = {
     "OPTIONS /datasets/{dataset_id}/uploads",  # the client knows the tus extensions
     "HEAD /uploads/{upload_id}",  # only after a broken connection
     "DELETE /uploads/{upload_id}",  # abandoned uploads expire
-    "GET /health",  # for monitoring, as are the next two
+    "GET /inputs/{inputs_id}",  # creating them again with the same key tells as much
+    "DELETE /inputs/{inputs_id}",  # a job takes them, or they expire
+    "GET /health",  # for monitoring, as are the next three
+    "GET /health/workers",
     "GET /ready",
     "GET /metrics",
 }
@@ -75,8 +78,7 @@ def test_client_calls_cover_the_api(trained: TrainedModel, tmp_path: Path, monke
 
         check_results(patina, trained.job, tmp_path)
         check_webhooks(patina)
-        dataset.sr(lr / "0.png").wait()
-        dataset.degrade(lr / "0.png").wait()
+        check_submissions(dataset, lr, monkeypatch)
         assert dataset.share().shared
         resumed.refresh()
         if resumed.unfinished:
@@ -96,6 +98,14 @@ def check_results(patina: Client, job_id: str, folder: Path) -> None:
     assert job.fetch(first, "lr", folder / "one.png").read_bytes() == (folder / "all" / line["lr"]).read_bytes()
     job.download(folder / "some", leave_out=["kernel", "noise"], validation=1, split="validation")
     assert {file.name for file in (folder / "some").iterdir()} == {"lr", "manifest.jsonl"}
+
+
+def check_submissions(dataset: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one request, and in parts."""
+    dataset.degrade(folder / "0.png").wait()
+    with monkeypatch.context() as patch:
+        patch.setattr("patina.client.photo_files.MAX_BATCH_FILES", 2)
+        assert dataset.sr(folder).wait().counts["ok"] == 3
 
 
 def check_webhooks(patina: Client) -> None:

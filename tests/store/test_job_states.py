@@ -72,7 +72,7 @@ class JobStates(RuleBasedStateMachine):
         attempt = data.draw(st.integers(1, self.attempt))
         try:
             with self.store.database.write() as session:
-                cancel = JobRepository(session).renew(self.job, attempt, LEASE)
+                cancel = JobRepository(session).renew(self.job, attempt, LEASE).cancel_requested
         except LeaseLostError:
             assert not self.holds(attempt)
         else:

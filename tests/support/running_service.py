@@ -185,7 +185,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], data_dir: Path, log: Pat
     while time.monotonic() < deadline and process.poll() is None:
         try:
             url = str(json.loads(pidfile.read_text())["url"])
-            if httpx.get(f"{url}/ready").status_code == 200:
+            ready = httpx.get(f"{url}/ready")
+            if ready.status_code == 200 and all(ready.json()["workers"].values()):
                 return url
         except (OSError, ValueError, httpx.HTTPError):
             pass

@@ -51,7 +51,9 @@ def run_training_process(context: WorkerContext, job: Job, lease: Lease) -> None
             except subprocess.TimeoutExpired:
                 continue
     except (JobCanceledError, WorkerShutdown, LeaseLostError) as error:
-        _terminate(child, context.settings.cancel_grace_seconds / 2)
+        shutdown = isinstance(error, WorkerShutdown)
+        grace = context.settings.shutdown_grace_seconds if shutdown else context.settings.cancel_grace_seconds / 2
+        _terminate(child, grace)
         if child.returncode != 0 and not _has_ended(context, job):  # else the lease saw the end before the child exited
             record_outcome(context.store, job.id, job.attempt, error)
         return

@@ -67,25 +67,41 @@ class Lease:
         structlog.contextvars.bind_contextvars(**self._context)  # a thread starts with an empty context
         pause = min(MAX_HEARTBEAT_SECONDS, self.settings.lease_seconds / 4)
         canceled_at: float | None = None
+        updated_at, progressed_at = 0.0, time.monotonic()
         while not self._released.wait(pause):
             try:
                 with self.store.database.write() as session:
-                    cancel = JobRepository(session).renew(self.job_id, self.attempt, self.settings.lease_seconds)
-                if cancel and canceled_at is None:
-                    canceled_at = time.monotonic()
+                    renewal = JobRepository(session).renew(self.job_id, self.attempt, self.settings.lease_seconds)
+                time_now = time.monotonic()
+                if renewal.updated_at != updated_at:
+                    updated_at, progressed_at = renewal.updated_at, time_now
+                if renewal.cancel_requested and canceled_at is None:
+                    canceled_at = time_now
                     self._canceled.set()
-                if canceled_at is not None and time.monotonic() - canceled_at > self.settings.cancel_grace_seconds:
-                    self._kill_worker()
+                if canceled_at is not None and time_now - canceled_at > self.settings.cancel_grace_seconds:
+                    log.warning("cancel grace period exceeded, killing worker")
+                    self._kill_worker("canceled")
+                if time_now - progressed_at > self.settings.stall_seconds:
+                    log.error("job stalled, killing worker", seconds=round(time_now - progressed_at))
+                    self._kill_worker("failed", self._stalled_error())
             except LeaseLostError:
                 self._lost.set()
                 return
             except Exception as error:  # the database may be back before the lease expires
                 log.warning("lease not renewed", error=str(error))
+                progressed_at = time.monotonic()  # progress could not be recorded either
 
-    def _kill_worker(self) -> None:
-        """Ends this process, because the work ignored the cancel. The supervisor starts a new worker."""
-        log.warning("cancel grace period exceeded, killing worker")
+    def _stalled_error(self) -> dict[str, str]:
+        return {
+            "code": "stalled",
+            "message": f"The job made no progress for {self.settings.stall_seconds:g} seconds (PATINA_STALL_SECONDS), "
+            "as when a GPU or a disk hangs. Its worker was restarted. Check that computer, then retry the job: what "
+            "is finished stays.",
+        }
+
+    def _kill_worker(self, status: str, error: dict[str, str] | None = None) -> None:
+        """Ends the job and this process, because the work does not stop. The supervisor starts a new worker."""
         with self.store.database.write() as session:
-            JobRepository(session).finish(self.job_id, self.attempt, "canceled")
+            JobRepository(session).finish(self.job_id, self.attempt, status, error)
         time.sleep(2 * WRITE_EVERY_SECONDS)  # until the job's log is written
         os._exit(KILLED_EXIT_STATUS)
