@@ -5,6 +5,7 @@ They reuse parts of the accuracy benchmark's `cameras.py`, whose folder must be 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cameras
@@ -44,6 +45,20 @@ def defocus(rng: Rng) -> Array:
     return _render_kernel(lambda y, x: np.hypot(y, x) < radius, 0.5)
 
 
+def sized_blur(size: int, low: float, high: float) -> Callable[[Rng], Array]:
+    """Draws Gaussians in a window of `size` taps, for scales whose window is not cameras.SUPPORT. Sigmas in pixels."""
+    offset = np.arange(size) - (size - 1) / 2
+    y, x = np.meshgrid(offset, offset, indexing="ij")
+
+    def draw(rng: Rng) -> Array:
+        (sigma_u, sigma_v), angle = rng.uniform(low, high, 2), rng.uniform(0, np.pi)
+        u, v = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+        kernel = np.exp(-0.5 * ((u / sigma_u) ** 2 + (v / sigma_v) ** 2))
+        return np.asarray(kernel / kernel.sum())
+
+    return draw
+
+
 def sample_sharp_or_shaken(rng: Rng) -> Array:
     """Returns a narrow round kernel for two thirds of the photos, else a wide elongated one."""
     if rng.random() < 2 / 3:
@@ -71,6 +86,11 @@ EXTRA_CAMERAS = {
         cameras.Camera("defocus", defocus, cameras.sensor_noise(read=(1, 3), shot=(0.05, 0.4))),
         cameras.Camera("mixed", sample_sharp_or_shaken, sample_day_or_night),
         cameras.Camera("grain", cameras.gaussian_blur(1.0, 2.6), grain),
+        cameras.Camera("restore", sized_blur(25, 0.4, 1.6), cameras.white_noise(2, 8), (60, 90), scale=1),
+        cameras.Camera(
+            "noisy", sized_blur(25, 0.25, 0.4), cameras.sensor_noise(read=(4, 10), shot=(0.2, 2.0)), scale=1
+        ),
+        cameras.Camera("tiny", sized_blur(48, 2.0, 6.0), cameras.sensor_noise(read=(1, 4), shot=(0.1, 1.0)), scale=8),
         cameras.Camera("chat", cameras.gaussian_blur(1.0, 3.0), cameras.white_noise(0, 3), jpeg_quality=(30, 60)),
     )
 }

@@ -13,12 +13,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+SCALES = (1, 2, 3, 4, 8)  # at scale 1 an image keeps its size
 CHUNK = 4  # images whose padded copy fits into a CPU's cache
 
 
+def check_scale(scale: int) -> None:
+    """Raises ValueError unless the scale is one of SCALES."""
+    if scale not in SCALES:
+        *others, last = SCALES
+        raise ValueError(f"scale is {', '.join(map(str, others))} or {last}, not {scale}")
+
+
 def centered_kernel_size(scale: int) -> int:
-    """Returns the taps a side of a window centered on the sampled point: even if the scale is, odd if it is."""
-    return 20 + scale
+    """Returns the taps a side of a window centered on the sampled point: even if the scale is, odd if it is.
+
+    A quarter of it, the largest sigma that it holds, is 1.5 low-resolution pixels or more at every scale.
+    """
+    return max(20, 5 * scale) + scale
 
 
 def centered_origin(size: int, scale: int) -> int:

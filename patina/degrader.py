@@ -40,7 +40,7 @@ class Degrader(nn.Module):
 
     @property
     def scale(self) -> int:
-        """The ratio of high-resolution to low-resolution size: 2, 3 or 4."""
+        """The ratio of high-resolution to low-resolution size: 1, 2, 3, 4 or 8."""
         return self.degradation.config.scale
 
     @property

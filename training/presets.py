@@ -14,9 +14,9 @@ from training.config import MatchingConfig, TrainConfig
 
 
 def get_preset(name: str, scale: int, *, device: str) -> TrainConfig:
-    """Returns the configuration called `name` for a scale of 2, 3 or 4, with networks that `device` can train.
+    """Returns the configuration called `name` with networks that `device` can train.
 
-    Raises ValueError for a name outside PRESET_NAMES and for another scale.
+    Raises ValueError for a name outside PRESET_NAMES and for a scale outside `models.geometry.SCALES`.
     """
     if name == "default":
         return _default(scale, device)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.http.schemas import RejectedFile, Timestamp
+from app.http.schemas import Id, RejectedFile, Timestamp
 from app.jobs.schemas import JobRead
+from store.scales import Scale
 
 TRAINING_PATCH = 32  # side in low-resolution pixels; a training image must be at least this large
 
@@ -39,7 +40,9 @@ class DatasetCreate(BaseModel):
     )
 
     name: Name
-    scale: Literal[2, 3, 4] = Field(description="Ratio of high-resolution to low-resolution size.")
+    scale: Scale = Field(
+        description="Ratio of high-resolution to low-resolution size. 1 keeps the size: denoise, deblur, remove JPEG."
+    )
 
 
 class DatasetUpdate(BaseModel):
@@ -124,3 +127,8 @@ class TrainRequest(BaseModel):
         description="Maximum training time in minutes. With neither limit, the preset's limit applies.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same model on the same machine.")
+    warm_start: Id | None = Field(
+        None,
+        description="Id of a model whose networks the training starts from, for example when photos were added. It "
+        "must have the same scale and be trained with a preset that has the same networks.",
+    )

@@ -15,33 +15,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.geometry import check_scale
+
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)  # of its training images, RGB in 0..1
+UPSAMPLE_FACTORS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # by scale
 
 
 @dataclass(frozen=True)
 class EDSRConfig:
-    """EDSR's shape. The defaults are the paper's EDSR. Raises ValueError for a scale other than 2, 3 or 4."""
+    """EDSR's shape. The defaults are the paper's EDSR. Raises ValueError for a scale that is not one of SCALES."""
 
     scale: int = 4
     width: int = 64
     blocks: int = 16
     residual_scale: float = 1.0
-    # Adds a bicubic enlargement; an untrained network returns just that. Not in official checkpoints.
+    # Adds a bicubic enlargement; an untrained network returns just that. At scale 1 it is the image itself. Not in
+    # official checkpoints.
     global_skip: bool = False
     # One convolution makes all s² pixels of a low-resolution pixel. A third of the work. Not in official checkpoints.
     single_upsample: bool = False
 
     def __post_init__(self) -> None:
-        if self.scale not in (2, 3, 4):
-            raise ValueError(f"scale is 2, 3 or 4, not {self.scale}")
+        check_scale(self.scale)
 
     @property
     def receptive_radius(self) -> int:
         """Distance of the farthest low-resolution pixel that an output pixel depends on, in low-resolution pixels."""
         body = 1 + 2 * self.blocks + 1
         # A 3×3 convolution at f times the size has a radius of 1/f. Bicubic interpolation has a radius of 2.
-        tail = 1.0 if self.single_upsample else {2: 1 + 1 / 2, 3: 1 + 1 / 3, 4: 1 + 1 / 2 + 1 / 4}[self.scale]
+        factors = () if self.single_upsample else UPSAMPLE_FACTORS[self.scale]
+        tail = 1.0 + sum(1 / math.prod(factors[: count + 1]) for count in range(len(factors)))
         return max(body + math.ceil(tail), 2 * self.global_skip)
+
+
+def enlarge_bicubic(lr: Tensor, scale: int) -> Tensor:
+    """Enlarges lr (B, 3, h, w) to (B, 3, s·h, s·w) by bicubic interpolation. At scale 1 it returns lr itself."""
+    if scale == 1:
+        return lr
+    return functional.interpolate(lr, size=(scale * lr.shape[2], scale * lr.shape[3]), mode="bicubic")
 
 
 class MeanShift(nn.Conv2d):
@@ -82,10 +93,9 @@ class EDSR(nn.Module):
             *(ResidualBlock(width, config.residual_scale) for _ in range(config.blocks)),
             nn.Conv2d(width, width, 3, padding=1),
         )
-        factors = {2: (2,), 3: (3,), 4: (2, 2)}[config.scale]
         upsampler = [
             layer
-            for factor in factors
+            for factor in UPSAMPLE_FACTORS[config.scale]
             for layer in (nn.Conv2d(width, width * factor**2, 3, padding=1), nn.PixelShuffle(factor))
         ]
         last = nn.Conv2d(width, 3, 3, padding=1)
@@ -105,5 +115,5 @@ class EDSR(nn.Module):
         residual = (tail or self.tail)(features)  # (B, 3, s·h, s·w)
         if self.config.global_skip:
             # No mean shift: the bicubic enlargement has the mean already.
-            return residual / 255 + functional.interpolate(lr, size=residual.shape[2:], mode="bicubic")
+            return residual / 255 + enlarge_bicubic(lr, self.config.scale)
         return self.add_mean(residual) / 255  # type: ignore[no-any-return]

@@ -1,10 +1,10 @@
 // All datasets, and a form to create one.
 
-import { get, post } from "/page/api.js";
-import { dropZone } from "/page/components/dropZone.js";
-import { h, replace, showError } from "/page/dom.js";
-import { formatCount, formatTime } from "/page/format.js";
-import { getUpload } from "/page/uploads.js";
+import { get, post } from "../api.js";
+import { dropZone } from "../components/dropZone.js";
+import { h, replace, showError } from "../dom.js";
+import { formatCount, formatTime } from "../format.js";
+import { getUpload } from "../uploads.js";
 
 export async function show(main, { signal }) {
   const { items } = await get("/datasets?limit=1000", signal);
@@ -64,8 +64,8 @@ function createForm() {
     h("div", { class: "fields" },
       h("label", {}, "Name", name),
       h("fieldset", {},
-        h("legend", {}, "Scale ", h("span", { class: "hint" }, "super-resolution factor")),
-        h("div", { class: "choice" }, [2, 3, 4].map((scale) =>
+        h("legend", {}, "Scale ", h("span", { class: "hint" }, "super-resolution factor; ×1 restores without upscaling")),
+        h("div", { class: "choice" }, [1, 2, 3, 4, 8].map((scale) =>
           h("label", {}, h("input", { type: "radio", name: "scale", value: String(scale), checked: scale === 4 }), h("span", {}, `×${scale}`)))))),
     h("div", { class: "row" }, button));
   return form;

@@ -51,8 +51,9 @@ def _render_description(splits: Mapping[str, int], job: Mapping[str, Any], scale
     parts = ", ".join(f"{count:,} for {split}" for split, count in splits.items())
     split_counts = f" ({parts})" if len(splits) > 1 else ""
     parameters = job["parameters"]
+    size = "of the same size" if scale == 1 else f"{scale} times smaller"
     return (
-        f"{total:,} pairs{split_counts} of clean images and their degraded versions, {scale} times smaller. Model "
+        f"{total:,} pairs{split_counts} of clean images and their degraded versions, {size}. Model "
         f"`{job['model']}`, job `{job['id']}`, {parameters.get('samples', 1)} samples of each image, seed "
         f"{parameters.get('seed', 0)}. `manifest.jsonl` has a line for each pair, with the SHA-256 of its source. "
         "Generated with Patina, which learned blur and noise from real photos (after Luo et al., *Learning the "
