@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.http.schemas import Id, RejectedFile, Timestamp
+from app.http.schemas import RejectedFile, Timestamp
 from app.jobs.schemas import JobRead
 from store.scales import Scale
 
@@ -127,8 +127,3 @@ class TrainRequest(BaseModel):
         description="Maximum training time in minutes. With neither limit, the preset's limit applies.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same model on the same machine.")
-    warm_start: Id | None = Field(
-        None,
-        description="Id of a model whose networks the training starts from, for example when photos were added. It "
-        "must have the same scale and be trained with a preset that has the same networks.",
-    )
