@@ -107,9 +107,14 @@ class JobQueue:
 
     @_translate_errors()
     def workers(self, queue: str, timeout: int = HEARTBEAT_TIMEOUT) -> list[str]:
-        """Returns the names of workers that are connected and sent a heartbeat within `timeout` seconds."""
-        prefix = _client_name(queue, "")
-        clients = [client for client in self.redis.client_list() if client["name"].startswith(prefix)]
+        """Returns the names of workers that are connected and sent a heartbeat within `timeout` seconds.
+
+        Only of this database of the server: another deployment may use another one.
+        """
+        prefix, db = _client_name(queue, ""), str(self.redis.get_connection_kwargs().get("db", 0))
+        clients = [
+            client for client in self.redis.client_list() if client["name"].startswith(prefix) and client["db"] == db
+        ]
         return [client["name"].removeprefix(prefix) for client in clients if int(client["idle"]) < timeout]
 
     def count_workers(self, queue: str, timeout: int = HEARTBEAT_TIMEOUT) -> int:

@@ -93,6 +93,14 @@ def test_workers_are_counted_until_they_close_or_go_silent(redis_url: str) -> No
     assert queue.count_workers(INFERENCE, timeout=1) == 1
 
 
+def test_workers_of_another_deployment_do_not_count(redis_url: str) -> None:
+    """One server may have several databases, and it lists the connections of all."""
+    elsewhere = JobQueue(f"{redis_url}?db=15")
+    heartbeat = elsewhere.heartbeat(INFERENCE, "one")
+    heartbeat.ping()
+    assert (elsewhere.count_workers(INFERENCE), JobQueue(redis_url).count_workers(INFERENCE)) == (1, 0)
+
+
 def test_killed_worker_disappears_at_once(redis_url: str) -> None:
     code = f"from store.queue import JobQueue as Q; h = Q({redis_url!r}).heartbeat('warm', 'w'); h.ping(); input()"
     worker = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
