@@ -26,6 +26,7 @@ from patina.client.progress import track_progress
 from patina.errors import ServiceError
 from patina.schemas import Alarm
 from store.degrade_options import LrFormat
+from store.scales import Scale
 
 
 class Exclude(StrEnum):
@@ -42,7 +43,9 @@ def train(
     hr: Annotated[
         list[Path], typer.Option("--hr", help="Clean photos, best of similar things: files, folders or archives.")
     ],
-    scale: Annotated[int, typer.Option(min=2, max=4, help="Scale factor between clean and real photos.")] = 4,
+    scale: Annotated[
+        Scale, typer.Option(help="Size of clean photos relative to real ones. 1: denoise, deblur, remove JPEG.")
+    ] = 4,
     name: Annotated[str | None, typer.Option(help="Name of the dataset. Default: the folder's name.")] = None,
     preset: Annotated[str | None, typer.Option(help="Preset. Default: the best one.")] = None,
     minutes: Annotated[

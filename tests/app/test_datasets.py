@@ -211,9 +211,10 @@ def test_a_rejected_upload_explains_itself_and_leaves_no_trace(api: Api, case: s
 
 
 def test_an_hr_image_must_be_at_least_one_patch(api: Api) -> None:
-    dataset = api.create_dataset(scale=2)
-    assert api.upload(dataset, "hr", a_png=make_png(64, 64)).status_code == 200
-    assert api.upload(dataset, "hr", a_png=make_png(63, 64)).json()["code"] == "image_too_small"
+    for scale, side in ((1, 32), (2, 64), (8, 256)):
+        dataset = api.create_dataset(scale=scale)
+        assert api.upload(dataset, "hr", a_png=make_png(side, side)).status_code == 200
+        assert api.upload(dataset, "hr", a_png=make_png(side - 1, side)).json()["code"] == "image_too_small"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,15 @@ def test_a_body_that_is_not_json_is_rejected(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"name": "a", "scale": 5}, {"name": " ", "scale": 4}, {"scale": 4}, {"name": "a", "scale": 4, "x": 1}, []]
+    "body",
+    [
+        {"name": "a", "scale": 5},
+        {"name": "a", "scale": 0},
+        {"name": " ", "scale": 4},
+        {"scale": 4},
+        {"name": "a", "scale": 4, "x": 1},
+        [],
+    ],
 )
 def test_an_invalid_dataset_is_rejected(api: Api, body: object) -> None:
     response = api.http.post("/datasets", json=body)

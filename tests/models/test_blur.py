@@ -27,6 +27,8 @@ CPU = torch.device("cpu")
         ((9, 5), 2, 22, (-10, -10)),
         ((4, 300), 4, 11, (-5, 0)),
         ((50, 64), 3, 23, (2, -20)),
+        ((20, 31), 1, 21, (-10, -10)),
+        ((75, 130), 8, 48, (-20, -20)),
     ],
 )
 @pytest.mark.parametrize("band", [1, models.inference.blur.BAND_PIXELS])

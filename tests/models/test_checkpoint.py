@@ -121,7 +121,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     ("config", "message"),
     [
         ({"scales": 4}, "has no scales. This file was written by a newer version. Update Patina"),
-        ({"scale": 7}, "scale is 2, 3 or 4"),
+        ({"scale": 7}, "scale is 1, 2, 3, 4 or 8, not 7"),
         ({"noise": {"spacial": True}}, "NoiseConfig has no spacial"),
         ({"noise": 3}, "not an object"),
         ({"scale": 2, "kernel": {"size": 5}}, "does not fit"),

@@ -9,6 +9,7 @@ from scipy.stats import kstest, uniform
 from torch import Tensor, nn
 
 from models.degradation import Degradation, DegradationConfig
+from models.geometry import SCALES
 from models.losses import lsgan_loss, noise_l2, quantize_ste
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.networks.edsr import EDSR, EDSRConfig
@@ -50,7 +51,7 @@ def test_edsr_has_the_official_checkpoints_names() -> None:
     assert names == {f"{module}.{part}" for module in modules for part in ("weight", "bias")}
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", SCALES)
 def test_edsr_enlarges_by_its_scale(scale: int) -> None:
     lr = torch.rand(1, 3, 7, 5)
     assert EDSR(EDSRConfig(scale, width=8, blocks=1))(lr).shape == (1, 3, 7 * scale, 5 * scale)
@@ -114,7 +115,7 @@ def test_centerings_gradient_is_the_derivative() -> None:
 
 
 def test_a_centered_degradation_stays_centered() -> None:
-    for scale, size in itertools.product([2, 3, 4], [20, 21]):
+    for scale, size in itertools.product(SCALES, [20, 21]):
         config = DegradationConfig(scale, KernelConfig(size=size, initial_sigma=2.0), None, center_kernels=True)
         degradation = Degradation(config)
         nn.init.normal_(degradation.kernel.head.weight, std=0.3)

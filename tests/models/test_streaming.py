@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.geometry import SCALES
 from models.inference.streaming import StreamingEDSR
 from models.networks.fused_tail import FusedTail
 from tests.support.model_factories import make_float64_edsr, upscale_in_bands
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("single_upsample", [False, True])
 @pytest.mark.parametrize(("shape", "rows"), [((1, 1), 1), ((2, 3), 1), ((33, 5), 1), ((40, 1), 7), ((20, 12), 64)])
 def test_bands_join_to_the_whole(scale: int, single_upsample: bool, shape: tuple[int, int], rows: int) -> None:
@@ -40,7 +41,7 @@ def test_rows_are_returned_as_soon_as_possible() -> None:
     assert len(fed) == edsr.config.receptive_radius + 1
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("single_upsample", [False, True])
 def test_the_fused_tail_has_the_tails_output_and_gradients(scale: int, single_upsample: bool) -> None:
     edsr = make_float64_edsr(scale, single_upsample=single_upsample)

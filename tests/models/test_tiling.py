@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models.device import measure_free_memory
+from models.geometry import SCALES
 from models.inference import tiling
 from models.inference.tiling import plan_tiles, super_resolve, upscale_rows
 from models.networks.edsr import EDSR, EDSRConfig
@@ -14,7 +15,7 @@ from tests.support.images import make_picture
 from tests.support.model_factories import make_edsr, upscale_untiled
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("global_skip", [False, True])
 @pytest.mark.parametrize(("shape", "tile"), [((37, 29), 8), ((37, 29), 11), ((5, 50), 16), ((7, 7), 64), ((1, 1), 1)])
 def test_tiles_join_without_a_seam(scale: int, global_skip: bool, shape: tuple[int, int], tile: int) -> None:
@@ -27,7 +28,7 @@ def test_tiles_join_without_a_seam(scale: int, global_skip: bool, shape: tuple[i
 
 def test_the_receptive_radius_is_exact() -> None:
     """A pixel at the radius changes the output; the next one does not."""
-    for scale, global_skip in [(2, False), (3, False), (4, True)]:
+    for scale, global_skip in [(1, True), (2, False), (3, False), (4, True), (8, True)]:
         edsr = make_edsr(scale, global_skip).double()
         radius = edsr.config.receptive_radius
         lr = torch.rand(1, 3, 1, 2 * radius + 3, dtype=torch.float64, requires_grad=True)

@@ -18,7 +18,9 @@ from tests.support.model_factories import FILTERED, SPATIAL, make_degradation, r
 
 
 @pytest.mark.parametrize("noise", [None, NoiseConfig(), NoiseConfig(condition_on_image=True, dim=3), SPATIAL, FILTERED])
-@pytest.mark.parametrize(("scale", "shape"), [(4, (101, 67)), (3, (50, 64)), (2, (9, 5)), (4, (4, 300))])
+@pytest.mark.parametrize(
+    ("scale", "shape"), [(4, (101, 67)), (3, (50, 64)), (2, (9, 5)), (1, (21, 34)), (8, (170, 90))]
+)
 def test_triplets_add_up_exactly(noise: NoiseConfig | None, scale: int, shape: tuple[int, int]) -> None:
     hr = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     for model in (

@@ -187,6 +187,7 @@ def test_mistakes_are_found_before_anything_is_created(service: LocalService, lr
     [
         ("train --hr nowhere", "--minutes", "0"),
         ("train --hr nowhere", "--minutes", "nan"),
+        ("train --hr nowhere", "--scale", "5"),
         ("train --hr nowhere", "--minutes", "inf"),
         ("train --hr nowhere", "--seed", "-1"),
         ("train --hr nowhere", "--steps", "10000001"),

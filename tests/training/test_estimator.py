@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.checkpoint import CheckpointError
+from models.geometry import SCALES, centered_kernel_size
 from training.data.simulation import photometric_augment, random_kernels, random_noise
 from training.estimator.network import (
     NOISE_RINGS,
@@ -154,9 +155,9 @@ def test_weights_without_configuration_are_refused(tmp_path: Path) -> None:
         load_estimator(path)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", SCALES)
 def test_random_kernels_are_centered_and_of_all_widths(scale: int) -> None:
-    size = 20 + scale
+    size = centered_kernel_size(scale)
     kernel = random_kernels(400, size, scale, torch.Generator().manual_seed(0)).double()
     torch.testing.assert_close(kernel.sum((1, 2)).float(), torch.ones(400))
     assert kernel.min() >= 0

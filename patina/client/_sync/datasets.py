@@ -125,7 +125,7 @@ class Dataset(Record):
 
 class Datasets(Resource):
     def create(self, name: str, scale: int = 4) -> Dataset:
-        """Creates a dataset. `scale` is the factor from the real photos to the images to learn: 2, 3 or 4."""
+        """Creates a dataset. `scale` is the size of clean images relative to real photos: 1, 2, 3, 4 or 8."""
         payload = {"name": name, "scale": scale}
         response = self._connection.post_once("/datasets", lambda: {"json": payload})
         return Dataset.from_response(response, self._connection)
