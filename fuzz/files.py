@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 16_384
 MAX_SECONDS = 10
 MAX_MEBIBYTES = 2048
 # The fuzzer measures the coverage of these Python modules. Of compiled code it only sees crashes.
-INSTRUMENTED = ["app.ingest", "app.uploads", "models.checkpoint", "imaging.image_files", "PIL", "tarfile", "zipfile"]
+INSTRUMENTED = ["app.ingest", "app.uploads", "models.checkpoint", "imaging", "PIL", "tarfile", "zipfile"]
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from app.http.problems import ProblemError
 from app.ingest.archives import ArchiveRejectedError, ExtractionBudget, detect_archive, extract
 from app.ingest.files import ReceivedFile
 from config.settings import Settings
-from imaging.image_files import ImageRejected, check_image, read_rgb
+from imaging.image_files import check_image, read_frames, read_picture, read_rgb
+from imaging.rejections import ImageRejected
 from models.checkpoint import CheckpointError, load_degradation, load_edsr
 from store.files.quota import StorageQuota
 
@@ -54,11 +55,15 @@ def read_image(data: bytes) -> None:
         file.flush()
         path = Path(file.name)
         try:
-            size = check_image(path, max_pixels=MAX_PIXELS)
-            pixels = read_rgb(path)
+            check = check_image(path, max_pixels=MAX_PIXELS)
+            whole = read_picture(path, deep=True).rgb
+            read_frames(path, 0, lambda _: False, max_pixels=MAX_PIXELS)
+            opaque = read_rgb(path)
         except ImageRejected:
             return
-        assert pixels.shape == (size.height, size.width, 3)
+        assert whole.shape == (check.size.height, check.size.width, 3)
+        assert check.opaque is not None
+        assert opaque.shape == (*check.opaque[2:], 3)
 
 
 def read_checkpoint(data: bytes) -> None:

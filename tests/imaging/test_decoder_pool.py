@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,9 @@ from PIL import Image
 
 from config.settings import Settings
 from imaging.decoder_pool import DecoderPool
-from imaging.image_files import ImageRejected, ImageSize, read_rgb
-from tests.support.images import encode_image, make_picture, make_png
+from imaging.image_files import check_image, read_picture, read_rgb
+from imaging.rejections import ImageRejected
+from tests.support.images import collect_frames, encode_image, make_picture, make_png
 
 
 @pytest.fixture(scope="module", params=[2])
@@ -80,8 +82,53 @@ def test_pixels_are_those_of_read_rgb(tmp_path: Path, decoders: DecoderPool, fil
     pixels = decoders.read_rgb(path)
     np.testing.assert_array_equal(pixels, read_rgb(path))
     pixels[:] = 0  # the array is writable
-    assert decoders.check(path) == ImageSize(47, 33)
+    assert decoders.check(path) == check_image(path, max_pixels=20_000_000)
     assert decoders.count_pixels(path) == 33 * 47
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_pictures_are_those_of_read_picture(tmp_path: Path, decoders: DecoderPool, alpha: bool) -> None:
+    pixels = np.dstack([make_picture(33, 47), np.full((33, 47), 9, np.uint8)]) if alpha else make_picture(33, 47)
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    path = saved(tmp_path, encode_image(pixels, "PNG", exif=exif))
+    expected, picture = read_picture(path), decoders.read_picture(path)
+    np.testing.assert_array_equal(picture.rgb, expected.rgb)
+    assert (picture.alpha is not None) == alpha
+    if picture.alpha is not None:
+        np.testing.assert_array_equal(picture.alpha, pixels[..., 3])
+    assert b"A camera" in picture.exif
+    assert picture[2:] == expected[2:]
+
+
+def test_frames_are_those_of_read_frames(tmp_path: Path, decoders: DecoderPool) -> None:
+    buffer = io.BytesIO()
+    images = [Image.new("RGB", (20, 10), (value, 0, 0)) for value in (0, 100, 200)]
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:])
+    path = saved(tmp_path, buffer.getvalue())
+    expected = collect_frames(path, start=1)
+    assert decoders.read_frames(path, 1) == expected
+    assert len(expected) == 2
+    assert decoders.read_frames(path, 3) == []
+
+
+def test_large_images_are_decoded_one_at_a_time(decoders: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoding, most = 0, 0
+
+    def send(request: dict[str, object], file: Path) -> tuple[dict[str, object], int]:
+        nonlocal decoding, most
+        if not request["large"]:
+            return {"large": True}, -1
+        decoding += 1
+        most = max(most, decoding)
+        time.sleep(0.02)
+        decoding -= 1
+        return {"pixels": 200_000_000}, -1
+
+    monkeypatch.setattr(decoders, "_send", send)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(decoders.count_pixels, [Path("x")] * 8)) == [200_000_000] * 8
+    assert most == 1
 
 
 def test_thumbnail_is_a_small_webp(tmp_path: Path, decoders: DecoderPool) -> None:

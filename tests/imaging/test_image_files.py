@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from imaging.image_files import ImageRejected, ImageSize, check_image, read_rgb
+from imaging.image_files import check_image, read_picture, read_rgb, thumbnail
+from imaging.image_info import ImageSize
 from imaging.png import write_png
-from tests.support.images import encode_image, make_picture, make_png
+from imaging.rejections import ImageRejected
+from tests.support.images import collect_frames, encode_image, make_picture, make_png
 
 LIMIT = 1_000_000
 
@@ -22,73 +25,62 @@ def saved(tmp_path: Path, data: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF", "BMP"])
+def encode(image: Image.Image, file_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF", "BMP", "JPEG2000"])
 def test_lossless_formats_keep_every_pixel(tmp_path: Path, file_format: str) -> None:
     pixels = make_picture(33, 47)
     path = saved(tmp_path, encode_image(pixels, file_format, **({"lossless": True} if file_format == "WEBP" else {})))
-    assert check_image(path, max_pixels=LIMIT) == ImageSize(47, 33)
+    check = check_image(path, max_pixels=LIMIT)
+    assert (check.size, check.opaque, check.bits, check.frames) == (ImageSize(47, 33), (0, 0, 33, 47), 8, 1)
+    assert not check.warnings
     np.testing.assert_array_equal(read_rgb(path), pixels)
 
 
-def test_jpeg_is_accepted(tmp_path: Path) -> None:
-    path = saved(tmp_path, encode_image(make_picture(33, 47), "JPEG"))
-    assert check_image(path, max_pixels=LIMIT) == ImageSize(47, 33)
-    assert read_rgb(path).shape == (33, 47, 3)
+@pytest.mark.parametrize("file_format", ["JPEG", "AVIF", "GIF"])
+def test_lossy_formats_are_accepted(tmp_path: Path, file_format: str) -> None:
+    pixels = make_picture(33, 47)
+    path = saved(tmp_path, encode_image(pixels, file_format))
+    assert check_image(path, max_pixels=LIMIT).size == ImageSize(47, 33)
+    assert np.abs(read_rgb(path).astype(int) - pixels).mean() < 20
 
 
-def test_exif_orientation_is_applied(tmp_path: Path) -> None:
-    pixels = make_picture(32, 64)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    from PIL import ImageOps  # noqa: PLC0415
+
     exif = Image.Exif()
-    exif[0x0112] = 6  # rotate by 90 degrees clockwise
-    path = saved(tmp_path, encode_image(pixels, "PNG", exif=exif))
-    assert check_image(path, max_pixels=LIMIT) == ImageSize(32, 64)
-    np.testing.assert_array_equal(read_rgb(path), np.rot90(pixels, -1))
+    exif[0x0112] = orientation
+    path = saved(tmp_path, encode_image(make_picture(32, 64), "PNG", exif=exif))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    size = check_image(path, max_pixels=LIMIT).size
+    assert (size.height, size.width) == expected.shape[:2]
+    np.testing.assert_array_equal(read_rgb(path), expected)
 
 
-def test_grayscale_is_repeated_and_alpha_dropped(tmp_path: Path) -> None:
-    pixels = make_picture(16, 16)
-    gray = saved(tmp_path, encode_image(pixels[..., 0]))
-    np.testing.assert_array_equal(read_rgb(gray), np.repeat(pixels[..., :1], 3, -1))
-    alpha = np.full((16, 16, 1), 7, np.uint8)
-    np.testing.assert_array_equal(read_rgb(saved(tmp_path, encode_image(np.concatenate([pixels, alpha], -1)))), pixels)
+@pytest.mark.parametrize("mode", ["1", "L", "P"])
+def test_gray_and_palettes_become_rgb(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(make_picture(16, 24)).convert(mode)
+    path = saved(tmp_path, encode(image, "PNG"))
+    np.testing.assert_array_equal(read_rgb(path), np.asarray(image.convert("RGB")))
 
 
-@pytest.mark.parametrize(("mode", "file_format"), [("I;16", "PNG"), ("I;16", "TIFF"), ("F", "TIFF"), ("I", "TIFF")])
-def test_deep_grayscale_is_rejected(tmp_path: Path, mode: str, file_format: str) -> None:
-    buffer = io.BytesIO()
-    Image.new(mode, (8, 8)).save(buffer, file_format)
-    with pytest.raises(ImageRejected) as caught:
-        check_image(saved(tmp_path, buffer.getvalue()), max_pixels=LIMIT)
-    assert caught.value.code == "more_than_8_bits"
+def test_cmyk_without_profile_is_converted_plainly(tmp_path: Path) -> None:
+    image = Image.fromarray(make_picture(16, 24)).convert("CMYK")
+    path = saved(tmp_path, encode(image, "TIFF"))
+    np.testing.assert_array_equal(read_rgb(path), np.asarray(image.convert("RGB")))
 
 
-def test_16_bit_color_is_rejected(tmp_path: Path) -> None:
-    import tifffile  # noqa: PLC0415
-
-    deep = make_picture(8, 8).astype(np.uint16) * 257
-    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
-    with pytest.raises(ImageRejected) as caught:
-        check_image(tmp_path / "deep.tif", max_pixels=LIMIT)
-    assert caught.value.code == "more_than_8_bits"
-    with pytest.raises(ImageRejected):
-        check_image(saved(tmp_path, png_16_bit(deep)), max_pixels=LIMIT)
+def test_written_png_is_lossless(tmp_path: Path) -> None:
+    pixels = make_picture(20, 30)
+    np.testing.assert_array_equal(read_rgb(saved(tmp_path, write_png(pixels))), pixels)
 
 
-def png_16_bit(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> bytes:
-    """Returns a 16-bit RGB PNG, built by RFC 2083 because Pillow cannot write one."""
-    import struct  # noqa: PLC0415
-    import zlib  # noqa: PLC0415
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "JPEG2000", "AVIF"])
 def test_truncated_file_is_rejected(tmp_path: Path, file_format: str) -> None:
     data = encode_image(make_picture(64, 64), file_format)
     with pytest.raises(ImageRejected) as caught:
@@ -97,10 +89,21 @@ def test_truncated_file_is_rejected(tmp_path: Path, file_format: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "code"), [(b"", "empty_file"), (b"just text", "not_an_image"), (b"GIF89a" + bytes(50), "not_an_image")]
+    ("data", "code", "message"),
+    [
+        (b"", "empty_file", "empty"),
+        (b"just text", "not_an_image", "Convert it to one"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "not_an_image", "a video"),
+        (b"%PDF-1.7", "not_an_image", "a PDF"),
+        (b"8BPS\0\1", "not_an_image", "Photoshop"),
+        (b"\xff\x0a" + bytes(20), "not_an_image", "JPEG XL"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(20), "unsupported_archive", "7z archive"),
+        (b"Rar!\x1a\x07\1\0", "unsupported_archive", "RAR archive"),
+        (b"\x28\xb5\x2f\xfd" + bytes(20), "unsupported_archive", "Zstandard"),
+    ],
 )
-def test_file_that_is_no_image_is_rejected(tmp_path: Path, data: bytes, code: str) -> None:
-    with pytest.raises(ImageRejected) as caught:
+def test_file_that_is_no_image_is_named(tmp_path: Path, data: bytes, code: str, message: str) -> None:
+    with pytest.raises(ImageRejected, match=message) as caught:
         check_image(saved(tmp_path, data), max_pixels=LIMIT)
     assert caught.value.code == code
 
@@ -111,6 +114,112 @@ def test_too_many_pixels_are_rejected_by_the_header(tmp_path: Path) -> None:
     assert caught.value.code == "image_too_large"
 
 
-def test_written_png_is_lossless(tmp_path: Path) -> None:
-    pixels = make_picture(20, 30)
-    np.testing.assert_array_equal(read_rgb(saved(tmp_path, write_png(pixels))), pixels)
+class TestTransparency:
+    def test_picture_keeps_alpha(self, tmp_path: Path) -> None:
+        rgba = np.dstack([make_picture(16, 20), np.arange(320, dtype=np.uint8).reshape(16, 20)])
+        picture = read_picture(saved(tmp_path, encode_image(rgba)))
+        assert picture.alpha is not None
+        np.testing.assert_array_equal(np.dstack([picture.rgb, picture.alpha]), rgba)
+
+    def test_learning_uses_the_opaque_rectangle(self, tmp_path: Path) -> None:
+        pixels = make_picture(600, 700)
+        alpha = np.zeros((600, 700), np.uint8)
+        alpha[51:553, 33:690] = 255
+        alpha[300, 10:33] = 255  # sticks out
+        path = saved(tmp_path, encode_image(np.dstack([pixels, alpha])))
+        check = check_image(path, max_pixels=LIMIT)
+        assert (check.size, check.opaque) == (ImageSize(700, 600), (51, 33, 502, 657))
+        np.testing.assert_array_equal(read_rgb(path), pixels[51:553, 33:690])
+
+    def test_mostly_transparent_image_is_rejected(self, tmp_path: Path) -> None:
+        alpha = np.zeros((64, 64), np.uint8)
+        alpha[:31, :31] = 255
+        path = saved(tmp_path, encode_image(np.dstack([make_picture(64, 64), alpha])))
+        assert check_image(path, max_pixels=LIMIT).opaque is None
+        with pytest.raises(ImageRejected) as caught:
+            read_rgb(path)
+        assert caught.value.code == "mostly_transparent"
+
+    @pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+    def test_transparent_color_of_a_png_counts(self, tmp_path: Path, mode: str) -> None:
+        gray = Image.new("L", (20, 10), 3)
+        gray.paste(9, (0, 0, 4, 10))
+        path = saved(tmp_path, encode(gray.convert(mode), "PNG", transparency=(9, 9, 9) if mode == "RGB" else 9))
+        assert check_image(path, max_pixels=LIMIT).opaque == (0, 4, 10, 16)
+
+
+class TestFrames:
+    def read_all(self, path: Path) -> list[NDArray[np.uint8]]:
+        return [np.asarray(Image.open(io.BytesIO(png)).convert("RGB")) for png in collect_frames(path)]
+
+    @pytest.mark.parametrize("file_format", ["PNG", "WEBP", "TIFF", "GIF", "MPO"])
+    def test_all_frames_are_read(self, tmp_path: Path, file_format: str) -> None:
+        pictures = [np.full((24, 32, 3), value, np.uint8) for value in (0, 85, 170)]
+        images = [Image.fromarray(pixels) for pixels in pictures]
+        options = {"lossless": True} if file_format == "WEBP" else {}
+        path = saved(tmp_path, encode(images[0], file_format, save_all=True, append_images=images[1:], **options))
+        assert check_image(path, max_pixels=LIMIT).frames == 3
+        np.testing.assert_array_equal(read_rgb(path), pictures[0])
+        for frame, expected in zip(self.read_all(path), pictures, strict=True):
+            assert np.abs(frame.astype(int) - expected).max() <= 2
+
+    def test_reading_stops_and_goes_on_at_a_frame(self, tmp_path: Path) -> None:
+        images = [Image.new("L", (16, 16), value) for value in (10, 20, 30)]
+        path = saved(tmp_path, encode(images[0], "TIFF", save_all=True, append_images=images[1:]))
+        found = collect_frames(path, start=1, most=1)
+        assert [np.asarray(Image.open(io.BytesIO(png))).max() for png in found] == [20]
+
+    def test_preview_in_a_jpeg_is_no_frame(self, tmp_path: Path) -> None:
+        small = Image.new("RGB", (16, 12), "red")
+        data = encode(Image.new("RGB", (64, 48)), "MPO", save_all=True, append_images=[small])
+        assert check_image(saved(tmp_path, data), max_pixels=LIMIT).frames == 1
+
+    def test_preview_in_a_tiff_is_no_page(self, tmp_path: Path) -> None:
+        import tifffile  # noqa: PLC0415
+
+        pixels = make_picture(40, 60)
+        with tifffile.TiffWriter(tmp_path / "image") as file:
+            file.write(pixels[::4, ::4], subfiletype=1)
+            file.write(pixels)
+        check = check_image(tmp_path / "image", max_pixels=LIMIT)
+        assert (check.size, check.frames) == (ImageSize(60, 40), 1)
+        np.testing.assert_array_equal(read_rgb(tmp_path / "image"), pixels)
+
+
+class TestForgivingJpeg:
+    def check(self, tmp_path: Path, data: bytes) -> list[str]:
+        return [warning.code for warning in check_image(saved(tmp_path, data), max_pixels=LIMIT).warnings]
+
+    @pytest.mark.parametrize("progressive", [False, True])
+    def test_missing_end_marker_is_a_warning(self, tmp_path: Path, progressive: bool) -> None:
+        data = encode_image(make_picture(64, 96), "JPEG", progressive=progressive)
+        assert self.check(tmp_path, data[:-2]) == ["missing_end"]
+        np.testing.assert_array_equal(read_rgb(tmp_path / "image"), np.asarray(Image.open(io.BytesIO(data))))
+
+    @pytest.mark.parametrize("progressive", [False, True])
+    def test_missing_pixels_are_an_error(self, tmp_path: Path, progressive: bool) -> None:
+        data = encode_image(
+            np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8), "JPEG", progressive=progressive
+        )
+        for missing in (200, 1000, len(data) // 2):
+            with pytest.raises(ImageRejected) as caught:
+                self.check(tmp_path, data[:-missing])
+            assert caught.value.code == "corrupt_image"
+
+    def test_video_behind_the_image_is_a_warning(self, tmp_path: Path) -> None:
+        data = encode_image(make_picture(64, 96), "JPEG")
+        video = b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 300
+        assert self.check(tmp_path, data + video) == ["trailing_data"]
+        np.testing.assert_array_equal(read_rgb(tmp_path / "image"), np.asarray(Image.open(io.BytesIO(data))))
+
+    def test_thumbnail_is_not_counted_as_scans(self, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x927C] = b"\xff\xda" * 300  # a maker's note
+        assert self.check(tmp_path, encode_image(make_picture(64, 96), "JPEG", exif=exif)) == []
+
+
+def test_thumbnail_has_the_colors_of_the_image(tmp_path: Path) -> None:
+    path = saved(tmp_path, encode_image(np.full((600, 300, 3), (200, 100, 50), np.uint8), "JPEG", quality=95))
+    small = np.asarray(Image.open(io.BytesIO(thumbnail(path))))
+    assert small.shape == (256, 128, 3)
+    assert np.abs(small.astype(int) - (200, 100, 50)).max() <= 6

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imaging.image_files import read_frames
+
 
 def make_picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """Returns smooth waves with a little texture, (height, width, 3). Each seed gives another picture."""
@@ -69,3 +71,15 @@ def read_tar(data: bytes) -> dict[str, bytes]:
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         files = {member.name: archive.extractfile(member) for member in archive}
         return {name: file.read() for name, file in files.items() if file}
+
+
+def collect_frames(path: Path, start: int = 0, most: int = 1000) -> list[bytes]:
+    """Returns frames of an image file as PNG files, from number `start` on."""
+    frames: list[bytes] = []
+
+    def save(png: bytes) -> bool:
+        frames.append(png)
+        return len(frames) < most
+
+    read_frames(path, start, save, max_pixels=1_000_000)
+    return frames

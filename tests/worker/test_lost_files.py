@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from config.settings import Settings
-from imaging.image_files import ImageRejected
+from imaging.rejections import ImageRejected
 from store.db.tables import Item, Model
 from store.model_files import DEGRADER, SR
 from store.store import Store

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from imaging.image_files import ImageRejected
+from imaging.rejections import ImageRejected
 from models.inference.triplet import SourceImage, TripletSampler
 from store.db.tables import Job
 from store.degrade_options import DegradeOptions
@@ -126,4 +126,4 @@ class _BatchProcessor:
     def _store(self, triplets: Sequence[EncodedTriplet]) -> Iterator[NewSample]:
         sha256s = iter(self.store.blobs.put_all([data for each in triplets for data in each.files.values()]))
         for triplet in triplets:
-            yield triplet.item.succeed(triplet.sample, {kind: next(sha256s) for kind in triplet.files})
+            yield from triplet.item.succeed(triplet.sample, {kind: next(sha256s) for kind in triplet.files})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from imaging.image_files import ImageRejected
+from imaging.rejections import ImageRejected
 from store.db.tables import Item, Job
 from store.degrade_options import sample_seed_key
 from store.errors import BlobCorrupt, BlobMissing
@@ -28,10 +28,14 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class PendingItem:
-    """An image of a job, or one crop of it, and its samples that have no result yet."""
+    """An image of a job, or one crop of it, and its samples that have no result yet.
+
+    `copies` are the job's other items with the same bytes and crop. They get the same results.
+    """
 
     item: Item
     samples: Sequence[int]
+    copies: Sequence[Item] = ()
 
     @property
     def seed_key(self) -> str:
@@ -57,28 +61,50 @@ class PendingItem:
             message = "The stored image has changed on disk. Send it again in a new request."
             raise ImageRejected("stored_image_corrupt", message) from error
 
-    def succeed(self, sample: int, files: dict[str, str]) -> NewSample:
-        """Returns the result of one sample: the SHA-256 of each of its blobs, by kind."""
-        return NewSample(self.item.position, sample, files)
+    def succeed(self, sample: int, files: dict[str, str]) -> list[NewSample]:
+        """Returns the results of one sample: the SHA-256 of each of its blobs, by kind."""
+        return [NewSample(position, sample, files) for position in self._positions]
 
     def fail(self, error: ImageRejected) -> list[NewSample]:
         """Returns a failure for each of its samples, and logs it."""
         log.warning("image failed", image=self.item.name, code=error.code)
-        return [NewSample(self.item.position, sample, {}, error.code, error.message) for sample in self.samples]
+        return [
+            NewSample(position, sample, {}, error.code, error.message)
+            for position in self._positions
+            for sample in self.samples
+        ]
 
     def skip_low_detail(self) -> list[NewSample]:
         """Returns a skipped result for each of its samples."""
         message = "The image or crop has less detail than `min_detail`."
-        return [NewSample(self.item.position, sample, {}, "too_flat", message, skipped=True) for sample in self.samples]
+        return [
+            NewSample(position, sample, {}, "too_flat", message, skipped=True)
+            for position in self._positions
+            for sample in self.samples
+        ]
+
+    @property
+    def _positions(self) -> list[int]:
+        return [item.position for item in (self.item, *self.copies)]
 
 
 def pending_items(store: Store, job_id: str, samples: int) -> list[PendingItem]:
-    """Returns each item of a job that lacks any of its samples 0 to `samples` - 1, in order."""
+    """Returns each distinct image of a job that lacks any of its samples 0 to `samples` - 1, in order."""
     with store.database.read() as session:
         repository = SampleRepository(session)
         pending = repository.pending_samples(job_id, samples)
-        items = repository.list_items(job_id)
-        return [PendingItem(item, pending[item.position]) for item in items if item.position in pending]
+        groups: dict[Hashable, list[Item]] = {}
+        for item in repository.list_items(job_id):
+            if item.position in pending:
+                groups.setdefault(_image_key(item, pending[item.position]), []).append(item)
+        return [PendingItem(first, pending[first.position], copies) for first, *copies in groups.values()]
+
+
+def _image_key(item: Item, samples: Sequence[int]) -> Hashable:
+    """Returns what two items have in common that are computed once. A rejected upload is like no other."""
+    if item.sha256 is None:
+        return item.position
+    return item.sha256, tuple(item.crop or ()), samples if isinstance(samples, range) else tuple(samples)
 
 
 @contextmanager

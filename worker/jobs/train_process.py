@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from config.logging import configure_logging
 from config.settings import Settings, settings
-from imaging.image_files import ImageRejected
+from imaging.photo_measures import crop_bars, find_bars
+from imaging.rejections import ImageRejected
 from models.checkpoint import save_degradation, save_edsr
 from models.degradation import Degradation
 from models.device import choose_device
@@ -33,7 +34,6 @@ from store.db.tables import Job
 from store.errors import BlobCorrupt, BlobMissing
 from store.model_files import DEGRADER, REPORT, SR
 from store.repositories import jobs
-from store.repositories.datasets import DatasetRepository
 from store.repositories.events import EventRepository, NewEvent
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository, ModelRepository, PreviewRepository
@@ -45,6 +45,8 @@ from training.presets import get_preset
 from training.progress import Checkpoint, Progress, Stopped
 from training.report.evaluator import Report
 from training.report.gallery import Gallery, make_gallery
+from training.warm_start import WarmStart, WarmStartError
+from worker.jobs.photo_selection import OFF, PhotoSelection, select_photos
 from worker.jobs.preview import save_gallery
 from worker.runtime.job_log import JobLogHandler
 from worker.runtime.lease import JobCanceledError, WorkerShutdown
@@ -101,6 +103,7 @@ class TrainingAttempt:
     metrics_throttle: Throttle = field(default_factory=Throttle)
     preview_throttle: Throttle = field(default_factory=Throttle)
     photos: tuple[Photos, Photos] | None = None
+    selections: dict[str, PhotoSelection] = field(default_factory=dict)  # by role
 
     def run(self) -> None:
         """Trains and saves the model.
@@ -113,6 +116,7 @@ class TrainingAttempt:
         parameters, device = self.job.parameters, choose_device(self.settings.device)
         config = get_preset(parameters["preset"], parameters["scale"], device=device)
         with self.store.blobs.scratch() as folder:
+            self.selections = self._select_photos()
             self.photos = self._decode_photos("lr", folder), self._decode_photos("hr", folder)
             try:
                 trained = train(
@@ -123,6 +127,7 @@ class TrainingAttempt:
                     max_minutes=parameters["max_minutes"],
                     device=device,
                     resume=start.checkpoint,
+                    warm_start=None if start.checkpoint else self._find_warm_start(),
                     on_progress=partial(self._on_progress, start),
                     on_checkpoint=self._on_checkpoint,
                     checkpoint_every_seconds=self.settings.checkpoint_every_seconds,
@@ -133,20 +138,34 @@ class TrainingAttempt:
                 raise self._stop_reason() from error
             except PhotosError as error:
                 raise JobFailedError("photos_unusable", f"{error}") from error
+            except WarmStartError as error:
+                raise JobFailedError(
+                    "warm_start_incompatible",
+                    f"The training cannot start from the model {parameters['warm_start']}: {error}. Train with the "
+                    "preset of that model, or without `warm_start`.",
+                ) from error
             self._save_model(trained, self._report(trained, start), config, folder)
 
+    def _select_photos(self) -> dict[str, PhotoSelection]:
+        mode = self.job.parameters.get("photo_checks", OFF)  # jobs of earlier versions have none
+        selections = select_photos(self.store, self.job.dataset_id or "", mode, self.shutdown)
+        if self.shutdown.is_set():
+            raise self._stop_reason()
+        return selections
+
     def _decode_photos(self, role: str, folder: Path) -> Photos:
-        """Decodes every photo of the dataset once, into a file that the training maps into memory."""
-        with self.store.database.read() as session:
-            images = DatasetRepository(session).list_images(self.job.dataset_id or "", role=role)
+        """Decodes every selected photo once, into a file that the training maps into memory."""
+        images, framed = self.selections[role].images, self.selections[role].framed
         log.info("reading photos", role=role, photos=len(images))
 
         def pixels() -> Iterator[NDArray[np.uint8]]:
             for image in images:
                 try:
-                    yield self.store.decoders.read_rgb(self.store.blobs.verified_path(image.sha256))
+                    photo = self.store.decoders.read_rgb(self.store.blobs.verified_path(image.sha256))
                 except (ImageRejected, BlobMissing, BlobCorrupt) as error:
                     log.warning("photo skipped", image=image.id, name=image.name, error=str(error))
+                else:
+                    yield crop_bars(photo, find_bars(photo)) if image.id in framed else photo
 
         return Photos.write(folder / role, pixels())
 
@@ -165,6 +184,21 @@ class TrainingAttempt:
         if checkpoints:
             log.warning("no usable checkpoint, starting over")
         return ResumePoint(None, 0, 0.0)
+
+    def _find_warm_start(self) -> WarmStart | None:
+        """Returns the files of the model that the job names. Raises `JobFailedError` if they are gone."""
+        model_id = self.job.parameters.get("warm_start")
+        if model_id is None:
+            return None
+        with self.store.database.read() as session:
+            model = ModelRepository(session).get(model_id)
+        try:
+            files = model.files if model else {}
+            return WarmStart(*(self.store.blobs.verified_path(files[name]) for name in (DEGRADER, SR)))
+        except (KeyError, BlobMissing, BlobCorrupt) as error:
+            raise JobFailedError(
+                "warm_start_gone", f"The model {model_id} was deleted, or its files are damaged. Train without it."
+            ) from error
 
     def _delete_checkpoint(self, step: int) -> None:
         """Deletes a damaged checkpoint. Otherwise it would stay the newest when earlier steps are saved again."""
@@ -271,7 +305,8 @@ class TrainingAttempt:
         except Exception:  # the model is useful without it
             log.exception("gallery failed")
         if report:
-            text = json.dumps(dataclasses.asdict(report), allow_nan=False)
+            checks = {role: selection.to_report() for role, selection in self.selections.items()}
+            text = json.dumps(dataclasses.asdict(report) | {"photo_checks": checks}, allow_nan=False)
             files[REPORT] = self.store.blobs.put(text.encode())
         self.store.blobs.sync()
         with self.store.database.write() as session:

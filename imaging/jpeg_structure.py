@@ -1,0 +1,64 @@
+"""Walks through the segments of a JPEG file, without decoding it: counts its scans and finds its end."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from imaging.rejections import undecodable_image
+
+START, END, SCAN = 0xD8, 0xD9, 0xDA
+PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+STANDALONE = {0x01, START, *range(0xD0, 0xD8)}  # markers without a segment
+MAX_SEGMENTS = 100_000
+MAX_SCANS = 200  # 20 are many, and a decoder passes over the whole image for each
+MARKER = re.compile(rb"\xff[^\x00\xff]")
+MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # restart markers belong to the scan
+
+
+@dataclass(frozen=True)
+class JpegStructure:
+    """`end` is the offset behind the end marker; None if the file lacks it, inside a segment or (`in_scan`) a scan."""
+
+    scans: int
+    progressive: bool
+    end: int | None
+    in_scan: bool
+    size: int
+
+    @property
+    def trailing_bytes(self) -> int:
+        """Bytes behind the end marker, such as the video of a motion photo."""
+        return self.size - self.end if self.end is not None else 0
+
+
+def read_structure(opened: BinaryIO) -> JpegStructure:
+    """Reads a file from its start to its first end marker, and leaves it at its start.
+
+    Raises `ImageRejected` for more than 200 scans or 100,000 segments.
+    """
+    opened.seek(0)
+    data = opened.read()
+    opened.seek(0)
+    scans, progressive, at = 0, False, 2
+    for _ in range(MAX_SEGMENTS):
+        found = MARKER.search(data, at)
+        if found is None:
+            return JpegStructure(scans, progressive, None, in_scan=False, size=len(data))
+        marker, at = data[found.end() - 1], found.end()
+        if marker == END:
+            return JpegStructure(scans, progressive, at, in_scan=False, size=len(data))
+        if marker in STANDALONE:
+            continue
+        progressive = progressive or marker in PROGRESSIVE
+        at += int.from_bytes(data[at : at + 2])
+        if marker == SCAN:
+            scans += 1
+            if scans > MAX_SCANS:
+                raise undecodable_image(f"JPEG has more than {MAX_SCANS} scans")
+            following = MARKER_IN_SCAN.search(data, at)
+            if following is None:
+                return JpegStructure(scans, progressive, None, in_scan=at <= len(data), size=len(data))
+            at = following.start()
+    raise undecodable_image(f"JPEG has more than {MAX_SEGMENTS:,} segments")
