@@ -1,17 +1,20 @@
-"""More simulated cameras: other blurs, mixtures, correlated noise, and stronger JPEG compression.
+"""More simulated cameras: other blurs, mixtures, correlated noise, stronger JPEG compression, and raw pipelines.
 
 They reuse parts of the accuracy benchmark's `cameras.py`, whose folder must be importable.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import cameras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from PIL import Image
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 Array = NDArray[Any]
 Rng = np.random.Generator
@@ -79,6 +82,77 @@ def grain(rng: Rng, clean: Array) -> Array:
     return np.asarray(field / field.std() * level)
 
 
+@dataclass(frozen=True)
+class RawCamera(cameras.Camera):  # type: ignore[misc]
+    """A camera that develops raw photos: noise in linear light, demosaicing, tone curve, denoising, sharpening.
+
+    `draw_noise` gives the raw noise for a photo in linear light, in 0..255. `noise_std` is that of the developed noise.
+    """
+
+    filmic: bool = True  # the tone curve flattens highlights as film does; False: gamma alone
+    mosaic: bool = True
+    denoise_radius: int = 0  # pixels; of a guided filter that spares edges; 0: none
+    chroma_sigma: tuple[float, float] = (0.0, 0.0)
+    sharpen_sigma: tuple[float, float] = (1.0, 1.0)
+    sharpen_amount: tuple[float, float] = (0.0, 0.0)
+    jpeg_table_step: int = 0  # of quantization tables that no quality setting has, with 4:2:2 color; 0: no JPEG
+
+    def shoot(self, hr: Array, rng: Rng) -> Any:
+        """Photographs `hr`, as `Camera.shoot` does."""
+        height, width = (side - side % self.scale for side in hr.shape[:2])
+        kernel = self.draw_kernel(rng)
+        clean = cameras.blur_and_sample(hr[:height, :width], kernel, self.scale)
+        lr, noise = self.develop(clean, rng)
+        return cameras.Shot(lr, kernel, float(noise.std()))
+
+    def develop(self, clean: Array, rng: Rng) -> tuple[Array, Array]:
+        """Photographs and develops clean (h, w, 3). Returns the photo and its noise."""
+        brightness = np.linspace(0, 1, 1025)
+        curve = self._tone_curve(brightness)
+        linear = 255 * np.interp(np.clip(clean, 0, 255) / 255, curve, brightness)
+        noisy = linear + self.draw_noise(rng, linear)
+        settings = [rng.uniform(*limits) for limits in (self.chroma_sigma, self.sharpen_sigma, self.sharpen_amount)]
+        photo, plain = (self._finish(raw, brightness, curve, *settings) for raw in (noisy, linear))
+        return photo, photo.astype(np.float64) - plain
+
+    def _tone_curve(self, linear: Array) -> Array:
+        if not self.filmic:
+            return np.asarray(linear ** (1 / 2.2))
+        curve = linear**1.3 / (linear**1.3 + 0.18**1.3)  # as film and the eye respond: steepest in the mid-tones
+        return np.asarray(curve / curve[-1])
+
+    def _finish(
+        self, raw: Array, brightness: Array, curve: Array, chroma_sigma: float, sigma: float, amount: float
+    ) -> Array:
+        image = cameras.demosaiced(raw) if self.mosaic else raw
+        image = 255 * np.interp(np.clip(image, 0, 255) / 255, brightness, curve)
+        if chroma_sigma:
+            image = cameras.smooth_chroma(image, chroma_sigma)
+        if self.denoise_radius:
+            luma = (image @ np.array([0.299, 0.587, 0.114]))[..., None]
+            image = image + guided_filter(luma, self.denoise_radius, tolerance=8.0) - luma
+        photo = cameras.to_uint8(cameras.sharpen(image, sigma, amount))
+        return through_own_tables(photo, self.jpeg_table_step) if self.jpeg_table_step else np.asarray(photo)
+
+
+def guided_filter(image: Array, radius: int, tolerance: float) -> Array:
+    """Smooths image (h, w, 1) where its std is below `tolerance`, in 8-bit levels, and spares edges (He, 2010)."""
+    size = (2 * radius + 1, 2 * radius + 1, 1)
+    mean = uniform_filter(image, size)
+    variance = np.maximum(uniform_filter(image * image, size) - mean * mean, 0)
+    slope = variance / (variance + tolerance**2)
+    return np.asarray(uniform_filter(slope, size) * image + uniform_filter(mean - slope * mean, size))
+
+
+def through_own_tables(image: Array, step: int) -> Array:
+    """Sends an image through JPEG with 4:2:2 color and tables that rise by `step` / 8 with each frequency."""
+    frequency = np.add.outer(np.arange(8), np.arange(8)).ravel()
+    luma = [int(value) for value in np.clip(2 + step * frequency / 8, 1, 255)]
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", qtables=[luma, [2 * value for value in luma]], subsampling="4:2:2")
+    return np.asarray(Image.open(buffer).convert("RGB"))
+
+
 EXTRA_CAMERAS = {
     camera.name: camera
     for camera in (
@@ -92,5 +166,29 @@ EXTRA_CAMERAS = {
         ),
         cameras.Camera("tiny", sized_blur(48, 2.0, 6.0), cameras.sensor_noise(read=(1, 4), shot=(0.1, 1.0)), scale=8),
         cameras.Camera("chat", cameras.gaussian_blur(1.0, 3.0), cameras.white_noise(0, 3), jpeg_quality=(30, 60)),
+        RawCamera(
+            "reflex",
+            cameras.gaussian_blur(0.9, 1.6, isotropic=True),
+            cameras.sensor_noise(read=(0.3, 1), shot=(0.05, 0.3)),
+        ),
+        RawCamera(
+            "night",
+            cameras.gaussian_blur(0.9, 1.8),
+            cameras.sensor_noise(read=(1, 2.5), shot=(0.2, 0.8)),
+            denoise_radius=2,
+            chroma_sigma=(1.0, 2.5),
+            sharpen_sigma=(1.5, 3.0),
+            sharpen_amount=(0.4, 1.2),
+            jpeg_table_step=6,
+        ),
+        RawCamera(
+            "pocket",
+            cameras.gaussian_blur(1.2, 2.0, isotropic=True),
+            cameras.sensor_noise(read=(0.2, 0.8), shot=(0.02, 0.2)),
+            filmic=False,
+            chroma_sigma=(0.5, 1.2),
+            sharpen_sigma=(0.6, 1.0),
+            sharpen_amount=(0.3, 0.8),
+        ),
     )
 }
