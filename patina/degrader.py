@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.checkpoint import load_degradation
-from models.degradation import Degradation, Degraded
+from models.degradation import Degradation, Degraded, Latents
 from models.inference.deterministic import deterministic_convs
 from models.inference.triplet import Triplet, degrade_image, generator_for_sample
 from models.losses import quantize_ste
@@ -69,10 +69,20 @@ class Degrader(nn.Module):
         if not (height and width):
             raise ValueError(f"an image of {hr.shape[3]}x{hr.shape[2]} pixels is too small for scale {self.scale}")
         images = hr.float() / 255 if hr.dtype == torch.uint8 else hr.float()
-        latents = self.degradation.draw_latents(len(hr), (height, width), generator or torch.default_generator)
+        return self.apply(
+            images, self.degradation.draw_latents(len(hr), (height, width), generator or torch.default_generator)
+        )
+
+    def apply(self, images: Tensor, latents: Latents, *, padded_input: bool = False) -> Degraded:
+        """Degrades images (B, 3, H, W), float in [0, 1], with these latents. Returns what `forward` returns.
+
+        `padded_input`: the images hold every pixel that lr is a sum of, see `Degradation.forward`.
+        """
         # Half precision would lose a kernel's small taps and faint noise.
-        with torch.no_grad(), torch.autocast(hr.device.type, enabled=False), deterministic_convs():
-            lr, kernel, noise = self.degradation(images, latents.to(hr.device), quantized=True)
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False), deterministic_convs():
+            lr, kernel, noise = self.degradation(
+                images, latents.to(images.device), padded_input=padded_input, quantized=True
+            )
             return Degraded(quantize_ste(lr), kernel, noise)
 
     def triplet(

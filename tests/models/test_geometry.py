@@ -52,12 +52,12 @@ def test_apply_kernel_equals_direct_summation(
 def test_a_centered_kernel_samples_at_pixel_centers(scale: int) -> None:
     """A centered kernel keeps a linear ramp, so a pixel's value is the position of its sampling point."""
     taps = centered_kernel_size(scale)
-    ramp = torch.arange(320.0).expand(1, 1, 320, 320)
-    box = torch.full((1, taps, taps), 1 / taps**2)
+    ramp = torch.arange(320.0).double().expand(1, 1, 320, 320)
+    box = torch.full((1, taps, taps), 1 / taps**2).double()
     first = centered_origin(taps, scale)
     lr = apply_kernel(ramp, box, scale, (first, first))
     inner = torch.arange(10, 320 // scale - 10)
-    torch.testing.assert_close(lr[0, 0, 20, 10:-10], scale * inner + (scale - 1) / 2)
+    torch.testing.assert_close(lr[0, 0, 20, 10:-10], (scale * inner + (scale - 1) / 2).double(), atol=1e-4, rtol=0)
 
 
 def test_origins_of_windows() -> None:
