@@ -18,8 +18,11 @@ from app.documentation.endpoints import swagger_ui
 from app.documentation.openapi import extend_document
 from app.health.endpoints import router as health
 from app.http.body_limit import BodyLimit
-from app.http.headers import SecurityHeaders
+from app.http.headers import SecurityHeaders, allow_origins
 from app.http.problems import install_problem_handlers
+from app.http.root_path import RootPath
+from app.http.safe_methods import SafeMethods
+from app.inputs.endpoints import router as inputs
 from app.jobs.batching import JobLoaders
 from app.jobs.endpoints import router as jobs
 from app.jobs.watcher import JobWatcher
@@ -63,12 +66,19 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    for router in (datasets, uploads, degrade, sr, jobs, archives, models, webhooks, health, documentation, page):
+    nouns = (datasets, uploads, inputs, degrade, sr, jobs, archives, models, webhooks)
+    for router in (*nouns, health, documentation, page):
         app.include_router(router)
     app.mount("/docs/files", swagger_ui)
+    # Each is outside of those before it.
+    app.add_middleware(SafeMethods)
     app.add_middleware(AuthMiddleware, settings=settings)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(BodyLimit, settings=settings)
+    if settings.allowed_origins:
+        allow_origins(app, settings.allowed_origins)
+    if settings.root_path:
+        app.add_middleware(RootPath, prefix=settings.root_path)
     install_problem_handlers(app)
     extend_document(app, settings)
     return app

@@ -13,9 +13,8 @@ from app.main import create_app
 from config.logging import configure_logging
 from config.settings import settings
 from store.bootstrap import InsecureConfig, prepare_database
+from store.data_folder import MISCONFIGURED, require_writable
 from store.db.migrate import NewerSchemaError
-
-MISCONFIGURED = 78  # EX_CONFIG of sysexits.h: a restart would not help
 
 
 class Server(uvicorn.Server):
@@ -33,6 +32,7 @@ class Server(uvicorn.Server):
 def serve() -> None:
     """Runs the API until it is stopped. Exits with a nonzero status if it cannot start."""
     configure_logging(settings(), "api")
+    require_writable(settings().data_dir)
     try:
         prepare_database(settings())
     except (InsecureConfig, NewerSchemaError) as error:

@@ -147,7 +147,7 @@ class Settings(BaseSettings):
         64 * 1024 * MEBIBYTE, gt=0, description="Maximum size of all unpacked members of a request's archives."
     )
     max_archive_members: int = Field(100_000, gt=0, description="Maximum members of one archive.")
-    max_image_pixels: int = Field(100_000_000, gt=0, description="Maximum pixels of an image.")
+    max_image_pixels: int = Field(250_000_000, gt=0, description="Maximum pixels of an image.")
     decode_seconds: float = Field(30, gt=0, description="Maximum CPU seconds to decode one image.")
     max_queued_jobs: int = Field(10_000, gt=0, description="Maximum queued jobs; more are rejected.")
     max_storage_bytes: int | None = Field(

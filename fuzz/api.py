@@ -42,6 +42,7 @@ from store.db.database import Database
 from store.db.migrate import migrate
 from store.model_files import REPORT, SR
 from store.repositories.datasets import DatasetRepository, NewImage
+from store.repositories.inputs import InputsRepository
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import ModelRepository
 from store.repositories.samples import NewItem, NewSample, SampleRepository
@@ -174,12 +175,17 @@ def write_records(store: Store) -> dict[str, str]:
         upload = UploadRepository(session).create(
             dataset.id, "lr", name="a.png", metadata="", length=100, retention_seconds=3600
         )
+        inputs = InputsRepository(session).create("a key", retention_seconds=3600)
+        record = {"name": "a.png", "sha256": blob, "width": 160, "height": 160}
+        InputsRepository(session).put_part(inputs.id, 0, None, [record])
     return {
         "dataset_id": dataset.id,
         "job_id": job.id,
         "model_id": model.id,
         "upload_id": upload.id,
         "webhook_id": webhook.id,
+        "inputs_id": inputs.id,
+        "number": "0",
         "name": SR,
         "position": "0",
         "sample": "0",

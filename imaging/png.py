@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from imaging.metadata import FileMetadata
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-RGB, FILTER_SUB = 2, 1  # color type and filter type of RFC 2083
-BIT_DEPTH = 8
+COLOR_TYPES, FILTER_SUB = {3: 2, 4: 6}, 1  # by channels, RGB and RGBA; and filter type, of RFC 2083
+PERCEPTUAL = b"\0"  # intent of the sRGB chunk
+XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"  # uncompressed, without language and translation
 
 
 class PngWriter:
@@ -25,12 +28,24 @@ class PngWriter:
     pixel costs least and helps nearly as much as the best filter for each row.
     """
 
-    def __init__(self, file: BinaryIO, width: int, height: int):
+    def __init__(
+        self,
+        file: BinaryIO,
+        width: int,
+        height: int,
+        *,
+        channels: int = 3,
+        bits: int = 8,
+        metadata: FileMetadata | None = None,
+    ):
+        """`channels` is 3 for RGB or 4 for RGBA; `bits` is 8 or 16. With `metadata`, the file says its colors."""
         self.width, self.missing = width, height
-        self._file = file
+        self._file, self._channels, self._bits = file, channels, bits
         self._compressor = isal_zlib.compressobj(1)
         file.write(SIGNATURE)
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, BIT_DEPTH, RGB, 0, 0, 0))
+        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, COLOR_TYPES[channels], 0, 0, 0))
+        if metadata is not None:
+            self._write_metadata(metadata)
 
     def __enter__(self) -> PngWriter:
         return self
@@ -45,19 +60,36 @@ class PngWriter:
         self._chunk(b"IDAT", self._compressor.flush())
         self._chunk(b"IEND", b"")
 
-    def write(self, rows: NDArray[np.uint8]) -> None:
-        """Writes rows, (n, width, 3) uint8. Raises ValueError for another shape or type, and for too many rows."""
+    def write(self, rows: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+        """Writes rows, (n, width, channels). Raises ValueError for another shape or type, and for too many rows."""
         import numpy as np  # noqa: PLC0415 - the API seldom needs it and starts faster without it
 
-        if rows.shape[1:] != (self.width, 3) or rows.dtype != np.uint8 or len(rows) > self.missing:
-            raise ValueError(f"at most {self.missing} rows of {self.width} 8-bit pixels, not {rows.shape} {rows.dtype}")
+        kind = np.dtype(np.uint8 if self._bits == 8 else np.uint16)
+        if rows.shape[1:] != (self.width, self._channels) or rows.dtype != kind or len(rows) > self.missing:
+            raise ValueError(
+                f"at most {self.missing} rows of {self.width} {self._bits}-bit pixels, not {rows.shape} {rows.dtype}"
+            )
         self.missing -= len(rows)
-        filtered = np.empty((len(rows), 1 + 3 * self.width), np.uint8)
+        pixel = self._channels * kind.itemsize  # bytes
+        samples = rows if kind.itemsize == 1 else rows.astype(">u2").view(np.uint8)
+        samples = samples.reshape(len(rows), self.width, pixel)
+        filtered = np.empty((len(rows), 1 + pixel * self.width), np.uint8)
         filtered[:, 0] = FILTER_SUB
-        filtered[:, 1:4] = rows[:, 0]
-        np.subtract(rows[:, 1:], rows[:, :-1], out=filtered[:, 4:].reshape(len(rows), self.width - 1, 3))
+        filtered[:, 1 : 1 + pixel] = samples[:, 0]
+        differences = filtered[:, 1 + pixel :].reshape(len(rows), self.width - 1, pixel)
+        np.subtract(samples[:, 1:], samples[:, :-1], out=differences)
         if data := self._compressor.compress(filtered):
             self._chunk(b"IDAT", data)
+
+    def _write_metadata(self, metadata: FileMetadata) -> None:
+        if metadata.profile:
+            self._chunk(b"iCCP", b"ICC profile\0\0" + isal_zlib.compress(metadata.profile))
+        else:
+            self._chunk(b"sRGB", PERCEPTUAL)
+        if metadata.exif:
+            self._chunk(b"eXIf", metadata.exif)
+        if metadata.xmp:
+            self._chunk(b"iTXt", XMP_KEYWORD + metadata.xmp)
 
     def _chunk(self, kind: bytes, data: bytes) -> None:
         checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))

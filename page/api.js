@@ -10,10 +10,15 @@ export class Problem extends Error {
 /** Whether the same call may succeed later. */
 export const isRetryable = ({ status, code }) => [0, 423, 429].includes(status) || status >= 500 || code === "offset_mismatch";
 
+const ROOT = new URL("..", import.meta.url).pathname; // "/", or a longer path behind a reverse proxy
+
+/** The URL of a path of the API. Links in answers have the root already. */
+export const toUrl = (path) => (path instanceof URL || path.startsWith(ROOT) ? path : ROOT + path.slice(1));
+
 async function request(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(toUrl(path), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, { code: "unreachable", detail: "The service cannot be reached. Is it running?" });
@@ -42,7 +47,7 @@ export const postForm = (path, form, { wait, signal } = {}) =>
 export function send(method, path, { headers = {}, body = null, onProgress } = {}) {
   return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest();
-    xhr.open(method, path);
+    xhr.open(method, toUrl(path));
     xhr.responseType = "json";
     for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value);
     if (onProgress) xhr.upload.onprogress = (event) => onProgress(event.loaded);
@@ -57,7 +62,7 @@ export function send(method, path, { headers = {}, body = null, onProgress } = {
 }
 
 export async function getBytes(path, signal) {
-  const response = await fetch(path, { signal });
+  const response = await fetch(toUrl(path), { signal });
   if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
   return response.arrayBuffer();
 }
@@ -75,7 +80,7 @@ export class PagedList {
   }
 
   async #fetch() {
-    const url = new URL(this.path, location.href);
+    const url = new URL(toUrl(this.path), location.href);
     url.searchParams.set("limit", this.limit);
     if (this.cursor) url.searchParams.set("cursor", this.cursor);
     const page = await get(url, this.signal);

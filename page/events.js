@@ -1,7 +1,7 @@
 // Updates of jobs by server-sent events. Where these do not arrive, the page polls every few seconds.
 
-import { get } from "/page/api.js";
-import { showError } from "/page/dom.js";
+import { get, toUrl } from "./api.js";
+import { showError } from "./dom.js";
 
 const OPEN_TIMEOUT_MS = 5000; // a proxy may hold a stream back
 const POLL_INTERVAL_MS = 2000;
@@ -9,7 +9,7 @@ const POLL_INTERVAL_MS = 2000;
 /** Opens a stream with a handler for each event. Calls `poll` regularly while the stream is down. */
 function openStream(path, handlers, poll, signal) {
   let polling = null;
-  const source = new EventSource(path);
+  const source = new EventSource(toUrl(path));
   const startPolling = () => (polling ??= setInterval(() => poll().catch(() => {}), POLL_INTERVAL_MS));
   const stopPolling = () => { clearInterval(polling); polling = null; };
   const close = () => { source.close(); stopPolling(); clearTimeout(timeout); };

@@ -1,15 +1,15 @@
 // Shows the view that the address names.
 
-import { openSession } from "/page/api.js";
-import { h, replace, showError } from "/page/dom.js";
+import { openSession } from "./api.js";
+import { h, replace, showError } from "./dom.js";
 
 const VIEWS = {
-  datasets: () => import("/page/views/datasets.js"),
-  dataset: () => import("/page/views/dataset.js"),
-  try: () => import("/page/views/try.js"),
-  jobs: () => import("/page/views/jobs.js"),
-  job: () => import("/page/views/job.js"),
-  model: () => import("/page/views/model.js"),
+  datasets: () => import("./views/datasets.js"),
+  dataset: () => import("./views/dataset.js"),
+  try: () => import("./views/try.js"),
+  jobs: () => import("./views/jobs.js"),
+  job: () => import("./views/job.js"),
+  model: () => import("./views/model.js"),
 };
 const DETAIL_VIEW = { datasets: "dataset", jobs: "job", models: "model" };
 const NAV_SECTION = { model: "datasets" };

@@ -1,6 +1,6 @@
 // Uploads one large file in parts with the tus 1.0 protocol. Received parts are kept, even when the page is closed.
 
-import { get, isRetryable, Problem, send } from "/page/api.js";
+import { get, isRetryable, Problem, send } from "./api.js";
 
 const PART_BYTES = 16 * 2 ** 20;
 const TUS = { "Tus-Resumable": "1.0.0" };

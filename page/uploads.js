@@ -1,7 +1,7 @@
 // Uploads continue in every view. An interrupted file is sent again; a large one resumes.
 
-import { isRetryable, Problem, send } from "/page/api.js";
-import { uploadResumable } from "/page/tus.js";
+import { isRetryable, Problem, send } from "./api.js";
+import { uploadResumable } from "./tus.js";
 
 const CONCURRENCY = 3;
 const RESUMABLE_BYTES = 8 * 2 ** 20; // larger files are sent in parts

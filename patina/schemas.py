@@ -18,12 +18,51 @@ class _Schema(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Finding(_Schema):
+    """Something that is wrong with a photo."""
+
+    code: str
+    severity: str  # left_out or warning
+    message: str
+    value: float | None = None
+
+
 class AcceptedFile(_Schema):
     id: str
     name: str
     sha256: str
     width: int
     height: int
+    checked: bool = False  # whether its pixels were
+    findings: list[Finding] = Field(default_factory=list)
+
+
+class CheckedPhoto(_Schema):
+    """A photo with findings."""
+
+    id: str
+    name: str
+    role: str
+    left_out: bool  # of a training
+    findings: list[Finding]
+
+
+class Mixture(_Schema):
+    """Something that divides the real photos into kinds."""
+
+    code: str
+    message: str
+
+
+class PhotoChecks(_Schema):
+    """What is wrong with the photos of a dataset. Counts are by role."""
+
+    checked: int
+    unchecked: int
+    left_out: dict[str, int]
+    findings: dict[str, dict[str, int]]
+    mixtures: list[Mixture]
+    photos: list[CheckedPhoto]  # those with findings, at most 1000
 
 
 class Image(AcceptedFile):
@@ -36,9 +75,18 @@ class RejectedFile(_Schema):
     message: str
 
 
+class FileWarning(_Schema):
+    """What was done to an accepted file, or could not be respected of it."""
+
+    name: str
+    code: str
+    message: str
+
+
 class Upload(_Schema):
     accepted: list[AcceptedFile]
     rejected: list[RejectedFile]
+    warnings: list[FileWarning] = Field(default_factory=list)
     already_present: int = 0  # files not sent, because the dataset has the same bytes
 
 

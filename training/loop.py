@@ -11,6 +11,7 @@ from pathlib import Path
 from models.degradation import Degradation
 from models.networks.edsr import EDSR
 from training.config import TrainConfig
+from training.data.compressions import inspect_compressions
 from training.data.photos import Photos
 from training.data.preparation import adapt_config, check_photos
 from training.phases.encode import encode_real_photos
@@ -21,6 +22,7 @@ from training.phases.sr import sr_step
 from training.progress import Checkpoint, Progress, ProgressTracker
 from training.report.evaluator import Evaluator, Report, eval_crops_for
 from training.state import Phase, TrainState
+from training.warm_start import WarmStart
 
 SECONDS_PER_STEP = 0.1  # roughly, for a training whose length is given in steps
 
@@ -35,6 +37,7 @@ def train(
     max_minutes: float | None = None,
     device: str = "cpu",
     resume: Path | None = None,
+    warm_start: WarmStart | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
     checkpoint_every_seconds: float = 30,
@@ -47,15 +50,20 @@ def train(
     schedule adapts to them. Minutes include those before a resume. A training with a number of steps is bit-identical
     for the same seed, CPU and number of threads, resumed or not.
 
-    `resume` is a saved Checkpoint; its config and seed replace those given here. Before every step, `should_stop` may
+    `resume` is a saved Checkpoint; its config and seed replace those given here. Without one, the networks start as
+    those of `warm_start`, a model of the same config. Before every step, `should_stop` may
     interrupt the training and `should_finish` may end it early. Raises PhotosError if photos are missing or too small,
-    CheckpointError for a bad `resume`, and Stopped if interrupted.
+    CheckpointError for a bad `resume`, WarmStartError for a model of another config, and Stopped if interrupted.
     """
     check_photos(config, lr_photos, hr_photos)
     if resume:
         state = TrainState.load(resume, device)
     else:
         state = TrainState(adapt_config(config, lr_photos, hr_photos), seed, device)
+        if warm_start:
+            warm_start.apply(state, config)
+    if state.config.on_grid:
+        inspect_compressions(lr_photos)
     if max_steps is None and max_minutes is None:
         max_steps, max_minutes = state.config.default_steps, state.config.default_minutes
     max_seconds = None if max_minutes is None else 60 * max_minutes

@@ -6,6 +6,7 @@ import argparse
 
 from config.logging import configure_logging
 from config.settings import settings
+from store.data_folder import require_writable
 from store.queue import INFERENCE, TRAIN
 from worker.execute import execute_job
 from worker.runtime.job_log import JobLogHandler
@@ -16,4 +17,5 @@ if __name__ == "__main__":
     parser.add_argument("queue", choices=(INFERENCE, TRAIN))
     arguments = parser.parse_args()
     configure_logging(settings(), f"{arguments.queue} worker", JobLogHandler(settings()))
+    require_writable(settings().data_dir)
     run_worker(settings(), arguments.queue, execute_job)

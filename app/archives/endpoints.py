@@ -5,14 +5,16 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
 from app.archives import service
 from app.archives.schemas import ArchiveQuery
+from app.archives.segments import measure, read_all, read_part
 from app.archives.streams import stream
 from app.http.dependencies import StoreDep
 from app.http.problems import problem_responses
+from app.http.ranges import RANGE_RESPONSES, select_range, wants_range
 from app.http.schemas import Id
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -24,22 +26,34 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
     response_class=StreamingResponse,
     responses=problem_responses(
         HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY
-    ),
+    )
+    | RANGE_RESPONSES,
 )
-def get_archive(job_id: Id, store: StoreDep, query: Annotated[ArchiveQuery, Query()]) -> StreamingResponse:
+def get_archive(
+    job_id: Id, store: StoreDep, query: Annotated[ArchiveQuery, Query()], request: Request
+) -> StreamingResponse:
     """Streams the archive; it starts at once and is never held in memory. `manifest.jsonl` comes last.
+
+    The same request gives the same bytes, so an interrupted download can be resumed with `Range`. `ETag` changes if
+    the job was retried.
 
     A WebDataset shard has each sample's files as `KEY.lr.png`, `KEY.kernel.npy` and so on, and its manifest line as
     `KEY.json`. It has no failed samples and no manifest. The headers `Patina-Samples` and `Patina-Shards` give the
     number of successful samples and of shards.
     """
     archive = service.create_archive(store, job_id, query)
-    return StreamingResponse(
-        stream(archive.content),
-        media_type=archive.media_type,
-        headers={
-            "Content-Disposition": f'attachment; filename="{archive.name}"',
-            "Patina-Samples": str(archive.samples),
-            "Patina-Shards": str(archive.shards),
-        },
-    )
+    headers = {
+        "Content-Disposition": f'attachment; filename="{archive.name}"',
+        "ETag": archive.etag,
+        "Accept-Ranges": "bytes",
+        "Patina-Samples": str(archive.samples),
+        "Patina-Shards": str(archive.shards),
+    }
+    if archive.measure_first or wants_range(request.headers, archive.etag):
+        size = measure(archive.segments())
+        headers["Content-Length"] = str(size)
+        if byte_range := select_range(request.headers, size, archive.etag):
+            part = read_part(archive.segments(), byte_range)
+            headers |= byte_range.headers
+            return StreamingResponse(stream(part), HTTPStatus.PARTIAL_CONTENT, headers, archive.media_type)
+    return StreamingResponse(stream(read_all(archive.segments())), HTTPStatus.OK, headers, archive.media_type)

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.archives.hr import HrImageWriter
 from app.archives.schemas import Split
+from app.archives.segments import ResultsChangedError
 from app.jobs.service import file_suffix
 from store.db.tables import Item, Job, Sample
 from store.degrade_options import DegradeOptions, sample_seed_key
@@ -19,10 +20,6 @@ from store.repositories.samples import SampleFilter, SampleRepository
 from store.store import Store
 
 ROWS_BATCH = 500  # samples read per query; a million of them must not be in memory at once
-
-
-class ResultsChangedError(Exception):
-    """The job or its results were deleted, or the job was retried, while the archive was read."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class ArchivedFile:
 
 @dataclass(frozen=True)
 class ArchivedSample:
-    key: str  # unique in the job
+    key: str  # unique in the job, without dots
     line: dict[str, Any]
     files: list[ArchivedFile]
 
@@ -105,18 +102,18 @@ class Manifest:
         return SampleFilter(only_ok, *((None, threshold) if self.split is Split.validation else (threshold, None)))
 
     def _archive(self, sample: Sample, item: Item, hr_writer: HrImageWriter | None) -> ArchivedSample:
-        key = f"{item.output_name}_{sample.sample}" if self.job.kind == "degrade" else item.output_name
+        name = f"{item.output_name}_{sample.sample}" if self.job.kind == "degrade" else item.output_name
         files = [
-            ArchivedFile(kind, f"{kind}/{key}.{file_suffix(kind, self.job.parameters)}", sha256)
+            ArchivedFile(kind, f"{kind}/{name}.{file_suffix(kind, self.job.parameters)}", sha256)
             for kind, sha256 in sample.files.items()
             if kind not in self.leave_out
         ]
         if hr_writer and files:
             files.insert(0, ArchivedFile("hr", f"hr/{item.output_name}.png", partial(hr_writer.write, item)))
-        return ArchivedSample(key, self._line(sample, item, files), files)
+        return ArchivedSample(encode_key(name), self._line(sample, item, files), files)
 
     def _line(self, sample: Sample, item: Item, files: list[ArchivedFile]) -> dict[str, Any]:
-        line: dict[str, Any] = {"source": item.name, "source_sha256": item.sha256}
+        line: dict[str, Any] = {"source": item.name, "source_sha256": item.sha256, "name": item.output_name}
         if self.job.kind == "degrade":
             line |= {"sample": sample.sample, "seed": self.job.parameters["seed"]}
         line["status"] = sample.status
@@ -141,6 +138,11 @@ class Manifest:
             return None
         key = sample_seed_key(item.sha256, item.crop)
         return DegradeOptions.from_parameters(self.job.parameters).jpeg_quality(key, sample.sample)
+
+
+def encode_key(name: str) -> str:
+    """Returns a name as a WebDataset key: without dots, because data loaders end the key at the first one."""
+    return name.replace("%", "%25").replace(".", "%2E")
 
 
 def _hash_threshold(fraction: float) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from importlib.metadata import version
 
 from app.archives.manifest import Manifest
 from app.archives.schemas import ArchiveFormat, ArchiveQuery
-from app.archives.streams import write_tar, write_webdataset, write_zip
+from app.archives.segments import Segment
+from app.archives.streams import tar_segments, webdataset_segments, zip_segments
 from app.http.problems import ProblemError
 from app.jobs.schemas import Kind, Status
 from app.jobs.service import check_not_expired
@@ -18,6 +23,9 @@ from store.db.tables import Job
 from store.repositories.models import ModelRepository
 from store.store import Store
 
+ARCHIVE_VERSION = 1  # raise it when the same results would give other bytes
+MAX_MEASURED = 10_000  # samples of an archive whose length is always computed, which takes a moment
+
 
 @dataclass(frozen=True)
 class Archive:
@@ -25,7 +33,9 @@ class Archive:
     media_type: str
     samples: int  # successful ones, in all shards
     shards: int
-    content: Iterator[bytes]
+    etag: str  # the same tag means the same bytes
+    measure_first: bool  # whether to compute the length even if nobody asks for it
+    segments: Callable[[], Iterator[Segment]]
 
 
 def create_archive(store: Store, job_id: str, query: ArchiveQuery) -> Archive:
@@ -34,18 +44,33 @@ def create_archive(store: Store, job_id: str, query: ArchiveQuery) -> Archive:
     samples = manifest.count_ok()
     archive_format = query.format or ArchiveFormat(manifest.job.parameters.get("format", ArchiveFormat.zip))
     name = "_".join([job_id, *([query.split] if query.split else [])])
+    describe = partial(
+        Archive,
+        samples=samples,
+        etag=_etag(manifest.job, archive_format, query),
+        measure_first=samples <= MAX_MEASURED and not query.hr,
+    )
     if archive_format is ArchiveFormat.zip:
-        return Archive(f"{name}.zip", "application/zip", samples, 1, write_zip(manifest))
+        segments = partial(zip_segments, manifest)
+        return describe(name=f"{name}.zip", media_type="application/zip", shards=1, segments=segments)
     if archive_format is ArchiveFormat.tar:
-        return Archive(f"{name}.tar", "application/x-tar", samples, 1, write_tar(manifest))
+        segments = partial(tar_segments, manifest)
+        return describe(name=f"{name}.tar", media_type="application/x-tar", shards=1, segments=segments)
     size = query.shard_size
     shards = 1 if size is None else max(1, -(-samples // size))
     if query.shard >= shards:
         raise ProblemError(
             HTTPStatus.NOT_FOUND, "no_such_shard", f"There are {shards} shards of this size, numbered from 0."
         )
-    content = write_webdataset(manifest, skip=query.shard * (size or 0), take=size)
-    return Archive(f"{name}_{query.shard:06}.tar", "application/x-tar", samples, shards, content)
+    segments = partial(webdataset_segments, manifest, skip=query.shard * (size or 0), take=size)
+    shard = f"{name}_{query.shard:06}.tar"
+    return describe(name=shard, media_type="application/x-tar", shards=shards, segments=segments)
+
+
+def _etag(job: Job, archive_format: ArchiveFormat, query: ArchiveQuery) -> str:
+    content = [ARCHIVE_VERSION, version("patina"), job.id, job.finished_at, job.attempt, archive_format]
+    digest = hashlib.sha256(json.dumps([*content, query.model_dump(mode="json")]).encode())
+    return f'"{digest.hexdigest()[:32]}"'
 
 
 def _create_manifest(store: Store, job_id: str, query: ArchiveQuery) -> Manifest:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import tarfile
-import zlib
 from asyncio import Task, create_task
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
+from functools import partial
 from itertools import chain
 
 from anyio import to_thread
-from stream_zip import ZIP_64, Method, stream_zip
 
 from app.archives.manifest import ArchivedFile, Manifest
+from app.archives.segments import Segment, literal
+from app.archives.zip import ZipMember, write_zip
 
 MANIFEST = "manifest.jsonl"
 MODE = 0o644
-# A fixed date makes archives of the same job equal; 1980 is the earliest that a zip can hold.
-DATE = datetime(1980, 1, 1)
 CHUNK_BYTES = 2**18  # sent at a time; each chunk costs a call in a thread
 _TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
@@ -51,28 +49,27 @@ def _join_chunks(archive: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def write_zip(manifest: Manifest) -> Iterator[bytes]:
+def zip_segments(manifest: Manifest) -> Iterator[Segment]:
     """Yields a zip of every file, then the manifest."""
 
-    def members() -> Iterator[tuple[str, datetime, int, Method, Iterator[bytes]]]:
+    def members() -> Iterator[ZipMember]:
         for file in _unique_files(manifest):
-            yield file.name, DATE, MODE, ZIP_64, file.open(manifest.store.blobs)[1]
-        yield MANIFEST, DATE, MODE, ZIP_64, manifest.lines()
+            yield ZipMember(file.name, partial(file.open, manifest.store.blobs))
+        yield ZipMember(MANIFEST, lambda: (_count_bytes(manifest.lines()), manifest.lines()))
 
-    # Level 0: PNG is compressed already and noise is incompressible, so deflating only costs time.
-    return iter(stream_zip(members(), get_compressobj=lambda: zlib.compressobj(level=0, wbits=-zlib.MAX_WBITS)))
+    return write_zip(members)
 
 
-def write_tar(manifest: Manifest) -> Iterator[bytes]:
+def tar_segments(manifest: Manifest) -> Iterator[Segment]:
     """Yields a tar of every file, then the manifest."""
     for file in _unique_files(manifest):
         yield from _tar_member(file.name, *file.open(manifest.store.blobs))
     # A tar needs each member's size first, so an extra pass measures the lines instead of holding them.
-    yield from _tar_member(MANIFEST, sum(map(len, manifest.lines())), manifest.lines())
-    yield _TAR_END
+    yield from _tar_member(MANIFEST, _count_bytes(manifest.lines()), manifest.lines())
+    yield literal(_TAR_END)
 
 
-def write_webdataset(manifest: Manifest, *, skip: int = 0, take: int | None = None) -> Iterator[bytes]:
+def webdataset_segments(manifest: Manifest, *, skip: int = 0, take: int | None = None) -> Iterator[Segment]:
     """Yields a shard: each successful sample's files, `KEY.lr.png` and so on, with its manifest line in `KEY.json`.
 
     It has no manifest, because WebDataset reads every member as part of a sample.
@@ -83,7 +80,11 @@ def write_webdataset(manifest: Manifest, *, skip: int = 0, take: int | None = No
             yield from _tar_member(f"{sample.key}.{file.kind}.{suffix}", *file.open(manifest.store.blobs))
         line = sample.to_json()
         yield from _tar_member(f"{sample.key}.json", len(line), iter([line]))
-    yield _TAR_END
+    yield literal(_TAR_END)
+
+
+def _count_bytes(chunks: Iterator[bytes]) -> int:
+    return sum(map(len, chunks))
 
 
 def _unique_files(manifest: Manifest) -> Iterator[ArchivedFile]:
@@ -96,9 +97,9 @@ def _unique_files(manifest: Manifest) -> Iterator[ArchivedFile]:
             last_hr = file.name
 
 
-def _tar_member(name: str, size: int, content: Iterator[bytes]) -> Iterator[bytes]:
+def _tar_member(name: str, size: int, content: Iterator[bytes]) -> Iterator[Segment]:
     header = tarfile.TarInfo(name)
     header.size, header.mode = size, MODE
-    yield header.tobuf(tarfile.PAX_FORMAT)
-    yield from content
-    yield bytes(-size % tarfile.BLOCKSIZE)
+    yield literal(header.tobuf(tarfile.PAX_FORMAT))
+    yield Segment(size, lambda: content)
+    yield literal(bytes(-size % tarfile.BLOCKSIZE))

@@ -7,6 +7,7 @@ page cannot change.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
@@ -30,10 +31,10 @@ def check_host(request: Request, settings: Settings) -> None:
         )
 
 
-def check_origin(request: Request, settings: Settings) -> None:
-    """Raises `ProblemError` (403) if a page of another site tries to change something."""
+def check_origin(request: Request, settings: Settings, allowed: Sequence[str] = ()) -> None:
+    """Raises `ProblemError` (403) if a page of another site, not of an `allowed` origin, tries to change something."""
     origin = request.headers.get("origin")
-    if request.method not in UNSAFE_METHODS or origin is None:
+    if request.method not in UNSAFE_METHODS or origin is None or origin in allowed:
         return
     if _split(origin).netloc != request.headers.get("host") and _hostname(origin) not in _allowed_hosts(settings):
         raise ProblemError(

@@ -9,13 +9,16 @@ from fastapi import APIRouter, Request, Response
 
 from app.auth.ownership import RequireDatasetOwner
 from app.datasets import service
+from app.datasets.photo_checks import read_checks
 from app.datasets.schemas import (
     DatasetCreate,
     DatasetRead,
     DatasetUpdate,
     ImageRead,
     ImageUploadResponse,
+    PhotoChecksRead,
     Role,
+    TrainRead,
     TrainRequest,
 )
 from app.http.dependencies import SettingsDep, StoreDep
@@ -23,9 +26,10 @@ from app.http.idempotency import IdempotencyKey, IdempotentRequest
 from app.http.problems import problem_responses
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.ingest.documentation import FILES_BODY
+from app.ingest.fields import parse_fields
 from app.ingest.multipart import receive_form
+from app.ingest.options import ReadOptions
 from app.jobs.responses import accept_headers
-from app.jobs.schemas import JobRead
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
@@ -79,7 +83,10 @@ async def add_images(
     """Streams the files to disk. Each rejected file is listed with a code; if all are rejected, the status is 422."""
     await to_thread.run_sync(service.require, store, dataset_id)
     async with receive_form(request, store, settings) as form:
-        return await to_thread.run_sync(service.add_images, store, settings, dataset_id, role, form.files, form.folder)
+        options = parse_fields(ReadOptions, form.fields)
+        return await to_thread.run_sync(
+            service.add_images, store, settings, dataset_id, role, form.files, form.folder, options
+        )
 
 
 @router.get("/{dataset_id}/images", summary="List a dataset's images", responses=NOT_FOUND)
@@ -87,6 +94,12 @@ def list_images(
     dataset_id: Id, store: StoreDep, role: Role | None = None, cursor: Cursor = None, limit: Limit = 100
 ) -> Page[ImageRead]:
     return service.list_images(store, dataset_id, role, cursor, limit)
+
+
+@router.get("/{dataset_id}/checks", summary="Get what is wrong with a dataset's photos", responses=NOT_FOUND)
+def get_photo_checks(dataset_id: Id, store: StoreDep) -> PhotoChecksRead:
+    """Photos are checked soon after they arrived. A training leaves some out; see its field `photo_checks`."""
+    return read_checks(store, dataset_id)
 
 
 @router.get(
@@ -117,7 +130,8 @@ def train(
     store: StoreDep,
     settings: SettingsDep,
     idempotency_key: IdempotencyKey = None,
-) -> JobRead:
+) -> TrainRead:
+    """Checks the photos for a few seconds at most, unless `photo_checks` is `off`, and says what is wrong with them."""
     request = IdempotentRequest.create(idempotency_key, "train", dataset_id, payload.model_dump(mode="json"))
     job = service.train(store, settings, dataset_id, payload, request)
     response.headers.update(accept_headers(job))

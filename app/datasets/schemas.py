@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from app.http.schemas import RejectedFile, Timestamp
+from app.http.schemas import FileWarning, Id, RejectedFile, Timestamp
 from app.jobs.schemas import JobRead
 from store.scales import Scale
 
@@ -32,6 +32,12 @@ class Preset(StrEnum):
     ntire2018_track2 = "ntire2018-track2"
     ntire2018_track4 = "ntire2018-track4"
     ntire2017_track2 = "ntire2017-track2"
+
+
+class PhotoChecks(StrEnum):
+    off = "off"
+    warn = "warn"
+    leave_out = "leave_out"
 
 
 class DatasetCreate(BaseModel):
@@ -77,6 +83,17 @@ class DatasetRead(BaseModel):
     created: Timestamp
 
 
+class FindingRead(BaseModel):
+    """Something that is wrong with a photo."""
+
+    code: str = Field(examples=["enlarged"], description="Stable; docs/uploads.md lists all.")
+    severity: Literal["left_out", "warning"] = Field(
+        description="Whether a training leaves the photo out, unless most photos of its role have the same finding."
+    )
+    message: str = Field(description="What was found, and what to do.")
+    value: float | None = Field(description="Its measure, such as the factor of an enlargement.")
+
+
 class ImageRead(BaseModel):
     id: str
     name: str
@@ -84,6 +101,70 @@ class ImageRead(BaseModel):
     width: int
     height: int
     role: Role
+    checked: bool = Field(False, description="Whether the photo's pixels were checked; soon after it arrived.")
+    findings: list[FindingRead] = Field([], description="What is wrong with the photo, empty if nothing is.")
+
+
+class CheckedPhotoRead(BaseModel):
+    """A photo with findings."""
+
+    id: str
+    name: str
+    role: Role
+    left_out: bool = Field(description="Whether a training leaves it out.")
+    findings: list[FindingRead]
+
+
+class MixtureRead(BaseModel):
+    """Something that divides the real photos into kinds."""
+
+    code: str = Field(examples=["mixed_formats"])
+    message: str
+
+
+class PhotoChecksRead(BaseModel):
+    """What is wrong with the photos of a dataset, seen before a training."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "checked": 149,
+                "unchecked": 0,
+                "left_out": {"lr": 1, "hr": 0},
+                "findings": {"lr": {"enlarged": 1}, "hr": {}},
+                "mixtures": [],
+                "photos": [
+                    {
+                        "id": "01jd3va1b2c3d4e5f6g7h8j9k0",
+                        "name": "IMG_0001.jpg",
+                        "role": "lr",
+                        "left_out": True,
+                        "findings": [
+                            {
+                                "code": "enlarged",
+                                "severity": "left_out",
+                                "message": "The photo was enlarged (2 times). Add it in its original size.",
+                                "value": 2.0,
+                            }
+                        ],
+                    }
+                ],
+            }
+        }
+    )
+
+    checked: int = Field(description="Number of photos that were checked.")
+    unchecked: int = Field(description="Number of photos that were not checked yet. Their training checks them first.")
+    left_out: dict[Role, int] = Field(description="Number of photos that a training leaves out.")
+    findings: dict[Role, dict[str, int]] = Field(description="Number of photos with each finding.")
+    mixtures: list[MixtureRead] = Field(description="What divides the real photos into kinds.")
+    photos: list[CheckedPhotoRead] = Field(description="The photos with findings, at most 1000.")
+
+
+class TrainRead(JobRead):
+    """The job, and what is wrong with the photos."""
+
+    photo_checks: PhotoChecksRead | None = Field(description="Null if the request has `photo_checks: off`.")
 
 
 class ImageUploadResponse(BaseModel):
@@ -105,12 +186,16 @@ class ImageUploadResponse(BaseModel):
                 "rejected": [
                     {"name": "notes.txt", "code": "not_an_image", "message": "The file is not a PNG, JPEG, …"}
                 ],
+                "warnings": [
+                    {"name": "IMG_0001.jpg", "code": "trailing_data", "message": "2,400,112 bytes follow the image, …"}
+                ],
             }
         }
     )
 
     accepted: list[ImageRead]
     rejected: list[RejectedFile]
+    warnings: list[FileWarning] = Field([], description="What the sender should know of accepted files.")
 
 
 class TrainRequest(BaseModel):
@@ -127,3 +212,13 @@ class TrainRequest(BaseModel):
         description="Maximum training time in minutes. With neither limit, the preset's limit applies.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same model on the same machine.")
+    photo_checks: PhotoChecks = Field(
+        PhotoChecks.leave_out,
+        description="What becomes of photos whose findings have the severity `left_out`. `leave_out`: the training "
+        "does not use them. `warn`: it uses them, and its log names them. `off`: photos are not checked.",
+    )
+    warm_start: Id | None = Field(
+        None,
+        description="Id of a model whose networks the training starts from, for example when photos were added. It "
+        "must have the same scale and be trained with a preset that has the same networks.",
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+from app.datasets.photo_checks import check_now, read_checks, to_image_reads
 from app.datasets.schemas import (
     TRAINING_PATCH,
     DatasetCreate,
@@ -14,27 +15,32 @@ from app.datasets.schemas import (
     DatasetUpdate,
     ImageRead,
     ImageUploadResponse,
+    PhotoChecks,
     Role,
+    TrainRead,
     TrainRequest,
 )
 from app.http.idempotency import IdempotentRequest
 from app.http.problems import ProblemError, not_found
-from app.http.schemas import Page, next_cursor
+from app.http.schemas import Page, RejectedFile, next_cursor
 from app.ingest.files import ReceivedFile
-from app.ingest.images import MinimumSide, ingest_images
+from app.ingest.images import MinimumSide, ingest_all, list_warnings, require_accepted
+from app.ingest.options import DEFAULTS, ReadOptions
 from app.jobs.commit import NewJob, commit
 from app.jobs.mapping import to_job_read
-from app.jobs.schemas import JobRead, Kind
-from app.lookup import get_dataset_or_404, lock_dataset_or_404
+from app.jobs.schemas import Kind
+from app.lookup import get_dataset_or_404, get_model_or_404, lock_dataset_or_404
 from config.settings import Settings
-from imaging.image_files import ImageRejected
+from imaging.rejections import ImageRejected
 from store.db.database import Session
-from store.db.tables import Dataset, Image
+from store.db.tables import Dataset, Model
 from store.errors import BlobCorrupt, BlobMissing
-from store.repositories.datasets import DatasetRepository
+from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.repositories.models import ModelRepository
 from store.store import Store
+
+CHECK_SECONDS = 5.0  # for which a request to train checks photos
 
 
 def create(store: Store, payload: DatasetCreate, request: IdempotentRequest) -> DatasetRead:
@@ -108,16 +114,22 @@ def add_images(
     role: Role,
     files: Sequence[ReceivedFile],
     folder: Path,
+    options: ReadOptions = DEFAULTS,
     record: Callable[[Session, ImageUploadResponse], None] = lambda *_: None,
 ) -> ImageUploadResponse:
     """Ingests the files and adds their images to the dataset. `record` is called in the same transaction."""
     with store.database.read() as session:
         scale = get_dataset_or_404(session, dataset_id).scale
-    accepted, rejected = ingest_images(files, folder, store, settings, _minimum_side(role, scale))
+    outcomes = ingest_all(files, folder, store, settings, _minimum_side(role, scale), options=options)
+    require_accepted(outcomes)
+    accepted = [file for file in outcomes if isinstance(file, NewImage)]
+    rejected = [file for file in outcomes if isinstance(file, RejectedFile)]
     with store.database.write() as session:
         lock_dataset_or_404(session, dataset_id)
         rows = DatasetRepository(session).add_images(dataset_id, role, accepted)
-        response = ImageUploadResponse(accepted=[_to_image_read(row) for row in rows], rejected=rejected)
+        response = ImageUploadResponse(
+            accepted=to_image_reads(session, rows), rejected=rejected, warnings=list_warnings(outcomes)
+        )
         record(session, response)
     return response
 
@@ -126,7 +138,8 @@ def list_images(store: Store, dataset_id: str, role: Role | None, cursor: str | 
     with store.database.read() as session:
         get_dataset_or_404(session, dataset_id)
         rows = DatasetRepository(session).list_images(dataset_id, role=role, after=cursor, limit=limit)
-    return Page(items=[_to_image_read(row) for row in rows], next=next_cursor(rows, limit))
+        items = to_image_reads(session, rows)
+    return Page(items=items, next=next_cursor(rows, limit))
 
 
 def create_thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
@@ -147,10 +160,18 @@ def create_thumbnail(store: Store, dataset_id: str, image_id: str) -> bytes:
 
 def train(
     store: Store, settings: Settings, dataset_id: str, payload: TrainRequest, request: IdempotentRequest
-) -> JobRead:
+) -> TrainRead:
+    """Checks photos that were not checked yet, for a few seconds, and submits the training."""
+    checks = None
+    if payload.photo_checks is not PhotoChecks.off:
+        check_now(store, dataset_id, CHECK_SECONDS)
+        checks = read_checks(store, dataset_id)
+
     def prepare(session: Session) -> NewJob:
         dataset = lock_dataset_or_404(session, dataset_id)
         _require_images(dataset)
+        if payload.warm_start is not None:
+            _require_scale(get_model_or_404(session, payload.warm_start), dataset)
         return NewJob(
             Kind.train,
             dataset_id=dataset_id,
@@ -160,7 +181,8 @@ def train(
             total=payload.max_steps or 0,
         )
 
-    return commit(store, settings, request, prepare)
+    job = commit(store, settings, request, prepare)
+    return TrainRead(**job.model_dump(), photo_checks=checks)
 
 
 def _require_images(dataset: Dataset) -> None:
@@ -175,6 +197,17 @@ def _require_images(dataset: Dataset) -> None:
                 f"no_{role}_images",
                 f"The dataset has no {description} images. Add some: POST /datasets/{dataset.id}/images?role={role}.",
             )
+
+
+def _require_scale(model: Model, dataset: Dataset) -> None:
+    """Raises `ProblemError` (422) if a training on the dataset cannot start from the model."""
+    if model.scale != dataset.scale:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "warm_start_incompatible",
+            f"The model {model.id} has the scale {model.scale}, the dataset {dataset.scale}. Name another model, or "
+            "omit `warm_start`.",
+        )
 
 
 def _minimum_side(role: Role, scale: int) -> MinimumSide:
@@ -200,9 +233,3 @@ def _to_dataset_reads(session: Session, rows: Sequence[Dataset]) -> list[Dataset
         )
         for row in rows
     ]
-
-
-def _to_image_read(row: Image) -> ImageRead:
-    return ImageRead(
-        id=row.id, name=row.name, sha256=row.sha256, width=row.width, height=row.height, role=Role(row.role)
-    )

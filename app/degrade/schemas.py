@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from app.archives.schemas import ArchiveFormat, Extra
 from app.http.schemas import Id
 from app.ingest.documentation import form_body
+from app.ingest.options import DEPTH, DEPTH_SCHEMA, FRAMES, FRAMES_SCHEMA, Depth, Frames
 from store.degrade_options import LrFormat
 
 QUALITIES = r"^\d{1,3}(-\d{1,3})?$"
@@ -46,6 +47,9 @@ class DegradeRequest(BaseModel):
     model: Id | None = Field(None, description="Id of a model. Default: the dataset's latest.")
     format: ArchiveFormat = Field(ArchiveFormat.zip, description="Default format of the job's archive.")
     source: Id | None = Field(None, description="Id of a dataset whose HR images are degraded, instead of files.")
+    inputs: Id | None = Field(None, description="Id of inputs whose files are degraded, instead of `files`.")
+    frames: Frames = FRAMES
+    depth: Depth = DEPTH
     crop: int | None = Field(
         None, ge=32, le=8192, description="Split images into square crops of this side first; a multiple of the scale."
     )
@@ -78,6 +82,9 @@ DEGRADE_BODY = form_body(
     model={"type": "string"},
     format={"type": "string", "enum": [format.value for format in ArchiveFormat], "default": "zip", "example": "zip"},
     source={"type": "string"},
+    inputs={"type": "string"},
+    frames=FRAMES_SCHEMA,
+    depth=DEPTH_SCHEMA,
     crop={"type": "integer", "minimum": 32, "maximum": 8192, "example": 480},
     crop_step={"type": "integer", "minimum": 1, "maximum": 8192, "example": 240},
     min_detail={"type": "number", "exclusiveMinimum": 0, "maximum": 255, "example": 1.5},

@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from app.datasets.schemas import Role
 from app.degrade.crops import count_crops, split_into_crops
 from app.degrade.schemas import DegradeRequest
 from app.http.problems import ProblemError, not_found
 from app.http.schemas import RejectedFile
-from app.ingest.images import MinimumSide, ingest_images
+from app.ingest.images import MinimumSide, describe_warnings, ingest_all, require_accepted
 from app.ingest.multipart import ReceivedForm
+from app.ingest.options import ReadOptions, Transparency
+from app.inputs.service import check_source, get_files, take
 from app.jobs.commit import NewJob
 from app.jobs.output_names import assign_output_names
 from app.jobs.schemas import Kind
@@ -49,12 +51,15 @@ class DegradeSubmission:
         with self.store.database.read() as session:
             model = resolve_model(session, self.dataset_id, payload.model)
         _check_crop(payload, model.scale)
-        images, rejected = self._get_images(payload, form, model.scale)
-        items = assign_output_names(images, rejected)
+        files = self._get_files(payload, form, model.scale)
+        images = [file for file in files if not isinstance(file, RejectedFile)]
+        items = assign_output_names(files, archive=form.only_name)
         if payload.crop:
             sizes = {image.sha256: (image.height, image.width) for image in images}
             items = split_into_crops(items, sizes, payload.crop, payload.crop_step or payload.crop)
-        return partial(self._prepare, payload, model, len(images), items)
+        parameters = payload.model_dump(mode="json", exclude={"model", "inputs"}, exclude_none=True)
+        parameters |= {"scale": model.scale, "kernel_origin": model.kernel_origin, **describe_warnings(files)}
+        return partial(self._prepare, payload, model, parameters, len(images), items)
 
     def _check_fields(self, payload: DegradeRequest, *, has_files: bool) -> None:
         if payload.samples > self.settings.max_samples:
@@ -64,22 +69,28 @@ class DegradeSubmission:
                 f"At most {self.settings.max_samples} samples per image are allowed. Ask for fewer, or raise "
                 "PATINA_MAX_SAMPLES.",
             )
-        if has_files and payload.source is not None:
-            raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY, "files_and_source", "Send either files or a source, not both."
-            )
+        check_source(files=has_files, source=payload.source, inputs=payload.inputs)
 
-    def _get_images(
+    def _get_files(
         self, payload: DegradeRequest, form: ReceivedForm, scale: int
-    ) -> tuple[Sequence[NewImage] | Sequence[Image], list[RejectedFile]]:
+    ) -> Sequence[NewImage | RejectedFile | Image]:
         """Returns the source dataset's images, or ingests the files of the form."""
         check_item_limit = partial(self._check_item_limit, payload)
+        minimum = _minimum_side(payload, scale)
+        if payload.inputs is not None:
+            files = get_files(self.store, payload.inputs, minimum, Transparency.crop)
+            check_item_limit([(file.height, file.width) for file in files if isinstance(file, NewImage)])
+            return files
         if payload.source is None:
-            minimum = _minimum_side(payload, scale)
-            return ingest_images(form.files, form.folder, self.store, self.settings, minimum, check_item_limit)
+            options = ReadOptions(frames=payload.frames, depth=payload.depth)
+            files = ingest_all(
+                form.files, form.folder, self.store, self.settings, minimum, check_item_limit, options=options
+            )
+            require_accepted(files)
+            return files
         images = self._get_source_images(payload.source)
         check_item_limit([(image.height, image.width) for image in images])
-        return images, []
+        return images
 
     def _get_source_images(self, source_id: str) -> Sequence[Image]:
         with self.store.database.read() as session:
@@ -104,10 +115,13 @@ class DegradeSubmission:
         self,
         payload: DegradeRequest,
         model: Model,
+        parameters: dict[str, Any],
         num_images: int,
         items: Sequence[tuple[str, NewItem]],
         session: Session,
     ) -> NewJob:
+        if payload.inputs is not None:
+            take(session, payload.inputs)
         lock_dataset_or_404(session, self.dataset_id)
         get_model_or_404(session, model.id)  # it may have been deleted while the files arrived
         # The source keeps its images' blobs; a source that is being deleted may have lost some already.
@@ -117,8 +131,7 @@ class DegradeSubmission:
             Kind.degrade,
             dataset_id=self.dataset_id,
             model_id=model.id,
-            parameters=payload.model_dump(mode="json", exclude={"model"}, exclude_none=True)
-            | {"scale": model.scale, "kernel_origin": model.kernel_origin},
+            parameters=parameters,
             unit="samples",
             total=len(items) * payload.samples,
             items=items,

@@ -26,7 +26,13 @@ def extend_document(app: FastAPI, settings: Settings) -> None:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                servers=[{"url": settings.root_path}] if settings.root_path else None,
+            )
             _add_security(document, settings)
             _add_problem_responses(document)
             app.openapi_schema = document

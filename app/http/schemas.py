@@ -51,3 +51,11 @@ class RejectedFile(BaseModel):
     name: str
     code: str = Field(examples=["corrupt_image"])
     message: str
+
+
+class FileWarning(BaseModel):
+    """Something about an accepted file that its sender should know."""
+
+    name: str
+    code: str = Field(examples=["first_frame_only"], description="Stable; docs/images.md lists all.")
+    message: str

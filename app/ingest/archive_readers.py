@@ -1,4 +1,4 @@
-"""Reads untrusted .zip and .tar archives with bounded memory and time.
+"""Reads untrusted .zip and .tar archives, and single compressed files, with bounded memory and time.
 
 The standard library's readers trust an archive: they load a directory or a tar header of any size into memory, and
 they follow every offset. Here they read through a `_BoundedReader`, which limits them.
@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
+from app.ingest import deflate64
+from app.ingest.archive_names import DOS, LATIN_1, find_unicode_path, guess_encoding
+
 HEAD_BYTES = 512  # enough to detect the format: the first header of a tar
 ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")  # with and without members
 ZIP_ENTRY_MAGIC = b"PK\1\2"
@@ -27,10 +30,12 @@ ENTRY_BYTES = 256  # size limit of a zip's directory per allowed member
 # Not LZMA, which allocates the memory that the file demands.
 COMPRESSION_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 UNIX, FILE_TYPE_SHIFT, REGULAR_FILE = 3, 28, (0, 0o10)
-ENCRYPTED_FLAG = 1
+ENCRYPTED_FLAG, UTF_8_FLAG = 1, 0x800
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 HEADER_BYTES = 64 * 1024  # size limit of a tar's headers per member
 HUGE_NUMBER = re.compile(rb"\d{300}")  # more digits than a name can have
+CHUNK_BYTES = 2**20
+MAX_SINGLE_BYTES = 2**31  # of a compressed file that is no archive
 XZ_MEMORY_LIMIT = 128 * 2**20  # `xz -9` needs half of this
 
 
@@ -71,10 +76,19 @@ def find_opener(head: bytes, name: str) -> Opener | None:
         return lambda path, max_members, stack: ZipReader(stack.enter_context(path.open("rb")), max_members, stack)
     for magic, decompress in DECOMPRESSORS.items():
         if head.startswith(magic):
-            return lambda path, max_members, stack: TarReader(stack.enter_context(decompress(path)), stack)
+            return lambda path, max_members, stack: _open_compressed(stack.enter_context(decompress(path)), name, stack)
     if _is_tar(head, name):
         return lambda path, max_members, stack: TarReader(stack.enter_context(path.open("rb")), stack)
     return None
+
+
+def _open_compressed(file: IO[bytes], name: str, stack: ExitStack) -> ArchiveReader:
+    """Opens what a compressed file holds: an archive, or one file, such as photo.png.gz."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if name.lower().endswith(TAR_SUFFIXES) or _is_tar(head, name):
+        return TarReader(file, stack)
+    return SingleFileReader(file, name)
 
 
 def _is_tar(head: bytes, name: str) -> bool:
@@ -90,14 +104,18 @@ def _is_tar(head: bytes, name: str) -> bool:
 class ZipReader:
     def __init__(self, file: BinaryIO, max_members: int, stack: ExitStack):
         bounded = _BoundedZipReader(file, max_members)
+        self._file = bounded
         self._zip = stack.enter_context(zipfile.ZipFile(cast(IO[bytes], bounded)))
         bounded.allow(None)
+        self._encoding = guess_encoding(
+            (_stored_name(entry) for entry in self._zip.infolist() if not entry.flag_bits & UTF_8_FLAG), DOS
+        )
 
     def members(self) -> Iterator[Member]:
         for number, entry in enumerate(self._zip.infolist()):
             regular = entry.create_system != UNIX or (entry.external_attr >> FILE_TYPE_SHIFT) in REGULAR_FILE
             yield Member(
-                entry.filename,
+                self._name(entry),
                 entry.file_size,
                 is_file=regular,
                 is_folder=entry.is_dir(),
@@ -105,11 +123,45 @@ class ZipReader:
                 locator=number,
             )
 
+    def _name(self, entry: zipfile.ZipInfo) -> str:
+        if entry.flag_bits & UTF_8_FLAG:
+            return entry.filename
+        stored = _stored_name(entry)
+        return find_unicode_path(entry.extra, stored) or stored.decode(self._encoding)
+
     def open(self, member: Member) -> IO[bytes]:
         entry = self._zip.infolist()[member.locator]
+        if entry.compress_type == deflate64.METHOD:
+            return cast(IO[bytes], deflate64.Deflate64File(self._file, entry))
         if entry.compress_type not in COMPRESSION_METHODS:
             raise CorruptArchiveError("its compression method is not supported; use deflate")
         return self._zip.open(entry)
+
+
+def _stored_name(entry: zipfile.ZipInfo) -> bytes:
+    """Returns the name as it is in the archive; the library has decoded it as code page 437."""
+    return entry.orig_filename.encode(DOS).partition(b"\0")[0]
+
+
+class SingleFileReader:
+    """A compressed file that is no archive, as an archive with one member."""
+
+    def __init__(self, file: IO[bytes], name: str):
+        self._file = file
+        base = name.replace("\\", "/").rpartition("/")[2]
+        self._name = base.rpartition(".")[0] or base
+
+    def members(self) -> Iterator[Member]:
+        size = 0
+        while chunk := self._file.read(CHUNK_BYTES):
+            size += len(chunk)
+            if size > MAX_SINGLE_BYTES:
+                raise CorruptArchiveError(f"it extracts to more than {MAX_SINGLE_BYTES:,} bytes")
+        yield Member(self._name, size, is_file=True)
+
+    def open(self, member: Member) -> IO[bytes]:
+        self._file.seek(0)
+        return self._file
 
 
 class TarReader:
@@ -125,7 +177,8 @@ class TarReader:
                 raise CorruptArchiveError("its headers point backwards")
             after = entry.offset_data
             regular = entry.isfile() and not entry.issparse()
-            yield Member(entry.name, entry.size, regular, is_folder=entry.isdir(), locator=entry.offset_data)
+            name = _repair_name(entry.name)
+            yield Member(name, entry.size, regular, is_folder=entry.isdir(), locator=entry.offset_data)
             self._file.allow(HEADER_BYTES)
         self._file.seek(self._tar.offset)
         if any(self._file.read(HEAD_BYTES)):  # the library stops here and would drop the members that follow
@@ -135,6 +188,16 @@ class TarReader:
         self._file.allow(None)
         self._file.seek(member.locator)
         return cast(IO[bytes], _MemberFile(self._file, member.size))
+
+
+def _repair_name(name: str) -> str:
+    """Returns a tar's name that the library could not decode as UTF-8 in the encoding that it may have."""
+    try:
+        stored = name.encode()
+    except UnicodeEncodeError:
+        stored = name.encode("utf-8", "surrogateescape")
+        return stored.decode(guess_encoding([stored], LATIN_1))
+    return stored.decode()
 
 
 class _BoundedReader:

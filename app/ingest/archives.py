@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import re
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from app.http.body_limit import storage_full
@@ -23,10 +25,12 @@ from app.ingest.archive_readers import (
 )
 from app.ingest.files import ReceivedFile, display_name, file_too_large_message, too_many_files
 from config.settings import Settings
-from imaging.image_files import ImageRejected, check_magic
+from imaging.rejections import ImageRejected
+from imaging.signatures import identify
 from store.files.quota import StorageQuota
 
 CHUNK_BYTES = 2**20
+DRIVE = re.compile(r"[A-Za-z]:[/\\]")  # an absolute path of Windows; a colon may be part of a name elsewhere
 # Operating systems add these files to archives without asking; no user means to send them.
 JUNK_FOLDERS, JUNK_NAMES = {"__MACOSX"}, {".DS_Store", "Thumbs.db", "desktop.ini"}
 
@@ -42,12 +46,30 @@ class ArchiveRejectedError(ValueError):
 
 @dataclass
 class ExtractionBudget:
-    """How many files and bytes the archives of one request may still extract to."""
+    """How many files and bytes the archives and animations of one request may still extract to. Thread-safe."""
 
     files: int
     bytes: int
     quota: StorageQuota
     reserved: int = 0  # bytes of the quota, to be released when all files are stored
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, settings: Settings, *, files: int, size: int) -> None:
+        """Takes files and reserves their bytes.
+
+        Raises `ArchiveRejectedError` for too many bytes. Raises `ProblemError` for more files than a request may have,
+        and if the storage is full.
+        """
+        with self.lock:
+            if size > self.bytes:
+                raise archive_too_large(settings)
+            if files > self.files:
+                raise too_many_files(settings.max_files)
+            if not self.quota.reserve(size):
+                raise storage_full(self.quota)
+            self.reserved += size
+            self.files -= files
+            self.bytes -= size
 
 
 def detect_archive(file: ReceivedFile) -> Opener | None:
@@ -87,10 +109,6 @@ def _check_members(reader: ArchiveReader, settings: Settings, budget: Extraction
     for number, member in enumerate(reader.members(), start=1):
         if number > settings.max_archive_members:
             raise TooManyMembersError
-        if member.encrypted:
-            raise ArchiveRejectedError(
-                "encrypted_archive", "The archive is encrypted. Create it again without a password."
-            )
         if _is_outside(member.name):
             raise ArchiveRejectedError(
                 "unsafe_path",
@@ -99,11 +117,7 @@ def _check_members(reader: ArchiveReader, settings: Settings, budget: Extraction
             )
         size += member.size
         if size > budget.bytes:
-            raise ArchiveRejectedError(
-                "archive_too_large",
-                f"The request's archives extract to more than {settings.max_archive_bytes:,} bytes. Send them in "
-                "parts, or raise PATINA_MAX_ARCHIVE_BYTES.",
-            )
+            raise archive_too_large(settings)
         if size > available:
             raise storage_full(budget.quota)
         if not member.is_folder and not _is_junk(member.name):
@@ -112,12 +126,18 @@ def _check_members(reader: ArchiveReader, settings: Settings, budget: Extraction
                 raise too_many_files(settings.max_files)
     if not members:
         raise ArchiveRejectedError("empty_archive", "The archive has no files.")
-    if not budget.quota.reserve(size):
-        raise storage_full(budget.quota)
-    budget.reserved += size
-    budget.files -= len(members)
-    budget.bytes -= size
+    if all(member.encrypted for member in members):
+        raise ArchiveRejectedError("encrypted_archive", "The archive is encrypted. Create it again without a password.")
+    budget.take(settings, files=len(members), size=size)
     return members
+
+
+def archive_too_large(settings: Settings) -> ArchiveRejectedError:
+    return ArchiveRejectedError(
+        "archive_too_large",
+        f"The request's archives and animations extract to more than {settings.max_archive_bytes:,} bytes. Send them "
+        "in parts, or raise PATINA_MAX_ARCHIVE_BYTES.",
+    )
 
 
 @contextmanager
@@ -141,6 +161,10 @@ def _reject_if_corrupt(settings: Settings) -> Iterator[None]:
 
 def _extract_member(reader: ArchiveReader, member: Member, path: Path, max_bytes: int) -> str:
     """Writes a member to `path` and returns its SHA-256. Raises `ImageRejected` and leaves no file then."""
+    if member.encrypted:
+        raise ImageRejected(
+            "encrypted_archive", "This member of the archive is encrypted. Create the archive again without a password."
+        )
     if not member.is_file:
         raise ImageRejected("not_a_file", "Links, devices and sparse files are not accepted.")
     if member.size > max_bytes:
@@ -162,7 +186,7 @@ def _write_member(reader: ArchiveReader, member: Member, path: Path) -> str:
         if find_opener(chunk, member.name):
             message = "An archive inside an archive is not extracted. Add the images themselves."
             raise ImageRejected("nested_archive", message)
-        check_magic(chunk)
+        identify(chunk)
         with path.open("wb") as target:
             while chunk and remaining >= 0:
                 remaining -= len(chunk)
@@ -181,7 +205,7 @@ def _is_os_error(error: Exception) -> bool:
 
 def _is_outside(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or (len(name) > 1 and name[1] == ":")
+    return path.is_absolute() or ".." in path.parts or bool(DRIVE.match(name))
 
 
 def _is_junk(name: str) -> bool:

@@ -6,10 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from app.ingest.options import DEPTH_SCHEMA, FRAMES_SCHEMA, ReadOptions
+
 FILES = {
     "type": "array",
     "items": {"type": "string", "format": "binary"},
-    "description": "PNG, JPEG, WebP, TIFF or BMP images with 8 bits per channel, or .zip and .tar archives of them.",
+    "description": "PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC, AVIF or JPEG 2000 images, or .zip and .tar archives of "
+    "them.",
 }
 
 
@@ -22,4 +25,4 @@ def form_body(required: list[str], form: type[BaseModel] = BaseModel, **properti
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
 
 
-FILES_BODY = form_body(["files"])
+FILES_BODY = form_body(["files"], ReadOptions, frames=FRAMES_SCHEMA, depth=DEPTH_SCHEMA)

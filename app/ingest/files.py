@@ -10,9 +10,9 @@ from http import HTTPStatus
 from pathlib import Path
 
 from app.http.problems import ProblemError
-from imaging.image_files import ImageSize
+from imaging.image_info import ImageCheck
 
-MAX_NAME_CHARS = 255
+MAX_NAME_CHARS = 1000  # a path may have many folders
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, line ends, lone surrogates
 
 
@@ -23,8 +23,8 @@ class ReceivedFile:
     name: str
     path: Path
     sha256: str
-    # Set if validation has started already: gives the image's size, or raises `ImageRejected`.
-    validation: Future[ImageSize] | None = None
+    # Set if validation has started already: gives what is known of the image, or raises `ImageRejected`.
+    validation: Future[ImageCheck] | None = None
 
 
 def describe_files(files: Sequence[ReceivedFile]) -> list[tuple[str, str]]:

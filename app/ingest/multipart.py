@@ -27,7 +27,7 @@ from app.ingest.archive_readers import HEAD_BYTES, find_opener
 from app.ingest.files import ReceivedFile, display_name, too_many_files
 from config.settings import Settings
 from imaging.decoder_pool import DecoderPool
-from imaging.image_files import ImageSize
+from imaging.image_info import ImageCheck
 from store.store import Store
 
 BATCH_BYTES = 2**20  # written per thread call; starting a thread is cheap compared with writing this much
@@ -43,6 +43,11 @@ class ReceivedForm:
     folder: Path
     files: list[ReceivedFile] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def only_name(self) -> str | None:
+        """The name of the file if there is only one: perhaps an archive, whose members' names start with it."""
+        return self.files[0].name if len(self.files) == 1 else None
 
 
 @asynccontextmanager
@@ -228,7 +233,7 @@ class _MultipartReceiver:
         else:
             self.form.fields[self.field_name] = self.value.decode("utf-8", "replace")
 
-    def _start_validation(self, path: Path) -> Future[ImageSize] | None:
+    def _start_validation(self, path: Path) -> Future[ImageCheck] | None:
         if self.file_bytes > self.settings.max_file_bytes or find_opener(self.head, self.file_name or ""):
             return None
         return self.validator.submit(self.decoders.check, path)

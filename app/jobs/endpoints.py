@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
 
@@ -13,6 +13,7 @@ from app.auth.ownership import RequireJobOwner
 from app.http.dependencies import SettingsDep, StoreDep
 from app.http.idempotency import IdempotencyKey, IdempotentRequest
 from app.http.problems import problem_responses
+from app.http.ranges import RANGE_RESPONSES, respond_with_blob
 from app.http.schemas import Count, Cursor, Id, Limit, Page
 from app.jobs import lifecycle, service
 from app.jobs.dependencies import JobsDep, WatcherDep
@@ -33,6 +34,9 @@ MEDIA_TYPES = {
     "json": "application/json",
     "png": "image/png",
     "webp": "image/webp",
+    "jpg": "image/jpeg",
+    "avif": "image/avif",
+    "tif": "image/tiff",
     "npy": "application/octet-stream",
 }
 
@@ -180,16 +184,11 @@ def list_results(job_id: Id, store: StoreDep, cursor: Cursor = None, limit: Limi
     "/{job_id}/results/{position}/{sample}/{what}",
     summary="Get a file of a sample",
     response_class=StreamingResponse,
-    responses=NOT_FOUND_OR_GONE,
+    responses=NOT_FOUND_OR_GONE | RANGE_RESPONSES,
 )
-def get_result_file(job_id: Id, position: Count, sample: Count, what: str, store: StoreDep) -> StreamingResponse:
+def get_result_file(
+    job_id: Id, position: Count, sample: Count, what: str, store: StoreDep, request: Request
+) -> StreamingResponse:
     sha256, suffix = service.find_result_file(store, job_id, position, sample, what)
     name = f"{job_id}_{position}_{sample}_{what}.{suffix}"
-    return StreamingResponse(
-        store.blobs.iter_chunks(sha256),
-        media_type=MEDIA_TYPES[suffix],
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Content-Length": str(store.blobs.size(sha256)),
-        },
-    )
+    return respond_with_blob(request.headers, store.blobs, sha256, media_type=MEDIA_TYPES[suffix], name=name)

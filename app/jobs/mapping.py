@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app.http.root_path import link
+from app.http.schemas import FileWarning
 from app.jobs.schemas import EventRead, JobError, JobRead, Kind, ProgressRead, ResultRead, Status
 from store.db.tables import Event, Item, Job, Sample
 
@@ -20,7 +22,8 @@ def to_job_read(job: Job) -> JobRead:
         ),
         dataset=job.dataset_id,
         model=job.model_id,
-        parameters=job.parameters,
+        parameters={name: value for name, value in job.parameters.items() if name != "warnings"},
+        warnings=[FileWarning.model_validate(warning) for warning in job.parameters.get("warnings", [])],
         metrics=job.metrics,
         attempt=job.attempt,
         created=job.created_at,
@@ -39,7 +42,7 @@ def to_event_read(event: Event) -> EventRead:
 
 
 def to_result_read(sample: Sample, item: Item) -> ResultRead:
-    url = f"/jobs/{sample.job_id}/results/{sample.position}/{sample.sample}"
+    url = link(f"/jobs/{sample.job_id}/results/{sample.position}/{sample.sample}")
     return ResultRead(
         source=item.name,
         source_sha256=item.sha256,
@@ -52,14 +55,14 @@ def to_result_read(sample: Sample, item: Item) -> ResultRead:
 
 
 def _links(job: Job) -> dict[str, str]:
-    url = f"/jobs/{job.id}"
+    url = link(f"/jobs/{job.id}")
     links = {name: f"{url}/{name}" for name in ("events", "history", "cancel", "retry")} | {"self": url}
     if job.kind == Kind.train:
         links |= {name: f"{url}/{name}" for name in ("finish", "continue", "preview")}
     elif job.expired_at is None:
         links |= {name: f"{url}/{name}" for name in ("results", "archive")}
     if job.model_id:
-        links["model"] = f"/models/{job.model_id}"
+        links["model"] = link(f"/models/{job.model_id}")
     return links
 
 

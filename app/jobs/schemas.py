@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.http.schemas import Timestamp
+from app.http.schemas import FileWarning, Timestamp
 
 
 class Kind(StrEnum):
@@ -79,6 +79,7 @@ class JobRead(BaseModel):
     dataset: str | None
     model: str | None
     parameters: dict[str, Any]
+    warnings: list[FileWarning] = Field([], description="What the sender should know of accepted files; up to 1000.")
     metrics: dict[str, float] | None = Field(description="The latest metrics of a training.")
     attempt: int = Field(description="How many workers have started the job so far.")
     created: Timestamp

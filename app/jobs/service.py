@@ -17,10 +17,11 @@ from store.repositories.events import EventRepository
 from store.repositories.jobs import JobRepository
 from store.repositories.models import PreviewRepository
 from store.repositories.samples import SampleRepository
+from store.sr_options import SrOptions
 from store.store import Store
 
 MAX_CURSOR_DIGITS = 9  # database integers end at 2**31
-SUFFIXES = {"lr": "png", "hr": "png", "sr": "png", "kernel": "npy", "noise": "npy"}  # by kind of file
+SUFFIXES = {"lr": "png", "hr": "png", "kernel": "npy", "noise": "npy"}  # by kind of file
 
 
 def get_many(store: Store, job_ids: Sequence[str]) -> dict[str, JobRead]:
@@ -115,7 +116,9 @@ def find_result_file(store: Store, job_id: str, position: int, sample: int, kind
 
 def file_suffix(kind: str, parameters: Mapping[str, Any]) -> str:
     """Returns the suffix of a result file, without dot, in a job with these parameters."""
-    return str(parameters.get("lr_format", SUFFIXES[kind])) if kind == "lr" else SUFFIXES[kind]
+    if kind == "lr":
+        return str(parameters.get("lr_format", SUFFIXES[kind]))
+    return SrOptions.from_parameters(parameters).image_format.suffix if kind == "sr" else SUFFIXES[kind]
 
 
 def check_not_expired(job: Job) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
 
 from app.http.dependencies import StoreDep
 from app.http.problems import problem_responses
+from app.http.ranges import RANGE_RESPONSES, respond_with_blob
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.models import service
 from app.models.report import ReportRead
@@ -35,7 +36,13 @@ def get_model_report(model_id: Id, store: StoreDep) -> ReportRead:
     return service.get_report(store, model_id)
 
 
-@router.get("/{model_id}/files/{name}", summary="Get a model's file", response_class=FileResponse, responses=NOT_FOUND)
-def get_model_file(model_id: Id, name: str, store: StoreDep) -> FileResponse:
+@router.get(
+    "/{model_id}/files/{name}",
+    summary="Get a model's file",
+    response_class=StreamingResponse,
+    responses=NOT_FOUND | RANGE_RESPONSES,
+)
+def get_model_file(model_id: Id, name: str, store: StoreDep, request: Request) -> StreamingResponse:
     sha256 = service.find_file(store, model_id, name)
-    return FileResponse(store.blobs.verified_path(sha256), media_type="application/octet-stream", filename=name)
+    store.blobs.verified_path(sha256)  # a model is useless in part: better an error than a download that breaks off
+    return respond_with_blob(request.headers, store.blobs, sha256, media_type="application/octet-stream", name=name)

@@ -193,6 +193,10 @@ _EXAMPLE: dict[str, Any] = {
     "discriminator_loss": 0.22,
     "num_crops": 240,
     "is_finite": True,
+    "photo_checks": {
+        "lr": {"used": 120, "left_out": {"enlarged": 3}, "warnings": {}},
+        "hr": {"used": 29, "left_out": {}, "warnings": {"compressed": 2}},
+    },
     "alarms": [
         {
             "code": "too_few_clean_photos",
@@ -202,6 +206,14 @@ _EXAMPLE: dict[str, Any] = {
         }
     ],
 }
+
+
+class PhotoSelectionRead(BaseModel):
+    """What the checks of photos found in the photos of a role."""
+
+    used: int = Field(description="Number of photos that were used.")
+    left_out: dict[str, int] = Field(description="Number of photos that were left out, by the code of the reason.")
+    warnings: dict[str, int] = Field(description="Number of used photos with each finding.")
 
 
 class ReportRead(BaseModel):
@@ -225,6 +237,9 @@ class ReportRead(BaseModel):
     num_crops: int = Field(description="Number of groups of crops that were compared, real and generated each.")
     is_finite: bool = Field(description="False: the model outputs numbers that are not finite.")
     alarms: list[AlarmRead] = Field(description="What is wrong, errors first; empty if nothing is.")
+    photo_checks: dict[str, PhotoSelectionRead] = Field(
+        {}, description="By role, what the checks of photos found before the training."
+    )
 
     @classmethod
     def from_stored(cls, content: bytes | str) -> ReportRead:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from app.http.problems import ProblemError
+from app.http.root_path import link
 from app.http.schemas import Page, next_cursor
 from app.lookup import get_dataset_or_404, get_model_or_404
 from app.models.report import ReportRead, rename_metrics
@@ -70,7 +71,7 @@ def resolve_model(session: Session, dataset_id: str, model_id: str | None) -> Mo
 
 
 def _to_model_read(model: Model) -> ModelRead:
-    url = f"/models/{model.id}"
+    url = link(f"/models/{model.id}")
     return ModelRead(
         id=model.id,
         dataset=model.dataset_id,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from app.auth.middleware import COOKIE
 from app.http.problems import not_found
+from app.http.root_path import link
 from page import FOLDER
 
 router = APIRouter(include_in_schema=False)
@@ -50,5 +51,10 @@ class SessionCreate(BaseModel):
 def create_session(payload: SessionCreate, request: Request, response: Response) -> None:
     """Stores a token in a session cookie that scripts cannot read. The token is checked when it is used."""
     response.set_cookie(
-        COOKIE, payload.token.strip(), httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        COOKIE,
+        payload.token.strip(),
+        path=link("/"),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
     )

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from app.http.problems import ProblemError
-from app.ingest.images import MinimumSide, ingest_images
+from app.ingest.images import MinimumSide, describe_warnings, ingest_all, require_accepted
 from app.ingest.multipart import ReceivedForm
+from app.ingest.options import Transparency
+from app.inputs.service import check_source, get_files, take
 from app.jobs.commit import NewJob
 from app.jobs.output_names import assign_output_names
 from app.jobs.schemas import Kind
@@ -41,24 +43,46 @@ class SrSubmission:
             raise ProblemError(
                 HTTPStatus.UNPROCESSABLE_ENTITY, "dataset_or_model", "Name either a dataset or a model, not both."
             )
+        check_source(files=bool(form.files), inputs=payload.inputs)
         with self.store.database.read() as session:
             if payload.dataset is not None:
                 model = resolve_model(session, payload.dataset, None)
             else:
                 model = get_model_or_404(session, payload.model or "")
         minimum = MinimumSide(1, "super-resolution")
-        images, rejected = ingest_images(form.files, form.folder, self.store, self.settings, minimum)
-        return partial(_prepare, payload, model, assign_output_names(images, rejected))
+        if payload.inputs is not None:
+            files = get_files(self.store, payload.inputs, minimum)
+        else:
+            files = ingest_all(
+                form.files,
+                form.folder,
+                self.store,
+                self.settings,
+                minimum,
+                options=payload.to_read_options(),
+                transparency=Transparency.keep,
+            )
+            require_accepted(files)
+        parameters = payload.to_parameters() | {"scale": model.scale, **describe_warnings(files)}
+        return partial(_prepare, payload, model, parameters, assign_output_names(files, archive=form.only_name))
 
 
-def _prepare(payload: SrRequest, model: Model, items: Sequence[tuple[str, NewItem]], session: Session) -> NewJob:
+def _prepare(
+    payload: SrRequest,
+    model: Model,
+    parameters: dict[str, Any],
+    items: Sequence[tuple[str, NewItem]],
+    session: Session,
+) -> NewJob:
+    if payload.inputs is not None:
+        take(session, payload.inputs)
     lock_dataset_or_404(session, model.dataset_id)
     get_model_or_404(session, model.id)  # it may have been deleted while the files arrived
     return NewJob(
         Kind.sr,
         dataset_id=model.dataset_id,
         model_id=model.id,
-        parameters=payload.model_dump(mode="json", include={"tile", "format"}) | {"scale": model.scale},
+        parameters=parameters,
         unit="images",
         total=len(items),
         items=items,

@@ -11,6 +11,7 @@ from app.auth.ownership import RequireDatasetOwner
 from app.datasets.schemas import Role
 from app.http.dependencies import SettingsDep, StoreDep
 from app.http.problems import problem_responses
+from app.http.root_path import link
 from app.http.schemas import Id
 from app.uploads import service
 from app.uploads.receive import receive
@@ -67,7 +68,7 @@ def create_upload(
     Send the parts by `PATCH` to `Location`. After an interruption, `HEAD` returns how much has arrived.
     """
     upload = service.create(store, settings, dataset_id, role, length, metadata)
-    headers = {"Location": f"/uploads/{upload.id}", **expiry_headers(upload)}
+    headers = {"Location": link(f"/uploads/{upload.id}"), **expiry_headers(upload)}
     return Response(status_code=HTTPStatus.CREATED, headers=headers)
 
 

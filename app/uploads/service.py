@@ -19,7 +19,7 @@ from app.http.problems import ProblemDetails, ProblemError, not_found
 from app.ingest.files import ReceivedFile, display_name
 from app.lookup import lock_dataset_or_404
 from app.uploads.schemas import UploadRead, UploadStatus
-from app.uploads.tus import parse_file_name
+from app.uploads.tus import parse_file_name, parse_options
 from config.settings import Settings
 from store.db.database import Session
 from store.db.tables import Upload
@@ -43,6 +43,7 @@ def create(store: Store, settings: Settings, dataset_id: str, role: Role, length
     if length > store.quota.available():
         raise storage_full(store.quota)
     name = display_name(parse_file_name(metadata))
+    parse_options(metadata)
     with store.database.write() as session:
         lock_dataset_or_404(session, dataset_id)
         upload = UploadRepository(session).create(
@@ -127,7 +128,8 @@ def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         file = ReceivedFile(upload.name, path, sha256)
         try:
-            datasets.add_images(store, settings, upload.dataset_id, Role(upload.role), [file], folder, record)
+            options = parse_options(upload.upload_metadata)
+            datasets.add_images(store, settings, upload.dataset_id, Role(upload.role), [file], folder, options, record)
         except ProblemError as error:
             if not _is_final(error):
                 raise

@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Header, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from app.http.problems import ProblemError
+from app.ingest.options import ReadOptions
 from config.settings import Settings
 from store.db.tables import Upload
 
@@ -24,6 +26,7 @@ EXTENSIONS = "creation,expiration,termination"
 PART = "application/offset+octet-stream"
 METADATA = re.compile(r"[!-+\--~]+( [A-Za-z0-9+/]*=*)?(,\s*[!-+\--~]+( [A-Za-z0-9+/]*=*)?)*|")
 NAME_KEYS = ("filename", "name")  # tusd documents the first; some clients send the second
+OPTION_KEYS = tuple(ReadOptions.model_fields)
 PART_BODY = {
     "requestBody": {
         "required": True,
@@ -42,7 +45,8 @@ Metadata = Annotated[
     Header(
         alias="Upload-Metadata",
         max_length=4096,
-        description="`filename` and its Base64; responses use it as the file's name.",
+        description="`filename` and its Base64; responses use it as the file's name. Also `frames` and `depth`, as in "
+        "`POST /datasets/{id}/images`.",
         examples=["filename cGhvdG9zLnppcA=="],
     ),
 ]
@@ -87,12 +91,26 @@ def tus_headers(settings: Settings) -> dict[str, str]:
 
 def parse_file_name(metadata: str) -> str:
     """Returns the client's name for its file. Raises `ProblemError` (400) if the metadata is invalid."""
+    pairs = _parse_metadata(metadata)
+    return next((pairs[key] for key in NAME_KEYS if key in pairs), "") or "unnamed"
+
+
+def parse_options(metadata: str) -> ReadOptions:
+    """Returns how the client wants its images to be read. Raises `ProblemError` (400) if the metadata is invalid."""
+    pairs = _parse_metadata(metadata)
+    try:
+        return ReadOptions.model_validate({key: pairs[key] for key in OPTION_KEYS if key in pairs})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _bad_metadata(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _parse_metadata(metadata: str) -> dict[str, str]:
     if not METADATA.fullmatch(metadata):
         raise _bad_metadata("expected 'key Base64,key Base64'")
     pairs = dict(pair.strip().partition(" ")[::2] for pair in metadata.split(",") if pair)
-    encoded = next((pairs[key] for key in NAME_KEYS if key in pairs), "")
     try:
-        return base64.b64decode(encoded, validate=True).decode("utf-8", "replace") or "unnamed"
+        return {key: base64.b64decode(text, validate=True).decode("utf-8", "replace") for key, text in pairs.items()}
     except ValueError as error:
         raise _bad_metadata(str(error)) from error
 

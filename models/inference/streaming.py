@@ -7,6 +7,7 @@ rows. So memory does not grow with the image's height, and the working set fits 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from models.networks.edsr import EDSR, ResidualBlock, enlarge_bicubic
 from models.networks.fused_tail import FusedTail
 
 BICUBIC_RADIUS = 2
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class StreamingEDSR:
@@ -31,14 +34,20 @@ class StreamingEDSR:
         with torch.inference_mode():
             self.tail = FusedTail(edsr.tail, edsr.config.scale)
 
-    def to_tensor(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    def to_tensor(self, images: Sequence[Pixels]) -> Tensor:
         """Stacks images of one size, (h, w, 3) each, into the input (B, 3, h, w) of `upscale_rows`."""
-        pixels = torch.from_numpy(np.stack(images)).to(self.tail.weight.device)
+        stacked: NDArray[Any] = np.stack(images)
+        if stacked.dtype == np.uint16:
+            stacked = stacked.astype(np.float32) / 257  # to 0..255
+        pixels = torch.from_numpy(stacked).to(self.tail.weight.device)
         return pixels.permute(0, 3, 1, 2).to(self.tail.weight.dtype) / 255
 
-    def to_pixels(self, images: Tensor) -> NDArray[np.uint8]:
-        """Rounds the output (B, 3, h, w) of `upscale_rows` to pixels (B, h, w, 3)."""
-        pixels: NDArray[np.uint8] = (images * 255).clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    def to_pixels(self, images: Tensor, bits: int = 8) -> Pixels:
+        """Rounds the output (B, 3, h, w) of `upscale_rows` to pixels (B, h, w, 3) of 8 or 16 bits."""
+        limit = 2**bits - 1
+        rounded = (images * limit).clamp(0, limit).round()
+        rounded = rounded.byte() if bits == 8 else rounded.int()
+        pixels: Pixels = rounded.permute(0, 2, 3, 1).cpu().numpy().astype(f"uint{bits}", copy=False)
         return pixels
 
     def upscale_rows(self, bands: Iterable[Tensor], height: int) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.device import choose_dtype, measure_free_memory
-from models.inference.streaming import StreamingEDSR
+from models.inference.streaming import Pixels, StreamingEDSR
 from models.networks.edsr import EDSR, EDSRConfig
 
 BAND_PIXELS = {"cpu": 2**15}  # of a band on a CPU, so that its features fit into the cache
@@ -39,21 +39,22 @@ def super_resolve(
 
 def upscale_rows(
     edsr: EDSR,
-    lr: NDArray[np.uint8],
+    lr: Pixels,
     *,
     tile: int | None = None,
     dtype: torch.dtype | None = None,
+    bits: int = 8,
     on_progress: Callable[[float], None] | None = None,
-) -> Iterator[NDArray[np.uint8]]:
-    """Enlarges lr (h, w, 3) and yields the rows of (s·h, s·w, 3) from the top. Tiles leave no seam.
+) -> Iterator[Pixels]:
+    """Enlarges lr (h, w, 3) and yields the rows of (s·h, s·w, 3) from the top, in 8 or 16 `bits`. Tiles leave no seam.
 
     Memory does not grow with the image's height. An image too wide for the free memory is split into tiles that
     overlap by the network's receptive radius. `tile` is the side of smaller tiles. `dtype` is that of the network's
     body; by default the fastest without visible loss. `on_progress(fraction done)` is called after each band; it may
     raise. Raises ValueError for an image of another shape or type and for a tile below 1.
     """
-    if lr.ndim != 3 or lr.shape[2] != 3 or lr.dtype != np.uint8 or not lr.size:
-        raise ValueError(f"an image is (h, w, 3) uint8, not {lr.shape} {lr.dtype}")
+    if lr.ndim != 3 or lr.shape[2] != 3 or lr.dtype not in (np.uint8, np.uint16) or not lr.size:
+        raise ValueError(f"an image is (h, w, 3) uint8 or uint16, not {lr.shape} {lr.dtype}")
     if tile is not None and tile < 1:
         raise ValueError(f"a tile of {tile} pixels is too small")
     height, width = lr.shape[:2]
@@ -62,7 +63,7 @@ def upscale_rows(
     network = StreamingEDSR(edsr, dtype or choose_dtype(device))
     for top in range(0, height, plan.rows):
         rows = slice(top, min(top + plan.rows, height))
-        yield from _upscale_tile_row(network, lr, plan, rows, on_progress or (lambda _: None))
+        yield from _upscale_tile_row(network, lr, plan, rows, bits, on_progress or (lambda _: None))
 
 
 def plan_tiles(config: EDSRConfig, height: int, width: int, tile: int | None, device: torch.device) -> TilePlan:
@@ -85,8 +86,13 @@ def plan_tiles(config: EDSRConfig, height: int, width: int, tile: int | None, de
 
 @torch.inference_mode()
 def _upscale_tile_row(
-    network: StreamingEDSR, lr: NDArray[np.uint8], plan: TilePlan, rows: slice, on_progress: Callable[[float], None]
-) -> Iterator[NDArray[np.uint8]]:
+    network: StreamingEDSR,
+    lr: Pixels,
+    plan: TilePlan,
+    rows: slice,
+    bits: int,
+    on_progress: Callable[[float], None],
+) -> Iterator[Pixels]:
     """Enlarges these rows. Yields them as they come if there is one tile, else all at once."""
     (height, width), config = lr.shape[:2], network.edsr.config
     scale, radius = config.scale, config.receptive_radius
@@ -95,7 +101,7 @@ def _upscale_tile_row(
     tile_width = min(width, plan.columns + 2 * radius)
     tiles = [(left, min(max(0, left - radius), width - tile_width)) for left in range(0, width, plan.columns)]
     count = scale * (rows.stop - rows.start)
-    joined = np.empty((count, width * scale, 3), np.uint8) if len(tiles) > 1 else None
+    joined = np.empty((count, width * scale, 3), np.dtype(f"uint{bits}")) if len(tiles) > 1 else None
 
     for number in range(0, len(tiles), plan.batch):
         batch = tiles[number : number + plan.batch]
@@ -110,7 +116,7 @@ def _upscale_tile_row(
 
         at = scale * (above - rows.start)  # index of the next output row; those of the overlap are negative
         for image in network.upscale_rows(bands(), below - above):
-            pixels = network.to_pixels(image)[:, max(0, -at) : max(0, count - at)]
+            pixels = network.to_pixels(image, bits)[:, max(0, -at) : max(0, count - at)]
             first, at = max(0, at), at + image.shape[2]
             if joined is None:
                 yield pixels[0]

@@ -1,7 +1,7 @@
 // Small SVG charts. Each has a text alternative.
 
-import { h, svg } from "/page/dom.js";
-import { formatDuration, formatNumber } from "/page/format.js";
+import { h, svg } from "../dom.js";
+import { formatDuration, formatNumber } from "../format.js";
 
 const W = 320, H = 200, LEFT = 46, RIGHT = 10, TOP = 20, BOTTOM = 36;
 const ROUND_SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400];

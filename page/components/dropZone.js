@@ -1,6 +1,6 @@
 // A zone for dropped or chosen files. Folders are opened; hidden files of operating systems are skipped.
 
-import { h } from "/page/dom.js";
+import { h } from "../dom.js";
 
 const SYSTEM_FILES = /^(\.|Thumbs\.db$|desktop\.ini$|__MACOSX$)/i;
 

@@ -1,5 +1,7 @@
 // Saves a report as one file: self-contained HTML or a picture.
 
+import { toUrl } from "../api.js";
+
 const STYLES = ["base", "components", "figures"];
 // An SVG image cannot see the page's style sheets, so these properties are copied into it.
 const SVG_PROPERTIES = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-size", "font-family", "text-anchor"];
@@ -28,7 +30,7 @@ function cloneWithImages(element) {
 }
 
 export async function saveHtml(element, title, name) {
-  const css = await Promise.all(STYLES.map(async (style) => (await fetch(`/page/style/${style}.css`)).text()));
+  const css = await Promise.all(STYLES.map(async (style) => (await fetch(toUrl(`/page/style/${style}.css`))).text()));
   const extra = ".kernels img { display: block; width: 100%; image-rendering: pixelated; border-radius: 5px; }";
   const html = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escapeHtml(title)}</title><style>${css.join("\n")}${extra}</style></head>

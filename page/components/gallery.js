@@ -1,8 +1,8 @@
 // Kernels and noise of a degradation, from its gallery.json.
 
-import { histogramChart, lineChart, matrixChart, scatterChart } from "/page/components/charts.js";
-import { h } from "/page/dom.js";
-import { formatNumber } from "/page/format.js";
+import { histogramChart, lineChart, matrixChart, scatterChart } from "../components/charts.js";
+import { h } from "../dom.js";
+import { formatNumber } from "../format.js";
 
 // Dark to light through verdigris, as [r, g, b]. A power below 1 makes the faint tails visible.
 const COLOR_STOPS = [[13, 22, 20], [25, 78, 68], [75, 160, 140], [186, 222, 205], [255, 250, 236]];

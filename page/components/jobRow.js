@@ -1,7 +1,7 @@
 // A job in a list: kind, status, progress.
 
-import { h } from "/page/dom.js";
-import { formatProgress, formatTime, isFinal, KIND_NAMES } from "/page/format.js";
+import { h } from "../dom.js";
+import { formatProgress, formatTime, isFinal, KIND_NAMES } from "../format.js";
 
 export function progressBar(label) {
   const fill = h("span", {});

@@ -1,7 +1,7 @@
 // A guessing game: real and generated patches, unlabeled. If they look alike, the training worked.
 
-import { h, replace } from "/page/dom.js";
-import { formatCount } from "/page/format.js";
+import { h, replace } from "../dom.js";
+import { formatCount } from "../format.js";
 
 export function realOrFake() {
   const grid = h("div", { class: "patches", role: "group", "aria-label": "Patches" });

@@ -1,11 +1,11 @@
 // A running training: curves, warnings and samples of the current model.
 
-import { getBytes, get } from "/page/api.js";
-import { lineChart } from "/page/components/charts.js";
-import { alarmList, kernelCharts, kernelGallery, noiseCharts, withCurrentNames } from "/page/components/gallery.js";
-import { realOrFake } from "/page/components/realOrFake.js";
-import { h, replace } from "/page/dom.js";
-import { formatDuration, formatInteger, isFinal } from "/page/format.js";
+import { getBytes, get } from "../api.js";
+import { lineChart } from "../components/charts.js";
+import { alarmList, kernelCharts, kernelGallery, noiseCharts, withCurrentNames } from "../components/gallery.js";
+import { realOrFake } from "../components/realOrFake.js";
+import { h, replace } from "../dom.js";
+import { formatDuration, formatInteger, isFinal } from "../format.js";
 
 // Title and hint of each metric, in the order of the training's phases.
 const CURVES = {

@@ -1,6 +1,6 @@
 // Images that share one viewport: zoom and position stay in sync, side by side or one over the other.
 
-import { h } from "/page/dom.js";
+import { h } from "../dom.js";
 
 /** The visible part: its center as a fraction of the image, and the zoom. 1 shows the whole image. */
 export class Viewport {

@@ -1,6 +1,6 @@
 // A list or grid of any length that keeps only the visible items in the document.
 
-import { h } from "/page/dom.js";
+import { h } from "../dom.js";
 
 const OVERSCAN_PX = 600; // above and below the window
 const FAST_PX_PER_MS = 2.5; // items that scroll by faster are not seen

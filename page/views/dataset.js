@@ -1,13 +1,13 @@
 // One dataset: its photos, uploads, training form, models and jobs.
 
-import { get, PagedList, post, remove } from "/page/api.js";
-import { dropZone } from "/page/components/dropZone.js";
-import { jobRow } from "/page/components/jobRow.js";
-import { VirtualList } from "/page/components/virtual.js";
-import { confirmDialog, h, notify, replace, showError } from "/page/dom.js";
-import { subscribeJobs } from "/page/events.js";
-import { formatBytes, formatCount, formatInteger, formatPercent, formatTime } from "/page/format.js";
-import { getUpload } from "/page/uploads.js";
+import { get, PagedList, post, remove, toUrl } from "../api.js";
+import { dropZone } from "../components/dropZone.js";
+import { jobRow } from "../components/jobRow.js";
+import { VirtualList } from "../components/virtual.js";
+import { confirmDialog, h, notify, replace, showError } from "../dom.js";
+import { subscribeJobs } from "../events.js";
+import { formatBytes, formatCount, formatInteger, formatPercent, formatTime } from "../format.js";
+import { getUpload } from "../uploads.js";
 
 const ROLES = {
   lr: { name: "Real photos", hint: "low-resolution, all from one source", label: "Drop real photos here" },
@@ -180,7 +180,7 @@ function thumbnail(dataset, image) {
   const element = h("div", { class: "thumb" });
   const onSeen = () => {
     const label = `${image.name}, ${image.width} × ${image.height}`;
-    const picture = h("img", { alt: label, title: label, src: `/datasets/${dataset.id}/images/${image.id}/thumbnail`,
+    const picture = h("img", { alt: label, title: label, src: toUrl(`/datasets/${dataset.id}/images/${image.id}/thumbnail`),
       onerror: () => picture.replaceWith(h("div", { class: "none" }, label)) });
     element.append(picture);
   };

@@ -1,10 +1,10 @@
 // All datasets, and a form to create one.
 
-import { get, post } from "/page/api.js";
-import { dropZone } from "/page/components/dropZone.js";
-import { h, replace, showError } from "/page/dom.js";
-import { formatCount, formatTime } from "/page/format.js";
-import { getUpload } from "/page/uploads.js";
+import { get, post } from "../api.js";
+import { dropZone } from "../components/dropZone.js";
+import { h, replace, showError } from "../dom.js";
+import { formatCount, formatTime } from "../format.js";
+import { getUpload } from "../uploads.js";
 
 export async function show(main, { signal }) {
   const { items } = await get("/datasets?limit=1000", signal);

@@ -1,11 +1,11 @@
 // One job: progress, actions, results and log.
 
-import { get, post } from "/page/api.js";
-import { progressBar, statusPill } from "/page/components/jobRow.js";
-import { trainingView } from "/page/components/training.js";
-import { h, replace, showError } from "/page/dom.js";
-import { subscribeJob } from "/page/events.js";
-import { formatCount, formatDuration, formatInteger, formatNumber, formatProgress, isFinal, KIND_NAMES } from "/page/format.js";
+import { get, post } from "../api.js";
+import { progressBar, statusPill } from "../components/jobRow.js";
+import { trainingView } from "../components/training.js";
+import { h, replace, showError } from "../dom.js";
+import { subscribeJob } from "../events.js";
+import { formatCount, formatDuration, formatInteger, formatNumber, formatProgress, isFinal, KIND_NAMES } from "../format.js";
 
 const MAX_LOG_LINES = 2000;
 
@@ -78,7 +78,7 @@ export async function show(main, { id, signal }) {
       buttons.unshift(...["zip", "tar"].map((format, index) =>
         h("a", { class: `button ${index ? "" : "primary"}`, href: `${links.archive}?format=${format}`, download: true }, `Download .${format}`)));
     }
-    if (links.model && isTraining) buttons.unshift(h("a", { class: "button primary", href: `#${links.model}` }, "View report"));
+    if (links.model && isTraining) buttons.unshift(h("a", { class: "button primary", href: `#/models/${model}` }, "View report"));
     return { buttons, key: `${status} ${model} ${counts.ok > 0}` };
   }
 }

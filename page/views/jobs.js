@@ -1,11 +1,11 @@
 // All jobs, newest first, with live updates.
 
-import { get, PagedList } from "/page/api.js";
-import { jobRow } from "/page/components/jobRow.js";
-import { VirtualList } from "/page/components/virtual.js";
-import { h, replace, showError } from "/page/dom.js";
-import { subscribeJobs } from "/page/events.js";
-import { KIND_NAMES } from "/page/format.js";
+import { get, PagedList } from "../api.js";
+import { jobRow } from "../components/jobRow.js";
+import { VirtualList } from "../components/virtual.js";
+import { h, replace, showError } from "../dom.js";
+import { subscribeJobs } from "../events.js";
+import { KIND_NAMES } from "../format.js";
 
 const STATUSES = ["queued", "running", "succeeded", "failed", "canceled"];
 

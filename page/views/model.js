@@ -1,12 +1,12 @@
 // The report of a model: quality, kernels, noise, comparison with real photos, and training history.
 
-import { get, getBytes } from "/page/api.js";
-import { lineChart } from "/page/components/charts.js";
-import { saveHtml, savePng } from "/page/components/export.js";
-import { alarmList, kernelCharts, kernelGallery, noiseCharts, withCurrentNames } from "/page/components/gallery.js";
-import { realOrFake } from "/page/components/realOrFake.js";
-import { h, replace, showError } from "/page/dom.js";
-import { formatCount, formatDuration, formatNumber, formatPercent, formatTime } from "/page/format.js";
+import { get, getBytes } from "../api.js";
+import { lineChart } from "../components/charts.js";
+import { saveHtml, savePng } from "../components/export.js";
+import { alarmList, kernelCharts, kernelGallery, noiseCharts, withCurrentNames } from "../components/gallery.js";
+import { realOrFake } from "../components/realOrFake.js";
+import { h, replace, showError } from "../dom.js";
+import { formatCount, formatDuration, formatNumber, formatPercent, formatTime } from "../format.js";
 
 const STATISTICS = {
   major: ["Blur sigma, major axis", "pixels"], minor: ["Blur sigma, minor axis", "pixels"],

@@ -1,13 +1,13 @@
 // Degrades a clean image or super-resolves a real photo, and shows the result.
 
-import { get, getBytes, postForm } from "/page/api.js";
-import { dropZone } from "/page/components/dropZone.js";
-import { kernelCanvas } from "/page/components/gallery.js";
-import { readNpy } from "/page/components/npy.js";
-import { beforeAfter, pane, Viewport } from "/page/components/viewport.js";
-import { h, replace } from "/page/dom.js";
-import { subscribeJob } from "/page/events.js";
-import { formatCount, formatNumber, formatProgress, formatTime, isFinal } from "/page/format.js";
+import { get, getBytes, postForm } from "../api.js";
+import { dropZone } from "../components/dropZone.js";
+import { kernelCanvas } from "../components/gallery.js";
+import { readNpy } from "../components/npy.js";
+import { beforeAfter, pane, Viewport } from "../components/viewport.js";
+import { h, replace } from "../dom.js";
+import { subscribeJob } from "../events.js";
+import { formatCount, formatNumber, formatProgress, formatTime, isFinal } from "../format.js";
 
 const WAIT_SECONDS = 20;
 const NOISE_GAIN = 8;

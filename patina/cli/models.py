@@ -129,7 +129,8 @@ def export_model(
         typer.Option(
             "--as",
             help="onnx and torch (torch.export): degrader and super-resolution programs; npz and mat (MATLAB): "
-            "samples of kernels and noise. Repeat for several formats.",
+            "samples of kernels and noise; otf-yaml: options for the on-the-fly pipelines of BasicSR, Real-ESRGAN, "
+            "traiNNer-redux, neosr and wtp_dataset_destroyer. Repeat for several formats.",
         ),
     ] = list(ModelFormat),  # noqa: B006 - typer copies it
     kernels: Annotated[int, typer.Option(min=1, help="Number of kernels.")] = 1000,

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from patina.client.photo_files import LeftOut
 from patina.errors import JobError, PatinaError, ServiceError
-from patina.schemas import Alarm, RejectedFile
+from patina.schemas import Alarm, FileWarning, PhotoChecks, RejectedFile
 
 PIPE_WIDTH = 1000  # columns; in a pipe lines do not wrap, and tables take the width they need
 
@@ -63,6 +64,25 @@ def print_rejected(rejected: Sequence[RejectedFile]) -> None:
         print_error(f"rejected: {file.name}", file.message)
 
 
+def print_warnings(warnings: Sequence[FileWarning]) -> None:
+    for warning in warnings:
+        stderr.print(Text.assemble((f"warning: {warning.name}:", "yellow"), " ", warning.message), soft_wrap=True)
+
+
+def print_checks(checks: PhotoChecks) -> None:
+    for photo in checks.photos:
+        kind = "left out:" if photo.left_out else "warning:"
+        for finding in photo.findings:
+            stderr.print(Text.assemble((kind, "yellow"), f" {photo.name}: {finding.message}"), soft_wrap=True)
+    for mixture in checks.mixtures:
+        stderr.print(Text.assemble(("warning:", "yellow"), f" {mixture.message}"), soft_wrap=True)
+
+
+def print_left_out(left_out: Sequence[LeftOut]) -> None:
+    for file in left_out:
+        stderr.print(Text.assemble(("left out:", "yellow"), f" {file.path}: {file.reason}"), soft_wrap=True)
+
+
 def error_to_json(error: Exception) -> dict[str, Any]:
     """Returns an error for `--json`, with the service's code or a code for a local error."""
     fields: dict[str, Any] = {"code": type(error).__name__, "message": str(error)}
@@ -78,4 +98,6 @@ def error_to_json(error: Exception) -> dict[str, Any]:
 def _to_json(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
+    if isinstance(value, LeftOut):
+        return {"path": str(value.path), "reason": value.reason}
     return str(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from config.settings import settings
 from patina.cli.app import FAILED, INTERRUPTED
 from patina.cli.output import Output, print_error, stderr
 from patina.client import Client, Dataset, Job, Model
+from patina.client.photo_files import LeftOut
 from patina.client.progress import track_progress
 from patina.errors import PatinaError, ServiceUnavailableError
 from patina.local.session import Service, connect
@@ -46,7 +47,8 @@ class Session:
                 f"{error}\nThe job {job.id} is kept. Follow it with: patina jobs {job.id}"
             ) from error
 
-    def download(self, job: Job, folder: Path) -> None:
+    def download(self, job: Job, folder: Path, left_out: Sequence[LeftOut] = ()) -> None:
+        """Downloads a job's results. `left_out` are files that were not sent, for the result in JSON."""
         names: list[str] = []
         with track_progress(self.out.console, "Downloading") as tracker:
 
@@ -55,7 +57,7 @@ class Session:
                 tracker.show_count(len(names))
 
             lines = job.download(folder, on_file=count)
-        self._report_results(job, folder, lines)
+        self._report_results(job, folder, lines, left_out)
 
     def save_sheet(self, model: Model, file: Path) -> None:
         model.sheet(file)
@@ -73,14 +75,15 @@ class Session:
             return newest
         raise PatinaError(NOTHING_TRAINED)
 
-    def _report_results(self, job: Job, folder: Path, lines: list[dict[str, Any]]) -> None:
+    def _report_results(self, job: Job, folder: Path, lines: list[dict[str, Any]], left_out: Sequence[LeftOut]) -> None:
         """Prints a manifest's failures and counts. Exits with `FAILED` if any result failed."""
         failed = [line for line in lines if line["status"] == "failed"]
         ok = sum(line["status"] == "ok" for line in lines)
         for line in failed:
             print_error(line["source"], line.get("message") or line["status"])
         self.out.print(f"{ok} of {len(lines)} results are in {folder}")
-        self.out.print_result({"job": job, "folder": str(folder.absolute()), "ok": ok, "failed": failed})
+        result = {"job": job, "folder": str(folder.absolute()), "ok": ok, "failed": failed, "left_out": list(left_out)}
+        self.out.print_result(result)
         if failed:
             raise typer.Exit(FAILED)
 

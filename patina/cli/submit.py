@@ -19,14 +19,34 @@ from patina.cli.app import (
     format_example,
     require_positive,
 )
-from patina.cli.output import print_rejected
+from patina.cli.output import print_checks, print_left_out, print_rejected, print_warnings
 from patina.cli.session import Session, open_session
-from patina.client.photo_files import find_photo_files
+from patina.client.photo_files import search_photos
 from patina.client.progress import track_progress
 from patina.errors import ServiceError
 from patina.schemas import Alarm
 from store.degrade_options import LrFormat
 from store.scales import Scale
+from store.sr_options import Color, Depth, ImageFormat, Metadata
+
+
+class FrameChoice(StrEnum):
+    first = "first"
+    all = "all"
+
+
+class DeepImages(StrEnum):
+    refuse = "refuse"
+    scale = "scale"
+
+
+Frames = Annotated[
+    FrameChoice | None, typer.Option(help="Take the first image (default) or all of an animation or paged TIFF.")
+]
+ReadDepth = Annotated[
+    DeepImages | None,
+    typer.Option("--depth", help="Refuse photos with more than 8 bits per channel (default), or scale them to 8."),
+]
 
 
 class Exclude(StrEnum):
@@ -53,6 +73,11 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="Training step limit.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same training.")] = None,
+    frames: Frames = None,
+    depth: ReadDepth = None,
+    warm_start: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from the networks of this model.")
+    ] = None,
     sheet: Annotated[
         Path | None,
         typer.Option("--sheet", callback=check_picture_name, help="Draw the model's contact sheet: a .png or .jpg."),
@@ -61,15 +86,18 @@ def train(
     api: Api = None,
 ) -> None:
     """Learn a degradation from real low-resolution photos LR and clean photos --hr, without pairs."""
-    find_photo_files(lr)  # raises before the service creates anything
-    find_photo_files(hr)
+    print_left_out(search_photos(lr).left_out)  # raises before the service creates anything
+    print_left_out(search_photos(hr).left_out)
     with open_session(api, as_json) as session:
         dataset = session.patina.datasets.create(name or lr[0].resolve().name, scale)
         try:
             for role, paths, title in (("lr", lr, "Real photos"), ("hr", hr, "Clean photos")):
                 with track_progress(session.out.console, title) as tracker:
-                    print_rejected(dataset.upload(role, *paths, progress=tracker.show_count).rejected)
-            job = dataset.train(preset=preset, max_minutes=minutes, max_steps=steps, seed=seed)
+                    upload = dataset.upload(role, *paths, frames=frames, depth=depth, progress=tracker.show_count)
+                print_rejected(upload.rejected)
+                print_warnings(upload.warnings)
+            job = dataset.train(preset=preset, max_minutes=minutes, max_steps=steps, seed=seed, warm_start=warm_start)
+            print_checks(dataset.checks())
         except ServiceError:  # the dataset would be left without a training
             dataset.delete()
             raise
@@ -121,12 +149,15 @@ def degrade(
     validation: Annotated[
         float | None, typer.Option(min=0, max=1, help="Fraction of the photos for the validation set.")
     ] = None,
+    frames: Frames = None,
+    depth: ReadDepth = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the triplets.")] = Path("triplets"),
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
     """Degrade clean photos with the learned model into triplets: low-resolution image, kernel and noise."""
-    find_photo_files(photos)
+    left_out = search_photos(photos).left_out
+    print_left_out(left_out)
     with open_session(api, as_json) as session:
         source = session.get_dataset(dataset, model)
         with track_progress(session.out.console, "Photos") as tracker:
@@ -142,10 +173,13 @@ def degrade(
                 lr_format=lr_format,
                 jpeg=jpeg,
                 validation=validation,
+                frames=frames,
+                depth=depth,
                 progress=tracker.show_count,
             )
+        print_warnings(job.warnings)
         session.wait(job, "Degrading")
-        session.download(job, out)
+        session.download(job, out, left_out)
 
 
 @cli.command(epilog=format_example("patina sr my-real-photos --out super-resolved"))
@@ -154,6 +188,25 @@ def sr(
     *,
     dataset: FromDataset = None,
     model: FromModel = None,
+    image_format: Annotated[
+        ImageFormat | None, typer.Option("--format", help="Format of the results. Default: png.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Quality of jpeg (default 95), webp (90) or avif (85).")
+    ] = None,
+    metadata: Annotated[
+        Metadata | None, typer.Option(help="Keep the photos' EXIF and XMP (default), or drop them.")
+    ] = None,
+    color: Annotated[
+        Color | None, typer.Option(help="Convert colors to sRGB (default), or keep the photos' profiles.")
+    ] = None,
+    depth: Annotated[
+        Depth | None,
+        typer.Option(
+            help="Bits per channel: 8, 16, or those of the photos. Default: 8, and photos with more are refused."
+        ),
+    ] = None,
+    frames: Frames = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the super-resolved photos.")] = Path(
         "super-resolved"
     ),
@@ -161,13 +214,24 @@ def sr(
     api: Api = None,
 ) -> None:
     """Super-resolve photos of the learned camera."""
-    find_photo_files(photos)
+    left_out = search_photos(photos).left_out
+    print_left_out(left_out)
     with open_session(api, as_json) as session:
         source = session.patina.models.get(model) if model else session.get_dataset(dataset, None)
         with track_progress(session.out.console, "Photos") as tracker:
-            job = source.sr(*photos, progress=tracker.show_count)
+            job = source.sr(
+                *photos,
+                format=image_format,
+                quality=quality,
+                metadata=metadata,
+                color=color,
+                depth=depth,
+                frames=frames,
+                progress=tracker.show_count,
+            )
+        print_warnings(job.warnings)
         session.wait(job, "Super-resolving")
-        session.download(job, out)
+        session.download(job, out, left_out)
 
 
 def _get_alarms(session: Session, model: str) -> list[Alarm]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
@@ -45,6 +46,7 @@ class FormatSpec:
     is_archive: bool = False  # one file, as the service streams it
     leave_out: tuple[str, ...] = ()  # of "kernel" and "noise": what the format has no place for
     split_folders: bool = False  # each split has its own folder
+    flat_names: bool = False  # its readers search no folders below, and end names at spaces, commas or dots
     data_files: str | None = None  # pattern of a split's files, for the Hugging Face hub
 
 
@@ -57,6 +59,7 @@ FORMATS = {
         create_writer=lambda folder, split, _: BasicsrFolders(folder / (split or "")),
         leave_out=NO_KERNEL_OR_NOISE,
         split_folders=True,
+        flat_names=True,
     ),
     ExportFormat.lmdb: FormatSpec(
         help="BasicSR's LMDB",
@@ -64,6 +67,7 @@ FORMATS = {
         create_writer=lambda folder, split, _: BasicsrLmdb(folder / (split or "")),
         leave_out=NO_KERNEL_OR_NOISE,
         split_folders=True,
+        flat_names=True,
     ),
     ExportFormat.parquet: FormatSpec(
         help="for Hugging Face's datasets",
@@ -83,6 +87,24 @@ FORMATS = {
 }
 
 
+class _FlatNames:
+    """Gives pairs names without folders, spaces, commas and dots. Where two would be equal, one gets a number."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def rename(self, pair: Pair) -> Pair:
+        """Returns the pair with its new key, which its manifest line names as well."""
+        key = base = re.sub(r"[/\s,.]", "_", pair.key)
+        number = 1
+        while key.casefold() in self._taken:
+            number += 1
+            key = f"{base}-{number}"
+        self._taken.add(key.casefold())
+        paths = {role: f"{role}/{key}.png" for role in ("hr", "lr") if role in pair.line}
+        return replace(pair, key=key, line=pair.line | paths)
+
+
 def write_pairs(
     chunks: Iterator[bytes], folder: Path, file_format: ExportFormat, shard_size: int, on_pair: Callable[[int], None]
 ) -> dict[str | None, int]:
@@ -96,10 +118,13 @@ def write_pairs(
     folder.mkdir(parents=True, exist_ok=True)
     counts: dict[str | None, int] = {}
     writers: dict[str | None, Writer] = {}
+    flat_names = _FlatNames() if FORMATS[file_format].flat_names else None
 
     def lines() -> Iterator[bytes]:
         with ExitStack() as stack:
             for done, pair in enumerate(read_pairs(chunks), start=1):
+                if flat_names:
+                    pair = flat_names.rename(pair)  # noqa: PLW2901 - the pair as it is written
                 if pair.split not in writers:
                     writers[pair.split] = stack.enter_context(create_writer(folder, pair.split, shard_size))
                 writers[pair.split].add(pair)

@@ -19,9 +19,9 @@ PNG = b"\x89PNG"
 
 @dataclass(frozen=True)
 class Pair:
-    """One sample. `hr` has scale times the rows and columns of `lr`. The key is unique in the job, without dots."""
+    """One sample. `hr` has scale times the rows and columns of `lr`."""
 
-    key: str
+    key: str  # unique in the job; a path in the tree of the source files, without suffix
     hr: bytes  # PNG
     lr: bytes  # PNG
     kernel: bytes | None  # .npy
@@ -59,8 +59,9 @@ def read_png_size(png: bytes) -> tuple[int, int]:
 
 
 def _parse_pair(key: str, files: dict[str, bytes]) -> Pair:
+    name = key.replace("%2E", ".").replace("%25", "%")  # as `encode_key` in app/archives/manifest.py encodes it
     return Pair(
-        key, files["hr"], _to_png(files["lr"]), files.get("kernel"), files.get("noise"), json.loads(files["json"])
+        name, files["hr"], _to_png(files["lr"]), files.get("kernel"), files.get("noise"), json.loads(files["json"])
     )
 
 

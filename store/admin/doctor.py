@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from store.db.tables import Checkpoint, Dataset, Image, Item, Job, Model, Preview, Sample, now
+from store.db.tables import Checkpoint, Dataset, Image, InputPart, Item, Job, Model, Preview, Sample, now
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
 from store.files.gc import referenced_hashes
@@ -48,6 +48,7 @@ def check(store: Store, *, deep: bool) -> Iterator[Finding]:
         yield from _missing_photos(session, missing)
         yield from _missing_results(session, missing)
         yield from _missing_inputs(session, missing)
+        yield from _missing_input_parts(session, missing)
         yield from _missing_model_files(session, missing)
         yield from _missing_checkpoints(session, missing)
         yield from _missing_previews(session, missing)
@@ -124,6 +125,20 @@ def _missing_inputs(session: Session, missing: set[str]) -> Iterator[Finding]:
             if job.status == "succeeded":
                 remedy = "Its results stay, but `hr=true` cannot add the image to the job's archive."
             yield Finding(f"The input {item.name!r} of job {job.id} ({job.status}) is missing.", remedy)
+
+
+def _missing_input_parts(session: Session, missing: set[str]) -> Iterator[Finding]:
+    for part in session.scalars(select(InputPart).execution_options(yield_per=100)):
+        if lost := sum(record.get("sha256") in missing for record in part.files):
+            yield Finding(
+                f"{lost} files in part {part.number} of the inputs {part.inputs_id} are missing.",
+                "Deletes the record of this part. Send the part again.",
+                partial(_delete_input_part, part.inputs_id, part.number),
+            )
+
+
+def _delete_input_part(inputs_id: str, number: int, session: Session) -> None:
+    session.execute(delete(InputPart).where(InputPart.inputs_id == inputs_id, InputPart.number == number))
 
 
 def _missing_model_files(session: Session, missing: set[str]) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """Access control: every query of a session is limited to the records that its caller may see.
 
 A dataset belongs to the token that created it, with its images, models and jobs. A shared dataset is visible to all;
-what others create with it is visible to them and to its owner. Uploads and webhooks are visible to their own token.
+what others create with it is visible to them and to its owner. Uploads, inputs and webhooks are visible to their own
+token.
 `CRITERIA` lists the tables that are limited, `UNLIMITED` all others. Who may change a record is decided in
 app/auth/ownership.py.
 """
@@ -23,6 +24,8 @@ from store.db.tables import (
     Event,
     IdempotencyKey,
     Image,
+    InputPart,
+    Inputs,
     Item,
     Job,
     Model,
@@ -100,14 +103,16 @@ CRITERIA: dict[type[Table], Callable[[str], ColumnElement[bool]]] = {
     Item: lambda token: _in_visible_job(Item.job_id, token),
     Sample: lambda token: _in_visible_job(Sample.job_id, token),
     Upload: lambda token: Upload.owner == token,
+    Inputs: lambda token: Inputs.owner == token,
     Webhook: lambda token: Webhook.owner == token,
 }
 UNLIMITED: frozenset[type[Table]] = frozenset(
     {
-        Event,  # this and the next three: endpoints first read the job or webhook, which is limited
+        Event,  # this and the next four: endpoints first read the job, webhook or inputs, which are limited
         Preview,
         Checkpoint,
         Delivery,
+        InputPart,
         IdempotencyKey,  # its key is hashed with the token
         Token,  # read to authenticate, before there is a caller
     }

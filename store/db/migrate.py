@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from config.logging import configure_logging
 from config.settings import settings
+from store.data_folder import require_writable
 from store.db.database import Database, translate_errors
 from store.db.schema import REVISION, is_ahead, revision
 
@@ -67,6 +68,7 @@ def alembic_config(connection: Connection) -> Config:
 
 if __name__ == "__main__":
     configure_logging(settings(), "migrate")
+    require_writable(settings().data_dir)
     opened = Database(settings().database)
     try:
         migrate(opened)

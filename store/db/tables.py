@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, MetaData, String, Text, UniqueConstraint, false
+from sqlalchemy import JSON, BigInteger, Float, ForeignKey, Index, MetaData, String, Text, UniqueConstraint, false, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -81,6 +81,8 @@ class Image(Table):
     """A photo of a dataset. Its `role` is lr for a real low-resolution photo and hr for a clean one.
 
     `compression` is what its file says (`FileCompression`), None if it says nothing or came before schema 0013.
+    `findings` is a list of `Finding`, None if the photo was not checked yet. `perceptual_hash` is set when it is
+    checked, and empty for a photo without contrast.
     """
 
     __tablename__ = "images"
@@ -88,6 +90,12 @@ class Image(Table):
         UniqueConstraint("dataset_id", "role", "sha256"),
         Index(None, "dataset_id", "role", "id"),
         Index(None, "dataset_id", "id"),
+        Index(
+            "ix_images_unchecked",
+            "id",
+            sqlite_where=text("findings IS NULL"),
+            postgresql_where=text("findings IS NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -98,6 +106,8 @@ class Image(Table):
     width: Mapped[int]
     height: Mapped[int]
     compression: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON)
+    findings: Mapped[list[Any] | None] = mapped_column(NULLABLE_JSON)
+    perceptual_hash: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[float] = mapped_column(insert_default=now())
 
 
@@ -277,6 +287,30 @@ class Upload(Table):
     created_at: Mapped[float] = mapped_column(insert_default=now())
     completed_at: Mapped[float | None]
     expires_at: Mapped[float] = mapped_column(index=True)
+
+
+class Inputs(Table):
+    """Files for one job, sent in parts before the job. `key` is the client's. At `expires_at` they are deleted."""
+
+    __tablename__ = "inputs"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    owner: Mapped[str | None] = mapped_column(ID)
+    key: Mapped[str | None] = mapped_column(String(255), index=True)
+    created_at: Mapped[float] = mapped_column(insert_default=now())
+    expires_at: Mapped[float] = mapped_column(index=True)
+
+
+class InputPart(Table):
+    """A part of inputs: a record of each of its `count` files, with a `sha256`, or with the `code` of a rejection."""
+
+    __tablename__ = "input_parts"
+
+    inputs_id: Mapped[str] = mapped_column(ForeignKey("inputs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str | None] = mapped_column(String(128))
+    count: Mapped[int]
+    files: Mapped[list[Any]]
 
 
 class Webhook(Table):

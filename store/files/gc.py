@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store.db.database import Database
-from store.db.tables import Checkpoint, Image, Item, Model, Preview, Sample
+from store.db.tables import Checkpoint, Image, InputPart, Item, Model, Preview, Sample
 from store.files.blobs import Blobs
 
 READ_BATCH = 10_000  # rows
@@ -23,6 +23,8 @@ def iter_referenced_hashes(session: Session) -> Iterator[str]:
     for column_of_files in (Sample.files, Model.files, Preview.files):
         for files in session.scalars(select(column_of_files).execution_options(yield_per=READ_BATCH)):
             yield from files.values()
+    for records in session.scalars(select(InputPart.files).execution_options(yield_per=100)):
+        yield from (record["sha256"] for record in records if "sha256" in record)
 
 
 def referenced_hashes(session: Session) -> set[str]:

@@ -24,13 +24,19 @@ JOB_BATCH = 100
 
 @dataclass(frozen=True)
 class NewImage:
-    """An image file whose blob is stored."""
+    """An image file whose blob is stored.
+
+    `opaque` is its part without transparency: top, left, height, width in pixels; None if that is too small to use.
+    `warnings` are a code and a message each. Neither is stored.
+    """
 
     name: str
     sha256: str
     width: int
     height: int
     compression: dict[str, Any] | None = None  # of `FileCompression.to_json`
+    opaque: tuple[int, int, int, int] | None = None
+    warnings: Sequence[tuple[str, str]] = ()
 
 
 class DatasetRepository:
@@ -141,6 +147,26 @@ class DatasetRepository:
             )
             found |= {image.sha256: image for image in self.session.scalars(query)}
         return found
+
+    def find_in_other_role(self, dataset_id: str, images: Iterable[Image]) -> set[str]:
+        """Returns the ids of those of its images whose content it also has in the other role."""
+        found = set[str]()
+        for role, other in (("lr", "hr"), ("hr", "lr")):
+            ids = {image.sha256: image.id for image in images if image.role == role}
+            found |= {ids[sha256] for sha256 in self._find_images(dataset_id, other, list(ids))}
+        return found
+
+    def list_unchecked(self, dataset_id: str | None, *, max_pixels: int, after: str, limit: int) -> Sequence[Image]:
+        """Returns images without findings and with at most this many pixels, of one dataset or of all."""
+        pixels = cast(Image.width, BigInteger) * Image.height
+        query = select(Image).where(Image.findings.is_(None), Image.id > after, pixels <= max_pixels)
+        if dataset_id is not None:
+            query = query.where(Image.dataset_id == dataset_id)
+        return self.session.scalars(query.order_by(Image.id).limit(limit)).all()
+
+    def record_findings(self, image_id: str, findings: list[dict[str, Any]], perceptual_hash: str) -> None:
+        values = {"findings": findings, "perceptual_hash": perceptual_hash}
+        self.session.execute(update(Image).where(Image.id == image_id).values(values))
 
     def get_image(self, dataset_id: str, image_id: str) -> Image | None:
         image = self.session.get(Image, image_id)

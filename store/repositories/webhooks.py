@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from config.settings import settings
 from store.db.access import caller_of
 from store.db.statements import execute_counted, list_newest
 from store.db.tables import Delivery, Job, Webhook, now
@@ -164,7 +165,7 @@ def _body(event: str, job: dict[str, Any]) -> str:
         "model": job["model_id"],
         "counts": {"ok": job["ok"], "failed": job["failed"]},
         "error": job["error"],
-        "links": {"self": f"/jobs/{job['id']}"},
+        "links": {"self": f"{settings().root_path}/jobs/{job['id']}"},
     }
     time = datetime.fromtimestamp(job["finished_at"], UTC).isoformat().replace("+00:00", "Z")
     return json.dumps({"type": event, "timestamp": time, "data": data}, ensure_ascii=False, separators=(",", ":"))

@@ -14,12 +14,14 @@ import anyio
 import pytest
 from fastapi import Request
 from PIL import Image
+from sqlalchemy import update
 from starlette.types import Message
 
 from app.http.body_limit import SCOPE_KEY, Body
 from app.http.problems import ProblemError
 from app.ingest.multipart import BATCH_BYTES, receive_form
-from imaging.image_files import ImageSize
+from imaging.image_info import ImageCheck, ImageSize
+from store.db.tables import Model
 from tests.support.api import Api
 from tests.support.images import encode_image, make_picture, make_png, make_tar, make_zip
 
@@ -85,7 +87,7 @@ def form_in_two_parts(parts: tuple[bytes, bytes], between: Event) -> Request:
 def test_images_are_validated_while_others_arrive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     validating, check = Event(), api.store.decoders.check
 
-    def signal_check(file: Path) -> ImageSize:
+    def signal_check(file: Path) -> ImageCheck:
         validating.set()
         return check(file)
 
@@ -95,7 +97,7 @@ def test_images_are_validated_while_others_arrive(api: Api, monkeypatch: pytest.
 
     async def sizes() -> list[ImageSize]:
         async with receive_form(form_in_two_parts(parts, validating), api.store, api.settings) as form:
-            return [file.validation.result() for file in form.files[::2] if file.validation]
+            return [file.validation.result().size for file in form.files[::2] if file.validation]
 
     assert anyio.run(sizes) == [ImageSize(64, 48), ImageSize(64, 48)]
 
@@ -103,12 +105,12 @@ def test_images_are_validated_while_others_arrive(api: Api, monkeypatch: pytest.
 def test_a_truncated_form_is_rejected_after_its_validation_ends(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     started, ended = Event(), Event()
 
-    def check_slowly(file: Path) -> ImageSize:
+    def check_slowly(file: Path) -> ImageCheck:
         with file.open("rb"):
             started.set()
             time.sleep(0.5)
         ended.set()
-        return ImageSize(64, 64)
+        return ImageCheck(ImageSize(64, 64), (0, 0, 64, 64))
 
     monkeypatch.setattr(api.store.decoders, "check", check_slowly)
     parts = PART % 1 + make_png(64, 64) + b"\r\n" + PART % 2 + bytes(BATCH_BYTES), b"truncated"
@@ -307,6 +309,21 @@ def test_training_needs_lr_and_hr_images_and_a_known_preset(api: Api) -> None:
         "per_second": None,
         "eta_seconds": None,
     }
+
+
+def test_a_warm_start_needs_a_model_of_the_same_scale(api: Api) -> None:
+    dataset, other = api.create_dataset(), api.create_dataset(scale=2)
+    api.upload(dataset, "lr", a_png=make_png(64, 64))
+    api.upload(dataset, "hr", a_png=make_png(128, 128))
+    train = f"/datasets/{dataset}/train"
+    model, of_scale_2 = api.create_model(dataset), api.create_model(other)
+    with api.store.database.write() as session:
+        session.execute(update(Model).where(Model.id == of_scale_2).values(scale=2))
+    assert api.http.post(train, json={"warm_start": "nothing"}).json()["code"] == "model_not_found"
+    response = api.http.post(train, json={"warm_start": of_scale_2})
+    assert (response.status_code, response.json()["code"]) == (422, "warm_start_incompatible")
+    job = api.http.post(train, json={"warm_start": model, "max_steps": 3}).json()
+    assert job["parameters"]["warm_start"] == model
 
 
 def test_a_dataset_with_an_active_job_is_not_deleted(api: Api) -> None:

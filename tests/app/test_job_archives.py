@@ -80,13 +80,14 @@ def test_an_archive_has_every_file_and_a_line_per_sample(api: Api, archive_forma
     model = api.http.get(f"/jobs/{job}").json()["model"]
     assert lines[1] == {
         "source": "x.zip/one/é 1.png",
+        "name": "one/é 1",
         "source_sha256": lines[1]["source_sha256"],
         "sample": 1,
         "seed": 7,
         "status": "ok",
-        "lr": "lr/é_1_1.png",
-        "kernel": "kernel/é_1_1.npy",
-        "noise": "noise/é_1_1.npy",
+        "lr": "lr/one/é 1_1.png",
+        "kernel": "kernel/one/é 1_1.npy",
+        "noise": "noise/one/é 1_1.npy",
         "scale": 4,
         "kernel_origin": [-8, -8],
         "padding": "reflect",
@@ -111,14 +112,14 @@ def test_clean_images_are_cropped_to_match_and_unique(api: Api, job: str) -> Non
     lines = [json.loads(line) for line in files["manifest.jsonl"].splitlines()]
     assert [line.get("hr") for line in lines[:4]] == ["hr/0.png", "hr/0.png", "hr/1.png", "hr/1.png"]
     assert sorted(name for name in files if name.startswith("hr/")) == [
-        f"hr/{name}.png" for name in ("0", "1", "2", "a_b", "gray")
+        f"hr/{name}.png" for name in ("0", "1", "2", "a.b", "gray")
     ]
     np.testing.assert_array_equal(
         np.asarray(Image.open(io.BytesIO(files["hr/1.png"]))), make_picture(42, 51, 1)[:40, :48]
     )
     gray = np.asarray(Image.open(io.BytesIO(files["hr/gray.png"])))
     np.testing.assert_array_equal(gray, np.repeat(make_picture(40, 40, 5)[..., :1], 3, 2))
-    upright = np.asarray(Image.open(io.BytesIO(files["hr/a_b.png"]))).astype(int)
+    upright = np.asarray(Image.open(io.BytesIO(files["hr/a.b.png"]))).astype(int)
     assert np.abs(upright - make_picture(64, 32, 4)[::-1, ::-1]).mean() < 3
     assert set(read_tar(fetch(api, job))) == {name for name in files if not name.startswith("hr/")}
 
@@ -179,7 +180,7 @@ def test_webdataset_reads_the_shards(api: Api, job: str, tmp_path: Path) -> None
     assert len(paths) == 3
     read = list(webdataset.WebDataset(paths, shardshuffle=False).decode("rgb8"))
     assert [sample["__key__"] for sample in read] == [
-        f"{name}_{sample}" for name in ("0", "1", "2", "a_b", "gray") for sample in (0, 1)
+        f"{name}_{sample}" for name in ("0", "1", "2", "a%2Eb", "gray") for sample in (0, 1)
     ]
     fourth = read[3]
     np.testing.assert_array_equal(fourth["hr.png"], make_picture(42, 51, 1)[:40, :48])

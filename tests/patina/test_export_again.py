@@ -101,6 +101,14 @@ def test_images_of_an_earlier_export_are_deleted(tmp_path: Path) -> None:
     assert len((tmp_path / "manifest.jsonl").read_text().split()) == 2 * 2
 
 
+def test_flat_formats_rename_pairs_of_folders(tmp_path: Path) -> None:
+    """BasicSR searches no folders below, and its meta-info ends a name at a space."""
+    export_folders(tmp_path, "a/frame 001_0", "a/frame%2E001_0", "b_1_0", "b/1_0")
+    names = ["a_frame_001_0.png", "a_frame_001_0-2.png", "b_1_0.png", "b_1_0-2.png"]
+    assert [line.split(" ")[0] for line in (tmp_path / "meta_info.txt").read_text().splitlines()] == names
+    assert list_images(tmp_path)["lr"] == sorted(names)
+
+
 @pytest.mark.parametrize("file_format", [ExportFormat.lmdb, ExportFormat.parquet])
 def test_files_of_an_earlier_export_are_replaced(tmp_path: Path, file_format: ExportFormat) -> None:
     for keys in (("a_0", "b_0", "c_0"), ("d_0",)):

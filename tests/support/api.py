@@ -141,7 +141,7 @@ def create_archived_job(api: Api) -> tuple[str, dict[str, bytes]]:
         samples=2,
         seed=7,
     )
-    content = {f"{kind}/é_1_{n}.{suffix}": f"{kind}{n}".encode() for n in (0, 1) for kind, suffix in FILES.items()}
+    content = {f"{kind}/one/é 1_{n}.{suffix}": f"{kind}{n}".encode() for n in (0, 1) for kind, suffix in FILES.items()}
     put = api.store.blobs.put
     done = [NewSample(0, n, {kind: put(f"{kind}{n}".encode()) for kind in FILES}) for n in (0, 1)]
     failed = [NewSample(1, n, {}, "corrupt_image", "It is corrupt.") for n in (0, 1)]

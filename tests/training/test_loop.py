@@ -12,12 +12,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from models.checkpoint import CheckpointError
+from models.checkpoint import CheckpointError, save_degradation, save_edsr
 from tests.support.training_factories import PhotoSets, collect_weights, have_same_weights, make_config
 from training.loop import train
 from training.presets import PRESET_NAMES
 from training.progress import Checkpoint, Progress, Stopped
 from training.state import MetricHistory, TrainState
+from training.warm_start import WarmStart, WarmStartError
 
 OLD_CHECKPOINT = Path(__file__).parent / "data" / "old_checkpoint.safetensors.gz"
 
@@ -35,6 +36,28 @@ def test_seed_determines_the_model(photos: PhotoSets) -> None:
         first, second, third = (train(make_config(name), *photos, seed=seed, max_steps=8) for seed in (1, 1, 2))
         assert have_same_weights(first, second)
         assert not have_same_weights(first, third)
+
+
+def test_a_warm_start_begins_with_the_networks_of_a_model(photos: PhotoSets, tmp_path: Path) -> None:
+    """The photos differ from those of the model, and so does what the networks take from them."""
+    first = train(make_config("default"), *photos, seed=1, max_steps=8)
+    start = WarmStart(tmp_path / "degrader", tmp_path / "sr")
+    save_degradation(first.degradation, start.degrader)
+    save_edsr(first.edsr, start.sr)
+    for config, difference in ((make_config("default", 2), "scale"), (make_config("seed"), "differs in")):
+        with pytest.raises(WarmStartError, match=difference):
+            train(config, *photos, seed=0, max_steps=1, warm_start=start)
+    states: list[TrainState] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.loop.ProgressTracker", lambda state, *_, **__: states.append(state) or 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(make_config("default"), *photos, seed=0, max_steps=1, warm_start=start)
+    weights = dict(states[0].degradation.named_parameters()) | dict(states[0].edsr.named_parameters())
+    expected = dict(first.degradation.named_parameters()) | dict(first.edsr.named_parameters())
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], weight) for name, weight in expected.items())
+    continued = train(make_config("default"), *photos, seed=0, max_steps=2, warm_start=start)
+    assert not have_same_weights(continued, train(make_config("default"), *photos, seed=0, max_steps=2))
 
 
 def test_global_random_numbers_are_untouched(photos: PhotoSets) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imaging.png import PngWriter
 from store.files.blobs import Blobs
 from tests.support.images import encode_image, make_photos, make_picture, make_png
 from tests.support.running_service import Service
@@ -71,6 +72,68 @@ def test_results_do_not_depend_on_other_images_of_the_request(service: Service, 
     assert len(names) == 6
     assert all(alone[name] == together[name] for name in names)
     assert any(alone[name] != other[name] for name in names)
+
+
+def test_the_same_bytes_twice_are_two_results(service: Service, dataset: str) -> None:
+    """As the frames of a film in which nothing moves. Each is computed once."""
+    still, other = make_png(40, 40, 1), make_png(40, 40, 2)
+    frames = {"f1.png": still, "f2.png": still, "g.png": other, "f3.png": still}
+    jobs = service.sr(dataset, frames), service.degrade(dataset, frames, samples=2, crop=32)
+    results = []
+    for job_id in jobs:
+        job = service.wait_until_finished(job_id)
+        assert job["progress"]["done"] == job["progress"]["total"] == job["counts"]["ok"]
+        files = service.read_archive(job_id)
+        lines = [json.loads(line) for line in files["manifest.jsonl"].splitlines()]
+        results.append([(line["source"], files[line.get("sr") or line["kernel"]]) for line in lines])
+    sr, degraded = results
+    assert [source for source, _ in sr] == list(frames)
+    assert len({data for source, data in sr if source != "g.png"}) == 1
+    assert [source for source, _ in degraded] == [name for name in frames for _ in range(4 * 2)]
+    assert len({data for _, data in degraded}) == 2 * 4 * 2
+
+
+def sr_of(service: Service, dataset: str, photo: bytes, **options: object) -> Image.Image:
+    """Returns the one result of an sr job."""
+    job = service.wait_until_finished(service.sr(dataset, {"a/ä.png": photo}, **options))
+    assert job["status"] == "succeeded", job["error"]
+    (name,) = (name for name in service.read_archive(job["id"]) if name.startswith("sr/a/ä."))
+    result = service.http.get(service.http.get(f"/jobs/{job['id']}/results").json()["items"][0]["links"]["sr"])
+    opened = Image.open(io.BytesIO(result.content))
+    assert result.headers["content-type"] == Image.MIME[opened.format or ""]
+    assert name == f"sr/a/ä.{ {'JPEG': 'jpg', 'TIFF': 'tif'}.get(opened.format or '', (opened.format or '').lower()) }"
+    return opened
+
+
+def test_sr_in_other_formats_and_depths(service: Service, dataset: str) -> None:
+    rgb = make_picture(30, 40)
+    plain = np.asarray(sr_of(service, dataset, encode_image(rgb))).astype(int)
+    for image_format, tolerance in (("tiff", 0), ("jpeg", 12), ("avif", 12), ("webp", 12)):
+        fields = {} if image_format == "tiff" else {"quality": 100}
+        other = sr_of(service, dataset, encode_image(rgb), format=image_format, **fields)
+        assert other.format == image_format.upper()
+        assert np.abs(np.asarray(other.convert("RGB")) - plain).max() <= tolerance
+    deep = io.BytesIO()
+    with PngWriter(deep, 40, 30, bits=16) as png:
+        png.write(rgb.astype(np.uint16) * 257)
+    assert sr_of(service, dataset, deep.getvalue(), depth=8).mode == "RGB"
+    kept = sr_of(service, dataset, deep.getvalue(), format="tiff", depth="keep")
+    assert kept.tag_v2[258] == (16, 16, 16)  # type: ignore[attr-defined]
+
+
+def test_sr_enlarges_transparency_without_hidden_colors(service: Service, dataset: str) -> None:
+    """A gray square on transparent green stays gray to its edge."""
+    rgba = np.zeros((40, 40, 4), np.uint8)
+    rgba[..., 1] = 255
+    rgba[10:30, 10:30] = (128, 128, 128, 255)
+    result = sr_of(service, dataset, encode_image(rgba))
+    assert (result.mode, result.size) == ("RGBA", (160, 160))
+    pixels = np.asarray(result).astype(int)
+    assert (pixels[60:100, 60:100, 3] == 255).all()
+    assert (pixels[:24, :24, 3] == 0).all()
+    flat = np.asarray(sr_of(service, dataset, encode_image(np.full((40, 40, 3), 128, np.uint8)))).astype(int)
+    visible = pixels[..., 3] > 0
+    np.testing.assert_allclose(pixels[visible][:, :3], flat[visible], atol=1)
 
 
 def test_sr_in_tiles_equals_sr_of_the_whole_image(service: Service, dataset: str) -> None:

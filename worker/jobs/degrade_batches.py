@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
@@ -81,7 +81,7 @@ def _split_samples(item: PendingItem, threads: int) -> Iterator[PendingItem]:
     """Divides the samples of one image among threads, into parts of at least KERNEL_BATCH samples each."""
     count = max(1, min(threads, len(item.samples) // KERNEL_BATCH))
     for part in range(count):
-        yield PendingItem(item.item, item.samples[part::count])
+        yield replace(item, samples=item.samples[part::count])
 
 
 def _group_crops(parts: Iterable[PendingItem], file_size: Callable[[str], float]) -> Iterator[tuple[FileWork, float]]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-from numpy.typing import NDArray
-
-from imaging.image_files import ImageRejected
-from imaging.png import PngWriter
+from imaging.image_info import Picture
+from imaging.rejections import ImageRejected
 from models.inference.tiling import upscale_rows
 from store.db.tables import Job
 from store.repositories.models import ModelRepository
 from store.repositories.samples import NewSample
+from store.sr_options import Color, Depth, SrOptions
+from worker.jobs.alpha import fill_transparent
 from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results
+from worker.jobs.sr_files import bits_of, write_result
 from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease
 from worker.runtime.model_cache import edsr_for, require_model
@@ -21,7 +21,7 @@ from worker.runtime.model_cache import edsr_for, require_model
 
 def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
     """Upscales image by image. Every image has one sample, number 0. A cancel takes effect after each band."""
-    store = context.store
+    store, options = context.store, SrOptions.from_parameters(job.parameters)
     with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
     edsr = edsr_for(context, model)
@@ -32,22 +32,27 @@ def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
             recorder.set_partial(fraction)
 
     def process(item: PendingItem) -> Iterator[NewSample]:
-        """Yields the result of an image: ok or failed."""
+        """Yields the results of an image and its copies: ok or failed."""
         try:
-            pixels = store.decoders.read_rgb(item.verified_file(store.blobs))
+            picture = store.decoders.read_picture(
+                item.verified_file(store.blobs),
+                deep=options.depth is not Depth.eight,
+                keep_color=options.color is Color.keep,
+            )
+            result = upscale(picture)
         except ImageRejected as error:
             yield from item.fail(error)
         else:
-            yield item.succeed(0, {"sr": upscale(pixels)})
+            yield from item.succeed(0, {"sr": result})
 
-    def upscale(lr: NDArray[np.uint8]) -> str:
-        """Upscales an image (h, w, 3) and returns the SHA-256 of the PNG's blob."""
-        height, width = (side * edsr.config.scale for side in lr.shape[:2])
+    def upscale(picture: Picture) -> str:
+        """Upscales a picture and returns the SHA-256 of the result's blob. Raises `ImageRejected`."""
+        lr = picture.rgb if picture.alpha is None else fill_transparent(picture.rgb, picture.alpha)
+        bits = bits_of(picture, options)
+        rows = upscale_rows(edsr, lr, tile=options.tile, bits=bits, on_progress=on_progress)
         with store.blobs.scratch() as folder:
-            path = folder / "sr.png"
-            with path.open("wb") as file, PngWriter(file, width, height) as png:
-                for rows in upscale_rows(edsr, lr, tile=job.parameters["tile"], on_progress=on_progress):
-                    png.write(rows)
+            path = folder / "sr"
+            write_result(path, picture, edsr.config.scale, rows, options)
             return store.blobs.put_file(path)
 
     with record_results(store, job) as recorder:

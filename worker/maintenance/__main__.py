@@ -9,6 +9,7 @@ import structlog
 
 from config.logging import configure_logging
 from config.settings import settings
+from store.data_folder import require_writable
 from store.db.schema import wait_until_current
 from store.store import Store
 from worker.maintenance.reaper import run_reaper
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 def main() -> None:
     configure_logging(settings(), "reaper", JobLogHandler(settings()))
+    require_writable(settings().data_dir)
     store = Store.open(settings())
     wait_until_current(store.database)
     shutdown = threading.Event()

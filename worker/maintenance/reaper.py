@@ -11,6 +11,7 @@ import structlog
 
 from config.settings import Settings
 from store.store import Store
+from worker.maintenance.check_photos import CheckPhotos
 from worker.maintenance.collect_garbage import CollectGarbage
 from worker.maintenance.deliver_webhooks import DeliverWebhooks
 from worker.maintenance.duty import Duty
@@ -70,11 +71,16 @@ def run_loop(shutdown: threading.Event, duties: Sequence[ScheduledDuty], pause_s
 
 
 def run_reaper(shutdown: threading.Event, store: Store, settings: Settings) -> None:
-    """Runs all duties until `shutdown` is set. Webhooks have a thread of their own, because receivers may be slow."""
+    """Runs all duties until `shutdown` is set. Two that may take long have threads of their own."""
     # Restore blobs that a killed reaper had set aside for deletion: a job may be waiting for one.
     store.blobs.remove_stale_temporary(settings.unreferenced_blob_seconds)
     pause = settings.reap_every_seconds
+    slow: list[Duty] = [CheckPhotos(store, settings)]
     if settings.webhooks:
-        delivery = [ScheduledDuty(DeliverWebhooks(store, settings), 0, time.monotonic())]
-        threading.Thread(target=run_loop, args=(shutdown, delivery, pause), name="webhooks", daemon=True).start()
+        slow.append(DeliverWebhooks(store, settings))
+    for duty in slow:
+        scheduled = [ScheduledDuty(duty, 0, time.monotonic())]
+        threading.Thread(
+            target=run_loop, args=(shutdown, scheduled, pause), name=type(duty).__name__, daemon=True
+        ).start()
     run_loop(shutdown, schedule_duties(store, settings), pause)

@@ -33,6 +33,11 @@ class AsyncConnection:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._http = client
 
+    def to_path(self, link: str) -> str:
+        """Returns the path, below the service's URL, of a link in a response. Links start at the root of the host."""
+        base = self._http.base_url.path.rstrip("/")
+        return link.removeprefix(base) if link.startswith(f"{base}/") else link
+
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Sends one request. `options` are those of `httpx.Client.request`."""
         with map_errors(self._http.base_url):

@@ -15,12 +15,12 @@ from pydantic import Field
 from patina.archive import ManifestLine, extract
 from patina.client._async.concurrency import sleep
 from patina.client._async.connection import PATIENCE_SECONDS, AsyncConnection
+from patina.client._async.inputs import submit_photos
 from patina.client._async.resources import AsyncRecord, AsyncResource
 from patina.client.http import drop_none
-from patina.client.photo_files import find_photo_files, multipart_files
 from patina.client.progress import OnUpload, progress_callback
 from patina.errors import JobError, ServiceUnavailableError
-from patina.schemas import GALLERY_FILES, Event, JobFailure, Progress, Result
+from patina.schemas import GALLERY_FILES, Event, FileWarning, JobFailure, Progress, Result
 
 OnJob = Callable[["AsyncJob"], None]
 OnFile = Callable[[str], None]
@@ -46,6 +46,7 @@ class AsyncJob(AsyncRecord):
     error: JobFailure | None = None
     ended_early: bool = False  # a training that `finish` ended, and that `resume` can continue
     counts: dict[str, int] = Field(default_factory=dict)
+    warnings: list[FileWarning] = Field(default_factory=list)  # about its files, when it was submitted
 
     @property
     def unfinished(self) -> bool:
@@ -100,7 +101,7 @@ class AsyncJob(AsyncRecord):
 
     async def fetch(self, result: Result, kind: str, file: str | Path) -> Path:
         """Downloads one file of one sample: its `lr`, `kernel`, `noise` or `sr`. `download` fetches all samples."""
-        await self._connection.download(result.links[kind], Path(file))
+        await self._connection.download(self._connection.to_path(result.links[kind]), Path(file))
         return Path(file)
 
     async def wait(self, progress: bool | OnJob = False) -> AsyncJob:
@@ -214,10 +215,6 @@ class AsyncJobs(AsyncResource):
 async def super_resolve(
     connection: AsyncConnection, paths: Sequence[str | Path], progress: bool | OnUpload, **fields: Any
 ) -> AsyncJob:
-    """Submits photos for super-resolution. `fields` are those of the API."""
-    files = find_photo_files(paths)
-    with progress_callback(progress, "Photos", lambda tracker: tracker.show_count) as on_progress:
-        response = await connection.post_once(
-            "/sr", lambda: {"data": drop_none(fields), "files": multipart_files(files, on_progress)}
-        )
+    """Submits photos for super-resolution. `fields` are those of the API; None means its default."""
+    response = await submit_photos(connection, "/sr", paths, drop_none(fields), progress)
     return AsyncJob.from_response(response, connection)

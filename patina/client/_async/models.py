@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -78,9 +79,14 @@ class AsyncModel(AsyncRecord):
         await run_blocking(draw)
         return target
 
-    async def sr(self, *paths: str | Path, tile: int | None = None, progress: bool | OnUpload = False) -> AsyncJob:
-        """Submits a job that super-resolves photos with its network."""
-        return await super_resolve(self._connection, paths, progress, model=self.id, tile=tile)
+    async def sr(
+        self, *paths: str | Path, tile: int | None = None, progress: bool | OnUpload = False, **options: Any
+    ) -> AsyncJob:
+        """Submits a job that super-resolves photos with its network.
+
+        `options` are those of the API: `format`, `quality`, `metadata`, `color`, `depth` and `frames`.
+        """
+        return await super_resolve(self._connection, paths, progress, model=self.id, tile=tile, **options)
 
 
 class AsyncModels(AsyncResource):

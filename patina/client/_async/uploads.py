@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from patina.client import photo_files
@@ -12,14 +12,19 @@ from patina.client._async.tus import send_resumable
 from patina.client.photo_files import NamedFile, multipart_files, split_batches
 from patina.client.progress import OnUpload
 from patina.errors import ServiceError
-from patina.schemas import AcceptedFile, RejectedFile, Upload
+from patina.schemas import AcceptedFile, FileWarning, RejectedFile, Upload
 
 CONCURRENCY = 4
 PAGE_SIZE = 1000  # the service's maximum
 
 
 async def upload_files(
-    connection: AsyncConnection, dataset: str, role: str, files: Sequence[NamedFile], on_progress: OnUpload
+    connection: AsyncConnection,
+    dataset: str,
+    role: str,
+    files: Sequence[NamedFile],
+    fields: Mapping[str, str],
+    on_progress: OnUpload,
 ) -> Upload:
     """Sends the files that the dataset does not have yet. Raises `ServiceError` if it can use none of them."""
     path = f"/datasets/{dataset}/images"
@@ -28,6 +33,7 @@ async def upload_files(
     new = await run_blocking(partial(photo_files.exclude_present, files, present))
     accepted: list[AcceptedFile] = []
     rejected: list[RejectedFile] = []
+    warnings: list[FileWarning] = []
     refusals: list[ServiceError] = []
     sent = len(files) - len(new)
     on_progress(sent, len(files))
@@ -42,25 +48,26 @@ async def upload_files(
         else:
             accepted.extend(result.accepted)
             rejected.extend(result.rejected)
+            warnings.extend(result.warnings)
         on_progress(sent, len(files))
 
-    calls = [partial(_send_batch, connection, dataset, role, batch) for batch in split_batches(new)]
+    calls = [partial(_send_batch, connection, dataset, role, fields, batch) for batch in split_batches(new)]
     await run_concurrently(calls, CONCURRENCY, collect)
     if refusals and not (accepted or present):
         raise refusals[0]
-    return Upload(accepted=accepted, rejected=rejected, already_present=len(files) - len(new))
+    return Upload(accepted=accepted, rejected=rejected, warnings=warnings, already_present=len(files) - len(new))
 
 
 async def _send_batch(
-    connection: AsyncConnection, dataset: str, role: str, batch: list[NamedFile]
+    connection: AsyncConnection, dataset: str, role: str, fields: Mapping[str, str], batch: list[NamedFile]
 ) -> tuple[int, Upload | ServiceError]:
     """Returns the number of files, and the result, or the error if the service rejected all of them."""
     try:
         if photo_files.is_large(batch[0][1]):  # then it is alone in its batch
-            return len(batch), await send_resumable(connection, dataset, role, batch[0])
+            return len(batch), await send_resumable(connection, dataset, role, batch[0], fields)
         # A retry is safe: the service stores the same bytes once.
         response = await connection.request_with_retries(
-            "POST", f"/datasets/{dataset}/images", params={"role": role}, files=multipart_files(batch)
+            "POST", f"/datasets/{dataset}/images", params={"role": role}, data=fields, files=multipart_files(batch)
         )
         return len(batch), Upload.model_validate_json(response.content)
     except ServiceError as error:

@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from patina.client._sync.inputs import submit_photos
 from patina.client._sync.jobs import Job, super_resolve
 from patina.client._sync.resources import Record, Resource
 from patina.client._sync.uploads import upload_files
 from patina.client.http import drop_none
-from patina.client.photo_files import find_photo_files, multipart_files
+from patina.client.photo_files import find_photo_files
 from patina.client.progress import OnUpload, progress_callback
-from patina.schemas import Image, Upload
+from patina.schemas import Image, PhotoChecks, Upload
 
 
 class Dataset(Record):
@@ -28,19 +29,35 @@ class Dataset(Record):
     models: list[str]  # ids, newest first
     created: datetime
 
-    def upload(self, role: str, *paths: str | Path, progress: bool | OnUpload = False) -> Upload:
+    def upload(
+        self,
+        role: str,
+        *paths: str | Path,
+        frames: str | None = None,
+        depth: str | None = None,
+        progress: bool | OnUpload = False,
+    ) -> Upload:
         """Uploads photos, folders of photos and archives as real low-resolution (`lr`) or clean (`hr`) images.
 
         Skips what the dataset already has. The same call therefore resumes an interrupted upload. Returns the accepted
         files, and the rejected ones with the service's reasons. Raises `ServiceError` if no file can be used.
+
+        `frames` is first (the default) or all: the images of an animation or of a TIFF with pages. `depth` is refuse
+        (the default) or scale: what becomes of more than 8 bits per channel.
         """
+        fields = drop_none({"frames": frames, "depth": depth})
         files = find_photo_files(paths)
         with progress_callback(progress, "Photos", lambda tracker: tracker.show_count) as on_progress:
-            return upload_files(self._connection, self.id, role, files, on_progress)
+            return upload_files(self._connection, self.id, role, files, fields, on_progress)
 
     def photos(self, role: str | None = None, limit: int | None = None) -> list[Image]:
         """Lists its images, of one role or of both."""
         return self._connection.list_all(Image, f"/datasets/{self.id}/images", limit, role=role)
+
+    def checks(self) -> PhotoChecks:
+        """Returns what is wrong with its photos, as far as they were checked: soon after they arrived."""
+        response = self._connection.request("GET", f"/datasets/{self.id}/checks")
+        return PhotoChecks.model_validate(response.json())
 
     def train(
         self,
@@ -50,12 +67,15 @@ class Dataset(Record):
         max_minutes: float | None = None,
         max_steps: int | None = None,
         seed: int | None = None,
+        warm_start: str | None = None,
         **settings: Any,
     ) -> Job:
-        """Submits a training. The service chooses the settings that are not given. `settings` are those of the API."""
-        payload = drop_none(
-            {"preset": preset, "max_minutes": max_minutes, "max_steps": max_steps, "seed": seed, **settings}
-        )
+        """Submits a training. The service chooses the settings that are not given. `settings` are those of the API.
+
+        `warm_start` is the id of a model whose networks the training starts from.
+        """
+        given = {"preset": preset, "max_minutes": max_minutes, "max_steps": max_steps, "seed": seed}
+        payload = drop_none({**given, "warm_start": warm_start, **settings})
         response = self._connection.post_once(f"/datasets/{self.id}/train", lambda: {"json": payload})
         return Job.from_response(response, self._connection)
 
@@ -74,6 +94,8 @@ class Dataset(Record):
         lr_format: str | None = None,
         jpeg: str | int | None = None,
         validation: float | None = None,
+        frames: str | None = None,
+        depth: str | None = None,
         progress: bool | OnUpload = False,
     ) -> Job:
         """Submits a job that degrades the photos at `paths`, or the clean images of the dataset whose id is `source`.
@@ -82,7 +104,8 @@ class Dataset(Record):
         is cut into first, and `crop_step` the distance between them. `min_detail` drops flat squares: it is the
         smallest mean difference of neighboring pixels, 0 to 255. `leave_out` is any of "kernel" and "noise".
         `lr_format` is png or webp. `jpeg` compresses after the learned degradation: a quality such as 75, or "60-95"
-        to draw one for each sample. `validation` is the fraction of images in the validation split.
+        to draw one for each sample. `validation` is the fraction of images in the validation split. `frames` and
+        `depth` are as in `upload`.
         """
         fields = drop_none(
             {
@@ -97,19 +120,23 @@ class Dataset(Record):
                 "lr_format": lr_format,
                 "jpeg": jpeg,
                 "validation": validation,
+                "frames": frames,
+                "depth": depth,
             }
         )
-        files = find_photo_files(paths) if source is None else []
-        with progress_callback(progress, "Photos", lambda tracker: tracker.show_count) as on_progress:
-            response = self._connection.post_once(
-                f"/datasets/{self.id}/degrade",
-                lambda: {"data": fields, "files": multipart_files(files, on_progress) or None},
-            )
+        path = f"/datasets/{self.id}/degrade"
+        if source is None:
+            response = submit_photos(self._connection, path, paths, fields, progress)
+        else:
+            response = self._connection.post_once(path, lambda: {"data": fields})
         return Job.from_response(response, self._connection)
 
-    def sr(self, *paths: str | Path, tile: int | None = None, progress: bool | OnUpload = False) -> Job:
-        """Submits a job that super-resolves photos with the network trained last for this dataset."""
-        return super_resolve(self._connection, paths, progress, dataset=self.id, tile=tile)
+    def sr(self, *paths: str | Path, tile: int | None = None, progress: bool | OnUpload = False, **options: Any) -> Job:
+        """Submits a job that super-resolves photos with the network trained last for this dataset.
+
+        `options` are those of the API: `format`, `quality`, `metadata`, `color`, `depth` and `frames`.
+        """
+        return super_resolve(self._connection, paths, progress, dataset=self.id, tile=tile, **options)
 
     def share(self, shared: bool = True) -> Dataset:
         """Lets every token use it, or stops that."""

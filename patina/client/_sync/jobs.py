@@ -16,12 +16,12 @@ from pydantic import Field
 from patina.archive import ManifestLine, extract
 from patina.client._sync.concurrency import sleep
 from patina.client._sync.connection import PATIENCE_SECONDS, Connection
+from patina.client._sync.inputs import submit_photos
 from patina.client._sync.resources import Record, Resource
 from patina.client.http import drop_none
-from patina.client.photo_files import find_photo_files, multipart_files
 from patina.client.progress import OnUpload, progress_callback
 from patina.errors import JobError, ServiceUnavailableError
-from patina.schemas import GALLERY_FILES, Event, JobFailure, Progress, Result
+from patina.schemas import GALLERY_FILES, Event, FileWarning, JobFailure, Progress, Result
 
 OnJob = Callable[["Job"], None]
 OnFile = Callable[[str], None]
@@ -47,6 +47,7 @@ class Job(Record):
     error: JobFailure | None = None
     ended_early: bool = False  # a training that `finish` ended, and that `resume` can continue
     counts: dict[str, int] = Field(default_factory=dict)
+    warnings: list[FileWarning] = Field(default_factory=list)  # about its files, when it was submitted
 
     @property
     def unfinished(self) -> bool:
@@ -101,7 +102,7 @@ class Job(Record):
 
     def fetch(self, result: Result, kind: str, file: str | Path) -> Path:
         """Downloads one file of one sample: its `lr`, `kernel`, `noise` or `sr`. `download` fetches all samples."""
-        self._connection.download(result.links[kind], Path(file))
+        self._connection.download(self._connection.to_path(result.links[kind]), Path(file))
         return Path(file)
 
     def wait(self, progress: bool | OnJob = False) -> Job:
@@ -213,10 +214,6 @@ class Jobs(Resource):
 
 
 def super_resolve(connection: Connection, paths: Sequence[str | Path], progress: bool | OnUpload, **fields: Any) -> Job:
-    """Submits photos for super-resolution. `fields` are those of the API."""
-    files = find_photo_files(paths)
-    with progress_callback(progress, "Photos", lambda tracker: tracker.show_count) as on_progress:
-        response = connection.post_once(
-            "/sr", lambda: {"data": drop_none(fields), "files": multipart_files(files, on_progress)}
-        )
+    """Submits photos for super-resolution. `fields` are those of the API; None means its default."""
+    response = submit_photos(connection, "/sr", paths, drop_none(fields), progress)
     return Job.from_response(response, connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -79,9 +80,12 @@ class Model(Record):
         run_blocking(draw)
         return target
 
-    def sr(self, *paths: str | Path, tile: int | None = None, progress: bool | OnUpload = False) -> Job:
-        """Submits a job that super-resolves photos with its network."""
-        return super_resolve(self._connection, paths, progress, model=self.id, tile=tile)
+    def sr(self, *paths: str | Path, tile: int | None = None, progress: bool | OnUpload = False, **options: Any) -> Job:
+        """Submits a job that super-resolves photos with its network.
+
+        `options` are those of the API: `format`, `quality`, `metadata`, `color`, `depth` and `frames`.
+        """
+        return super_resolve(self._connection, paths, progress, model=self.id, tile=tile, **options)
 
 
 class Models(Resource):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 
@@ -19,19 +20,22 @@ TUS = {"Tus-Resumable": "1.0.0"}
 RESUMABLE_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.LOCKED}
 
 
-def send_resumable(connection: Connection, dataset: str, role: str, file: NamedFile) -> Upload:
-    """Sends a file and returns what the service accepted.
+def send_resumable(
+    connection: Connection, dataset: str, role: str, file: NamedFile, fields: Mapping[str, str]
+) -> Upload:
+    """Sends a file, with form fields as its metadata, and returns what the service accepted.
 
     Raises `ServiceError` if the service can use nothing of it, `ServiceUnavailableError` if all retries of a part fail.
     """
     name, path = file
     length = path.stat().st_size
-    metadata = f"filename {base64.b64encode(name.encode()).decode()}"
+    pairs = {"filename": name, **fields}
+    metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items())
     headers = TUS | {"Upload-Length": str(length), "Upload-Metadata": metadata}
     created = connection.request_with_retries(
         "POST", f"/datasets/{dataset}/uploads", params={"role": role}, headers=headers
     )
-    location = created.headers["Location"]
+    location = connection.to_path(created.headers["Location"])
     offset, failures = 0, 0
     while offset < length:
         part = run_blocking(partial(read_part, path, offset))

@@ -1,0 +1,94 @@
+"""Byte ranges of responses (RFC 9110), by which clients resume a download."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi.responses import StreamingResponse
+
+from app.http.problems import ProblemError, problem_responses
+from store.files.blobs import CHUNK, Blobs
+
+ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
+# Responses, other than 200, of an endpoint whose file may be requested in part.
+RANGE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    int(HTTPStatus.PARTIAL_CONTENT): {"description": "With `Range: bytes=N-M`: these bytes of the file."},
+    int(HTTPStatus.NOT_MODIFIED): {"description": "With `If-None-Match`: the client has this file already."},
+    **problem_responses(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
+}
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """The bytes from `start` to before `stop` of a file of `size` bytes."""
+
+    start: int
+    stop: int
+    size: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "Content-Range": f"bytes {self.start}-{self.stop - 1}/{self.size}",
+            "Content-Length": str(self.stop - self.start),
+        }
+
+
+def wants_range(headers: Mapping[str, str], etag: str) -> bool:
+    """Tells whether a request asks for a part of the entity with this tag, in a form that is answered."""
+    match = ONE_RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
+    return match is not None and any(match.groups()) and headers.get("if-range", etag) == etag
+
+
+def select_range(headers: Mapping[str, str], size: int, etag: str) -> ByteRange | None:
+    """Returns the range that a request asks for; None for the whole file, also if it asks for several ranges.
+
+    Raises `ProblemError` (416) if the file has no such bytes.
+    """
+    if not wants_range(headers, etag):
+        return None
+    first, last = headers["range"].replace(" ", "").lower().removeprefix("bytes=").split("-")
+    if first and last and int(last) < int(first):
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(size, int(last) + 1) if first and last else size
+    if start >= stop:
+        raise ProblemError(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            "range_not_satisfiable",
+            f"The file has {size} bytes; the request asks for bytes after its end.",
+            headers={"Content-Range": f"bytes */{size}"},
+        )
+    return ByteRange(start, stop, size)
+
+
+def respond_with_blob(
+    request_headers: Mapping[str, str], blobs: Blobs, sha256: str, *, media_type: str, name: str
+) -> StreamingResponse:
+    """Returns a response with a stored file, or with the part of it that was asked for.
+
+    Raises `BlobMissing`, and `BlobCorrupt` for a part; a whole file that is corrupt breaks off before its end.
+    """
+    etag = f'"{sha256}"'
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="{name}"'}
+    size = blobs.size(sha256)
+    byte_range = select_range(request_headers, size, etag)
+    if byte_range is None:
+        headers["Content-Length"] = str(size)
+        return StreamingResponse(blobs.iter_chunks(sha256), media_type=media_type, headers=headers)
+    content = _read_range(blobs.verified_path(sha256), byte_range)
+    return StreamingResponse(content, HTTPStatus.PARTIAL_CONTENT, headers | byte_range.headers, media_type=media_type)
+
+
+def _read_range(file: Path, byte_range: ByteRange) -> Iterator[bytes]:
+    remaining = byte_range.stop - byte_range.start
+    with file.open("rb") as opened:
+        opened.seek(byte_range.start)
+        while remaining > 0 and (chunk := opened.read(min(CHUNK, remaining))):
+            remaining -= len(chunk)
+            yield chunk

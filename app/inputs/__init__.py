@@ -1,0 +1,1 @@
+"""Inputs: files for one job, sent in several requests."""

@@ -1,0 +1,151 @@
+"""The service below a path, behind Caddy, and called by browser apps of another origin."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from tusclient.client import TusClient
+
+from config.settings import Settings
+from fuzz.api import serving, write_records
+from patina import Client
+from store.store import Store
+from tests.support.api import serve_api
+from tests.support.images import make_png
+
+CADDY = Path(sys.executable).with_name("caddy")
+ROOT = "/patina"
+APP = "https://app.example.com"
+# Caddy removes the prefix from requests with the first, and passes it on with the second.
+DIRECTIVES = {"prefix removed": "handle_path", "prefix kept": "handle"}
+
+
+def find_free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def running_caddy(folder: Path, directive: str, upstream: str) -> Iterator[str]:
+    """Runs Caddy, which serves `upstream` below the path ROOT. Yields the service's URL."""
+    port = find_free_port()
+    caddyfile = folder / "Caddyfile"
+    caddyfile.write_text(
+        f"{{\n admin off\n auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n"
+        f" redir {ROOT} {ROOT}/\n {directive} {ROOT}/* {{\n reverse_proxy {upstream.removeprefix('http://')}\n }}\n}}\n"
+    )
+    command = [CADDY, "run", "--config", caddyfile, "--adapter", "caddyfile"]
+    environment = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        give_up = time.monotonic() + 30
+        while time.monotonic() < give_up:
+            try:
+                httpx.get(url)
+                break
+            except httpx.ConnectError:
+                time.sleep(0.05)
+        yield f"{url}{ROOT}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.parametrize("directive", DIRECTIVES.values(), ids=DIRECTIVES)
+def test_the_service_works_below_a_path(tmp_path: Path, redis_url: str, directive: str) -> None:
+    settings = Settings(data_dir=tmp_path / "data", redis_url=redis_url, root_path=f"{ROOT}/")
+    with serving(settings) as upstream, running_caddy(tmp_path, directive, upstream) as url:
+        store = Store.open(settings)
+        records = write_records(store)
+        store.close()
+        host = url.removesuffix(ROOT)
+        with httpx.Client() as http:
+            assert http.get(url).headers.get("location") == f"{ROOT}/"
+            page = http.get(f"{url}/")
+            assert 'src="page/main.js"' in page.text
+            assert http.get(f"{url}/page/main.js").status_code == http.get(f"{url}/docs").status_code == 200
+            assert http.get(f"{url}/openapi.json").json()["servers"] == [{"url": ROOT}]
+            job = http.get(f"{url}/jobs/{records['job_id']}").json()
+            for link in job["links"].values():
+                assert link.startswith(f"{ROOT}/")
+            assert http.get(f"{host}{job['links']['archive']}").status_code == 200
+            result = http.get(f"{host}{job['links']['results']}").json()["items"][0]
+            assert http.get(f"{host}{result['links']['lr']}").status_code == 200
+            created = http.post(
+                f"{url}/datasets/{records['dataset_id']}/degrade",
+                files=[("files", ("a.png", make_png(40, 40)))],
+                headers={"X-Forwarded-Prefix": "/elsewhere"},
+            )
+            assert created.headers["location"] == f"{ROOT}/jobs/{created.json()['id']}"
+            spoofed = http.post(f"{url}/page/session", json={"token": "x"})
+            assert f"Path={ROOT}/" in spoofed.headers["set-cookie"]
+        with Client(url) as patina:
+            (first,) = patina.jobs.get(records["job_id"]).results()
+            assert patina.jobs.get(records["job_id"]).fetch(first, "lr", tmp_path / "lr.png").stat().st_size
+            (tmp_path / "b.png").write_bytes(make_png(60, 60))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("patina.client.photo_files.MAX_BATCH_BYTES", 1)  # sent by a resumable upload
+                upload = patina.datasets.get(records["dataset_id"]).upload("lr", tmp_path / "b.png")
+            assert [file.name for file in upload.accepted] == ["b.png"]
+        (tmp_path / "c.png").write_bytes(make_png(64, 64, 3))
+        tus = TusClient(f"{url}/datasets/{records['dataset_id']}/uploads?role=lr")
+        tus.uploader(str(tmp_path / "c.png"), chunk_size=1000, metadata={"filename": "c.png"}).upload()
+        with httpx.Client() as http:
+            names = [
+                image["name"] for image in http.get(f"{url}/datasets/{records['dataset_id']}/images").json()["items"]
+            ]
+        assert {"b.png", "c.png"} <= set(names)
+
+
+def test_without_the_setting_no_header_sets_a_prefix(tmp_path: Path, redis_url: str) -> None:
+    with serve_api(Settings(data_dir=tmp_path, redis_url=redis_url)) as api:
+        api.create_model(dataset := api.create_dataset())
+        job = api.degrade(dataset, {"a_png": make_png(40, 40)})
+        headers = {"X-Forwarded-Prefix": "/elsewhere", "X-Script-Name": "/elsewhere"}
+        assert api.http.get(f"/jobs/{job}", headers=headers).json()["links"]["self"] == f"/jobs/{job}"
+
+
+def test_browser_apps_of_allowed_origins_may_call(tmp_path: Path, redis_url: str) -> None:
+    settings = Settings(data_dir=tmp_path, redis_url=redis_url, cors_origins=f"{APP}, http://localhost:3000")
+    with serve_api(settings) as api:
+        dataset = api.create_dataset()
+        preflight = {
+            "Origin": APP,
+            "Access-Control-Request-Method": "PATCH",
+            "Access-Control-Request-Headers": "tus-resumable,upload-offset,authorization,content-type",
+        }
+        allowed = api.http.options(f"/datasets/{dataset}/uploads", headers=preflight)
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-origin"] == APP
+        assert "tus-resumable" in allowed.headers["access-control-allow-headers"].lower()
+        name = base64.b64encode(b"a.png").decode()
+        tus = {"Origin": APP, "Tus-Resumable": "1.0.0", "Upload-Length": "10", "Upload-Metadata": f"filename {name}"}
+        created = api.http.post(f"/datasets/{dataset}/uploads?role=lr", headers=tus)
+        assert created.status_code == 201
+        exposed = created.headers["access-control-expose-headers"].lower()
+        assert {"location", "upload-offset", "tus-resumable", "content-range", "etag"} <= set(exposed.split(", "))
+        assert "access-control-allow-credentials" not in created.headers
+        stranger = api.http.post(
+            "/datasets", json={"name": "x", "scale": 4}, headers={"Origin": "https://evil.example"}
+        )
+        assert (stranger.status_code, stranger.json()["code"]) == (403, "cross_origin")
+        assert "access-control-allow-origin" not in stranger.headers
+        refused = api.http.options("/jobs", headers=preflight | {"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in refused.headers
+
+
+@pytest.mark.parametrize("origins", ["*", "app.example.com", "https://app.example.com/path"])
+def test_an_origin_is_a_scheme_and_a_host(origins: str) -> None:
+    with pytest.raises(ValueError, match="is no origin"):
+        Settings(cors_origins=origins)
