@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -38,9 +41,25 @@ def read_structure(opened: BinaryIO) -> JpegStructure:
 
     Raises `ImageRejected` for more than 200 scans or 100,000 segments.
     """
-    opened.seek(0)
-    data = opened.read()
-    opened.seek(0)
+    with _map_bytes(opened) as data:
+        return _walk(data)
+
+
+@contextmanager
+def _map_bytes(opened: BinaryIO) -> Iterator[bytes | mmap.mmap]:
+    """Yields a file's bytes without reading them into memory, if it is a file of the system."""
+    try:
+        mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        opened.seek(0)
+        yield opened.read()
+        opened.seek(0)
+        return
+    with mapped:
+        yield mapped
+
+
+def _walk(data: bytes | mmap.mmap) -> JpegStructure:
     scans, progressive, at = 0, False, 2
     for _ in range(MAX_SEGMENTS):
         found = MARKER.search(data, at)
