@@ -31,7 +31,7 @@ COMB_BLOCK, COMBED = 16, 0.25  # side of a block in pixels; share of its pixels 
 SIDEWAYS = 4  # interlacing combs this many times as many blocks as there are upright ones
 
 SEGMENT = 96  # pixels; its frequencies include those of enlargements by 3/2, 2, 3 and 4, and of JPEG's blocks
-MAX_SEGMENTS = 1_200  # the richest in detail
+MIN_SEGMENTS, MAX_SEGMENTS = 160, 1_200  # fewer say too little; of more the richest in detail are used
 MIN_POWER = 0.15  # of a frequency, in squared levels; that of rounding is 1/12
 FACTORS = (1.2, 6.0)  # of enlargements that are found
 FINE = 32  # sums of frequencies that are tried for each of a segment's frequencies
@@ -200,9 +200,9 @@ def _enlargement(rows: dict[int, Plane], columns: dict[int, Plane], blockiness: 
     Enlarging repeats the spectrum of the small photo, attenuated: by factor s, frequency 1/s - f repeats f. The phases
     of the two are locked to each other all over the photo, while those of other frequencies are independent.
     """
-    directions = [_phase_locking(segments) for segments in (rows, columns) if segments]
-    if len(directions) < 2:
+    if min(sum(map(len, segments.values())) for segments in (rows, columns)) < MIN_SEGMENTS:
         return 1.0
+    directions = [_phase_locking(segments) for segments in (rows, columns)]
     locking = np.minimum(*(_running_max(values, TOLERANCE) for values, _ in directions))
     high_power = max(power for _, power in directions)
     best = _find_peak(locking)

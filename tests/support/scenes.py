@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 DETAIL = 2  # pixels of the drawing for each pixel of the scene, so that edges are smooth as in photos
 
 
+@cache
 def make_scene(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """Returns disks on a texture as of clouds, with faint noise, (height, width, 3)."""
     rng = np.random.default_rng(seed)
@@ -23,4 +26,6 @@ def make_scene(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
         top, left, radius = rng.integers(0, tall), rng.integers(0, wide), rng.uniform(0.01, 0.1) * min(tall, wide)
         canvas[(rows - top) ** 2 + (columns - left) ** 2 < radius**2] += rng.uniform(-70, 70, 3)
     scene = canvas.reshape(height, DETAIL, width, DETAIL, 3).mean((1, 3))
-    return np.clip(np.rint(scene + rng.normal(0, 1, scene.shape)), 0, 255).astype(np.uint8)
+    pixels = np.clip(np.rint(scene + rng.normal(0, 1, scene.shape)), 0, 255).astype(np.uint8)
+    pixels.setflags(write=False)  # it is drawn once for all tests
+    return pixels
