@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
 EXIF_ORIENTATION = 0x0112
-TIFF_SUBFILE_TYPE, TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC, TIFF_PLANES = 254, 258, 262, 284
+TIFF_SUBFILE_TYPE, TIFF_BITS_PER_SAMPLE, TIFF_PHOTOMETRIC = 254, 258, 262
 TIFF_EXTRA_SAMPLES, TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT, TIFF_XMP = 338, 322, 323, 700
-WHITE_IS_ZERO, PREMULTIPLIED = 0, 1
+WHITE_IS_ZERO, PREMULTIPLIED, SEPARATE_PLANES = 0, 1, 2
+# By (photometric interpretation, samples per pixel): the color space, and whether there is alpha.
+TIFF_LAYOUTS = {(1, 1): (GRAY, False), (2, 3): (RGB, False), (2, 4): (RGB, True)}
 REDUCED_OR_MASK = 1 | 4  # subfile types that are no page
 LARGE_TILE = 2048**2  # pixels; a TIFF tile is decoded whole, however small the image is
 MANY_SCANS = 30  # of a JPEG; encoders use 10
@@ -372,8 +374,6 @@ class TiffImage(PillowImage):
                 samples = _stretch(rows.samples, self.bits)
                 yield top, Rows(65535 - samples if tags.get(TIFF_PHOTOMETRIC) == WHITE_IS_ZERO else samples, rows.alpha)
             return
-        if tags.get(TIFF_PLANES) == 2:
-            raise unsupported_depth("TIFF whose channels are stored apart")
         premultiplied = PREMULTIPLIED in tuple(tags.get(TIFF_EXTRA_SAMPLES, ()))
         self._image, samples = _read_16_bits(self._reopen)
         self._read_metadata()
@@ -397,6 +397,56 @@ class TiffImage(PillowImage):
     def _tags(image: Image.Image) -> TiffImagePlugin.ImageFileDirectory_v2:
         assert isinstance(image, TiffImagePlugin.TiffImageFile)
         return image.tag_v2
+
+
+class DeepTiffImage(OpenImage):
+    """A deep TIFF in a layout that Pillow does not know: floating point, or channels that are stored apart."""
+
+    format = signatures.TIFF
+
+    def __init__(self, opened: BinaryIO):
+        super().__init__()
+        try:
+            import tifffile  # noqa: PLC0415 - an extra, and only for these files
+        except ImportError as error:
+            raise missing_decoder("a floating-point TIFF, or one with separate channels", "'patina[tiff]'") from error
+
+        self._file = tifffile.TiffFile(opened)
+        self._pages = [page for page in self._file.pages if not int(getattr(page, "subfiletype", 0)) & REDUCED_OR_MASK]
+        self.frames = len(self._pages)
+        self.select(0)
+
+    def select(self, frame: int) -> None:
+        self._page: Any = self._pages[frame]
+        self.height, self.width = self._page.imagelength, self._page.imagewidth
+        self.bits = int(self._page.bitspersample)
+        layout, kind = (int(self._page.photometric), self._page.samplesperpixel), self._page.dtype
+        if layout not in TIFF_LAYOUTS or kind is None or not (kind.kind == "f" or kind == "uint16"):
+            raise unsupported_depth(f"TIFF of {self.bits} bits per channel in a layout that is not supported")
+        self.space, self.has_alpha = TIFF_LAYOUTS[layout]
+        self.profile = self._page.iccprofile or b""
+        orientation = int(self._page.tags.valueof(EXIF_ORIENTATION, 1))
+        self.orientation = orientation if orientation in range(1, 9) else 1
+
+    def rows(self) -> Iterator[tuple[int, Rows]]:
+        import numpy as np  # noqa: PLC0415
+
+        samples = self._page.asarray(maxworkers=1)
+        if samples.ndim == 2:
+            samples = samples[..., None]
+        elif int(self._page.planarconfig) == SEPARATE_PLANES:
+            samples = np.moveaxis(samples, 0, -1)
+        samples = _scale_float(samples) if samples.dtype.kind == "f" else samples.astype(np.uint16)
+        yield 0, Rows(samples[..., :3], samples[..., 3] if self.has_alpha else None)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _open_tiff(opened: BinaryIO) -> OpenImage:
+    if tiff_tags.needs_other_reader(opened):
+        return DeepTiffImage(opened)
+    return TiffImage(opened)
 
 
 class Jpeg2000Image(PillowImage):
@@ -521,7 +571,7 @@ class RawImage(OpenImage):
 READERS: dict[str, Callable[[BinaryIO], OpenImage]] = {
     signatures.PNG: PngImage,
     signatures.JPEG: JpegImage,
-    signatures.TIFF: TiffImage,
+    signatures.TIFF: _open_tiff,
     signatures.JPEG_2000: Jpeg2000Image,
     signatures.AVIF: AvifImage,
     signatures.HEIF: HeifImage,
@@ -625,11 +675,11 @@ def _stretch(samples: NDArray[Any], bits: int) -> NDArray[np.uint16]:
     return np.asarray((np.minimum(samples, full).astype(np.uint32) * 65535 + full // 2) // full, np.uint16)
 
 
-def _scale_float(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+def _scale_float(values: NDArray[Any]) -> NDArray[np.uint16]:
     """Returns 0..1 as 0..65535; what is outside is clipped."""
     import numpy as np  # noqa: PLC0415
 
-    return np.asarray((np.clip(np.nan_to_num(values), 0, 1) * 65535).round(), np.uint16)
+    return np.asarray((np.clip(np.nan_to_num(values.astype(np.float32)), 0, 1) * 65535).round(), np.uint16)
 
 
 def _jpeg_2000_bits(head: bytes) -> int:

@@ -16,7 +16,10 @@ MAX_VALUES = 16  # of a tag that are read
 SHORT, LONG, LONG8, IFD, IFD8 = 3, 4, 16, 13, 18
 TYPES = {SHORT: "H", LONG: "I", LONG8: "Q", IFD: "I", IFD8: "Q"}
 
-COMPRESSION, PHOTOMETRIC, SUB_DIRECTORIES = 259, 262, 330
+BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, SAMPLES_PER_PIXEL, PLANES, SUB_DIRECTORIES = 258, 259, 262, 277, 284, 330
+SAMPLE_FORMAT = 339
+KNOWN = {BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, SAMPLES_PER_PIXEL, PLANES, SUB_DIRECTORIES, SAMPLE_FORMAT}
+SEPARATE_PLANES, FLOATING_POINT = 2, 3
 CFA_PATTERN, DNG_VERSION = 33422, 50706
 RAW_PHOTOMETRIC = {32803, 34892}  # color filter array, linear raw
 RAW_COMPRESSION = {32767, 32769, 32770, 32867, 34713, 34892, 65000, 65024, 65535}  # Sony, Samsung, Kodak, Nikon, Pentax
@@ -40,6 +43,19 @@ def is_raw(opened: BinaryIO) -> bool:
         return any(_is_raw_directory(tags) for tags in _iter_directories(opened))
     finally:
         opened.seek(0)
+
+
+def needs_other_reader(opened: BinaryIO) -> bool:
+    """Tells whether the first page of a TIFF is deep and in a layout that Pillow cannot read or reads wrongly."""
+    try:
+        tags = next(_iter_directories(opened), {})
+    finally:
+        opened.seek(0)
+    bits = max(tags.get(BITS_PER_SAMPLE, (1,)), default=1)
+    is_color = tags.get(SAMPLES_PER_PIXEL, (1,))[0:1] > (1,)
+    if FLOATING_POINT in tags.get(SAMPLE_FORMAT, ()):
+        return is_color or bits != 32
+    return is_color and (bits > 16 or (bits == 16 and SEPARATE_PLANES in tags.get(PLANES, ())))
 
 
 def _is_raw_directory(tags: dict[int, tuple[int, ...]]) -> bool:
@@ -83,7 +99,7 @@ def _read_directory(opened: BinaryIO, layout: _Layout, offset: int) -> tuple[dic
     for at in range(0, len(entries) - entry_bytes + 1, entry_bytes):
         tag, kind = struct.unpack_from(f"{layout.order}HH", entries, at)
         (values,) = struct.unpack_from(layout.offset_format, entries, at + 4)
-        if tag in (COMPRESSION, PHOTOMETRIC, SUB_DIRECTORIES) and kind in TYPES:
+        if tag in KNOWN and kind in TYPES:
             value_at = at + (12 if layout.big else 8)
             tags[tag] = _read_values(opened, layout, entries[value_at : at + entry_bytes], kind, values)
         elif tag in (CFA_PATTERN, DNG_VERSION):

@@ -9,9 +9,9 @@ const TUS = { "Tus-Resumable": "1.0.0" };
  * Sends the missing parts of a file. Resolves to the same answer as for a file that is sent whole.
  * `onProgress` receives the bytes sent so far. Throws `Problem`s; after a retryable one, the next call resumes.
  */
-export async function uploadResumable(dataset, role, file, name, onProgress) {
-  const key = `upload ${dataset} ${role} ${name} ${file.size} ${file.lastModified}`;
-  const { location, offset: start } = (await findUpload(key)) ?? (await createUpload(dataset, role, file, name, key));
+export async function uploadResumable(dataset, role, file, name, options, onProgress) {
+  const key = `upload ${dataset} ${role} ${name} ${file.size} ${file.lastModified} ${Object.values(options)}`;
+  const { location, offset: start } = (await findUpload(key)) ?? (await createUpload(dataset, role, file, { filename: name, ...options }, key));
   try {
     for (let offset = start; offset < file.size;) {
       const headers = { ...TUS, "Upload-Offset": offset, "Content-Type": "application/offset+octet-stream" };
@@ -30,9 +30,9 @@ export async function uploadResumable(dataset, role, file, name, onProgress) {
   }
 }
 
-async function createUpload(dataset, role, file, name, key) {
-  const encoded = btoa(String.fromCharCode(...new TextEncoder().encode(name)));
-  const headers = { ...TUS, "Upload-Length": file.size, "Upload-Metadata": `filename ${encoded}` };
+async function createUpload(dataset, role, file, metadata, key) {
+  const pairs = Object.entries(metadata).map(([field, value]) => `${field} ${btoa(String.fromCharCode(...new TextEncoder().encode(value)))}`);
+  const headers = { ...TUS, "Upload-Length": file.size, "Upload-Metadata": pairs.join(",") };
   const answer = await send("POST", `/datasets/${dataset}/uploads?role=${role}`, { headers });
   const location = answer.getResponseHeader("Location");
   remember(key, location);

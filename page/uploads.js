@@ -10,7 +10,8 @@ const NOT_IMAGES = /^(video|audio|text|font)\/|^application\/(pdf|msword|json|vn
 
 class Upload {
   constructor(dataset, role) {
-    Object.assign(this, { dataset, role, waiting: [], active: new Set(), done: 0, images: 0, rejected: [], bytes: 0, finishedBytes: 0, error: null });
+    Object.assign(this, { dataset, role, waiting: [], active: new Set(), done: 0, images: 0, rejected: [], warnings: [], bytes: 0, finishedBytes: 0, error: null });
+    this.options = {}; // form fields: frames, depth
     this.listeners = new Set();
   }
 
@@ -19,7 +20,7 @@ class Upload {
   get sentBytes() { return this.finishedBytes + [...this.active].reduce((sum, item) => sum + item.sent, 0); }
 
   add(files) {
-    if (!this.busy) Object.assign(this, { done: 0, images: 0, rejected: [], bytes: 0, finishedBytes: 0 });
+    if (!this.busy) Object.assign(this, { done: 0, images: 0, rejected: [], warnings: [], bytes: 0, finishedBytes: 0 });
     for (const { file, name } of files) {
       if (NOT_IMAGES.test(file.type)) {
         this.rejected.push({ name, message: "Not an image or an archive of images; the file was not sent." });
@@ -52,10 +53,11 @@ class Upload {
     const onProgress = (bytes) => { item.sent = Math.min(bytes, item.file.size); this.notifyListeners(); };
     try {
       const upload = item.file.size > RESUMABLE_BYTES ? uploadResumable : uploadWhole;
-      const { accepted, rejected } = await upload(this.dataset, this.role, item.file, item.name, onProgress);
+      const { accepted, rejected, warnings } = await upload(this.dataset, this.role, item.file, item.name, this.options, onProgress);
       this.error = null;
       this.images += accepted.length;
       this.rejected.push(...rejected);
+      this.warnings.push(...warnings);
       return true;
     } catch (error) {
       if (!(error instanceof Problem)) {
@@ -83,9 +85,10 @@ class Upload {
 }
 
 /** Sends a file in one request. The service stores the same bytes only once. */
-async function uploadWhole(dataset, role, file, name, onProgress) {
+async function uploadWhole(dataset, role, file, name, options, onProgress) {
   onProgress(0); // nothing of an earlier try was kept
   const body = new FormData();
+  for (const [field, value] of Object.entries(options)) body.append(field, value);
   body.append("files", file, name);
   return (await send("POST", `/datasets/${dataset}/images?role=${role}`, { body, onProgress })).response;
 }

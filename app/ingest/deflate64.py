@@ -8,8 +8,6 @@ import zipfile
 import zlib
 from typing import Protocol
 
-from inflate64 import Inflater
-
 METHOD = 9
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of the extra fields
 LOCAL_MAGIC = b"PK\3\4"
@@ -25,6 +23,8 @@ class Deflate64File(io.RawIOBase):
     """The decompressed bytes of a member. Raises `zipfile.BadZipFile` for damage."""
 
     def __init__(self, archive: _File, entry: zipfile.ZipInfo):
+        from inflate64 import Inflater  # noqa: PLC0415 - few archives need it
+
         archive.seek(entry.header_offset)
         header = archive.read(LOCAL_HEADER.size)
         if len(header) < LOCAL_HEADER.size or not header.startswith(LOCAL_MAGIC):

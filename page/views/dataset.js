@@ -3,6 +3,7 @@
 import { get, PagedList, post, remove, toUrl } from "../api.js";
 import { dropZone } from "../components/dropZone.js";
 import { jobRow } from "../components/jobRow.js";
+import { findingMark, photoChecks } from "../components/photoChecks.js";
 import { VirtualList } from "../components/virtual.js";
 import { confirmDialog, h, notify, replace, showError } from "../dom.js";
 import { subscribeJobs } from "../events.js";
@@ -56,8 +57,8 @@ function uploadCard(dataset, role, count, refresh, photos, signal) {
   const upload = getUpload(dataset.id, role);
   const bar = h("div", { class: "bar", role: "progressbar", "aria-label": `Upload of ${ROLES[role].name.toLowerCase()}`, "aria-valuemin": 0, "aria-valuemax": 100 }, h("span", {}));
   const status = h("p", { class: "small number" });
-  const rejected = h("div", {});
-  const progress = h("div", { class: "stack", hidden: true }, bar, status, rejected);
+  const rejected = h("div", {}), warnings = h("div", {});
+  const progress = h("div", { class: "stack", hidden: true }, bar, status, rejected, warnings);
   let refreshedAt = -1;
   const update = () => {
     progress.hidden = upload.total + upload.rejected.length === 0;
@@ -68,10 +69,8 @@ function uploadCard(dataset, role, count, refresh, photos, signal) {
     status.textContent = upload.error ?? (upload.busy
       ? `${formatInteger(upload.done)} of ${formatCount(upload.total, "file")} sent · ${formatPercent(fraction)} of ${formatBytes(upload.bytes)}`
       : `${formatCount(upload.images, "photo")} accepted${upload.rejected.length ? `, ${upload.rejected.length} rejected` : ""}.`);
-    if (upload.rejected.length) replace(rejected, h("details", { open: upload.rejected.length < 6 },
-      h("summary", {}, `${formatCount(upload.rejected.length, "file")} rejected`),
-      h("ul", { class: "rejected" }, upload.rejected.slice(0, 500).map((file) => h("li", {}, h("strong", {}, file.name), ` ${file.message}`)))));
-    else replace(rejected);
+    replace(rejected, ...fileList(`${formatCount(upload.rejected.length, "file")} rejected`, upload.rejected));
+    replace(warnings, ...fileList(formatCount(upload.warnings.length, "warning"), upload.warnings));
     if (upload.done !== refreshedAt && (!upload.busy || upload.done % 25 === 0)) {
       refreshedAt = upload.done;
       if (upload.done) { refresh().catch(showError); photos.reload(role); }
@@ -83,7 +82,26 @@ function uploadCard(dataset, role, count, refresh, photos, signal) {
   return h("section", { class: "card", "aria-label": ROLES[role].name },
     h("div", { class: "head" }, h("h2", {}, ROLES[role].name), h("p", { class: "muted" }, count)),
     dropZone({ label: ROLES[role].label, hint: ROLES[role].hint, onFiles: (files) => upload.add(files) }),
+    h("p", { class: "small" },
+      optionBox(upload, "frames", "all", "All frames of animations and all pages"), " ",
+      optionBox(upload, "depth", "scale", "Scale more than 8 bits per channel")),
     progress);
+}
+
+/** Returns a checkbox that adds a form field to the files that are added afterwards. */
+function optionBox(upload, field, value, label) {
+  const box = h("input", { type: "checkbox", checked: upload.options[field] === value, onchange: () => {
+    if (box.checked) upload.options[field] = value;
+    else delete upload.options[field];
+  } });
+  return h("label", {}, box, ` ${label}`);
+}
+
+/** Returns a list of files with a message each, at most 500, that opens by itself if it is short. */
+function fileList(title, files) {
+  if (!files.length) return [];
+  const items = files.slice(0, 500).map((file) => h("li", {}, h("strong", {}, file.name), ` ${file.message}`));
+  return [h("details", { open: files.length < 6 }, h("summary", {}, title), h("ul", { class: "rejected" }, items))];
 }
 
 function trainForm(dataset) {
@@ -136,7 +154,8 @@ function photoBrowser(dataset, signal) {
   const tabs = {};
   let shownRole = null;
   const body = h("div", { role: "tabpanel", id: "photos", tabindex: -1 });
-  const listOf = (role) => (lists[role] ??= thumbnailGrid(dataset, role, signal));
+  const checks = photoChecks(dataset, signal, () => Object.values(lists).forEach((list) => list.update()));
+  const listOf = (role) => (lists[role] ??= thumbnailGrid(dataset, role, checks, signal));
   const show = (role) => {
     shownRole = role;
     for (const [name, tab] of Object.entries(tabs)) tab.setAttribute("aria-selected", name === role);
@@ -147,25 +166,30 @@ function photoBrowser(dataset, signal) {
     tabs[role] = h("button", { type: "button", role: "tab", "aria-controls": "photos", onclick: () => show(role) }, ROLES[role].name);
   }
   const element = h("section", { class: "stack", "aria-label": "Photos" },
-    h("div", { class: "tabs", role: "tablist", "aria-label": "Which photos" }, Object.values(tabs)), body);
+    h("div", { class: "tabs", role: "tablist", "aria-label": "Which photos" }, Object.values(tabs)), checks.element, body);
+  checks.reload();
   return {
     element, show,
     setCounts: (images) => { for (const [role, tab] of Object.entries(tabs)) tab.textContent = `${ROLES[role].name} (${formatInteger(images[role])})`; },
-    reload: (role) => { if (shownRole === role) listOf(role).reloadEnd(); else delete lists[role]; },
+    reload: (role) => {
+      if (shownRole === role) listOf(role).reloadEnd(); else delete lists[role];
+      checks.reload();
+    },
   };
 }
 
-function thumbnailGrid(dataset, role, signal) {
+function thumbnailGrid(dataset, role, checks, signal) {
   const paged = new PagedList(`/datasets/${dataset.id}/images?role=${role}`, signal, 500);
   const loadMore = () => paged.loadMore().then(() => grid.setItems(paged.items), showError);
   const grid = new VirtualList({
-    create: (image) => thumbnail(dataset, image), key: (image) => image.id, width: 104, square: true,
+    create: (image) => thumbnail(dataset, image, checks), key: (image) => image.id, width: 104, square: true,
     label: ROLES[role].name, signal,
     loadMore: () => { if (!paged.done && !paged.fetching) loadMore(); },
   });
   return {
     element: grid.element,
     layOut: () => requestAnimationFrame(() => grid.layOut()),
+    update: () => grid.setItems(paged.items),
     reloadEnd: async () => {
       await paged.fetching;
       // Photos are only appended, so the list continues after the last known one.
@@ -176,15 +200,18 @@ function thumbnailGrid(dataset, role, signal) {
   };
 }
 
-function thumbnail(dataset, image) {
-  const element = h("div", { class: "thumb" });
+function thumbnail(dataset, image, checks) {
+  const mark = h("div", { class: "marks" });
+  const element = h("div", { class: "thumb" }, mark);
+  const update = () => replace(mark, findingMark(checks.findingsOf(image)));
+  update();
   const onSeen = () => {
     const label = `${image.name}, ${image.width} × ${image.height}`;
     const picture = h("img", { alt: label, title: label, src: toUrl(`/datasets/${dataset.id}/images/${image.id}/thumbnail`),
       onerror: () => picture.replaceWith(h("div", { class: "none" }, label)) });
     element.append(picture);
   };
-  return { element, onSeen };
+  return { element, update, onSeen };
 }
 
 function modelCard(model) {

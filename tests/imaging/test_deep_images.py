@@ -122,6 +122,19 @@ def test_floating_point_is_clipped_to_0_and_1(tmp_path: Path) -> None:
     assert np.abs(read_rgb(tmp_path / "image")[..., 0] - expected * 255).max() <= 0.51
 
 
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("kind", [np.float32, np.float16, np.uint16])
+def test_deep_color_in_other_layouts_is_read(tmp_path: Path, kind: Any, planes: Any) -> None:
+    pixels = make_deep(20, 30, 3)
+    stored = pixels if kind is np.uint16 else ((pixels / 65535).astype(kind))
+    expected = pixels if kind is np.uint16 else stored.astype(float) * 65535
+    moved = np.moveaxis(stored, -1, 0) if planes == "separate" else stored
+    tifffile.imwrite(tmp_path / "image", moved, photometric="rgb", planarconfig=planes, compression="zlib")
+    check = check_image(tmp_path / "image", max_pixels=LIMIT)
+    assert (check.size, check.bits) == (ImageSize(30, 20), 8 * np.dtype(kind).itemsize)
+    assert np.abs(read_picture(tmp_path / "image", deep=True).rgb - expected).max() <= 0.51
+
+
 def test_integers_of_32_bits_cannot_be_scaled(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("I", (8, 8)).save(buffer, "TIFF")

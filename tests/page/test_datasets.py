@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Route, expect
 
 from app.page.endpoints import FILES
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.store import Store
-from tests.support.images import make_photos, make_png, make_zip
+from tests.support.images import encode_image, make_photos, make_picture, make_png, make_zip
 from tests.support.page_driver import PHONE, PageDriver
+from tests.support.scenes import make_scene
 
 MAX_BYTES = 300_000
 
@@ -104,6 +107,36 @@ def test_large_file_resumes_after_a_reload(driver: PageDriver, tmp_path: Path) -
     (tmp_path / "film.bin").write_bytes(bytes(9 * 2**20))
     chooser.set_input_files(tmp_path / "film.bin")
     expect(page.locator(".rejected")).to_contain_text("film.bin")
+
+
+def test_warnings_are_shown_and_all_frames_can_be_taken(driver: PageDriver, tmp_path: Path) -> None:
+    frames = [Image.fromarray(make_picture(40, 40, seed)) for seed in range(3)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    page = driver.open(f"datasets/{driver.service.create_dataset()}")
+    card = page.get_by_role("region", name="Real photos")
+    chooser = page.get_by_label("Choose files: Drop real photos here")
+    chooser.set_input_files(tmp_path / "moving.gif")
+    expect(card.get_by_text("1 photo accepted.")).to_be_visible()
+    expect(card.locator(".rejected")).to_contain_text("moving.gif The file has 3 frames")
+    card.get_by_label("All frames of animations").check()
+    chooser.set_input_files(tmp_path / "moving.gif")
+    expect(card.get_by_text("3 photos accepted.")).to_be_visible()
+    expect(card.locator(".rejected")).to_contain_text("moving.0001.png The file has 3 frames")
+
+
+def test_what_is_wrong_with_photos_is_on_their_thumbnails(driver: PageDriver, tmp_path: Path) -> None:
+    photos = {f"{seed}.png": make_scene(200, 200, seed) for seed in range(3)}
+    for name, pixels in {**photos, "blank.png": np.full((200, 200, 3), 90, np.uint8)}.items():
+        (tmp_path / name).write_bytes(encode_image(pixels))
+    page = driver.open(f"datasets/{driver.service.create_dataset()}")
+    page.get_by_label("Choose files: Drop real photos here").set_input_files(sorted(tmp_path.iterdir()))
+    summary = page.get_by_role("region", name="Photos").get_by_role("status")
+    expect(summary).to_contain_text("Real photos: 1 of one color. 1 real photo will be left out of trainings.")
+    marks = page.get_by_role("img", name=re.compile("^Left out of trainings. The photo has one flat color"))
+    expect(marks).to_have_count(1)
+    thumbnail = page.locator(".thumb").filter(has=marks)
+    expect(thumbnail.get_by_role("img", name="blank.png, 200 × 200")).to_be_visible()
+    assert driver.find_accessibility_violations() == []
 
 
 def test_large_file_uploads_without_local_storage(driver: PageDriver, tmp_path: Path) -> None:

@@ -110,7 +110,11 @@ class _BatchProcessor:
                 rejected += [result for item in file.items for result in item.fail(error)]
                 continue
             for item in file.items:
-                crop = item.crop(pixels)
+                try:
+                    crop = item.crop(pixels)
+                except ImageRejected as error:
+                    rejected += item.fail(error)
+                    continue
                 if self.options.min_detail and mean_gradient(crop) < self.options.min_detail:
                     rejected += item.skip_low_detail()
                 else:

@@ -43,10 +43,15 @@ class PendingItem:
         return sample_seed_key(self.item.sha256 or "", self.item.crop)
 
     def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns this item's crop of an image (height, width, 3), or the whole image."""
+        """Returns this item's crop of an image (height, width, 3), or the whole image.
+
+        Raises `ImageRejected` if the crop is not inside. The service of an earlier build counted transparent parts.
+        """
         if self.item.crop is None:
             return image
         top, left, height, width = self.item.crop
+        if top + height > image.shape[0] or left + width > image.shape[1]:
+            raise ImageRejected("mostly_transparent", "The crop is in a transparent part of the image. Send it again.")
         return image[top : top + height, left : left + width]
 
     def verified_file(self, blobs: Blobs) -> Path:
