@@ -42,9 +42,13 @@ class StreamingEDSR:
         pixels = torch.from_numpy(stacked).to(self.tail.weight.device)
         return pixels.permute(0, 3, 1, 2).to(self.tail.weight.dtype) / 255
 
-    def to_pixels(self, images: Tensor, bits: int = 8) -> Pixels:
-        """Rounds the output (B, 3, h, w) of `upscale_rows` to pixels (B, h, w, 3) of 8 or 16 bits."""
+    def to_pixels(self, images: Tensor, bits: int = 8, *, gray: bool = False) -> Pixels:
+        """Rounds the output (B, 3, h, w) of `upscale_rows` to pixels (B, h, w, 3) of 8 or 16 bits.
+
+        With `gray`, each pixel becomes the mean of its channels.
+        """
         limit = 2**bits - 1
+        images = images.mean(1, keepdim=True).expand_as(images) if gray else images
         rounded = (images * limit).clamp(0, limit).round()
         rounded = rounded.byte() if bits == 8 else rounded.int()
         pixels: Pixels = rounded.permute(0, 2, 3, 1).cpu().numpy().astype(f"uint{bits}", copy=False)
@@ -53,9 +57,9 @@ class StreamingEDSR:
     def upscale_rows(self, bands: Iterable[Tensor], height: int) -> Iterator[Tensor]:
         """Turns bands of rows of images (B, 3, height, w) in [0, 1] into rows of (B, 3, s·height, s·w), about [0, 1].
 
-        The output lags behind the input by the network's receptive radius.
+        The images already have the config's border. The output lags behind the input by the network's receptive radius.
         """
-        edsr, scale = self.edsr, self.edsr.config.scale
+        edsr, scale, pixel_range = self.edsr, self.edsr.config.scale, self.edsr.config.pixel_range
         head = RowConv3x3(edsr.head[0], self.tail.weight.dtype)
         body = [
             RowResidualBlock(layer, self.dtype) if isinstance(layer, ResidualBlock) else RowConv3x3(layer, self.dtype)
@@ -67,7 +71,7 @@ class StreamingEDSR:
         for band in bands:
             rows_read += band.shape[2]
             last = rows_read == height
-            features = head(edsr.sub_mean(band * 255), last)
+            features = head(edsr.sub_mean(band * pixel_range), last)
             residual = features
             for layer in body:
                 residual = layer(residual, last)
@@ -81,7 +85,8 @@ class StreamingEDSR:
             if ready.start == ready.stop:
                 continue
             image = self.tail(window, at_top=at_top, at_bottom=last)[:, :, scale * ready.start : scale * ready.stop]
-            yield global_skip.add(image / 255) if edsr.config.global_skip else edsr.add_mean(image) / 255
+            image = image / pixel_range if edsr.config.global_skip else edsr.add_mean(image) / pixel_range
+            yield global_skip.add(image) if edsr.config.global_skip else image
 
 
 class RowBuffer:

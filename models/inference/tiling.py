@@ -50,20 +50,30 @@ def upscale_rows(
 
     Memory does not grow with the image's height. An image too wide for the free memory is split into tiles that
     overlap by the network's receptive radius. `tile` is the side of smaller tiles. `dtype` is that of the network's
-    body; by default the fastest without visible loss. `on_progress(fraction done)` is called after each band; it may
-    raise. Raises ValueError for an image of another shape or type and for a tile below 1.
+    body; by default the fastest without visible loss. A gray image stays gray. `on_progress(fraction done)` is called
+    after each band; it may raise. Raises ValueError for an image of another shape or type and for a tile below 1.
     """
     if lr.ndim != 3 or lr.shape[2] != 3 or lr.dtype not in (np.uint8, np.uint16) or not lr.size:
         raise ValueError(f"an image is (h, w, 3) uint8 or uint16, not {lr.shape} {lr.dtype}")
     if tile is not None and tile < 1:
         raise ValueError(f"a tile of {tile} pixels is too small")
+    gray = all(np.array_equal(lr[:, :, 0], lr[:, :, channel]) for channel in (1, 2))
+    border = edsr.config.border
+    if border:
+        lr = np.pad(lr, ((border, border), (border, border), (0, 0)), mode="edge")
     height, width = lr.shape[:2]
     device = next(edsr.parameters()).device
     plan = plan_tiles(edsr.config, height, width, tile, device)
     network = StreamingEDSR(edsr, dtype or choose_dtype(device))
+    cut, bottom, right = (edsr.config.scale * length for length in (border, height - border, width - border))
+    done = 0  # rows of the output, the border's included
     for top in range(0, height, plan.rows):
         rows = slice(top, min(top + plan.rows, height))
-        yield from _upscale_tile_row(network, lr, plan, rows, bits, on_progress or (lambda _: None))
+        for pixels in _upscale_tile_row(network, lr, plan, rows, bits, gray, on_progress or (lambda _: None)):
+            inner = pixels[max(0, cut - done) : max(0, bottom - done), cut:right]
+            done += len(pixels)
+            if len(inner):
+                yield inner
 
 
 def plan_tiles(config: EDSRConfig, height: int, width: int, tile: int | None, device: torch.device) -> TilePlan:
@@ -91,6 +101,7 @@ def _upscale_tile_row(
     plan: TilePlan,
     rows: slice,
     bits: int,
+    gray: bool,
     on_progress: Callable[[float], None],
 ) -> Iterator[Pixels]:
     """Enlarges these rows. Yields them as they come if there is one tile, else all at once."""
@@ -116,7 +127,7 @@ def _upscale_tile_row(
 
         at = scale * (above - rows.start)  # index of the next output row; those of the overlap are negative
         for image in network.upscale_rows(bands(), below - above):
-            pixels = network.to_pixels(image, bits)[:, max(0, -at) : max(0, count - at)]
+            pixels = network.to_pixels(image, bits, gray=gray)[:, max(0, -at) : max(0, count - at)]
             first, at = max(0, at), at + image.shape[2]
             if joined is None:
                 yield pixels[0]

@@ -34,9 +34,19 @@ class EDSRConfig:
     global_skip: bool = False
     # One convolution makes all s² pixels of a low-resolution pixel. A third of the work. Not in official checkpoints.
     single_upsample: bool = False
+    # Pixels lie in 0..pixel_range inside the network. Biases start below 1 and move by the learning rate, so 1 lets
+    # them adapt to noise within a short training. 255 in official checkpoints.
+    pixel_range: int = 255
+    # In eval mode, the border is repeated by so many low-resolution pixels, whose enlargement is cut off. Else the
+    # zeros that each convolution pads with change the outermost pixels. 0 in official checkpoints.
+    border: int = 0
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
+        if self.pixel_range not in (1, 255):
+            raise ValueError(f"pixel_range is 1 or 255, not {self.pixel_range}")
+        if self.border < 0:
+            raise ValueError(f"border is 0 or more, not {self.border}")
 
     @property
     def receptive_radius(self) -> int:
@@ -56,13 +66,13 @@ def enlarge_bicubic(lr: Tensor, scale: int) -> Tensor:
 
 
 class MeanShift(nn.Conv2d):
-    """Adds `sign` times the mean color of DIV2K, on the 0..255 scale. Not trained."""
+    """Adds `sign` times the mean color of DIV2K, on the scale 0..pixel_range. Not trained."""
 
-    def __init__(self, sign: int):
+    def __init__(self, sign: int, pixel_range: int):
         super().__init__(3, 3, 1)
         with torch.no_grad():
             self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-            self.bias.copy_(sign * 255 * torch.tensor(DIV2K_MEAN))  # type: ignore[union-attr]
+            self.bias.copy_(sign * pixel_range * torch.tensor(DIV2K_MEAN))  # type: ignore[union-attr]
         self.requires_grad_(False)
 
 
@@ -87,7 +97,7 @@ class EDSR(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(+1)
+        self.sub_mean, self.add_mean = (MeanShift(sign, config.pixel_range) for sign in (-1, +1))
         self.head = nn.Sequential(nn.Conv2d(3, width, 3, padding=1))
         self.body = nn.Sequential(
             *(ResidualBlock(width, config.residual_scale) for _ in range(config.blocks)),
@@ -110,10 +120,16 @@ class EDSR(nn.Module):
 
     def forward(self, lr: Tensor, tail: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Enlarges lr (B, 3, h, w) in [0, 1] to (B, 3, s·h, s·w), about [0, 1]. `tail` replaces the network's own."""
-        features = self.head(self.sub_mean(lr * 255))  # (B, width, h, w)
+        config = self.config
+        border = 0 if self.training else config.border
+        padded = functional.pad(lr, [border] * 4, mode="replicate") if border else lr
+        features = self.head(self.sub_mean(padded * config.pixel_range))  # (B, width, h, w)
         features = features + self.body(features)  # (B, width, h, w)
         residual = (tail or self.tail)(features)  # (B, 3, s·h, s·w)
-        if self.config.global_skip:
+        if config.global_skip:
             # No mean shift: the bicubic enlargement has the mean already.
-            return residual / 255 + enlarge_bicubic(lr, self.config.scale)
-        return self.add_mean(residual) / 255  # type: ignore[no-any-return]
+            sr = residual / config.pixel_range + enlarge_bicubic(padded, config.scale)
+        else:
+            sr = self.add_mean(residual) / config.pixel_range
+        cut = config.scale * border
+        return sr[:, :, cut : sr.shape[2] - cut, cut : sr.shape[3] - cut] if cut else sr
