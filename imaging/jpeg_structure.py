@@ -17,23 +17,22 @@ STANDALONE = {0x01, START, *range(0xD0, 0xD8)}  # markers without a segment
 MAX_SEGMENTS = 100_000
 MAX_SCANS = 200  # 20 are many, and a decoder passes over the whole image for each
 MARKER = re.compile(rb"\xff[^\x00\xff]")
+NOT_PADDING = re.compile(rb"[^\x00\x1a\xff]")
 MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # restart markers belong to the scan
 
 
 @dataclass(frozen=True)
 class JpegStructure:
-    """`end` is the offset behind the end marker; None if the file lacks it, inside a segment or (`in_scan`) a scan."""
+    """`complete` tells whether the file has its end marker. If not, it ends in a segment or, `in_scan`, in a scan.
+
+    `trailing_bytes` is the size of what follows the end marker, such as the video of a motion photo; 0 for padding.
+    """
 
     scans: int
     progressive: bool
-    end: int | None
-    in_scan: bool
-    size: int
-
-    @property
-    def trailing_bytes(self) -> int:
-        """Bytes behind the end marker, such as the video of a motion photo."""
-        return self.size - self.end if self.end is not None else 0
+    complete: bool
+    in_scan: bool = False
+    trailing_bytes: int = 0
 
 
 def read_structure(opened: BinaryIO) -> JpegStructure:
@@ -64,10 +63,11 @@ def _walk(data: bytes | mmap.mmap) -> JpegStructure:
     for _ in range(MAX_SEGMENTS):
         found = MARKER.search(data, at)
         if found is None:
-            return JpegStructure(scans, progressive, None, in_scan=False, size=len(data))
+            return JpegStructure(scans, progressive, complete=False)
         marker, at = data[found.end() - 1], found.end()
         if marker == END:
-            return JpegStructure(scans, progressive, at, in_scan=False, size=len(data))
+            trailing = len(data) - at if NOT_PADDING.search(data, at) else 0
+            return JpegStructure(scans, progressive, complete=True, trailing_bytes=trailing)
         if marker in STANDALONE:
             continue
         progressive = progressive or marker in PROGRESSIVE
@@ -78,6 +78,6 @@ def _walk(data: bytes | mmap.mmap) -> JpegStructure:
                 raise undecodable_image(f"JPEG has more than {MAX_SCANS} scans")
             following = MARKER_IN_SCAN.search(data, at)
             if following is None:
-                return JpegStructure(scans, progressive, None, in_scan=at <= len(data), size=len(data))
+                return JpegStructure(scans, progressive, complete=False, in_scan=at <= len(data))
             at = following.start()
     raise undecodable_image(f"JPEG has more than {MAX_SEGMENTS:,} segments")

@@ -146,7 +146,10 @@ def _read_header(opened: BinaryIO) -> OpenImage:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise image_too_large(Image.MAX_IMAGE_PIXELS or 0) from error
     except Exception as error:
-        raise not_an_image() from error
+        raise not_an_image(
+            f"The file starts like a {name} image, but is damaged, or of a kind that is not supported. Open it in an "
+            "image editor, save it as PNG and send that."
+        ) from error
 
 
 class PillowImage(OpenImage):
@@ -278,11 +281,11 @@ class JpegImage(PillowImage):
 
     def __init__(self, opened: BinaryIO):
         structure = read_structure(opened)
-        complete = opened if structure.end is not None else _complete_jpeg(opened, structure)
+        complete = opened if structure.complete else _complete_jpeg(opened, structure)
         super().__init__(complete, "JPEG", "MPO")
         if self.frames > 1:
             self.frames = self._count_equal_frames()
-        if structure.end is None:
+        if not structure.complete:
             self._warn("missing_end", "The file lacks its end marker, and perhaps a part of its last 16×16 pixels.")
         elif structure.trailing_bytes and self.frames == 1:
             self._warn(
@@ -412,12 +415,13 @@ class DeepTiffImage(OpenImage):
             raise missing_decoder("a floating-point TIFF, or one with separate channels", "'patina[tiff]'") from error
 
         self._file = tifffile.TiffFile(opened)
-        self._pages = [page for page in self._file.pages if not int(getattr(page, "subfiletype", 0)) & REDUCED_OR_MASK]
+        pages: list[Any] = list(self._file.pages)
+        self._pages = [page for page in pages if not int(getattr(page, "subfiletype", 0)) & REDUCED_OR_MASK]
         self.frames = len(self._pages)
         self.select(0)
 
     def select(self, frame: int) -> None:
-        self._page: Any = self._pages[frame]
+        self._page = self._pages[frame]
         self.height, self.width = self._page.imagelength, self._page.imagewidth
         self.bits = int(self._page.bitspersample)
         layout, kind = (int(self._page.photometric), self._page.samplesperpixel), self._page.dtype
@@ -460,7 +464,9 @@ class Jpeg2000Image(PillowImage):
 
     def _convert(self, strip: Image.Image) -> Rows:
         rows = super()._convert(strip)
-        return Rows(_stretch(rows.samples, self.bits), rows.alpha) if strip.mode.startswith("I;16") else rows
+        if not strip.mode.startswith("I;16"):
+            return rows
+        return Rows(_stretch(rows.samples >> (16 - self.bits), self.bits), rows.alpha)  # Pillow has its bits on top
 
 
 class AvifImage(PillowImage):

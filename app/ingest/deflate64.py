@@ -62,6 +62,6 @@ class Deflate64File(io.RawIOBase):
 
     def _inflate(self, data: bytes) -> bytes:
         try:
-            return self._inflater.inflate(data)
+            return bytes(self._inflater.inflate(data))
         except Exception as error:  # the library raises several kinds
             raise zipfile.BadZipFile(f"it is damaged ({error})") from error

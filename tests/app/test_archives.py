@@ -297,7 +297,7 @@ def test_encrypted_and_lzma_zips_are_rejected(tmp_path: Path) -> None:
 def make_deflate64_zip(data: bytes, *, damage: bool = False) -> bytes:
     """Returns a zip with one member in Deflate64, which no library here writes: the headers are built by hand."""
     deflater = Deflater()
-    packed = deflater.deflate(data) + deflater.flush()
+    packed = bytes(deflater.deflate(data) + deflater.flush())
     if damage:
         packed = packed[: len(packed) // 2] + b"\xff" * 8 + packed[len(packed) // 2 + 8 :]
     fields = struct.pack("<HHHHHIIIHH", 20, 0, 9, 0, 0, zlib.crc32(data), len(packed), len(data), 5, 0)

@@ -122,6 +122,15 @@ def test_floating_point_is_clipped_to_0_and_1(tmp_path: Path) -> None:
     assert np.abs(read_rgb(tmp_path / "image")[..., 0] - expected * 255).max() <= 0.51
 
 
+def test_deep_gray_jpeg_2000_keeps_its_bits(tmp_path: Path) -> None:
+    pixels = make_deep(40, 60, 1)[..., 0]
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG2000")
+    path = saved(tmp_path, buffer.getvalue())
+    assert check_image(path, max_pixels=LIMIT).bits == 16
+    np.testing.assert_array_equal(read_picture(path, deep=True).rgb[..., 2], pixels)
+
+
 @pytest.mark.parametrize("planes", ["contig", "separate"])
 @pytest.mark.parametrize("kind", [np.float32, np.float16, np.uint16])
 def test_deep_color_in_other_layouts_is_read(tmp_path: Path, kind: Any, planes: Any) -> None:

@@ -212,6 +212,9 @@ class TestForgivingJpeg:
         assert self.check(tmp_path, data + video) == ["trailing_data"]
         np.testing.assert_array_equal(read_rgb(tmp_path / "image"), np.asarray(Image.open(io.BytesIO(data))))
 
+    def test_padding_is_no_trailing_data(self, tmp_path: Path) -> None:
+        assert self.check(tmp_path, encode_image(make_picture(64, 96), "JPEG") + bytes(500)) == []
+
     def test_thumbnail_is_not_counted_as_scans(self, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x927C] = b"\xff\xda" * 300  # a maker's note
