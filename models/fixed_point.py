@@ -1,7 +1,8 @@
 """Rounds kernels and noise to fixed point, so that float32 applies them without error.
 
 A kernel's taps are multiples of 2⁻¹⁵ that sum to 1, and pixels are whole numbers up to 255. So every partial sum of
-their products is a multiple of 2⁻¹⁵ below 2⁸, which float32 holds exactly. A blurred pixel is the same to the last bit
+their products is a multiple of 2⁻¹⁵ below 2⁸, which float32 holds exactly. Where taps are negative, the positive ones
+sum to less than 2. Partial sums are then below 2⁹, which it holds as well. A blurred pixel is the same to the last bit
 in any order of summation, library, device or band.
 
 Noise lies half-way between multiples of 2⁻¹⁵ of full scale, a hundredth of a gray level apart. So a blurred pixel with
@@ -20,7 +21,7 @@ REMAINDER_DIGITS = 6
 
 
 def quantize_kernels(weight: Tensor) -> Tensor:
-    """Rounds non-negative kernels (n, K, K) to the nearest fixed-point ones that sum to exactly 1. Returns float32."""
+    """Rounds kernels (n, K, K) to the nearest fixed-point ones that sum to exactly 1. Returns float32."""
     steps = weight.double().flatten(1)
     steps = steps * (FIXED_POINT_SCALE / steps.sum(1, keepdim=True))
     floor = steps.floor()

@@ -47,7 +47,7 @@ def blur(hr: NDArray[np.uint8], kernels: Tensor, scale: int, origin: tuple[int, 
 
 def _crop_zero_border(kernels: Tensor, origin: tuple[int, int]) -> tuple[Tensor, tuple[int, int]]:
     """Removes outer rows and columns where all kernels are 0. Moves the origin with them."""
-    rows, cols = (kernels.sum((0, axis)).nonzero()[:, 0] for axis in (2, 1))
+    rows, cols = (kernels.abs().sum((0, axis)).nonzero()[:, 0] for axis in (2, 1))
     inner = kernels[:, rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
     return inner, (origin[0] + int(rows[0]), origin[1] + int(cols[0]))
 

@@ -15,6 +15,10 @@ EPS = 1e-12  # weight of a tap below which its logarithm is ignored
 ELONGATION_SCALE = 0.12  # elongation that gets half of the penalty: one axis an eighth longer than the other
 MAX_SIGMA_FRACTION = 1 / 4  # largest sigma of a Gaussian, as a fraction of the window's side
 NEWTON_STEPS = 24
+START_AMOUNT, MAX_AMOUNT = 0.1, 3.0  # of sharpening
+# Of a kernel's negative taps. The positive ones then sum to less than 2, which keeps sums of pixels below 2⁹, where
+# float32 holds multiples of 2⁻¹⁵ exactly (models/fixed_point.py).
+MAX_NEGATIVE_MASS = 0.95
 LINE_SEARCH_STEPS = (1.0, 0.3, 0.1, 0.01, 0.0001)  # fractions of a Newton step
 
 
@@ -39,6 +43,9 @@ class KernelConfig:
     # Three outputs set a Gaussian's sigma, elongation and direction (`gaussian_logits`). The logits of all taps add to
     # it. Without them, a narrower kernel needs hundreds of outputs to agree.
     parametric_ellipse: bool = False
+    # Two outputs set amount and radius of an unsharp mask, as cameras sharpen (`sharpen_kernels`). This is the radius
+    # in an untrained network, in high-resolution pixels. 0: no sharpening, and no tap is negative.
+    sharpening_radius: float = 0.0
 
     def __post_init__(self) -> None:
         if self.parametric_ellipse and self.initial_sigma is None:
@@ -80,6 +87,7 @@ class KernelNetwork(nn.Module):
         )
         self.head = nn.Conv2d(config.width, config.size**2, 1)
         self.ellipse = nn.Conv2d(config.width, 3, 1) if config.parametric_ellipse else None
+        self.sharpening = nn.Conv2d(config.width, 2, 1) if config.sharpening_radius else None
         if config.smoothing:
             self.register_buffer("smoothing", _gaussian_matrix(config.size, config.smoothing), persistent=False)
         self._init_weights()
@@ -94,9 +102,11 @@ class KernelNetwork(nn.Module):
             else:
                 self.head.weight.zero_()
                 self.head.bias[self.config.size**2 // 2] = 1  # type: ignore[index]
+            if self.sharpening is not None:
+                self.sharpening.bias.copy_(torch.tensor([START_AMOUNT, 0.0]))  # type: ignore[union-attr]
 
     def forward(self, z: Tensor) -> Tensor:
-        """Returns non-negative kernels (B, K, K), each of sum 1, for z (B, z, 1, 1)."""
+        """Returns kernels (B, K, K), each of sum 1, for z (B, z, 1, 1). Without sharpening, no tap is negative."""
         features = self.body(z)  # (B, width, 1, 1)
         logits: Tensor = self.head(features).flatten(1)  # (B, K²)
         if self.config.smoothing:
@@ -106,12 +116,47 @@ class KernelNetwork(nn.Module):
             logits = logits + self._gaussian_logits(self.ellipse(features).flatten(1))  # (B, 3) -> (B, K²)
         if self.center is not None:
             logits = center_logits(logits, self.config.size, self.center)
-        return logits.softmax(1).view(-1, self.config.size, self.config.size)  # (B, K, K)
+        kernel = logits.softmax(1).view(-1, self.config.size, self.config.size)  # (B, K, K)
+        if self.sharpening is None:
+            return kernel
+        amount, octaves = self.sharpening(features).flatten(1).unbind(1)  # (B,) each
+        radius = self.config.sharpening_radius * 2 ** octaves.tanh()  # half of the configured radius to twice of it
+        return sharpen_kernels(kernel, amount.clamp(0, MAX_AMOUNT), radius)
 
     def _gaussian_logits(self, shape: Tensor) -> Tensor:
         size, sigma = self.config.size, self.config.initial_sigma
         assert sigma is not None
         return gaussian_logits(shape, size, size // 2 if self.center is None else self.center, sigma)
+
+
+def sharpen_kernels(kernel: Tensor, amount: Tensor, radius: Tensor) -> Tensor:
+    """Applies an unsharp mask to non-negative kernels (B, K, K) of sum 1. amount and radius are (B,), radius in taps.
+
+    The mask subtracts a blurred image: (1 + a)·k − a·b. As b, k blurred by a Gaussian, this takes the Gaussian that has
+    its center of mass and its covariance. The sum remains 1, and the center of mass stays where k has it, if that is
+    the window's center. Kernels whose negative taps would sum to more than MAX_NEGATIVE_MASS are sharpened less.
+    """
+    size = kernel.shape[-1]
+    center, yy, xx, yx = compute_moments(kernel)
+    yy, xx = yy + radius**2, xx + radius**2
+    offset = torch.arange(size, device=kernel.device, dtype=kernel.dtype)
+    y, x = (offset - center[:, :1])[:, :, None], (offset - center[:, 1:])[:, None]  # (B, K, 1), (B, 1, K)
+    yy, xx, yx = (moment[:, None, None] for moment in (yy, xx, yx))
+    logits = -0.5 * (xx * y**2 - 2 * yx * (y * x) + yy * x**2) / (yy * xx - yx**2)
+    blurred = logits.flatten(1).softmax(1).view_as(kernel)
+    change = amount[:, None, None] * (kernel - blurred)
+    negative = (-(kernel + change)).clamp_min(0).sum((1, 2), keepdim=True)
+    return kernel + change * (MAX_NEGATIVE_MASS / negative.clamp_min(MAX_NEGATIVE_MASS))
+
+
+def clear_negative_taps(kernel: Tensor) -> Tensor:
+    """Returns the non-negative part of kernels (B, K, K), each of sum 1.
+
+    The second moments of a sharpened kernel may be negative. Those of this part are about those of the non-negative
+    kernel that fits photos best.
+    """
+    positive = kernel.clamp_min(0)
+    return positive / positive.sum((1, 2), keepdim=True)
 
 
 def gaussian_logits(shape: Tensor, size: int, center: float, sigma: float) -> Tensor:
@@ -189,7 +234,7 @@ def elongation_penalty(kernel: Tensor) -> Tensor:
     It is the mean of e² / (e² + ELONGATION_SCALE²) with e = (a² − b²) / (a² + b²) for the sigmas a and b of the axes.
     It pulls slight elongations to 0 and hardly touches long kernels.
     """
-    _, yy, xx, yx = compute_moments(kernel)
+    _, yy, xx, yx = compute_moments(clear_negative_taps(kernel))
     squared = ((xx - yy) ** 2 + 4 * yx**2) / ((xx + yy) ** 2).clamp_min(1e-6)  # e²; a single tap has 0
     return (squared / (squared + ELONGATION_SCALE**2)).mean()
 

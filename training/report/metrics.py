@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.networks.kernel import compute_moments
+from models.networks.kernel import clear_negative_taps, compute_moments
 from training.report.two_sample import TwoSample
 
 BRIGHTNESS_BIN = 32  # in 8-bit levels
@@ -158,7 +158,7 @@ def measure_kernels(kernel: Tensor, origin: tuple[int, int], scale: int) -> Kern
     elongation = (major - minor) / (major + minor + 1e-6)
     doubled = 2 * angle  # an axis is the same after half a turn
     direction = torch.stack([(elongation * doubled.cos()).mean(), (elongation * doubled.sin()).mean()]).norm()
-    border = kernel.sum((1, 2)) - kernel[:, 1:-1, 1:-1].sum((1, 2))
+    border = kernel.abs().sum((1, 2)) - kernel[:, 1:-1, 1:-1].abs().sum((1, 2))
     compared = kernel[:MAX_COMPARED].flatten(1)
     frequencies = [part * 0.5 / scale for part in TRANSFER_AT]
     num_pairs = max(1, len(compared) * (len(compared) - 1))
@@ -178,9 +178,10 @@ def principal_axes(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Computes the axes of kernel (N, K, K).
 
     Returns major and minor sigma in taps, the major axis's direction in radians, (N,) each, and the center of mass
-    (N, 2), (y, x), in taps from the window's first.
+    (N, 2), (y, x), in taps from the window's first. Of sharpened kernels, the axes are those of the positive taps.
     """
-    center, yy, xx, yx = compute_moments(kernel)
+    center = compute_moments(kernel)[0]
+    _, yy, xx, yx = compute_moments(clear_negative_taps(kernel))
     middle, half = (yy + xx) / 2, (((yy - xx) / 2) ** 2 + yx**2).sqrt()
     angle = torch.atan2(2 * yx, xx - yy) / 2
     return (middle + half).sqrt(), (middle - half).clamp_min(0).sqrt(), angle, center
