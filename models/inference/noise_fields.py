@@ -24,7 +24,8 @@ class FilteredNoiseSampler:
     def __init__(self, network: NoiseNetwork):
         assert network.filters is not None
         assert network.level is not None
-        self.config, self.level, self.warp_latent = network.config, network.level, network.warp_latent
+        self.network, self.config = network, network.config
+        self.level, self.warp_latent = network.level, network.warp_latent
         blocks = [layer.body for layer in network.body if isinstance(layer, ResidualBlock)]
         with torch.no_grad():
             first = _fold_batchnorm(network.body[0], network.body[1])  # (width, z + 3 + 1)
@@ -68,6 +69,8 @@ class FilteredNoiseSampler:
             products = gains[:, :size].view(3, self.config.num_filters, -1, width)
             products *= band.transpose(0, 1)
             torch.sum(products, 1, out=noise[0, :, rows])
+        if self.network.edge is not None:
+            noise += self.network.edge_noise(blurred / 255, white_noise)
         return noise
 
 

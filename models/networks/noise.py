@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 NOISE_UNIT = 4 / 255  # std of an untrained network's filtered noise; with this unit its weights are about 1
+INITIAL_EDGE = -1.0
+EDGE_RATE = 4.0  # of the logarithm, so that the factor at edges learns as fast as the filters: it starts at e^-4
 MAX_LOG_GAIN = 3  # a photo's noise std lies within e^±3 of NOISE_UNIT
 
 
@@ -41,6 +44,9 @@ class NoiseConfig:
     # Not in the paper. z_n becomes uniform: photos of one camera differ within bounds, and a network gives a normal
     # latent long tails.
     uniform_latent: bool = False
+    # Not in the paper. Noise grows with the local contrast, too, by a learned factor: aliasing, interpolation and
+    # denoising leave more at edges than in even areas. Needs filters.
+    edge_noise: bool = False
 
     def __post_init__(self) -> None:
         if self.dim not in (1, 3):
@@ -52,6 +58,8 @@ class NoiseConfig:
         filters_fit = self.condition_on_image and not self.spatial and self.dim == 3 and self.filter_size % 2
         if self.num_filters and not filters_fit:
             raise ValueError("noise filters need condition_on_image=True, spatial=False, dim=3 and an odd size")
+        if self.edge_noise and not self.num_filters:
+            raise ValueError("noise at edges needs noise filters")
 
     @property
     def margin(self) -> int:
@@ -102,6 +110,7 @@ class NoiseNetwork(nn.Module):
             if config.num_filters
             else None
         )
+        self.edge = nn.Parameter(torch.tensor(INITIAL_EDGE)) if config.edge_noise else None
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -133,11 +142,38 @@ class NoiseNetwork(nn.Module):
         assert self.level is not None
         filtered: Tensor = self.filters(white_noise) * noise_gain(self.level, image_z)  # (B, F, h, w)
         gains = noise.view(len(noise), 3, self.config.num_filters, *noise.shape[2:])  # (B, 3, F, h, w)
-        return NOISE_UNIT * (gains * filtered[:, None]).sum(2)  # (B, 3, h, w)
+        noise = NOISE_UNIT * (gains * filtered[:, None]).sum(2)  # (B, 3, h, w)
+        return noise if self.edge is None else noise + self.edge_noise(blurred.detach(), white_noise)
+
+    def edge_gain(self) -> Tensor:
+        """Returns the std of the noise at edges relative to the local contrast, a scalar; 0 without."""
+        if self.edge is None:
+            return self.head.weight.new_zeros(())
+        return (EDGE_RATE * self.edge).exp()
+
+    def edge_noise(self, blurred: Tensor, white_noise: Tensor) -> Tensor:
+        """Returns the noise at edges, (B, 1, h, w), equal in all channels; inputs as for `forward`."""
+        margin = self.config.margin
+        inner = white_noise[:, :, margin : white_noise.shape[2] - margin, margin : white_noise.shape[3] - margin]
+        return self.edge_gain() * local_contrast(blurred) * inner.sum(1, keepdim=True) / math.sqrt(3)
 
     def warp_latent(self, z: Tensor) -> Tensor:
         """Makes z uniform if the config asks for it. Its mean stays 0 and its variance 1."""
         return math.sqrt(3) * (z / math.sqrt(2)).erf() if self.config.uniform_latent else z
+
+
+def local_contrast(images: Tensor) -> Tensor:
+    """Returns the local contrast (B, 1, h, w) of images (B, 3, h, w): the slope of their mean, per pixel.
+
+    It is the root of the squared central differences, smoothed by a Gaussian of sigma 1. Borders are repeated.
+    """
+    mean = functional.pad(images.mean(1, keepdim=True), (4, 4, 4, 4), "replicate")
+    across = (mean[:, :, 1:-1, 2:] - mean[:, :, 1:-1, :-2]) / 2
+    down = (mean[:, :, 2:, 1:-1] - mean[:, :, :-2, 1:-1]) / 2
+    taps = (-0.5 * torch.arange(-3, 4, device=images.device, dtype=images.dtype) ** 2).exp()
+    taps = (taps / taps.sum()).view(1, 1, 1, -1)
+    power = functional.conv2d(functional.conv2d(across**2 + down**2, taps), taps.mT)
+    return (power + 1e-10).sqrt()
 
 
 def filter_correlation_penalty(network: NoiseNetwork) -> Tensor:

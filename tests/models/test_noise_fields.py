@@ -9,7 +9,7 @@ from models.inference.noise_fields import FilteredNoiseSampler
 from models.networks.noise import NoiseConfig, NoiseNetwork
 
 
-def make_network(batch_norm: bool, blocks: int, num_filters: int, uniform: bool) -> NoiseNetwork:
+def make_network(batch_norm: bool, blocks: int, num_filters: int, uniform: bool, edges: bool) -> NoiseNetwork:
     config = NoiseConfig(
         condition_on_image=True,
         dim=3,
@@ -18,6 +18,7 @@ def make_network(batch_norm: bool, blocks: int, num_filters: int, uniform: bool)
         batch_norm=batch_norm,
         num_filters=num_filters,
         uniform_latent=uniform,
+        edge_noise=edges,
     )
     network = NoiseNetwork(config)
     generator = torch.Generator().manual_seed(0)
@@ -31,7 +32,8 @@ def make_network(batch_norm: bool, blocks: int, num_filters: int, uniform: bool)
 
 
 @pytest.mark.parametrize(
-    ("batch_norm", "blocks", "num_filters", "uniform"), [(False, 1, 4, True), (True, 2, 3, False), (True, 0, 1, False)]
+    ("batch_norm", "blocks", "num_filters", "uniform", "edges"),
+    [(False, 1, 4, True, False), (False, 1, 4, True, True), (True, 2, 3, False, False), (True, 0, 1, False, True)],
 )
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (37, 23), (101, 64)])
 def test_the_sampler_draws_its_networks_noise(
@@ -41,8 +43,9 @@ def test_the_sampler_draws_its_networks_noise(
     blocks: int,
     num_filters: int,
     uniform: bool,
+    edges: bool,
 ) -> None:
-    model = make_network(batch_norm, blocks, num_filters, uniform)
+    model = make_network(batch_norm, blocks, num_filters, uniform, edges)
     generator = torch.Generator().manual_seed(1)
     z = torch.randn(1, 3, 1, 1, generator=generator)
     blurred = 255 * torch.rand(1, 3, *size, generator=generator)

@@ -7,12 +7,15 @@ formula. `expose` measures it on gray steps that pass through the same camera.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from models.networks.noise import local_contrast
 
 LUMA = (0.299, 0.587, 0.114)
 WHITE_CAMERA_SHARE = 0.25  # of cameras without any processing: independent pixels, as in `simulation.random_noise`
@@ -37,7 +40,22 @@ class Cameras:
     edge_sparing: Tensor  # bool: the luma's blur spares edges
     sharpen_sigma: Tensor
     sharpen_amount: Tensor
+    edge_gain: Tensor  # std of the noise at edges, relative to the local contrast
+    edge_gray: Tensor  # share of it that is equal in all channels
     sigma: Tensor  # wanted std over gray steps, in 8-bit levels
+
+    def power_response(self, radius: Tensor) -> Tensor:
+        """Returns the power response (N, F) of what the camera does to an image, at frequencies `radius` (F,).
+
+        A blur that spares edges counts as none.
+        """
+
+        def gaussian(sigma: Tensor) -> Tensor:
+            return (-2 * (math.pi * sigma.view(-1, 1) * radius) ** 2).exp()
+
+        share = self.luma_share.where(~self.edge_sparing, torch.tensor(0.0)).view(-1, 1)
+        smooth = 1 - share * (1 - gaussian(self.luma_sigma))
+        return (smooth * (1 + self.sharpen_amount.view(-1, 1) * (1 - gaussian(self.sharpen_sigma)))).square()
 
 
 def draw_cameras(count: int, sigma: Tensor, generator: torch.Generator) -> Cameras:
@@ -71,6 +89,8 @@ def draw_cameras(count: int, sigma: Tensor, generator: torch.Generator) -> Camer
         edge_sparing=uniform(0, 1) < 0.5,
         sharpen_sigma=uniform(0.5, 3.0),
         sharpen_amount=sometimes(0.45, uniform(0.2, 1.5), 0.0),
+        edge_gain=(uniform(0, 0.5) * (uniform(0, 1) < 0.5)),
+        edge_gray=uniform(0.5, 1),
         sigma=sigma.view(-1, 1, 1, 1),
     )
 
@@ -87,7 +107,17 @@ def expose(cameras: Cameras, images: Tensor, steps: Tensor, generator: torch.Gen
     std = 255 * probe.std((3, 4), keepdim=True).square().mean((1, 2), keepdim=True).sqrt()  # (N, 1, 1, 1, 1)
     gain = gain * cameras.sigma[:, None] / std.clamp_min(1e-3)
     both = _develop(cameras, torch.cat([images, flat], 1) / 255, gain, generator)
-    return 255 * both[:, : images.shape[1]], 255 * both[:, images.shape[1] :]
+    edges = _edge_noise(cameras, images / 255, generator)
+    return 255 * (both[:, : images.shape[1]] + edges), 255 * both[:, images.shape[1] :]
+
+
+def _edge_noise(cameras: Cameras, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws what aliasing, interpolation and denoising leave at edges: noise (N, C, 3, h, w), like local contrast."""
+    contrast = local_contrast(images.flatten(0, 1)).view(*images.shape[:2], 1, *images.shape[3:])
+    noise = torch.randn(images.shape, generator=generator)
+    gray = torch.randn(contrast.shape, generator=generator)
+    share = cameras.edge_gray[:, None]
+    return cameras.edge_gain[:, None] * contrast * (share * gray + (1 - share**2).sqrt() * noise)
 
 
 def _develop(cameras: Cameras, images: Tensor, gain: Tensor, generator: torch.Generator) -> Tensor:

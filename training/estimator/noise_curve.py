@@ -23,6 +23,7 @@ from training.estimator.network import COLORS, NOISE_RINGS, EstimatorFeatures, W
 from training.estimator.spectra import POWER_FLOOR, WINDOW
 
 STEPS = (20.0, 70.0, 120.0, 170.0, 220.0)  # brightness of the gray steps, in 8-bit levels
+EDGE_SCALE = 4.0  # so that gains at edges vary about as much as amplitudes do
 WEIGHTS_FILE = Path(__file__).with_name("noise_curve.safetensors")  # in half precision
 
 
@@ -31,13 +32,14 @@ class NoiseCurve(NamedTuple):
 
     by_brightness: Tensor  # (N, 5 · colors), by gray step and color
     by_frequency: Tensor  # (N, colors · noise rings), mean of all steps
+    edge_gain: Tensor  # (N, 1), EDGE_SCALE times the std of noise at edges relative to the local contrast
 
     def concat(self) -> Tensor:
         return torch.cat(self, -1)
 
     @classmethod
     def split(cls, values: Tensor) -> NoiseCurve:
-        return cls(*torch.split(values, [len(STEPS) * COLORS, COLORS * len(NOISE_RINGS)], -1))
+        return cls(*torch.split(values, [len(STEPS) * COLORS, COLORS * len(NOISE_RINGS), 1], -1))
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class NoiseCurveConfig:
 
     @property
     def num_targets(self) -> int:
-        return COLORS * (len(self.steps) + len(self.noise_rings))
+        return COLORS * (len(self.steps) + len(self.noise_rings)) + 1
 
 
 class NoiseCurveEstimator(WindowNetwork):
@@ -75,14 +77,18 @@ class NoiseCurveEstimator(WindowNetwork):
         return NoiseCurve.split(self.predict(features))
 
 
-def measure_steps(features: EstimatorFeatures, steps: Tensor) -> NoiseCurve:
-    """Measures the noise of gray steps (N, 5, 3, 32, 32) in 8-bit levels. Their mean does not matter."""
+def measure_steps(features: EstimatorFeatures, steps: Tensor, edge_gain: Tensor) -> NoiseCurve:
+    """Measures the noise of gray steps (N, 5, 3, 32, 32) in 8-bit levels. Their mean does not matter.
+
+    edge_gain (N, 1) is the std of noise at edges relative to the local contrast.
+    """
     power = features.spectra.power(steps.flatten(0, 1)).flatten(2) @ features.ring_weights  # (N · 5, colors, rings)
     power = power.view(len(steps), len(STEPS), *power.shape[1:])
     opponent = features.spectra.to_opponent(steps.flatten(0, 1))
     variance = (opponent - opponent.mean((2, 3), keepdim=True)).square().mean((2, 3))
     by_brightness = variance.view(len(steps), -1)  # (N, 5 · colors)
-    return NoiseCurve((by_brightness + POWER_FLOOR) ** 0.25, (power.mean(1).flatten(1) + POWER_FLOOR) ** 0.25)
+    amplitudes = [(part + POWER_FLOOR) ** 0.25 for part in (by_brightness, power.mean(1).flatten(1))]
+    return NoiseCurve(*amplitudes, EDGE_SCALE * edge_gain)
 
 
 def gray_steps(batch: int, device: torch.device | str) -> Tensor:
