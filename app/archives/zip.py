@@ -81,7 +81,8 @@ class _Content:
         for chunk in self.chunks:
             checksum = zlib.crc32(chunk, checksum)
             data = memoryview(pending + chunk if pending else chunk)
-            blocks, position = [], 0
+            blocks: list[bytes | memoryview] = []
+            position = 0
             while position < len(data) and (len(data) - position >= min(BLOCK_BYTES, remaining)):
                 block = data[position : position + min(BLOCK_BYTES, remaining)]
                 if not block:  # more bytes than announced, which the segment's reader reports

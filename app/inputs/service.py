@@ -59,7 +59,7 @@ def put_part(
         repository = InputsRepository(session)
         repository.put_part(inputs_id, number, digest, [_to_record(file) for file in files])
         repository.prolong(inputs_id, settings.upload_seconds)
-        if sum(part.count for part in repository.list_parts(inputs_id)) > settings.max_files:
+        if sum(part.num_files for part in repository.list_parts(inputs_id)) > settings.max_files:
             raise too_many_files(settings.max_files)
     return PartRead(number=number, digest=digest, files=len(files), rejected=rejected)
 
@@ -117,7 +117,7 @@ def _get_or_404(session: Session, inputs_id: str) -> Inputs:
 
 def _to_read(session: Session, inputs: Inputs) -> InputsRead:
     parts = [
-        InputPart(number=part.number, digest=part.digest, files=part.count)
+        InputPart(number=part.number, digest=part.digest, files=part.num_files)
         for part in InputsRepository(session).list_parts(inputs.id)
     ]
     files = sum(part.files for part in parts)

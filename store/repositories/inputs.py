@@ -34,9 +34,9 @@ class InputsRepository:
         query = select(Inputs).where(Inputs.key == key, Inputs.owner.is_not_distinct_from(owner))
         return self.session.scalar(query.order_by(Inputs.id.desc()).limit(1))
 
-    def list_parts(self, inputs_id: str) -> Sequence[Row[tuple[int, str | None, int]]]:
-        """Returns (number, digest, count) of each part, in order."""
-        columns = InputPart.number, InputPart.digest, InputPart.count.label("count")
+    def list_parts(self, inputs_id: str) -> Sequence[Row[int, str | None, int]]:
+        """Returns (number, digest, num_files) of each part, in order."""
+        columns = InputPart.number, InputPart.digest, InputPart.count.label("num_files")
         return self.session.execute(
             select(*columns).where(InputPart.inputs_id == inputs_id).order_by(InputPart.number)
         ).all()

@@ -44,7 +44,7 @@ def running_caddy(folder: Path, directive: str, upstream: str) -> Iterator[str]:
         f"{{\n admin off\n auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n"
         f" redir {ROOT} {ROOT}/\n {directive} {ROOT}/* {{\n reverse_proxy {upstream.removeprefix('http://')}\n }}\n}}\n"
     )
-    command = [CADDY, "run", "--config", caddyfile, "--adapter", "caddyfile"]
+    command = [str(CADDY), "run", "--config", str(caddyfile), "--adapter", "caddyfile"]
     environment = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:

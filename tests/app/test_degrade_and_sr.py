@@ -225,3 +225,28 @@ def test_results_expire_and_answer_410(api: Api) -> None:
         assert (response.status_code, response.json()["code"]) == (410, "results_expired"), path
     assert api.http.post(f"/jobs/{job}/retry").json()["code"] == "results_expired"
     assert "archive" not in api.http.get(f"/jobs/{job}").json()["links"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "parameters"),
+    [
+        ({}, {"image_format": "png", "format": "zip", "depth": "8", "metadata": "keep", "color": "srgb"}),
+        ({"format": "jpeg", "quality": "80"}, {"image_format": "jpeg", "quality": 80, "format": "zip"}),
+        ({"format": "tar"}, {"image_format": "png", "format": "tar"}),  # before results had formats
+        ({"format": "tiff", "depth": "16", "archive": "tar"}, {"image_format": "tiff", "depth": "16", "format": "tar"}),
+        ({"format": "webp", "depth": "keep", "metadata": "drop"}, {"depth": "keep", "metadata": "drop"}),
+    ],
+)
+def test_sr_options_become_parameters(api: Api, fields: dict[str, str], parameters: dict[str, object]) -> None:
+    api.create_model(dataset := api.create_dataset())
+    files = as_parts({"a_png": make_png(20, 20)})
+    job = api.http.post("/sr", files=files, data={"dataset": dataset, **fields}).json()
+    assert parameters.items() <= job["parameters"].items()
+
+
+@pytest.mark.parametrize("fields", [{"quality": "80"}, {"format": "jpeg", "depth": "16"}, {"format": "gif"}])
+def test_sr_options_that_exclude_each_other(api: Api, fields: dict[str, str]) -> None:
+    api.create_model(dataset := api.create_dataset())
+    files = as_parts({"a_png": make_png(20, 20)})
+    response = api.http.post("/sr", files=files, data={"dataset": dataset, **fields})
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")

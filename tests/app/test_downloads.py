@@ -137,7 +137,7 @@ def test_curl_resumes_an_archive(tmp_path: Path, redis_url: str, archive_format:
         job = write_records(store)["job_id"]
         store.close()
         target, archive = tmp_path / "archive", f"{url}/jobs/{job}/archive?format={archive_format}"
-        curl = ["curl", "-sS", "--fail", "-o", target]
+        curl = ["curl", "-sS", "--fail", "-o", str(target)]
         subprocess.run([*curl, archive], check=True)
         whole = target.read_bytes()
         target.write_bytes(whole[: len(whole) // 2])

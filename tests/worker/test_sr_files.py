@@ -184,7 +184,7 @@ def test_hidden_colors_do_not_bleed_in() -> None:
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_bands_of_transparency_have_no_seam(kind: type) -> None:
-    alpha = np.random.default_rng(1).integers(0, np.iinfo(kind).max + 1, (23, 17)).astype(kind)
+    alpha: NDArray[Any] = np.random.default_rng(1).integers(0, np.iinfo(kind).max + 1, (23, 17)).astype(kind)
     whole = AlphaEnlarger(alpha, 3, 8).rows(0, 69)
     bands = [AlphaEnlarger(alpha, 3, 8).rows(start, min(start + 7, 69)) for start in range(0, 69, 7)]
     np.testing.assert_array_equal(np.concatenate(bands), whole)

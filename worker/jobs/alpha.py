@@ -28,7 +28,7 @@ def _push_pull(color: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArr
 
     `color` (h, w, 3) is multiplied with `weight` (h, w) in 0..1.
     """
-    mean = color / np.maximum(weight, np.finfo(np.float32).tiny)[..., None]
+    mean: NDArray[np.float32] = color / np.maximum(weight, np.finfo(np.float32).tiny)[..., None]
     if weight.all() or weight.size == 1:
         return mean
     height, width = weight.shape
@@ -39,7 +39,8 @@ def _push_pull(color: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArr
     share = 1 / np.maximum(total, 1)  # a block counts at most as one pixel
     coarse = _push_pull(colors.sum((1, 3)) * share[..., None], np.minimum(total, 1))
     around = coarse.repeat(2, 0)[:height].repeat(2, 1)[:, :width]
-    return np.where(weight[..., None] > 0, mean, around)
+    filled: NDArray[np.float32] = np.where(weight[..., None] > 0, mean, around)
+    return filled
 
 
 class AlphaEnlarger:
