@@ -15,6 +15,7 @@ from config.settings import settings
 from store.bootstrap import InsecureConfig, prepare_database
 from store.data_folder import MISCONFIGURED, require_writable
 from store.db.migrate import NewerSchemaError
+from store.deployment import WrongDataFolderError
 
 
 class Server(uvicorn.Server):
@@ -35,7 +36,7 @@ def serve() -> None:
     require_writable(settings().data_dir)
     try:
         prepare_database(settings())
-    except (InsecureConfig, NewerSchemaError) as error:
+    except (InsecureConfig, NewerSchemaError, WrongDataFolderError) as error:
         print(f"patina: {error}", file=sys.stderr)
         sys.exit(MISCONFIGURED)
     app = create_app(settings())

@@ -1,4 +1,4 @@
-"""What must be true before the API starts: the schema is current, and the API is not open to other computers."""
+"""What must be true before the API starts: schema and data folder are right, and it is not open to other computers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import structlog
 from config.settings import Settings
 from store.db.database import Database
 from store.db.migrate import migrate
+from store.deployment import bind_data_folder
 from store.files.blobs import flush_folder
 from store.repositories.tokens import TokenRepository
 
@@ -23,10 +24,14 @@ class InsecureConfig(Exception):
 
 
 def prepare_database(settings: Settings) -> None:
-    """Migrates the database and creates the first token if one is needed. Raises `InsecureConfig`."""
+    """Migrates the database, binds it to the data folder, and creates the first token if one is needed.
+
+    Raises `InsecureConfig` and `WrongDataFolderError`.
+    """
     database = Database(settings.database)
     try:
         migrate(database)
+        bind_data_folder(settings.data_dir, database)
         check_exposure(settings, database)
         if settings.tokens_needed:
             _create_admin_token(settings, database)

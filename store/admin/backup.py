@@ -21,7 +21,7 @@ from sqlalchemy import Connection, func, select, text
 from store.db.database import Database
 from store.db.migrate import NewerSchemaError, migrate
 from store.db.schema import REVISION, revision
-from store.db.tables import Job, Table
+from store.db.tables import Deployment, Job, Table
 from store.errors import BlobCorrupt, BlobMissing, DatabaseError
 from store.files.blobs import CHUNK, Blobs, flush_folder
 from store.files.gc import referenced_hashes
@@ -30,7 +30,8 @@ from store.store import Store
 DB_FILE = "records.sqlite"
 BLOB = re.compile(r"blobs/([0-9a-f]{64})")
 COPY_BATCH = 1000  # rows
-TABLES = Table.metadata.sorted_tables  # a table that refers to others comes after them
+# A table that refers to others comes after them. The identity stays that of the data folder.
+TABLES = [table for table in Table.metadata.sorted_tables if table.name != Deployment.__tablename__]
 
 
 class BackupError(Exception):

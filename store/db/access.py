@@ -21,6 +21,7 @@ from store.db.tables import (
     Checkpoint,
     Dataset,
     Delivery,
+    Deployment,
     Event,
     IdempotencyKey,
     Image,
@@ -113,6 +114,7 @@ UNLIMITED: frozenset[type[Table]] = frozenset(
         Checkpoint,
         Delivery,
         InputPart,
+        Deployment,  # whose id no endpoint shows
         IdempotencyKey,  # its key is hashed with the token
         Token,  # read to authenticate, before there is a caller
     }

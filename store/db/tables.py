@@ -252,6 +252,14 @@ class Checkpoint(Table):
     sha256: Mapped[str] = mapped_column(SHA256)
 
 
+class Deployment(Table):
+    """The identity of this database and of the data folder that belongs to it: one row, see store/deployment.py."""
+
+    __tablename__ = "deployments"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+
+
 class IdempotencyKey(Table):
     """A request with an `Idempotency-Key`: the key, a digest of the request, and the record that it created."""
 

@@ -12,6 +12,7 @@ import structlog
 
 from config.settings import Settings
 from store.db.schema import wait_until_current
+from store.deployment import require_own_data_folder
 from store.errors import QueueUnavailable
 from store.queue import HEARTBEAT_TIMEOUT, TRAIN, JobQueue
 from store.store import Store
@@ -34,6 +35,7 @@ def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext,
     if queue != TRAIN:
         context.store.decoders.prestart()
     wait_until_current(context.store.database)
+    require_own_data_folder(settings.data_dir, context.store.database)
     os.nice(NICE)
     stop_heartbeat = _start_heartbeat(context.store.queue, queue, context.name)
     log.info("worker ready", queue=queue, worker=context.name)
