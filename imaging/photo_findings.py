@@ -10,7 +10,7 @@ from typing import Any
 
 LEFT_OUT, WARNING = "left_out", "warning"
 
-# Thresholds, from docs/experiments/028-photo-checks.md.
+# Thresholds, from docs/experiments/029-photo-checks.md.
 MIN_SHARPNESS = 0.36
 MAX_NOISE = 3.0  # 8-bit levels; of clean photos
 MIN_QUALITY = 75  # JPEG; of clean photos

@@ -1,6 +1,6 @@
 """Measures of a photo that tell whether it is fit for a training: whatever its content, and without a reference.
 
-They are chosen and checked in docs/experiments/028-photo-checks.md.
+They are chosen and checked in docs/experiments/029-photo-checks.md.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _bar_pair(lines: NDArray[np.uint8]) -> tuple[int, int]:
 def perceptual_hash(pixels: NDArray[np.uint8]) -> str:
     """Returns 128 bits in hexadecimal: which of neighboring means of a photo are brighter. Empty without contrast.
 
-    Photos of the same content in different sizes and qualities differ in few bits (docs/experiments/028).
+    Photos of the same content in different sizes and qualities differ in few bits (docs/experiments/029).
     """
     plane = pixels[..., 1]
     step = max(1, min(plane.shape) // SUBSAMPLE)

@@ -71,13 +71,15 @@ def add_repeats(photos: Sequence[CheckedPhoto]) -> list[CheckedPhoto]:
     return result
 
 
-def find_left_out(photos: Mapping[str, Sequence[Finding]]) -> set[str]:
+def find_left_out(photos: Mapping[str, Sequence[Finding]], total: int | None = None) -> set[str]:
     """Returns the keys of the photos that a training leaves out, given the findings of all photos of a role.
+
+    If photos without findings are missing, `total` is the number of all.
 
     What most photos of a role have in common belongs to the device, and they stay. Flat photos never do.
     """
     counts = Counter(finding.code for findings in photos.values() for finding in findings)
-    rare = {code for code, count in counts.items() if code == "flat" or 2 * count <= len(photos)}
+    rare = {code for code, count in counts.items() if code == "flat" or 2 * count <= (total or len(photos))}
     return {
         key
         for key, findings in photos.items()

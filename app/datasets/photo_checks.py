@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from app.datasets.schemas import CheckedPhotoRead, FindingRead, ImageRead, MixtureRead, PhotoChecksRead, Role
 from app.lookup import get_dataset_or_404
 from imaging.photo_findings import Finding
-from imaging.photo_sets import CheckedPhoto, add_repeats, find_left_out, find_mixtures
+from imaging.photo_sets import MAX_COMPARED, CheckedPhoto, add_repeats, find_left_out, find_mixtures
 from store.db.database import Session
 from store.db.tables import Image
 from store.photo_checks import PIXELS_OUTSIDE_WORKERS, check_photos, to_checked_photo
@@ -26,20 +26,25 @@ def check_now(store: Store, dataset_id: str, seconds: float) -> None:
 def read_checks(store: Store, dataset_id: str) -> PhotoChecksRead:
     """Raises `ProblemError` (404) if there is no such dataset."""
     with store.database.read() as session:
-        get_dataset_or_404(session, dataset_id)
-        images = DatasetRepository(session).list_images(dataset_id)
-    unchecked = sum(image.findings is None for image in images)
+        dataset, datasets = get_dataset_or_404(session, dataset_id), DatasetRepository(session)
+        totals = {Role.lr: dataset.lr_images, Role.hr: dataset.hr_images}
+        total, unchecked = sum(totals.values()), datasets.count_unchecked(dataset_id)
+        is_small = total <= MAX_COMPARED
+        images = datasets.list_images(dataset_id) if is_small else datasets.list_with_findings(dataset_id, MAX_COMPARED)
     photos = add_repeats([to_checked_photo(image) for image in images])
     by_role = {role: [photo for photo in photos if photo.role == role] for role in Role}
-    left_out = {role: find_left_out({photo.key: photo.findings for photo in by_role[role]}) for role in Role}
+    left_out = {
+        role: find_left_out({photo.key: photo.findings for photo in by_role[role]}, totals[role]) for role in Role
+    }
+    mixtures = find_mixtures(photos) if is_small else []
     return PhotoChecksRead(
-        checked=len(images) - unchecked,
+        checked=total - unchecked,
         unchecked=unchecked,
         left_out={role: len(left_out[role]) for role in Role},
         findings={
             role: Counter(finding.code for photo in by_role[role] for finding in photo.findings) for role in Role
         },
-        mixtures=[MixtureRead(code=mixture.code, message=mixture.message) for mixture in find_mixtures(photos)],
+        mixtures=[MixtureRead(code=mixture.code, message=mixture.message) for mixture in mixtures],
         photos=[
             _to_checked_photo_read(photo, photo.key in left_out[Role(photo.role)]) for photo in photos if photo.findings
         ][:MAX_LISTED],

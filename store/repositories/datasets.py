@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, cast, delete, func, select, tuple_, update
+from sqlalchemy import BigInteger, Text, cast, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
@@ -155,6 +155,15 @@ class DatasetRepository:
             ids = {image.sha256: image.id for image in images if image.role == role}
             found |= {ids[sha256] for sha256 in self._find_images(dataset_id, other, list(ids))}
         return found
+
+    def list_with_findings(self, dataset_id: str, limit: int) -> Sequence[Image]:
+        """Returns images that were checked and have findings, in the order of their arrival."""
+        query = select(Image).where(Image.dataset_id == dataset_id, cast(Image.findings, Text) != "[]")
+        return self.session.scalars(query.order_by(Image.id).limit(limit)).all()
+
+    def count_unchecked(self, dataset_id: str) -> int:
+        query = select(func.count()).select_from(Image).where(Image.dataset_id == dataset_id, Image.findings.is_(None))
+        return int(self.session.scalar(query) or 0)
 
     def list_unchecked(self, dataset_id: str | None, *, max_pixels: int, after: str, limit: int) -> Sequence[Image]:
         """Returns images without findings and with at most this many pixels, of one dataset or of all."""

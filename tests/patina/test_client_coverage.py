@@ -45,6 +45,8 @@ def test_client_calls_cover_the_api(trained: TrainedModel, tmp_path: Path, monke
             patch.setattr("patina.client.photo_files.MAX_BATCH_BYTES", 1)  # every file is large
             dataset.upload("hr", trained.hr)
         assert {photo.name for photo in dataset.photos("lr")} == {"0.png", "1.png", "2.png"}
+        checks = dataset.checks()
+        assert checks.checked + checks.unchecked == sum(dataset.refresh().images.values())
 
         training = dataset.train(max_steps=100_000)
         next(job for job in patina.jobs.changes() if job.id == training.id)
