@@ -113,7 +113,11 @@ def build_config(kind: type[Config], values: Any, renamed: Mapping[str, str] = R
     for name, value in values.items():
         inner = [part for part in (hints[name], *typing.get_args(hints[name])) if dataclasses.is_dataclass(part)]
         if inner and value is not None:
-            built[name] = build_config(typing.cast(type[Any], inner[0]), value, renamed)
+            part = typing.cast(type[Any], inner[0])
+            if isinstance(value, list | tuple):
+                built[name] = tuple(build_config(part, entry, renamed) for entry in value)
+            else:
+                built[name] = build_config(part, value, renamed)
         else:
             built[name] = tuple(value) if isinstance(value, list) else value
     try:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.compression import Compression, CompressionBank, standard_compression
 from models.fixed_point import quantize_kernels, quantize_noise
 from models.geometry import apply_kernel, centered_origin, check_scale, conv_strided, paper_origin
-from models.jpeg import NO_JPEG, compress
 from models.losses import quantize_ste
 from models.networks.kernel import KernelConfig, KernelNetwork
 from models.networks.noise import NoiseConfig, NoiseNetwork, clip_noise
@@ -34,14 +34,20 @@ class DegradationConfig:
     # True: every kernel's center of mass is held at the sampled point, s·i + (s−1)/2, by construction.
     # False: as published, the window is centered on pixel s·i and the kernel may drift in it.
     center_kernels: bool = False
-    # Not in the paper. JPEG qualities of the real photos, one drawn for each image; 100 is none. Empty: no compression.
-    # The JPEG residual counts as noise.
-    jpeg_qualities: tuple[int, ...] = ()
+    jpeg_qualities: tuple[int, ...] = ()  # of an earlier version's model, as its compressions; 100 is none
+    # Not in the paper. Compressions of the real photos, one drawn for each image. Empty: none. What compression changes
+    # counts as noise.
+    compressions: tuple[Compression, ...] = ()
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
         if self.kernel.size < self.scale:
             raise ValueError(f"a kernel of {self.kernel.size} taps is smaller than scale {self.scale}")
+
+    @property
+    def bank(self) -> tuple[Compression, ...]:
+        """The compressions to draw from."""
+        return self.compressions or tuple(standard_compression(quality) for quality in self.jpeg_qualities)
 
 
 class Latents(NamedTuple):
@@ -50,7 +56,7 @@ class Latents(NamedTuple):
     kernel: Tensor  # z_k, (B, z, 1, 1)
     noise: Tensor  # z_n, (B, z, h, w) if noise is spatial, else (B, z, 1, 1)
     white_noise: Tensor  # (B, 3, h + 2·margin, w + 2·margin) if the noise network has filters, else empty
-    jpeg_quality: Tensor  # (B,), 1..100; 100 is none
+    compression: Tensor  # (B,), index in the bank of compressions
 
     def to(self, device: str | torch.device) -> Latents:
         """Moves all latents to a device."""
@@ -66,7 +72,7 @@ class Degraded(NamedTuple):
 
 
 class Degradation(nn.Module):
-    """Blurs and samples with a drawn kernel, then adds drawn noise. May compress with JPEG."""
+    """Blurs and samples with a drawn kernel, then adds drawn noise. May compress."""
 
     def __init__(self, config: DegradationConfig):
         super().__init__()
@@ -74,6 +80,7 @@ class Degradation(nn.Module):
         center = (config.scale - 1) / 2 - self.kernel_origin[0] if config.center_kernels else None
         self.kernel = KernelNetwork(config.kernel, center)
         self.noise = NoiseNetwork(config.noise) if config.noise else None
+        self.compression = CompressionBank(config.bank)
 
     @property
     def kernel_origin(self) -> tuple[int, int]:
@@ -102,11 +109,7 @@ class Degradation(nn.Module):
         if noise and noise.num_filters:
             height, width = (side + 2 * noise.margin for side in lr_size)
             white_noise = _randn((batch, 3, height, width), generator)
-        quality = kernel.new_full((batch,), NO_JPEG)
-        if qualities := self.config.jpeg_qualities:
-            drawn = torch.randint(len(qualities), (photos,), generator=generator, device=generator.device)
-            quality = shared(kernel.new_tensor(qualities)[drawn])
-        return Latents(kernel, z, white_noise, quality)
+        return Latents(kernel, z, white_noise, shared(self.compression.draw(photos, generator)))
 
     def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
         """Returns noise for a blurred image (B, 3, h, w) in [0, 1], broadcastable to it, 1 = full scale.
@@ -119,20 +122,21 @@ class Degradation(nn.Module):
         return noise
 
     def add_jpeg_residual(self, latents: Latents, blurred: Tensor, noise: Tensor) -> Tensor:
-        """Adds to the noise what JPEG changes in blurred (B, 3, h, w) + noise.
+        """Adds to the noise what compression changes in blurred (B, 3, h, w) + noise.
 
         blurred is in [0, 1]. noise is broadcastable to it, before and after, with 1 = full scale.
         """
-        if not self.config.jpeg_qualities:
+        if self.compression.is_empty:
             return noise
         noisy = quantize_ste(blurred + noise)
-        decoded = compress(255 * noisy, latents.jpeg_quality) / 255
-        return torch.where((latents.jpeg_quality < NO_JPEG)[:, None, None, None], decoded - blurred, noise)
+        decoded = self.compression(255 * noisy, latents.compression) / 255
+        is_lossy = self.compression.is_lossy(latents.compression)[:, None, None, None]
+        return torch.where(is_lossy, decoded - blurred, noise)
 
     @property
     def has_noise(self) -> bool:
         """Whether anything is added to the blurred image: noise or a JPEG residual."""
-        return self.noise is not None or bool(self.config.jpeg_qualities)
+        return self.noise is not None or not self.compression.is_empty
 
     def forward(
         self,

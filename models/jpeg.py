@@ -1,7 +1,7 @@
-"""Simulates JPEG compression, the last step of many photos, and estimates its quality from a decoded photo.
+"""Simulates JPEG compression, the last step of many photos.
 
-Not in the paper, and no network: a camera's or a website's encoder is a standard (ITU-T T.81). Its only free choice,
-the quality, can be read from the block transform of a decoded photo.
+Not in the paper, and no network: a camera's or a website's encoder is a standard (ITU-T T.81). Its free choices are the
+quantization tables and how many pixels share a chroma sample. A file says both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.color import LUMA_WEIGHTS, RGB_TO_YCBCR, YCBCR_TO_RGB
+from models.color import RGB_TO_YCBCR, YCBCR_TO_RGB
 
 # The standard's example tables (annex K), which nearly all encoders scale by their quality.
 LUMA_TABLE = (
@@ -32,65 +32,57 @@ CHROMA_TABLE = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 8,) * 4,
 )
-MCU_SIZE = 16  # pixels a side of a minimum coded unit: chroma is halved, then cut into blocks of 8
+BLOCK = 8  # samples a side of a block
+MCU_SIZE = 16  # pixels a side of a minimum coded unit where chroma is halved, then cut into blocks
 NO_JPEG = 100  # the quality of a photo without visible compression; nothing is done to it
 
 
 def compress(lr: Tensor, quality: Tensor) -> Tensor:
-    """Sends lr (B, 3, h, w), in 0..255, through JPEG of quality (B,), 1..100, with chroma at half size.
+    """Sends lr (B, 3, h, w), in 0..255, through JPEG of quality (B,), 1..100, with the standard tables and 4:2:0.
 
-    Returns the decoded images in 0..255. Images of quality 100 come back unchanged. The gradient skips rounding, and is
-    0 through coefficients that are rounded to 0: nothing may be learned from what is lost.
+    Returns the decoded images in 0..255. Images of quality 100 come back unchanged.
+    """
+    compressed = compress_with_tables(lr, scale_standard_tables(quality), (2, 2))
+    return torch.where((quality < NO_JPEG)[:, None, None, None], compressed, lr)
+
+
+def compress_with_tables(lr: Tensor, tables: Tensor, sampling: tuple[int, int]) -> Tensor:
+    """Sends lr (B, 3, h, w), in 0..255, through JPEG with tables (B, 3, 8, 8) of Y, Cb and Cr.
+
+    `sampling` is the number of pixels (across, down) for each chroma sample: (2, 2) is 4:2:0, (1, 1) is 4:4:4. Blocks
+    start at the image's corner. Returns the decoded images in 0..255, rounded. The gradient skips rounding, and is 0
+    through coefficients that are rounded to 0: nothing may be learned from what is lost.
     """
     height, width = lr.shape[2:]
-    padded = functional.pad(lr, (0, -width % MCU_SIZE, 0, -height % MCU_SIZE), mode="replicate")  # as encoders do
+    across, down = sampling
+    padding = 0, -width % (BLOCK * across), 0, -height % (BLOCK * down)
+    padded = functional.pad(lr, padding, mode="replicate")  # as encoders do
     # Codecs round after every step. Where there is little color, that removes most of its fine noise.
     ycbcr = _round_ste(
         torch.einsum("oc,bchw->bohw", lr.new_tensor(RGB_TO_YCBCR), padded) - lr.new_tensor([128, 0, 0])[:, None, None]
     )
-    scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)[:, None, None]
-    luma_table, chroma_table = (_scale_table(lr.new_tensor(table), scale) for table in (LUMA_TABLE, CHROMA_TABLE))
-    luma = _round_ste(_quantize_blocks(ycbcr[:, :1], luma_table))
-    chroma = _round_ste(_quantize_blocks(_round_ste(functional.avg_pool2d(ycbcr[:, 1:], 2)), chroma_table))
-    chroma = _round_ste(functional.interpolate(chroma, scale_factor=2.0, mode="bilinear"))  # as decoders smooth it
+    luma = _round_ste(_quantize_blocks(ycbcr[:, :1], tables[:, :1]))
+    chroma = ycbcr[:, 1:]
+    if sampling != (1, 1):
+        chroma = _round_ste(functional.avg_pool2d(chroma, (down, across)))
+    chroma = _round_ste(_quantize_blocks(chroma, tables[:, 1:]))
+    if sampling != (1, 1):
+        # libjpeg smooths where one or two pixels share a sample, and repeats where more do.
+        mode = "bilinear" if max(sampling) == 2 else "nearest"
+        chroma = _round_ste(functional.interpolate(chroma, scale_factor=(float(down), float(across)), mode=mode))
     decoded = torch.cat([luma + 128, chroma], 1)  # (B, 3, H, W), padded
     rgb = torch.einsum("oc,bchw->bohw", lr.new_tensor(YCBCR_TO_RGB), decoded)[:, :, :height, :width].clamp(0, 255)
-    return torch.where((quality < NO_JPEG)[:, None, None, None], _round_ste(rgb), lr)
+    return _round_ste(rgb)
 
 
-def estimate_quality(photo: Tensor) -> int:
-    """Estimates the quality of the last JPEG compression of a decoded photo (3, h, w) in 0..255. 100 if none shows.
-
-    The coefficients of its transform lie near multiples of the quality's table. This shows only if blocks still start
-    at the photo's corner, so not in photos that were resized or cropped since.
-    """
-    height, width = photo.shape[1] // 8 * 8, photo.shape[2] // 8 * 8
-    if not (height and width):
-        return NO_JPEG
-    luma = torch.einsum("c,chw->hw", photo.new_tensor(LUMA_WEIGHTS), photo)[:height, :width] - 128
-    # A clipped channel hides what rounding did, so blocks with black or white pixels are left out.
-    saturated = ((photo <= 0) | (photo >= 255)).any(0)[:height, :width].unfold(0, 8, 8).unfold(1, 8, 8)
-    coefficients = _dct_blocks(luma[None, None])[0, 0][~saturated.any(-1).any(-1)]  # (N, 8, 8)
-    best_error, best_quality = 0.3, NO_JPEG
-    for quality in range(5, 96):
-        scale = 5000 / quality if quality < 50 else 200 - 2 * quality
-        table = _scale_table(photo.new_tensor(LUMA_TABLE), scale)
-        steps = coefficients / table
-        # Coefficients that were not rounded to 0; a step of 3 is the finest that rounded pixels still show.
-        informative = (steps.abs() > 0.5) & (table >= 3)
-        informative[:, 0, 0] = False  # a block's mean; in flat photos all are the same
-        if informative.sum() < 64:
-            continue
-        # Relative to 1/12, the mean square of uniformly distributed coefficients.
-        error = 12 * (steps - steps.round())[informative].square().mean().item()
-        if error < best_error:
-            best_error, best_quality = error, quality
-    return best_quality
-
-
-def _scale_table(table: Tensor, scale: Tensor | float) -> Tensor:
-    """Scales a quantization table (8, 8) as encoders do: `scale` is in percent."""
-    return ((table * scale + 50) / 100).floor().clamp(1, 255)
+def scale_standard_tables(quality: Tensor) -> Tensor:
+    """Returns the tables (B, 3, 8, 8) of Y, Cb and Cr that nearly all encoders use at quality (B,), 1..100."""
+    scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)[:, None, None]  # in percent
+    luma, chroma = (
+        ((quality.new_tensor(table).to(scale) * scale + 50) / 100).floor().clamp(1, 255)
+        for table in (LUMA_TABLE, CHROMA_TABLE)
+    )
+    return torch.stack([luma, chroma, chroma], 1)
 
 
 def _dct_matrix(like: Tensor) -> Tensor:
@@ -108,8 +100,8 @@ def _dct_blocks(planes: Tensor) -> Tensor:
 
 
 def _quantize_blocks(planes: Tensor, table: Tensor) -> Tensor:
-    """Rounds each block of planes (B, C, 8m, 8n) to multiples of table (B, 8, 8), in the transform's domain."""
-    dct, steps = _dct_matrix(planes), table[:, None, None, None]
+    """Rounds each block of planes (B, C, 8m, 8n) to multiples of table (B, C, 8, 8), in the transform's domain."""
+    dct, steps = _dct_matrix(planes), table[:, :, None, None]
     coefficients = _dct_blocks(planes) / steps
     rounded = _round_ste(coefficients) * (coefficients.abs() > 0.5)
     blocks = dct.T @ (rounded * steps) @ dct

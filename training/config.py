@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 
 from models.degradation import DegradationConfig
-from models.jpeg import MCU_SIZE
 from models.networks.discriminator import DiscriminatorConfig
 from models.networks.edsr import EDSRConfig
 
@@ -97,9 +96,9 @@ class TrainConfig:
         return self.lr_patch * self.scale
 
     @property
-    def lr_grid(self) -> int:
-        """Step between positions of real patches. They start at a JPEG block where generated ones do."""
-        return MCU_SIZE if self.degradation.jpeg_qualities else 1
+    def on_grid(self) -> bool:
+        """Whether patches of real photos start at a JPEG block, as generated ones do."""
+        return bool(self.degradation.bank)
 
     def get_lr_factor(self, progress: float) -> float:
         """Returns the factor of the learning rates at `progress`, 0..1, of the training or phase."""

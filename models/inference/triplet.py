@@ -18,7 +18,6 @@ from models.fixed_point import quantize_kernels, quantize_noise
 from models.inference.blur import KERNEL_BATCH, blur
 from models.inference.deterministic import deterministic_convs
 from models.inference.noise_fields import FilteredNoiseSampler
-from models.jpeg import MCU_SIZE
 from models.networks.noise import clip_noise
 
 # Low-resolution pixels whose noise is drawn at once. On a CPU the network's activations then fit into the cache, which
@@ -132,13 +131,13 @@ class TripletSampler:
 
     def _add_noise(self, latents: Latents, blurred: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Returns the low-resolution image (h, w, 3) and its noise, for a blurred image (1, 3, h, w) in 0..255."""
-        degradation, config = self.degradation, self.degradation.config
+        degradation = self.degradation
         with torch.inference_mode(), eval_mode(degradation), deterministic_convs():
             if self.noise is not None:
                 noise = self.noise.draw(latents.noise, blurred, latents.white_noise)
             else:
                 noise = _draw_noise_in_bands(degradation, latents, blurred)
-            if config.jpeg_qualities:
+            if not degradation.compression.is_empty:
                 noise = _add_jpeg_residual_in_bands(degradation, latents, blurred, noise)
             varies = noise.shape == blurred.shape
             noise_hwc = noise.new_empty(*noise.shape[2:], noise.shape[1])
@@ -188,8 +187,9 @@ def _add_jpeg_residual_in_bands(degradation: Degradation, latents: Latents, blur
     """
     noise, height = noise.expand_as(blurred), blurred.shape[2]
     compressed = torch.empty_like(blurred)
-    for rows in _row_bands(blurred, STEP_PIXELS, multiple_of=MCU_SIZE):
-        cut = slice(max(0, rows.start - MCU_SIZE), min(height, rows.stop + MCU_SIZE))
+    block_rows, _ = degradation.compression.unit
+    for rows in _row_bands(blurred, STEP_PIXELS, multiple_of=block_rows):
+        cut = slice(max(0, rows.start - block_rows), min(height, rows.stop + block_rows))
         part = degradation.add_jpeg_residual(latents, blurred[:, :, cut] / 255, noise[:, :, cut])
         compressed[:, :, rows] = part[:, :, rows.start - cut.start : rows.stop - cut.start]
     return compressed

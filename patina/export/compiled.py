@@ -14,7 +14,6 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional
 
 from models.degradation import Degradation, Latents
-from models.jpeg import MCU_SIZE, NO_JPEG
 from models.losses import quantize_ste
 from models.networks.edsr import EDSR
 from patina.errors import PatinaError
@@ -27,7 +26,8 @@ class ExplicitDegrader(nn.Module):
     """A degradation whose random numbers are inputs.
 
     hr (1, 3, s·h, s·w) in [0, 1] and the latents of `latent_names` give lr (1, 3, h, w), kernel (1, K, K) and noise.
-    h and w are at least `min_lr_side`. If the model compresses with JPEG, they are multiples of 16 and at least 32.
+    h and w are at least `min_lr_side`. If the model compresses with JPEG, they are multiples of `unit` of
+    its bank, mostly 16, and at least 32.
     """
 
     def __init__(self, degradation: Degradation) -> None:
@@ -41,7 +41,7 @@ class ExplicitDegrader(nn.Module):
             inputs["z_kernel"],
             inputs.get("z_noise", empty),
             inputs.get("white", empty),
-            inputs.get("quality", hr.new_full((1,), float(NO_JPEG))),
+            inputs.get("compression", torch.zeros(1, dtype=torch.long)),
         )
         lr, kernel, noise = self.degradation(self._pad(hr), drawn, padded_input=True)
         return quantize_ste(lr), kernel, noise
@@ -64,13 +64,13 @@ def latent_names(degradation: Degradation) -> list[str]:
     """Returns the names of the inputs after hr. Inputs that the model does not use are left out.
 
     z_kernel (1, z, 1, 1), z_noise (1, z, 1 or h, 1 or w) and `white` (1, 3, h + 2·margin, w + 2·margin) are standard
-    normal. `quality` (1,) is that of JPEG; 100 is none.
+    normal. `compression` (1,) is an index in the model's list of compressions.
     """
     noise = degradation.config.noise
     names = ["z_kernel"]
     names += ["z_noise"] if noise else []
     names += ["white"] if noise and noise.num_filters else []
-    names += ["quality"] if degradation.config.jpeg_qualities else []
+    names += ["compression"] if not degradation.compression.is_empty else []
     return names
 
 
@@ -83,7 +83,7 @@ def example_inputs(degradation: Degradation, height: int = 32, width: int = 48, 
         "z_kernel": drawn.kernel,
         "z_noise": drawn.noise,
         "white": drawn.white_noise,
-        "quality": drawn.jpeg_quality,
+        "compression": drawn.compression,
     }
     hr = torch.rand(1, 3, scale * height, scale * width, generator=generator)
     return {"hr": hr} | {name: latents[name] for name in latent_names(degradation)}
@@ -93,9 +93,10 @@ def export_degrader(degradation: Degradation) -> ExportedProgram:
     """Exports an `ExplicitDegrader`, for images of any size up to MAX_SIDE."""
     inputs = example_inputs(degradation)
     config, noise = degradation.config, degradation.config.noise
-    unit = MCU_SIZE if config.jpeg_qualities else 1
-    smallest = max(2, -(-min_lr_side(degradation) // unit))
-    rows, cols = (unit * Dim(name, min=smallest, max=MAX_SIDE // unit) for name in ("rows", "cols"))
+    rows, cols = (
+        unit * Dim(name, min=max(2, -(-min_lr_side(degradation) // unit)), max=MAX_SIDE // unit)
+        for name, unit in zip(("rows", "cols"), degradation.compression.unit, strict=True)
+    )
     dynamic: dict[str, Any] = {
         "hr": {2: config.scale * rows, 3: config.scale * cols},
         "z_noise": {2: rows, 3: cols} if noise and noise.spatial else {},

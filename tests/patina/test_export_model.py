@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 from models.checkpoint import load_degradation, load_edsr, save_degradation
+from models.compression import Compression, standard_compression
 from models.degradation import Degradation
 from models.losses import quantize_ste
 from patina.export.compiled import example_inputs
@@ -40,8 +41,11 @@ def exported(service: LocalService, trained: TrainedModel, tmp_path_factory: pyt
     model = [folder / name for name in ("degrader.safetensors", "sr.safetensors")]
     samples = [folder / name for name in ("kernels.npz", "kernels.mat", "noise.npz", "noise.mat")]
     assert json.loads(done.stdout) == {"model": trained.model, "files": [str(file) for file in model + samples]}
-    compressing = load_degradation(model[0])
-    compressing.config = replace(compressing.config, jpeg_qualities=(60, 75))
+    learned = load_degradation(model[0])
+    own = Compression(*(tuple(range(start, start + 64)) for start in (3, 5, 5)), sampling=(2, 1))
+    compressions = (standard_compression(60), Compression(), own)
+    compressing = Degradation(replace(learned.config, compressions=compressions))
+    compressing.load_state_dict(learned.state_dict())
     save_degradation(compressing, folder / "compressing.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.networks.kernel.NEWTON_STEPS", NEWTON_STEPS)
@@ -73,7 +77,7 @@ def assert_same_triplet(
 def test_degrader_programs_match_the_degradation(exported: Path, degradation: Degradation) -> None:
     program = torch.export.load(exported / "degrader.pt2").module()
     session = onnxruntime.InferenceSession(exported / "degrader.onnx", providers=["CPUExecutionProvider"])
-    assert [node.name for node in session.get_inputs()] == ["hr", "z_kernel", "z_noise", "white", "quality"]
+    assert [node.name for node in session.get_inputs()] == ["hr", "z_kernel", "z_noise", "white", "compression"]
     assert [node.name for node in session.get_outputs()] == ["lr", "kernel", "noise"]
     for seed, (height, width) in enumerate(SIZES):
         inputs = example_inputs(degradation, height, width, seed)
@@ -113,5 +117,7 @@ def test_samples_have_the_documented_shapes(exported: Path, degradation: Degrada
 
     cells = loadmat(exported / "kernels.mat")["kernels"]  # as USRNet reads its own: kernels[0, index]
     assert cells.shape == (1, 70)
-    np.testing.assert_array_equal(cells[0, 69].astype(np.float32), kernels["kernels"][69])
+    turned = cells[0, 69].astype(np.float32)[::-1, ::-1]
+    rows, cols = (slice(len(turned) // 2 + first, len(turned) // 2 + first + side) for first in kernels["origin"])
+    np.testing.assert_array_equal(turned[rows, cols], kernels["kernels"][69])
     np.testing.assert_array_equal(loadmat(exported / "noise.mat")["noise"], noise["noise"])

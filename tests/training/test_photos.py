@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.photos import Photos, PhotosError, sample_patches
+from models.compression import Compression
+from training.data.photos import PhotoCompression, Photos, PhotosError, sample_patches
 
 
 def ramps(folder: Path) -> Photos:
@@ -54,9 +55,16 @@ def test_augmented_patches_have_all_orientations(tmp_path: Path) -> None:
 
 
 def test_patches_start_on_the_grid(tmp_path: Path) -> None:
-    patches = sample_patches(ramps(tmp_path), 100, 24, torch.Generator().manual_seed(0), augment=False, grid=8)
-    assert set(patches[:, 1, 0, 0].tolist()) == {0, 8, 16, 24, 32, 40}
-    assert set(patches[:, 2, 0, 0].tolist()) == {0, 8, 16, 24}
+    photos = ramps(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    patches = sample_patches(photos, 100, 24, generator, augment=False, on_grid=True)
+    assert set(patches[:, 1, 0, 0].tolist()) == {0, 16, 32}
+    assert set(patches[:, 2, 0, 0].tolist()) == {0, 16}
+    tables = (9,) * 64
+    photos.compressions = [PhotoCompression(Compression(tables, tables, tables, (2, 1)), (5, 3))] * len(photos)
+    patches = sample_patches(photos, 100, 24, generator, augment=False, on_grid=True)
+    assert set(patches[:, 1, 0, 0].tolist()) == {5, 13, 21, 29, 37}
+    assert set(patches[:, 2, 0, 0].tolist()) == {3, 19}
 
 
 def test_margins_are_reflected_beyond_the_border(tmp_path: Path) -> None:

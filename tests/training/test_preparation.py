@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from models.compression import standard_compression
 from tests.support.training_factories import PhotoSets, collect_weights, make_config, make_photo
 from training.data.photos import Photos, PhotosError
 from training.loop import train
@@ -30,7 +32,7 @@ def test_missing_and_small_photos_are_refused(photos: PhotoSets, tmp_path: Path)
             train(config, lr, hr, seed=0, max_steps=1)
 
 
-def test_jpeg_qualities_of_real_photos_are_estimated(photos: PhotoSets, tmp_path: Path) -> None:
+def test_compressions_of_real_photos_are_generated(photos: PhotoSets, tmp_path: Path) -> None:
     real, clean = photos
     shots = []
     for index in range(len(real)):
@@ -38,9 +40,9 @@ def test_jpeg_qualities_of_real_photos_are_estimated(photos: PhotoSets, tmp_path
         Image.fromarray(real[index] // 2 + 50).save(buffer, "JPEG", quality=60)
         shots.append(np.asarray(Image.open(buffer).convert("RGB")))
     result = train(make_config("default"), Photos.write(tmp_path / "web", shots), clean, seed=0, max_steps=8)
-    assert all(abs(quality - 60) <= 1 for quality in result.degradation.config.jpeg_qualities)
-    assert len(result.degradation.config.jpeg_qualities) == 3
-    assert train(make_config("default"), real, clean, seed=0, max_steps=1).degradation.config.jpeg_qualities == ()
+    standard = standard_compression(60)
+    assert result.degradation.config.compressions == (replace(standard, count=3),)
+    assert train(make_config("default"), real, clean, seed=0, max_steps=1).degradation.config.compressions == ()
 
 
 def test_small_photos_get_small_crops(tmp_path: Path) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from training.config import TrainConfig
-from training.data.jpeg_quality import estimate_jpeg_qualities
+from training.data.compressions import collect_compressions
 from training.data.photos import Photos, PhotosError
-
-MAX_QUALITY_SAMPLES = 60  # photos whose JPEG quality is estimated
 
 
 def check_photos(config: TrainConfig, lr_photos: Photos, hr_photos: Photos) -> None:
@@ -28,8 +26,8 @@ def check_photos(config: TrainConfig, lr_photos: Photos, hr_photos: Photos) -> N
 def adapt_config(config: TrainConfig, lr_photos: Photos, hr_photos: Photos) -> TrainConfig:
     """Returns the configuration adapted to the photos.
 
-    Crops for the matching become smaller where most photos are too small for them. The JPEG qualities of the real
-    photos are estimated, if any photo shows compression.
+    Crops for the matching become smaller where most photos are too small for them. Generated photos get the
+    compressions of the real ones.
     """
     matching = config.matching
     if not matching:
@@ -38,5 +36,5 @@ def adapt_config(config: TrainConfig, lr_photos: Photos, hr_photos: Photos) -> T
     if any(len(photos.indices_fitting(side)) < len(photos) / 2 for photos, side in sides):
         crops_per_photo = round(matching.crops_per_photo * (matching.crop / config.lr_patch) ** 2)
         matching = replace(matching, crop=config.lr_patch, crops_per_photo=crops_per_photo)
-    qualities = tuple(sorted(estimate_jpeg_qualities(lr_photos, MAX_QUALITY_SAMPLES)))
-    return replace(config, matching=matching, degradation=replace(config.degradation, jpeg_qualities=qualities))
+    degradation = replace(config.degradation, compressions=collect_compressions(lr_photos))
+    return replace(config, matching=matching, degradation=degradation)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from models.compression import nearest_quality
 from models.jpeg import NO_JPEG
-from training.data.jpeg_quality import estimate_jpeg_quality
 from training.data.photos import Photos, sample_patches
 from training.data.scenes import group_by_scene
 from training.estimator.network import DegradationTargets, get_features
@@ -24,12 +24,19 @@ def encode_real_photos(state: TrainState, photos: Photos) -> None:
     matching, features = state.matching, get_features(state.config.scale, state.device)
     predictions, brightness = list[DegradationTargets](), list[torch.Tensor]()
     groups, group = list[int](), 0
-    compressed = bool(state.config.degradation.jpeg_qualities)
     usable = photos.indices_fitting(matching.crop)
     usable = usable[:: 1 + (len(usable) - 1) // matching.num_real_crops]
     generator = state.generators["real"]
+    bank = state.degradation.compression
+    # Of photos whose compression is not known: that of most others.
+    usual = bank.get_quality(bank.owners).median().item() if len(bank.owners) else NO_JPEG
+
+    def get_quality(index: int) -> float:
+        known = photos.compressions[index]
+        return nearest_quality(known.compression) if known and len(bank.owners) else usual
+
     for scene in group_by_scene(photos, usable):
-        qualities = [float(estimate_jpeg_quality(photos[index])) if compressed else NO_JPEG for index in scene]
+        qualities = [get_quality(index) for index in scene]
         for _ in range(matching.num_real_crops // len(usable)):
             position = generator.get_state()
             for index, quality in zip(scene, qualities, strict=True):
@@ -42,7 +49,7 @@ def encode_real_photos(state: TrainState, photos: Photos) -> None:
                     crops_per_photo=matching.crops_per_photo,
                     augment=False,
                     indices=[index],
-                    grid=state.config.lr_grid,
+                    on_grid=state.config.on_grid,
                 )
                 crops = crops.to(state.device).float()
                 jpeg_quality = torch.full((len(crops),), quality, device=state.device)

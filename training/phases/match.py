@@ -39,7 +39,8 @@ def match_step(state: TrainState, lr_photos: Photos, hr_photos: Photos, progress
     lr = quantize_ste(generated.lr)  # (96, 3, 48, 48)
 
     # 1. Degradation: the energy distance between predictions for generated and for real photos.
-    windows = features.window_features(255 * lr, latents.jpeg_quality, crops_per_photo)
+    quality = degradation.compression.get_quality(latents.compression)
+    windows = features.window_features(255 * lr, quality, crops_per_photo)
     predicted = estimator(windows)  # for 12 photos
     paired = predicted.kernel_spectrum.unflatten(0, (-1, views_per_patch))
     brightness = features.mean_brightness(windows).detach()  # (12,)

@@ -23,7 +23,7 @@ def sample_latents(state: TrainState, batch: int, side: int, crops_per_photo: in
 def sample_lr(state: TrainState, photos: Photos, batch: int, *, augment: bool = True) -> Tensor:
     """Draws patches of real photos, (batch, 3, lr_patch, lr_patch) in [0, 1]."""
     config, generator = state.config, state.generators["real"]
-    patches = sample_patches(photos, batch, config.lr_patch, generator, augment=augment, grid=config.lr_grid)
+    patches = sample_patches(photos, batch, config.lr_patch, generator, augment=augment, on_grid=config.on_grid)
     return to_device(state, patches) / 255
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.jpeg import MCU_SIZE
 from training.data.photos import Photos, PhotosError, sample_patches
 from training.estimator.spectra import POWER_FLOOR, SECTORS, WINDOW, Spectra, extract_windows
 
@@ -57,7 +56,7 @@ def sample_real_crops(
             crops_per_photo=geometry.crops_per_photo,
             augment=False,
             indices=[index],
-            grid=MCU_SIZE,
+            on_grid=True,
         )
 
 

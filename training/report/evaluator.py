@@ -15,9 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.compression import CompressionBank
 from models.degradation import Degradation, eval_mode
 from models.losses import quantize_ste
-from training.data.jpeg_quality import estimate_jpeg_qualities
+from training.data.compressions import collect_compressions
 from training.data.photos import Photos
 from training.estimator.spectra import POWER_FLOOR
 from training.report.alarms import Alarm, find_alarms
@@ -44,7 +45,6 @@ from training.report.two_sample import two_sample_accuracy
 NUM_CROPS = 240  # groups of crops of real photos, and as many of generated ones
 SIM_FACTOR = 4  # the regressor trains on this many times as many simulated photos,
 MIN_SIMULATED = 64  # but at least on these
-MAX_QUALITY_SAMPLES = 24  # photos whose JPEG quality is estimated
 LEVELS_PER_PIXEL = 4.0  # levels of noise std that weigh as much in the score as a pixel of width
 LAST_POINTS = 20  # points of the history over which the discriminator's loss is averaged
 
@@ -83,6 +83,7 @@ class Evaluator:
         self.features = CropFeatures()
         self.real_photos = evenly_spaced(lr_photos, self.geometry.side, num_crops)
         self.clean_photos = evenly_spaced(hr_photos, self.geometry.side * scale, num_crops)
+        compressions = collect_compressions(lr_photos)  # first: crops start at blocks
         sampled = sample_real_crops(lr_photos, self.geometry, self.real_photos, make_generator(self.seed, 0))
         crops = [crop.float() for crop in sampled]
         self.real_content = torch.stack([self.features.content_features(crop) for crop in crops])
@@ -92,7 +93,7 @@ class Evaluator:
             self.features,
             scale=scale,
             count=max(SIM_FACTOR * num_crops, MIN_SIMULATED),
-            qualities=estimate_jpeg_qualities(lr_photos, MAX_QUALITY_SAMPLES),
+            compressions=CompressionBank(compressions),
             generator=make_generator(self.seed, 1),
         )
         self.real_stats = self.regressor(torch.stack([self.features.degradation_features(crop) for crop in crops]))

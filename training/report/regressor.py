@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from models.compression import CompressionBank
 from models.geometry import centered_kernel_size, centered_origin, conv_strided
-from models.jpeg import compress
 from training.data.photos import Photos
 from training.data.simulation import random_kernels, random_noise
 from training.estimator.spectra import POWER_FLOOR, WINDOW, extract_windows
@@ -58,10 +58,10 @@ class StatRegressor:
         *,
         scale: int,
         count: int,
-        qualities: list[int],
+        compressions: CompressionBank,
         generator: torch.Generator,
     ) -> StatRegressor:
-        """Trains on `count` crops of clean photos with random degradations, and JPEG at one of `qualities`, if any."""
+        """Trains on `count` crops of clean photos with random degradations and one of the compressions each."""
         size = centered_kernel_size(scale)
         indices = evenly_spaced(photos, geometry.side * scale, count)
         top = centered_origin(size, scale)
@@ -71,9 +71,8 @@ class StatRegressor:
         for window, kernel in zip(windows, kernels, strict=True):
             blurred = 255 * conv_strided(window, kernel.expand(geometry.crops_per_photo, -1, -1), scale)
             noisy = (blurred + random_noise(blurred, geometry.crops_per_photo, generator)).clamp(0, 255).round()
-            if qualities:
-                quality = qualities[int(torch.randint(len(qualities), (), generator=generator))]
-                noisy = compress(noisy, noisy.new_full((geometry.crops_per_photo,), quality))
+            if not compressions.is_empty:
+                noisy = compressions(noisy, compressions.draw(1, generator).expand(geometry.crops_per_photo))
             inputs.append(features.degradation_features(noisy))
             targets.append(target_stats(features, kernel, noisy - blurred, blurred, scale))
         return cls(torch.stack(inputs), torch.stack(targets), generator)

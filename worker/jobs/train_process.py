@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from config.logging import configure_logging
 from config.settings import Settings, settings
+from imaging.compression import FileCompression, read_compression
 from imaging.photo_measures import crop_bars, find_bars
 from imaging.rejections import ImageRejected
 from models.checkpoint import save_degradation, save_edsr
@@ -39,7 +40,8 @@ from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository, ModelRepository, PreviewRepository
 from store.store import Store
 from training.config import TrainConfig
-from training.data.photos import Photos, PhotosError
+from training.data.compressions import describe_file
+from training.data.photos import PhotoCompression, Photos, PhotosError
 from training.loop import TrainResult, train
 from training.presets import get_preset
 from training.progress import Checkpoint, Progress, Stopped
@@ -156,18 +158,30 @@ class TrainingAttempt:
     def _decode_photos(self, role: str, folder: Path) -> Photos:
         """Decodes every selected photo once, into a file that the training maps into memory."""
         images, framed = self.selections[role].images, self.selections[role].framed
+        compressions = list[PhotoCompression | None]()
         log.info("reading photos", role=role, photos=len(images))
 
         def pixels() -> Iterator[NDArray[np.uint8]]:
             for image in images:
                 try:
-                    photo = self.store.decoders.read_rgb(self.store.blobs.verified_path(image.sha256))
+                    path = self.store.blobs.verified_path(image.sha256)
+                    photo = self.store.decoders.read_rgb(path)
                 except (ImageRejected, BlobMissing, BlobCorrupt) as error:
                     log.warning("photo skipped", image=image.id, name=image.name, error=str(error))
                 else:
-                    yield crop_bars(photo, find_bars(photo)) if image.id in framed else photo
+                    # Uploads of earlier versions were stored without it.
+                    file = FileCompression.from_json(image.compression) if image.compression else read_compression(path)
+                    compression = describe_file(file, *photo.shape[:2]) if file else None
+                    if image.id in framed:
+                        bars = find_bars(photo)
+                        photo = crop_bars(photo, bars)
+                        compression = compression.crop(bars[0], bars[2]) if compression else None
+                    compressions.append(compression)
+                    yield photo
 
-        return Photos.write(folder / role, pixels())
+        photos = Photos.write(folder / role, pixels())
+        photos.compressions = compressions
+        return photos
 
     def _find_resume_point(self) -> ResumePoint:
         with self.store.database.read() as session:

@@ -1,0 +1,128 @@
+"""The compressions of a set of photos, one of which is drawn for each generated photo."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.jpeg import BLOCK, NO_JPEG, compress_with_tables, scale_standard_tables
+
+
+@dataclass(frozen=True)
+class Compression:
+    """A JPEG compression, in the orientation of the decoded pixels. Without tables: none.
+
+    Raises ValueError for tables that have not 64 steps, and for a sampling of no encoder.
+    """
+
+    luma: tuple[int, ...] = ()  # quantization steps in rows, 1 or more
+    cb: tuple[int, ...] = ()
+    cr: tuple[int, ...] = ()
+    sampling: tuple[int, int] = (2, 2)  # pixels (across, down) for each chroma sample
+    count: int = 1  # photos that have it
+
+    def __post_init__(self) -> None:
+        for table in (self.luma, self.cb, self.cr):
+            if len(table) != (64 if self.luma else 0) or not all(step >= 1 for step in table):
+                raise ValueError("a quantization table has 64 steps of 1 or more")
+        if len(self.sampling) != 2 or not all(1 <= step <= 4 for step in self.sampling):
+            raise ValueError(f"sampling is two numbers from 1 to 4, not {self.sampling}")
+        if self.count < 1:
+            raise ValueError("a compression counts for one photo or more")
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Pixels (down, across) after which blocks of luma and chroma start again; (1, 1) without compression."""
+        across, down = self.sampling
+        return (BLOCK * down, BLOCK * across) if self.luma else (1, 1)
+
+
+def standard_compression(quality: int) -> Compression:
+    """Returns the compression of nearly all encoders at a quality, 1..100; none at 100."""
+    if quality >= NO_JPEG:
+        return Compression()
+    tables = scale_standard_tables(torch.tensor([quality], device="cpu"))[0].flatten(1)
+    luma, cb, cr = (tuple(map(int, table)) for table in tables.tolist())
+    return Compression(luma, cb, cr)
+
+
+def nearest_quality(compression: Compression) -> int:
+    """Returns the quality, 1..100, whose standard luma table is nearest in proportion; 100 without tables."""
+    if not compression.luma:
+        return NO_JPEG
+    qualities = torch.arange(1, NO_JPEG)
+    standard = scale_standard_tables(qualities)[:, 0].flatten(1)  # (99, 64)
+    # Low frequencies have most of the coefficients that are not rounded to 0.
+    weight = 1 / (1 + torch.arange(8)[:, None] + torch.arange(8)).flatten().square()
+    distance = ((torch.tensor(compression.luma) / standard).log().abs() * weight).sum(1)
+    return int(qualities[distance.argmin()])
+
+
+class CompressionBank(nn.Module):
+    """Draws compressions and applies them. It has no weights, and its tables are not part of a state."""
+
+    tables: Tensor  # (N, 3, 8, 8)
+    quality: Tensor  # (N,), the nearest; 100 is none
+    group: Tensor  # (N,), the number of its sampling; -1 without tables
+    owners: Tensor  # (photos,), the index of each photo's compression
+
+    def __init__(self, compressions: tuple[Compression, ...]):
+        super().__init__()
+        self.samplings = sorted({entry.sampling for entry in compressions if entry.luma})
+        none = (1,) * 64
+        tables = [[entry.luma or none, entry.cb or none, entry.cr or none] for entry in compressions]
+        # On the CPU, so that a bank is also built under another default device; modules move their buffers.
+        with torch.device("cpu"):
+            self.register_buffer("tables", torch.tensor(tables).float().view(-1, 3, BLOCK, BLOCK), persistent=False)
+            quality = torch.tensor([float(nearest_quality(entry)) for entry in compressions])
+            self.register_buffer("quality", quality, persistent=False)
+            group = [self.samplings.index(entry.sampling) if entry.luma else -1 for entry in compressions]
+            self.register_buffer("group", torch.tensor(group, dtype=torch.long), persistent=False)
+            owners = torch.repeat_interleave(torch.tensor([entry.count for entry in compressions], dtype=torch.long))
+            self.register_buffer("owners", owners, persistent=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is compressed."""
+        return not self.samplings
+
+    @property
+    def unit(self) -> tuple[int, int]:
+        """Pixels (down, across) after which every compression's blocks start again; (1, 1) without any."""
+        if self.is_empty:
+            return 1, 1
+        across, down = (math.lcm(*(sampling[axis] for sampling in self.samplings)) for axis in (0, 1))
+        return BLOCK * down, BLOCK * across
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draws indices of compressions (count,), each as often as photos have it. 0 without any."""
+        if not len(self.owners):
+            return torch.zeros(count, dtype=torch.long, device=generator.device)
+        drawn = torch.randint(len(self.owners), (count,), generator=generator, device=generator.device)
+        return self.owners.to(drawn.device)[drawn]
+
+    def get_quality(self, index: Tensor) -> Tensor:
+        """Returns the JPEG quality (B,) that each of the compressions index (B,) is nearest to; 100 is none."""
+        if not len(self.quality):
+            return torch.full(index.shape, float(NO_JPEG), device=index.device)
+        return self.quality[index]
+
+    def is_lossy(self, index: Tensor) -> Tensor:
+        """Returns whether each of the compressions index (B,) changes an image, (B,)."""
+        return self.group[index] >= 0
+
+    def forward(self, lr: Tensor, index: Tensor) -> Tensor:
+        """Sends lr (B, 3, h, w), in 0..255, through the compressions index (B,). Those without tables change nothing.
+
+        See `models.jpeg.compress_with_tables`.
+        """
+        for number, sampling in enumerate(self.samplings):
+            chosen = self.group[index] == number
+            if not torch.compiler.is_exporting() and not chosen.any():
+                continue
+            compressed = compress_with_tables(lr, self.tables[index], sampling)
+            lr = torch.where(chosen[:, None, None, None], compressed, lr)
+        return lr

@@ -1,0 +1,72 @@
+"""What a file's header says about its compression, against what Pillow says."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+
+from imaging.compression import FileCompression, read_compression
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+OWN = [[3 + n for n in range(64)], [9 + 2 * n for n in range(64)]]
+
+
+def write(folder: Path, *, pixels: np.ndarray[Any, Any] = PIXELS, orientation: int = 1, **options: Any) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = folder / "photo"
+    Image.fromarray(pixels).save(path, "JPEG", exif=exif, **options)
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tables_sampling_and_orientation_are_read(orientation: int, tmp_path: Path) -> None:
+    subsampling = orientation % 3
+    path = write(tmp_path, orientation=orientation, qtables=OWN, subsampling=subsampling, progressive=orientation > 4)
+    found = read_compression(path)
+    assert found is not None
+    assert [list(table) for table in found.tables] == [OWN[0], OWN[1], OWN[1]]
+    assert found.sampling == ((1, 1), (2, 1), (2, 2))[subsampling]
+    assert (found.orientation, found.progressive, found.color) == (orientation, orientation > 4, "ycbcr")
+    assert FileCompression.from_json(found.to_json()) == found
+
+
+def test_gray_and_standard_files_are_read(tmp_path: Path) -> None:
+    found = read_compression(write(tmp_path, pixels=PIXELS[:, :, 0], quality=70))
+    assert found is not None
+    assert (len(found.tables), found.sampling, found.color, found.luma_quality) == (1, (1, 1), "gray", 70)
+    with Image.open(tmp_path / "photo") as image:
+        assert isinstance(image, JpegImageFile)
+        assert list(found.tables[0]) == list(image.quantization[0])
+
+
+def test_other_files_say_nothing(tmp_path: Path) -> None:
+    for file_format, mode in (("PNG", "RGB"), ("WEBP", "RGB"), ("JPEG", "CMYK")):
+        path = tmp_path / file_format
+        Image.fromarray(PIXELS).convert(mode).save(path, file_format)
+        assert read_compression(path) is None
+
+
+def test_damaged_headers_say_nothing_or_the_truth(tmp_path: Path) -> None:
+    """Cut off or changed anywhere, a header is never an error, and takes no time."""
+    data, rng = write(tmp_path, orientation=6, qtables=OWN).read_bytes(), np.random.default_rng(1)
+    path = tmp_path / "damaged"
+    for length in range(0, 900, 7):
+        path.write_bytes(data[:length])
+        read_compression(path)
+    for _ in range(300):
+        changed = bytearray(data)
+        for at in rng.integers(0, 900, 3):
+            changed[at] = rng.integers(256)
+        path.write_bytes(changed)
+        read_compression(path)
+    path.write_bytes(b"\xff\xd8" + b"\xff" * 100_000)
+    assert read_compression(path) is None
+    buffer = io.BytesIO(data)
+    assert Image.open(buffer).size == (56, 40)

@@ -1,0 +1,76 @@
+"""Banks of compressions: drawn as often as photos have them, applied as single ones are, and stored with a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.checkpoint import load_degradation, save_degradation
+from models.compression import Compression, CompressionBank, nearest_quality, standard_compression
+from models.degradation import Degradation, DegradationConfig
+from models.inference.triplet import degrade_image
+from models.jpeg import compress
+from models.networks.kernel import KernelConfig
+
+OWN = Compression((12,) * 64, (20,) * 64, (24,) * 64, (2, 1), count=3)
+BANK = (standard_compression(60), Compression(count=2), OWN)
+KERNEL = KernelConfig(size=8, width=8)
+
+
+def test_each_is_drawn_as_often_as_photos_have_it() -> None:
+    drawn = CompressionBank(BANK).draw(6000, torch.Generator().manual_seed(0))
+    counts = Counter(drawn.tolist())
+    assert [round(counts[index] / 1000) for index in range(3)] == [1, 2, 3]
+    assert CompressionBank(()).draw(4, torch.Generator()).tolist() == [0] * 4
+
+
+def test_a_batch_is_compressed_as_each_image_alone() -> None:
+    bank, images = CompressionBank(BANK), 255 * torch.rand(4, 3, 40, 56, generator=torch.Generator().manual_seed(0))
+    index = torch.tensor([2, 0, 1, 2])
+    compressed = bank(images, index)
+    for number in range(4):
+        alone = bank(images[number : number + 1], index[number : number + 1])
+        assert (compressed[number] - alone[0]).abs().mean() < 0.01
+    assert torch.equal(compressed[2], images[2])
+    assert (compressed[1] - compress(images[1:2], torch.tensor([60.0]))[0]).abs().mean() < 0.01
+    assert bank.is_lossy(index).tolist() == [True, True, False, True]
+    assert bank.unit == (16, 16)
+
+
+@pytest.mark.parametrize("quality", [5, 30, 50, 75, 92, 98, 100])
+def test_standard_tables_have_their_quality(quality: int) -> None:
+    assert nearest_quality(standard_compression(quality)) == quality
+
+
+def test_models_keep_their_bank_and_old_ones_their_qualities(tmp_path: Path) -> None:
+    hr = np.random.default_rng(0).integers(0, 256, (80, 112, 3), dtype=np.uint8)
+    config = DegradationConfig(2, KERNEL, None, jpeg_qualities=(60, 60, 100))
+    old = Degradation(config).eval()
+    new = Degradation(replace(config, jpeg_qualities=(), compressions=BANK)).eval()
+    for model in (old, new):
+        save_degradation(model, tmp_path / "model")
+        loaded = load_degradation(tmp_path / "model")
+        assert loaded.config == model.config
+        for sample in range(4):
+            first, second = (degrade_image(each, hr, seed=0, seed_key="a", sample=sample) for each in (model, loaded))
+            np.testing.assert_array_equal(first.lr, second.lr)
+
+
+def test_bands_of_a_tall_image_join_at_every_sampling() -> None:
+    tall = Compression((30,) * 64, (60,) * 64, (60,) * 64, (1, 4))
+    model = Degradation(DegradationConfig(1, KERNEL, None, compressions=(tall,))).eval()
+    hr = np.random.default_rng(0).integers(0, 256, (1500, 64, 3), dtype=np.uint8)
+    triplet = degrade_image(model, hr, seed=0, seed_key="a", sample=0)
+    rows = torch.from_numpy(triplet.lr).permute(2, 0, 1)[None].float()
+    assert (model.compression(rows, torch.tensor([0])) - rows).abs().mean() < 1.5  # compressed already, as a whole
+
+
+@pytest.mark.parametrize("wrong", [{"luma": (1,) * 63}, {"sampling": (0, 1)}, {"count": 0}, {"cb": (0,) * 64}])
+def test_impossible_compressions_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"table|sampling|counts"):
+        replace(OWN, **wrong)  # type: ignore[arg-type]
