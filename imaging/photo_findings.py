@@ -64,8 +64,8 @@ class PhotoMeasures:
         numbers = {name: float(values[name]) for name in ("combed", "enlargement", "sharpness", "noise", "blockiness")}
         if not all(map(math.isfinite, numbers.values())):
             raise ValueError("not a measure")
-        flags = {name: bool(values[name]) for name in ("is_flat", "is_gray")}
-        return cls(perceptual_hash=perceptual_hash, bars=(top, bottom, left, right), **flags, **numbers)
+        is_flat, is_gray = bool(values["is_flat"]), bool(values["is_gray"])
+        return cls(perceptual_hash, is_flat, is_gray, (top, bottom, left, right), **numbers)
 
 
 @dataclass(frozen=True)

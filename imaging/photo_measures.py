@@ -227,8 +227,10 @@ def _find_peak(values: NDArray[np.float32]) -> int:
 
 
 def _running_max(values: NDArray[np.float32], reach: int) -> NDArray[np.float32]:
-    padded = np.pad(values, reach)
-    return np.maximum.reduce([padded[start : start + len(values)] for start in range(2 * reach + 1)])
+    padded, highest = np.pad(values, reach), values
+    for start in range(2 * reach + 1):
+        highest = np.maximum(highest, padded[start : start + len(values)])
+    return highest
 
 
 def _factor(index: int) -> float:
@@ -273,8 +275,7 @@ def _rich_spectra(segments: Plane, count: int) -> NDArray[np.complex64]:
     rich = segments[np.argpartition(detail, -keep)[-keep:]]
     window = np.hanning(SEGMENT + 2)[1:-1].astype(np.float32)
     window /= np.sqrt(np.square(window).mean() * SEGMENT)
-    spectra: NDArray[np.complex64] = np.fft.rfft((rich - rich.mean(1, keepdims=True)) * window, axis=1)
-    return spectra
+    return np.fft.rfft((rich - rich.mean(1, keepdims=True)) * window, axis=1).astype(np.complex64, copy=False)
 
 
 def _sharpness(tiles: list[Plane]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from store.photo_checks import check_photos
@@ -97,6 +98,18 @@ def test_a_smaller_copy_of_a_clean_photo_is_no_real_one(api: Api) -> None:
     check_photos(api.store, api.store.decoders)
     checks = api.http.get(f"/datasets/{dataset}/checks").json()
     assert checks["findings"] == {"lr": {"real_and_clean": 1}, "hr": {"real_and_clean": 1}}
+
+
+def test_checks_of_a_very_large_dataset_read_few_photos(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What photos have in common is then not compared."""
+    dataset = api.create_dataset(scale=2)
+    for name, data in {**make_files(3), "flat.png": make_flat()}.items():
+        api.http.post(f"/datasets/{dataset}/images?role=lr", files=[("files", (name, data))])
+    check_photos(api.store, api.store.decoders)
+    whole = api.http.get(f"/datasets/{dataset}/checks").json()
+    monkeypatch.setattr("app.datasets.photo_checks.MAX_COMPARED", 2)
+    assert api.http.get(f"/datasets/{dataset}/checks").json() == whole
+    assert (whole["checked"], whole["left_out"], len(whole["photos"])) == (4, {"lr": 1, "hr": 0}, 1)
 
 
 def test_jpeg_quality_of_clean_photos_is_read_from_their_files(api: Api) -> None:

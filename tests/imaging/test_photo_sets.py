@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from imaging.photo_findings import Finding, jpeg_quality
 from imaging.photo_sets import CheckedPhoto, add_repeats, find_left_out, find_mixtures
@@ -55,8 +56,7 @@ def test_flat_photos_never_stay() -> None:
 
 
 def test_mixtures_of_real_photos_are_named() -> None:
-    files = {"is_jpeg": True, "quality": 90}
-    photos = [make_photo(str(n), **files) for n in range(8)]
+    photos = [make_photo(str(n), is_jpeg=True, quality=90) for n in range(8)]
     assert find_mixtures(photos) == []
     others = [make_photo("png"), make_photo("gray", is_jpeg=True, quality=40, findings=(GRAY,))]
     assert [mixture.code for mixture in find_mixtures([*photos[:4], *others])] == [
@@ -72,5 +72,5 @@ def test_the_quality_of_a_table_is_that_of_libjpeg() -> None:
     for quality in (20, 49, 50, 75, 90, 95, 100):
         buffer = io.BytesIO()
         Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=quality)
-        table = Image.open(io.BytesIO(buffer.getvalue())).quantization[0]
-        assert abs(jpeg_quality(table) - quality) <= 1
+        with JpegImageFile(io.BytesIO(buffer.getvalue())) as image:
+            assert abs(jpeg_quality(image.quantization[0]) - quality) <= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,8 +51,8 @@ def test_each_file_is_counted_or_named(folders: tuple[Path, Path]) -> None:
     report = json.loads(result.stdout)
     lr, hr = report["lr"], report["hr"]
 
-    def found(photos: list[dict[str, object]]) -> dict[str, list[str]]:
-        return {Path(str(photo["path"])).name: [one["code"] for one in photo["findings"]] for photo in photos}  # type: ignore[attr-defined,index]
+    def found(photos: list[dict[str, Any]]) -> dict[str, list[str]]:
+        return {Path(photo["path"]).name: [one["code"] for one in photo["findings"]] for photo in photos}
 
     assert found(lr["photos"]) == {
         "a.jpg": [],

@@ -26,6 +26,6 @@ def make_scene(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
         top, left, radius = rng.integers(0, tall), rng.integers(0, wide), rng.uniform(0.01, 0.1) * min(tall, wide)
         canvas[(rows - top) ** 2 + (columns - left) ** 2 < radius**2] += rng.uniform(-70, 70, 3)
     scene = canvas.reshape(height, DETAIL, width, DETAIL, 3).mean((1, 3))
-    pixels = np.clip(np.rint(scene + rng.normal(0, 1, scene.shape)), 0, 255).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.clip(np.rint(scene + rng.normal(0, 1, scene.shape)), 0, 255).astype(np.uint8)
     pixels.setflags(write=False)  # it is drawn once for all tests
     return pixels
