@@ -47,6 +47,7 @@ class ColorConverter:
         self.warnings: list[ImageWarning] = []
         self.kept = b""
         self._transform: ImageCms.ImageCmsTransform | None = None
+        self._profile = b""
         if profile:
             try:
                 if space == GRAY and _profile_space(profile) == RGB:
@@ -58,12 +59,12 @@ class ColorConverter:
             if keep and space == RGB and transform is not None:
                 self.kept = profile
             else:
-                self._transform = transform
+                self._transform, self._profile = transform, profile
 
     def to_rgb(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Returns rows (n, w, 3) in sRGB of rows (n, w, channels), uint8 or uint16, in their type.
 
-        Of 16 bits per channel all are kept, except that a profile is applied to the upper 8 only.
+        Of 16 bits per channel all are kept, except where a profile has tables: they are applied to the upper 8.
         """
         import numpy as np  # noqa: PLC0415 - the API seldom needs it and starts faster without it
 
@@ -77,6 +78,11 @@ class ColorConverter:
                 rgb = np.asarray(Image.fromarray(round_to_8_bits(samples), CMYK).convert(RGB))
                 return rgb * np.uint16(257) if deep else rgb
             return np.broadcast_to(samples, (*samples.shape[:2], 3))
+        if samples.dtype == np.uint16 and self._profile:
+            from imaging.icc_matrix import parse_matrix_profile  # noqa: PLC0415 - imports numpy
+
+            if matrix := parse_matrix_profile(self._profile):
+                return matrix.to_srgb(samples)
         rgb = self._apply(self._transform, round_to_8_bits(samples))
         return rgb * np.uint16(257) if samples.dtype == np.uint16 else rgb
 
@@ -171,6 +177,8 @@ def _lab_to_rgb(samples: NDArray[Any]) -> NDArray[Any]:
     """
     import numpy as np  # noqa: PLC0415
 
+    from imaging.icc_matrix import XYZ_TO_SRGB, encode_srgb  # noqa: PLC0415 - imports numpy
+
     full, step, zero = (255, 1.0, 128) if samples.dtype == np.uint8 else (65535, 256.0, 32768)
     lightness = samples[..., 0].astype(np.float32) * np.float32(100 / full)
     a, b = ((samples[..., band].astype(np.float32) - zero) / np.float32(step) for band in (1, 2))
@@ -178,16 +186,5 @@ def _lab_to_rgb(samples: NDArray[Any]) -> NDArray[Any]:
     cube = np.stack([y + a / 500, y, y - b / 200], -1)
     knee = LAB_TO_XYZ_KNEE
     xyz = np.where(cube > knee, cube**3, 3 * knee**2 * (cube - 4 / 29)) * np.array(D50, np.float32)
-    linear = np.clip(xyz @ np.linalg.inv(_srgb_to_xyz()).T.astype(np.float32), 0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.asarray((encoded * full).round().astype(samples.dtype))
-
-
-@lru_cache(maxsize=1)
-def _srgb_to_xyz() -> NDArray[np.float64]:
-    import numpy as np  # noqa: PLC0415
-
-    # IEC 61966-2-1, adapted to D50.
-    return np.array(
-        [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]]
-    )
+    rgb = encode_srgb(xyz @ XYZ_TO_SRGB.T.astype(np.float32))
+    return round_to_8_bits(rgb) if samples.dtype == np.uint8 else rgb

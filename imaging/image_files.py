@@ -7,7 +7,7 @@ Those with a parameter `large` raise `LargeImage` for an image of more pixels.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from imaging.color import ColorConverter, round_to_8_bits
 from imaging.image_info import ImageCheck, ImageSize, Picture, Rectangle
-from imaging.readers import PIXELS_ON_ARRIVAL, OpenImage, open_image
+from imaging.readers import STRIP_ROWS, OpenImage, open_image
 from imaging.rejections import ImageRejected, LargeImage, image_too_large, mostly_transparent
 from imaging.transparency import find_opaque
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THUMBNAIL = 256  # longest side in pixels
+MAX_THUMBNAIL_PIXELS = 24_000_000  # that are decoded for it
 # EXIF orientations: whether the stored rows are columns, start at the bottom (or as columns, at the right), and whether
 # each row runs from right to left (or from bottom to top).
 ORIENTATIONS = {
@@ -43,8 +44,8 @@ Allocate = Callable[[tuple[int, ...], str], "NDArray[Any]"]
 def check_image(source: Path | BinaryIO, *, max_pixels: int, large: int | None = None) -> ImageCheck:
     """Returns what is known of an image. Raises `ImageRejected` if it cannot be used.
 
-    Reads the header first. Then it decodes images of up to 24 megapixels, and all with transparency, so that a damaged
-    one is rejected on arrival.
+    Reads the header first. Then it decodes images of up to 24 megapixels, every PNG, and all with transparency, so that
+    a damaged one is rejected on arrival.
     """
     with open_image(source) as image:
         if image.pixels > max_pixels:
@@ -55,7 +56,7 @@ def check_image(source: Path | BinaryIO, *, max_pixels: int, large: int | None =
         if image.has_alpha:
             alpha = _decode(image, keep_color=True).alpha
             opaque = opaque if alpha is None else find_opaque(alpha)
-        elif image.decodes_on_check and image.pixels <= PIXELS_ON_ARRIVAL:
+        elif image.pixels <= image.max_pixels_on_arrival:
             image.check()
         remarks = [*image.warnings, *ColorConverter(image.space, image.profile).warnings]
         return ImageCheck(ImageSize(width, height), opaque, image.bits, image.frames, tuple(remarks))
@@ -124,7 +125,7 @@ def thumbnail(source: Path | BinaryIO) -> bytes:
     """
     with open_image(source) as image:
         image.shrink(THUMBNAIL)
-        if image.pixels > PIXELS_ON_ARRIVAL:
+        if image.pixels > MAX_THUMBNAIL_PIXELS:
             raise ImageRejected("no_thumbnail", "The image is too large for a thumbnail.")
         small = _to_pillow(_decode(image))
         small.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2.0)
@@ -148,7 +149,7 @@ def _decode(
     converter = ColorConverter(image.space, image.profile, keep=keep_color)
     rgb = alpha = None
     stored_rgb = stored_alpha = None
-    for top, (samples, alpha_rows) in image.rows():
+    for top, samples, alpha_rows in _iter_strips(image):
         to_8_bits = samples.dtype == np.uint16 and not deep
         if rgb is None:
             width, height = image.upright_size
@@ -165,6 +166,14 @@ def _decode(
             stored_alpha[rows] = round_to_8_bits(alpha_rows) if to_8_bits else alpha_rows
     assert rgb is not None
     return Picture(rgb, alpha, converter.kept, image.exif, image.xmp)
+
+
+def _iter_strips(image: OpenImage) -> Iterator[tuple[int, NDArray[Any], NDArray[Any] | None]]:
+    """Yields rows in strips that take little memory when they are converted."""
+    for top, (samples, alpha) in image.rows():
+        for start in range(0, len(samples), STRIP_ROWS):
+            rows = slice(start, start + STRIP_ROWS)
+            yield top + start, samples[rows], None if alpha is None else alpha[rows]
 
 
 def _as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:

@@ -48,7 +48,7 @@ HEADER_BYTES = 2**20  # of HEIF, AVIF and JPEG 2000 files, where we look for the
 JPEG_END = b"\xff\xd9"
 LAST_BLOCK = 17  # pixels a side of the last block, which may be incomplete: 16, and one that is interpolated
 PROBE = bytes(range(1, 255)) * 16  # continues a JPEG's scan with nonsense
-PIXELS_ON_ARRIVAL = 24_000_000  # larger images are decoded later, where memory is planned
+DRAFT_PIXELS = 24_000_000  # a progressive JPEG of more is compared in blocks
 
 # `max_pixels` is the limit instead. It is checked on the header before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
@@ -81,7 +81,7 @@ class OpenImage:
     space = RGB
     has_alpha = False
     profile = exif = xmp = b""
-    decodes_on_check = True  # whether a check decodes it if it is small
+    max_pixels_on_arrival = 24_000_000  # larger images are decoded later, where memory is planned
 
     def __init__(self) -> None:
         self.warnings: list[ImageWarning] = []
@@ -229,6 +229,8 @@ STRIP_ROWS = 64
 class PngImage(PillowImage):
     """A PNG, of 16 bits if it has them: Pillow would cut them to 8."""
 
+    max_pixels_on_arrival = sys.maxsize  # its EXIF data may come last
+
     def __init__(self, opened: BinaryIO):
         self._opened = opened
         head = opened.read(PNG_COLOR_TYPE_AT + 1)
@@ -290,8 +292,8 @@ class JpegImage(PillowImage):
         elif structure.trailing_bytes and self.frames == 1:
             self._warn(
                 "trailing_data",
-                f"{structure.trailing_bytes:,} bytes follow the image, such as the video of a motion photo. They are "
-                "ignored.",
+                f"{structure.trailing_bytes:,} bytes follow the image, such as a preview, a gain map or the video of a "
+                "motion photo. They are ignored.",
             )
         if structure.scans > MANY_SCANS:
             self._warn("many_scans", f"The JPEG has {structure.scans} scans and is slow to decode. Save it again.")
@@ -544,6 +546,7 @@ class RawImage(OpenImage):
     """A camera's RAW file, developed by LibRaw: white balance of the camera, brightness as exposed, sRGB."""
 
     format = signatures.RAW
+    max_pixels_on_arrival = 0  # developing takes seconds
 
     def __init__(self, opened: BinaryIO):
         super().__init__()
@@ -560,7 +563,6 @@ class RawImage(OpenImage):
         self.warnings.append(
             ImageWarning("raw_developed", "A RAW file: developed with the camera's white balance and no corrections.")
         )
-        self.decodes_on_check = False
 
     def rows(self) -> Iterator[tuple[int, Rows]]:
         srgb = self._rawpy.ColorSpace.sRGB
@@ -619,7 +621,7 @@ def _count_guessed(one: BinaryIO, other: BinaryIO, structure: JpegStructure) -> 
     width, height = images[0].size
     if Image.MAX_IMAGE_PIXELS and width * height > Image.MAX_IMAGE_PIXELS:
         raise image_too_large(Image.MAX_IMAGE_PIXELS)
-    if not structure.progressive or width * height > PIXELS_ON_ARRIVAL:
+    if not structure.progressive or width * height > DRAFT_PIXELS:
         for image in images:  # blocks: their mean comes first in a scan, so no gap of a block hides there
             image.draft(None, (1, 1))
     differs = np.asarray(images[0]) != np.asarray(images[1])

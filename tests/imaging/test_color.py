@@ -74,6 +74,26 @@ def test_wide_gamut_is_converted_by_its_matrix(tmp_path: Path, primaries: int, m
     assert read_picture(path).profile == b""
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_profiles_are_applied_to_all_16_bits(tmp_path: Path, channels: int) -> None:
+    import tifffile  # noqa: PLC0415
+
+    pixels = np.random.default_rng(0).integers(0, 65536, (20, 30, channels), np.uint16)
+    if channels == 3:
+        profile, kind = make_profile(DISPLAY_P3), "rgb"
+        expected = encode_srgb(decode_srgb(pixels / 65535) @ P3_TO_SRGB.T)
+    else:
+        profile, kind = gray_profile(1.8), "minisblack"
+        expected = encode_srgb((pixels / 65535) ** (461 / 256))  # as the profile rounds 1.8
+    tifffile.imwrite(tmp_path / "image", pixels.squeeze(), photometric=kind, iccprofile=profile)
+    found = read_picture(tmp_path / "image", deep=True).rgb
+    difference = np.abs(found / 65535 - expected)  # the profile itself rounds its matrix and its curve
+    assert difference.mean() < 0.0002
+    assert difference.max() < 0.003
+    assert len(np.unique(found)) > 500
+    assert np.abs(read_rgb(tmp_path / "image") / 255 - expected).mean() < 0.002
+
+
 def test_gray_profile_is_applied(tmp_path: Path) -> None:
     ramp = np.arange(256, dtype=np.uint8)[None].repeat(4, 0)
     path = saved(tmp_path, encode_image(ramp, "PNG", icc_profile=gray_profile(1.8)))
