@@ -24,6 +24,7 @@ PROFILE_SPACES = {"RGB ": RGB, "GRAY": GRAY, "CMYK": CMYK, "Lab ": LAB}
 INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
 MAX_PROFILE_BYTES = 16 * 2**20
+CREATED_AT = 24  # offset of the date in a profile's header
 PROBE_STEPS = 17  # along each axis of the RGB cube
 
 # Code points of ITU-T H.273, in HEIF and AVIF files without a profile. Primaries: red, green, blue as CIE (x, y).
@@ -102,6 +103,7 @@ def make_profile(primaries: int) -> bytes:
     if primaries not in PRIMARIES:
         return b""
     data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    struct.pack_into(">6H", data, CREATED_AT, 2000, 1, 1, 0, 0, 0)  # the same bytes each time
     (count,) = struct.unpack_from(">I", data, 128)
     for number in range(count):
         tag, offset, _ = struct.unpack_from(">4sII", data, 132 + 12 * number)
