@@ -136,7 +136,7 @@ def add_noise(image: Array, settings: Round, rng: Rng) -> Array:
         clean = np.round(np.clip(clean, 0, 1) * 255) / 255
         photons = 2 ** math.ceil(math.log2(max(2, len(np.unique(clean)))))
         noise = (rng.poisson(clean * photons) / photons - clean) * rng.uniform(*settings.poisson_scale)
-    return np.clip(image + noise.astype(np.float32), 0, 1)
+    return np.asarray(np.clip(image + noise.astype(np.float32), 0, 1))
 
 
 # Shuffled pipeline
@@ -211,7 +211,7 @@ def add_color_noise(image: Array, rng: Rng) -> Array:
     if kind == 0:
         axes, _ = np.linalg.qr(rng.normal(size=(3, 3)))
         white = np.tensordot(axes * np.sqrt(rng.uniform(size=3)), white, 1)
-    return np.clip(image + (sigma * white).astype(np.float32), 0, 1)
+    return np.asarray(np.clip(image + (sigma * white).astype(np.float32), 0, 1))
 
 
 # Sensor noise. Matrices from XYZ to a camera's colors, row by row, as in the code of Brooks et al.
@@ -287,8 +287,9 @@ def _demosaic(raw: Array) -> Array:
 def blur(image: Array, kernel: Array) -> Array:
     """Convolves each channel, with reflection at the border."""
     radius = kernel.shape[0] // 2
-    mode = "reflect" if min(image.shape[1:]) > radius else "symmetric"
-    padded = np.pad(image, ((0, 0), (radius, radius), (radius, radius)), mode=mode)
+    widths = ((0, 0), (radius, radius), (radius, radius))
+    is_large = min(image.shape[1:]) > radius
+    padded = np.pad(image, widths, mode="reflect") if is_large else np.pad(image, widths, mode="symmetric")
     return np.asarray(oaconvolve(padded, kernel[None].astype(np.float32), "valid", axes=(1, 2)), np.float32)
 
 
