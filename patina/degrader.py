@@ -69,11 +69,11 @@ class Degrader(nn.Module):
         if not (height and width):
             raise ValueError(f"an image of {hr.shape[3]}x{hr.shape[2]} pixels is too small for scale {self.scale}")
         images = hr.float() / 255 if hr.dtype == torch.uint8 else hr.float()
-        return self.apply(
+        return self.degrade(
             images, self.degradation.draw_latents(len(hr), (height, width), generator or torch.default_generator)
         )
 
-    def apply(self, images: Tensor, latents: Latents, *, padded_input: bool = False) -> Degraded:
+    def degrade(self, images: Tensor, latents: Latents, *, padded_input: bool = False) -> Degraded:
         """Degrades images (B, 3, H, W), float in [0, 1], with these latents. Returns what `forward` returns.
 
         `padded_input`: the images hold every pixel that lr is a sum of, see `Degradation.forward`.

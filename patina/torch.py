@@ -69,8 +69,8 @@ class DegradedPairs(Dataset[Pair]):
         if not self.photos:
             raise ValueError(f"no photo in {folder} is {crop} pixels wide and high")
         if self.left_out:
-            count, example = len(self.left_out), self.left_out[0]
-            warnings.warn(f"{count} files are left out: no photos of {crop} × {crop} pixels, as {example}", stacklevel=2)
+            count, first = len(self.left_out), self.left_out[0]
+            warnings.warn(f"{count} files are left out: no photos of {crop} × {crop} pixels, as {first}", stacklevel=2)
         # In shared memory, so that workers that outlive an epoch see it.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -137,7 +137,7 @@ class DegradedPairs(Dataset[Pair]):
         drawn = Latents(*(torch.cat(parts) for parts in zip(*latents, strict=True)))
         inside = slice(self.before, self.before + self.crop)
         gt = images[:, :, inside, inside].contiguous()
-        return gt, self.degrader.apply(images, drawn, padded_input=True).lr
+        return gt, self.degrader.degrade(images, drawn, padded_input=True).lr
 
 
 class PairSampler(Sampler[int]):

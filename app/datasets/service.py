@@ -211,7 +211,7 @@ def _require_scale(model: Model, dataset: Dataset) -> None:
 
 
 def _minimum_side(role: Role, scale: int) -> MinimumSide:
-    if role is Role.lr:
+    if role is Role.lr or scale == 1:
         return MinimumSide(TRAINING_PATCH, f"a training patch of {TRAINING_PATCH}×{TRAINING_PATCH}")
     side = TRAINING_PATCH * scale
     return MinimumSide(side, f"a training patch of {side}×{side} (×{scale} of {TRAINING_PATCH}×{TRAINING_PATCH})")

@@ -9,6 +9,7 @@ from models.checkpoint import load_degradation, load_edsr
 from models.degradation import Degradation
 from patina.export.compiled import export_degrader, export_edsr, latent_names, save_onnx, save_program
 from patina.export.model_formats import ModelFormat
+from patina.export.otf import write_otf_options
 from patina.export.samples import SampleCounts, sample_kernels, sample_noise, save_mat, save_npz
 
 
@@ -21,6 +22,8 @@ def export_model(
         yield from _write_programs(degrader, sr, folder, formats)
     if {ModelFormat.npz, ModelFormat.mat} & set(formats):
         yield from _write_samples(load_degradation(degrader), folder, formats, counts, seed)
+    if ModelFormat.otf_yaml in formats:
+        yield from write_otf_options(load_degradation(degrader), folder, seed)
 
 
 def _write_programs(degrader: Path, sr: Path, folder: Path, formats: Sequence[ModelFormat]) -> Iterator[Path]:

@@ -10,3 +10,4 @@ class ModelFormat(StrEnum):
     torch = "torch"
     npz = "npz"
     mat = "mat"
+    otf_yaml = "otf-yaml"

@@ -62,17 +62,36 @@ def save_npz(arrays: Mapping[str, NDArray[np.generic]], path: Path) -> None:
 
 
 def save_mat(arrays: Mapping[str, NDArray[np.generic]], path: Path) -> None:
-    """Writes MATLAB's format. `kernels` is a cell array 1 × count of doubles, as USRNet and DPSR read it."""
+    """Writes MATLAB's format.
+
+    `kernels` becomes a cell array 1 × count of doubles, turned by `to_convolution` as USRNet and DPSR use them, and
+    `origin` is left out.
+    """
     try:
         from scipy.io import savemat  # noqa: PLC0415 - needed for this format alone
     except ImportError as error:
         raise PatinaError("MATLAB files need scipy. Run: pip install 'patina[export]'") from error
     contents = dict(arrays)
     if "kernels" in contents:
-        cells = np.empty((1, len(contents["kernels"])), object)
-        cells[0] = list(contents["kernels"].astype(np.float64))
+        kernels = to_convolution(contents["kernels"].astype(np.float64), contents.pop("origin"))
+        cells = np.empty((1, len(kernels)), object)
+        cells[0] = list(kernels)
         contents["kernels"] = cells
     savemat(path, contents, do_compression=True)
+
+
+def to_convolution(kernels: NDArray[np.float64], origin: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Turns kernels (count, K, K) by 180° and centers them in a window of odd side.
+
+    Our kernel's tap [u, v] weighs the pixel at (u + top, v + left). A convolution, such as `scipy.ndimage.convolve`,
+    weighs it by the tap as far from the window's center in the opposite direction. So every s-th pixel of the
+    convolved image, from the first on, is our blurred image.
+    """
+    size, (top, left) = kernels.shape[1], (int(first) for first in origin)
+    radius = max(-top, top + size - 1, -left, left + size - 1)
+    window = np.zeros((len(kernels), 2 * radius + 1, 2 * radius + 1))
+    window[:, radius + top :, radius + left :][:, :size, :size] = kernels
+    return window[:, ::-1, ::-1]
 
 
 def _batch_sizes(count: int) -> list[int]:

@@ -47,7 +47,8 @@ def test_degrade_on_the_fly(service: LocalService, trained: TrainedModel, folder
     program = read_code("python degrader")
     check = "\nassert lr.shape == (8, 3, 32, 32)"
     check += "\nassert torch.equal(same, degrader(hr[0], generator=seeded_generator(7, 0, 5)).lr)"
-    run_python(program + check, service, folder)
+    pairs = read_code("python pairs") + "\nassert (lq.shape, gt.shape) == ((16, 3, 32, 32), (16, 3, 128, 128))"
+    run_python("\n".join([program, check, pairs]), service, folder)
 
 
 def test_shell(service: LocalService, trained: TrainedModel, folder: Path) -> None:

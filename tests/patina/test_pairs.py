@@ -54,7 +54,7 @@ def test_a_pair_is_a_crop_and_its_degradation(folder: Path, scale: int, size: in
 
         # Every pixel that a kernel reaches is the photo's own, not a reflection at the crop's border.
         latents = pairs._draw_latents(*pairs._locate(index))
-        kernel = degrader.apply(pair["gt"][None], latents).kernel[0].double().numpy()
+        kernel = degrader.degrade(pair["gt"][None], latents).kernel[0].double().numpy()
         padded = np.pad(photo.astype(np.float64), ((size, size), (size, size), (0, 0)), mode="reflect")
         first = np.array([top, left]) + size + degrader.kernel_origin
         expected = np.zeros((CROP // scale, CROP // scale, 3))

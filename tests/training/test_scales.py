@@ -29,7 +29,7 @@ def sample_pixels(image: NDArray[np.uint8], scale: int, sigma: float) -> NDArray
     blurred = gaussian_filter(image.astype(np.float64), (sigma, sigma, 0))
     height, width = (side // scale for side in image.shape[:2])
     cells = blurred[: scale * height, : scale * width].reshape(height, scale, width, scale, 3)
-    return cells.mean((1, 3)).round().astype(np.uint8)
+    return np.asarray(cells.mean((1, 3)).round(), np.uint8)
 
 
 @pytest.fixture(scope="module", params=[1, 8])
