@@ -60,6 +60,7 @@ OTHERS = {
     b"%PDF-": f"The file is a PDF. {_EXPORT}",
     b"%!PS": f"The file is PostScript. {_EXPORT}",
     b"<svg": f"The file is a drawing (SVG), which has no pixels. {_EXPORT}",
+    b"<?xml": f"The file is XML, perhaps a drawing (SVG), which has no pixels. {_EXPORT}",
     b"\x76\x2f\x31\x01": f"The file is an OpenEXR image, which is not supported. {_EXPORT}",
     b"#?RADIANCE": f"The file is a Radiance HDR image, which is not supported. {_EXPORT}",
     b"DDS ": f"The file is a DDS texture, which is not supported. {_EXPORT}",

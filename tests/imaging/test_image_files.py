@@ -96,6 +96,7 @@ def test_truncated_file_is_rejected(tmp_path: Path, file_format: str) -> None:
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "not_an_image", "a video"),
         (b"%PDF-1.7", "not_an_image", "a PDF"),
         (b"8BPS\0\1", "not_an_image", "Photoshop"),
+        (b'<?xml version="1.0"?><svg>', "not_an_image", "SVG"),
         (b"\xff\x0a" + bytes(20), "not_an_image", "JPEG XL"),
         (b"7z\xbc\xaf\x27\x1c" + bytes(20), "unsupported_archive", "7z archive"),
         (b"Rar!\x1a\x07\1\0", "unsupported_archive", "RAR archive"),
