@@ -131,7 +131,7 @@ def judge(measures: PhotoMeasures, role: str, quality: int | None = None) -> lis
         findings.append(Finding("noisy", round(measures.noise, 1)))
     if quality is not None and quality < MIN_QUALITY:
         findings.append(Finding("compressed", quality))
-    elif quality is None and measures.blockiness > MAX_BLOCKINESS:
+    elif quality is None and measures.blockiness > MAX_BLOCKINESS and measures.enlargement == 1:  # it leaves steps, too
         findings.append(Finding("compressed"))
     return findings
 

@@ -86,7 +86,7 @@ class DatasetRead(BaseModel):
 class FindingRead(BaseModel):
     """Something that is wrong with a photo."""
 
-    code: str = Field(examples=["enlarged"], description="Stable; docs/uploads.md lists all.")
+    code: str = Field(examples=["enlarged"], description="Stable; docs/photo-checks.md lists all.")
     severity: Literal["left_out", "warning"] = Field(
         description="Whether a training leaves the photo out, unless most photos of its role have the same finding."
     )
@@ -196,6 +196,9 @@ class ImageUploadResponse(BaseModel):
     accepted: list[ImageRead]
     rejected: list[RejectedFile]
     warnings: list[FileWarning] = Field([], description="What the sender should know of accepted files.")
+
+
+TRAIN_FIELDS_ADDED = ("warm_start", "photo_checks")  # after the digests of idempotent requests were first stored
 
 
 class TrainRequest(BaseModel):
