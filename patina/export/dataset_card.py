@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from patina.export.formats import FORMATS, ExportFormat
 from patina.schemas import Report
+
+LICENSE_NAME = "that-of-the-source-images"
+SIZES = ((10**3, "1K"), (10**4, "10K"), (10**5, "100K"), (10**6, "1M"), (10**7, "10M"), (10**8, "100M"), (10**9, "1B"))
 
 
 def render_dataset_card(
@@ -37,13 +41,24 @@ def render_dataset_card(
 
 
 def _render_header(name: str, data_files: str | None, splits: Mapping[str, int]) -> str:
-    lines = ["---", f"pretty_name: {json.dumps(name)}", "task_categories:", "- image-to-image", "tags:"]
-    lines += ["- super-resolution", "- blind-super-resolution", "- degradation"]
+    lines = ["---", f"pretty_name: {json.dumps(name)}", "license: other", f"license_name: {LICENSE_NAME}"]
+    lines += ["size_categories:", f"- {_size_category(sum(splits.values()))}", "task_categories:", "- image-to-image"]
+    lines += ["tags:", "- super-resolution", "- blind-super-resolution", "- degradation"]
     if data_files:
         lines += ["configs:", "- config_name: default", "  data_files:"]
         for split in splits:
             lines += [f"  - split: {split}", f"    path: {data_files.format(split=split)}"]
     return "\n".join([*lines, "---"])
+
+
+def _size_category(count: int) -> str:
+    """Returns the hub's name for a number of samples, such as 1K<n<10K."""
+    if count < SIZES[0][0]:
+        return f"n<{SIZES[0][1]}"
+    for (low, low_name), (_, high_name) in itertools.pairwise(SIZES):
+        if count < 10 * low:
+            return f"{low_name}<n<{high_name}"
+    return f"n>{SIZES[-1][1]}"
 
 
 def _render_description(splits: Mapping[str, int], job: Mapping[str, Any], scale: int) -> str:
