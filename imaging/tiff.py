@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**32 - 2**20  # offsets have 32 bits; the last megabyte is for the directory
 STRIP_BYTES = 2**20
 DEFLATE, RGB, HORIZONTAL, UNASSOCIATED_ALPHA = 8, 2, 2, 2
+STRIP_OFFSETS = 273
 SHORT, LONG, UNDEFINED, BYTE = 3, 4, 7, 1
 
 
@@ -91,10 +92,21 @@ class TiffWriter:
         if self._offset % 2:
             self._offset += self._file.write(b"\0")
         directory = self._create_directory()
-        data = directory.tobytes(self._offset)
-        self._file.write(data)
+        self._file.write(self._set_offsets(directory.tobytes(self._offset)))
         self._file.seek(4)
         self._file.write(struct.pack("<I", self._offset))
+
+    def _set_offsets(self, directory: bytes) -> bytes:
+        """Returns the directory's bytes with the offsets of the strips, which Pillow takes to follow the directory."""
+        data = bytearray(directory)
+        offsets = struct.pack(f"<{len(self._strips)}I", *(offset for offset, _ in self._strips))
+        (count,) = struct.unpack_from("<H", data)
+        for entry in range(2, 2 + 12 * count, 12):
+            tag, _, _, value = struct.unpack_from("<HHII", data, entry)
+            if tag == STRIP_OFFSETS:
+                start = entry + 8 if len(self._strips) == 1 else value - self._offset
+                data[start : start + len(offsets)] = offsets
+        return bytes(data)
 
     def _create_directory(self) -> TiffImagePlugin.ImageFileDirectory_v2:
         directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
@@ -110,7 +122,7 @@ class TiffWriter:
             258: (SHORT, (self._bits,) * self._channels),
             259: (SHORT, DEFLATE),
             262: (SHORT, RGB),
-            273: (LONG, tuple(offset for offset, _ in self._strips)),
+            STRIP_OFFSETS: (LONG, tuple(offset for offset, _ in self._strips)),
             277: (SHORT, self._channels),
             278: (LONG, self._rows),
             279: (LONG, tuple(size for _, size in self._strips)),

@@ -24,6 +24,8 @@ SCALE = 2
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" xmp:Rating="5"/></x:xmpmeta>'
 MAKE, ORIENTATION, GPS, EXPOSURE, PIXEL_WIDTH = 0x010F, 0x0112, 0x8825, 0x829A, 0xA002
 ALL = list(ImageFormat)
+# Mean error in levels, of a colorful picture with noise. WebP always has half of the pixels for colors.
+LOSS = {ImageFormat.png: 0, ImageFormat.tiff: 0, ImageFormat.jpeg: 1, ImageFormat.avif: 2, ImageFormat.webp: 10}
 
 
 def make_exif() -> bytes:
@@ -67,8 +69,8 @@ def test_pixels_are_those_of_the_network(tmp_path: Path, image_format: ImageForm
     picture, enlarged = make_result()
     opened = write(tmp_path / "sr", picture, enlarged, image_format=image_format, quality=100)
     assert opened.format == image_format.upper()
-    pixels = np.asarray(opened.convert("RGB")).astype(int)
-    assert np.abs(pixels - enlarged).max() <= (12 if image_format.is_lossy else 0)
+    errors = np.abs(np.asarray(opened.convert("RGB")).astype(int) - enlarged)
+    assert errors.mean() <= LOSS[image_format]
     assert opened.info["icc_profile"] if image_format is not ImageFormat.png else opened.info["srgb"] == 0
     again = tmp_path / "again"
     write(again, picture, enlarged, image_format=image_format, quality=100)
@@ -82,7 +84,7 @@ def test_metadata_is_kept_without_what_would_be_wrong(tmp_path: Path, image_form
     opened = write(tmp_path / "sr", picture, enlarged, image_format=image_format)
     exif = opened.getexif()
     assert exif[MAKE] == "A camera"
-    assert ORIENTATION not in exif
+    assert exif.get(ORIENTATION, 1) == 1
     assert exif.get_ifd(1) == {}
     assert exif.get_ifd(GPS)[1] == "N"
     details = exif.get_ifd(0x8769)

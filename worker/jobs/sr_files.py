@@ -23,7 +23,7 @@ from worker.jobs.alpha import AlphaEnlarger
 MAX_SIDE = {ImageFormat.jpeg: 65_500, ImageFormat.webp: 16_383, ImageFormat.avif: 65_536}
 MAX_PIXELS_IN_MEMORY = 300_000_000
 MAX_JPEG_SEGMENT = 65_000  # bytes of EXIF or XMP
-FULL_CHROMA_QUALITY = 90  # from which a JPEG's colors have all pixels
+FULL_CHROMA_QUALITY = 90  # from which colors of JPEG and AVIF have all pixels
 DEFAULT_QUALITY = {ImageFormat.jpeg: 95, ImageFormat.webp: 90, ImageFormat.avif: 85}
 AVIF_SPEED = 8  # of 10; slower is hardly smaller
 
@@ -90,11 +90,12 @@ class _WholeImage:
             return
         options: dict[str, Any] = {"quality": self._quality, "icc_profile": self._labels.profile}
         exif, xmp = self._labels.exif, self._labels.xmp
+        full_chroma = self._quality >= FULL_CHROMA_QUALITY
         if self._format is ImageFormat.jpeg:
             exif, xmp = (data if len(data) <= MAX_JPEG_SEGMENT else b"" for data in (exif, xmp))
-            options |= {"subsampling": 0 if self._quality >= FULL_CHROMA_QUALITY else 2, "optimize": True}
+            options |= {"subsampling": 0 if full_chroma else 2, "optimize": True}
         if self._format is ImageFormat.avif:
-            options["speed"] = AVIF_SPEED
+            options |= {"speed": AVIF_SPEED, "subsampling": "4:4:4" if full_chroma else "4:2:0"}
         if exif:
             options["exif"] = EXIF_PREFIX + exif
         if xmp:
