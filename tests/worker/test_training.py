@@ -9,9 +9,11 @@ from typing import cast
 import pytest
 from structlog.testing import capture_logs
 
+from app.models.report import ReportRead
 from config.settings import Settings
 from store.db.tables import Job
 from store.errors import LeaseLostError
+from store.model_files import REPORT
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository, ModelRepository
@@ -36,6 +38,7 @@ def job(store: Store) -> Job:
             images = [NewImage(f"{n}.png", store.blobs.put(make_png(side, side, n)), side, side) for n in range(4)]
             datasets.add_images(dataset, role, images)
         parameters = {"preset": "default", "scale": 4, "seed": 0, "max_steps": 1, "max_minutes": None}
+        parameters["photo_checks"] = "leave_out"
         return create_claimed_job(session, "train", dataset_id=dataset, parameters=parameters)
 
 
@@ -49,8 +52,12 @@ def test_blobs_are_on_disk_before_a_record_names_them(store: Store, job: Job, mo
     assert unsynced
     assert not any(unsynced)
     with store.database.read() as session:
-        assert ModelRepository(session).get(session.get_one(Job, job.id).model_id or "") is not None
+        model = ModelRepository(session).get(session.get_one(Job, job.id).model_id or "")
         assert len(CheckpointRepository(session).list_for_job(job.id)) == 1
+    assert model is not None
+    checks = ReportRead.from_stored(store.blobs.read(model.files[REPORT])).photo_checks
+    assert {role: selection.used for role, selection in checks.items()} == {"lr": 4, "hr": 4}
+    assert checks["hr"].warnings["noisy"] == 4  # all are, so they stay
 
 
 class FakeCheckpoint:
@@ -94,8 +101,10 @@ def test_unreadable_photos_are_skipped_and_logged(store: Store, job: Job, tmp_pa
         undecodable.sha256 = store.blobs.put(make_png(48, 48)[:-100])
     store.blobs.path(damaged.sha256).write_bytes(b"something else")
     store.blobs.path(lost.sha256).unlink()
+    attempt = start_attempt(store, job)
     with capture_logs() as logs:
-        photos = start_attempt(store, job)._decode_photos("lr", tmp_path / "decoded")
+        attempt.selections = attempt._select_photos()
+        photos = attempt._decode_photos("lr", tmp_path / "decoded")
     assert len(photos) == 1
     skipped = [line["name"] for line in logs if line["event"] == "photo skipped"]
     assert skipped == [damaged.name, lost.name, undecodable.name]
