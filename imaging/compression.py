@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 MAX_SEGMENTS = 2_000  # before the first scan; files of cameras have 30 at most
-STANDARD_LUMA_SUM = 3688  # of the standard's example table, at quality 50
 MAX_STEP = 1023  # a larger quantization step removes every coefficient, too
 MAX_FILL_BYTES = 1_000  # before a marker
 END, SCAN, TABLES, APP0, APP1, APP14 = 0xD9, 0xDA, 0xDB, 0xE0, 0xE1, 0xEE
@@ -44,14 +43,6 @@ class FileCompression:
     orientation: int = 1  # EXIF's, 1..8
     color: str = "ycbcr"  # or gray, rgb
     quality: int | None = None
-
-    @property
-    def luma_quality(self) -> int | None:
-        """The quality, 1..100, that the strength of JPEG's luma table amounts to; None for other codecs."""
-        if not self.tables:
-            return self.quality
-        scale = 100 * sum(self.tables[0]) / STANDARD_LUMA_SUM  # in percent
-        return round(min(max(5000 / scale if scale > 100 else 100 - scale / 2, 1), 100))
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -297,14 +297,15 @@ def _estimate_table(
     transposed = np.arange(64).reshape(8, 8).T.ravel()
     if _is_symmetric(likelihood, count):
         likelihood, count = likelihood + likelihood[transposed], count + count[transposed]
-    candidates = np.concatenate(
-        [_scale(standard), np.empty((0, 64), np.int64) if luma_table is None else luma_table[None]]
-    )
+    scaled = _scale(standard)
+    others = [] if luma_table is None else [luma_table[None]]
+    candidates = np.concatenate([scaled, scaled[:, transposed], *others])  # a photo may have been rotated
     fits = likelihood[np.arange(64), candidates - 1]  # (candidates, 64)
-    total = fits.sum(1)
-    total[: len(SCALES)] -= 0.5 * np.log(SCALES / strength) ** 2
-    total[: len(QUALITY_SCALES)] += QUALITY_BONUS
+    bonus = -0.5 * np.log(SCALES / strength) ** 2
+    bonus[: len(QUALITY_SCALES)] += QUALITY_BONUS
+    total = fits.sum(1) + np.concatenate([bonus, bonus, np.zeros(len(others))])
     choice = int(total.argmax())
+    standard = standard[transposed] if len(SCALES) <= choice < 2 * len(SCALES) else standard
     best: Steps = candidates[choice]
     loss = np.minimum(likelihood.max(1) - fits[choice], MAX_LOSS)[count >= 4]
     if not len(loss) or loss.mean() <= STANDARD_LOSS:
@@ -354,16 +355,27 @@ def _is_symmetric(likelihood: Array, count: Array) -> bool:
 
 def _find_sampling(chroma: list[list[_Plane]], origin: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Returns the sampling of chroma, and the corner of a chroma block."""
-    few = [_take_few(planes) for planes in chroma]
+    gains = _sampling_gains([_take_few(planes) for planes in chroma], origin)
+    if max(gains.values()) < 3 * MIN_GAIN:  # the rest of the photo may show more
+        gains = _sampling_gains(chroma, origin)
+    best = max(gains, key=lambda choice: gains[choice])
+    # With hardly any color, what most encoders do is more likely.
+    usual = max((choice for choice in gains if choice[0] == DEFAULT_SAMPLING), key=lambda choice: gains[choice])
+    return best if gains[best] > gains[usual] + MIN_GAIN else usual
+
+
+def _sampling_gains(
+    chroma: list[list[_Plane]], origin: tuple[int, int]
+) -> dict[tuple[tuple[int, int], tuple[int, int]], float]:
+    """Returns how well each sampling, with each corner of a chroma block, explains Cb and Cr."""
     gains = {}
     for across, down in SAMPLINGS:
         for top in range(origin[0], BLOCK * down, BLOCK):
             for left in range(origin[1], BLOCK * across, BLOCK):
-                cb, cr = (_chroma_histogram(planes, (across, down), (top, left), LOW_FREQUENCIES) for planes in few)
-                gains[(across, down), (top, left)] = _gain(cb + cr, _flat(CHROMA_TABLE))[0]
-    best = max(gains, key=lambda choice: gains[choice])
-    # Gray, or hardly any color: most encoders halve it.
-    return best if gains[best] > MIN_GAIN else (DEFAULT_SAMPLING, origin)
+                choice = (across, down), (top, left)
+                cb, cr = (_chroma_histogram(planes, *choice, LOW_FREQUENCIES) for planes in chroma)
+                gains[choice] = _gain(cb + cr, _flat(CHROMA_TABLE))[0]
+    return gains
 
 
 def _chroma_histogram(

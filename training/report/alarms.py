@@ -17,6 +17,7 @@ COLOR_SHIFT = 1.0, 3.0  # 8-bit levels: warning, error
 MAX_BORDER_MASS = 0.1  # share of the kernels
 SEPARABLE = 0.7, 0.85  # held-out accuracy minus two standard errors: warning, error
 CONTENT_GAP = 0.75  # held-out accuracy minus two standard errors, by content
+MIN_RESIZED, MIN_RESIZED_SHARE = 2, 0.3  # photos that were compressed, then resized
 D_SATURATED = 0.03  # the discriminator's loss
 
 
@@ -131,6 +132,21 @@ def _check_photos(metrics: ReportMetrics) -> Iterator[Alarm]:
             f"{content.accuracy:.0%} of them. Some of that may have been learned as blur or noise. Use clean photos of "
             "similar things.",
         )
+
+
+def find_resized_alarm(resized: int, inspected: int) -> tuple[Alarm, ...]:
+    """Returns an alarm if many of the photos without JPEG blocks were compressed before they were resized."""
+    if resized < MIN_RESIZED or resized < MIN_RESIZED_SHARE * inspected:
+        return ()
+    return (
+        Alarm(
+            "compressed_then_resized",
+            "warning",
+            f"{resized} of {inspected} real photos show blocks that are not of 8 pixels: compressed, then resized, or "
+            "enlarged. That is not reproduced; some of it was learned as blur or noise. Use the photos in "
+            "their original size.",
+        ),
+    )
 
 
 def _count_photos(photos: PhotoSet, kind: str) -> str:

@@ -20,8 +20,9 @@ from models.degradation import Degradation, eval_mode
 from models.losses import quantize_ste
 from training.data.compressions import collect_compressions
 from training.data.photos import Photos
+from training.data.resized_blocks import count_resized
 from training.estimator.spectra import POWER_FLOOR
-from training.report.alarms import Alarm, find_alarms
+from training.report.alarms import Alarm, find_alarms, find_resized_alarm
 from training.report.crops import (
     CropFeatures,
     CropGeometry,
@@ -84,6 +85,7 @@ class Evaluator:
         self.real_photos = evenly_spaced(lr_photos, self.geometry.side, num_crops)
         self.clean_photos = evenly_spaced(hr_photos, self.geometry.side * scale, num_crops)
         compressions = collect_compressions(lr_photos)  # first: crops start at blocks
+        self.resized_alarm = find_resized_alarm(*count_resized(lr_photos))
         sampled = sample_real_crops(lr_photos, self.geometry, self.real_photos, make_generator(self.seed, 0))
         crops = [crop.float() for crop in sampled]
         self.real_content = torch.stack([self.features.content_features(crop) for crop in crops])
@@ -131,7 +133,7 @@ class Evaluator:
             num_crops=self.num_crops,
             is_finite=is_finite,
         )
-        return Report(**vars(metrics), alarms=find_alarms(metrics))
+        return Report(**vars(metrics), alarms=find_alarms(metrics) + self.resized_alarm)
 
     def generate(self, degradation: Degradation) -> Iterator[GeneratedCrop]:
         """Yields crops that the degradation generates, always from the same positions in the same photos."""
