@@ -2,6 +2,7 @@
 
 import { get, PagedList, post, remove, toUrl } from "../api.js";
 import { dropZone } from "../components/dropZone.js";
+import { fileList } from "../components/fileList.js";
 import { jobRow } from "../components/jobRow.js";
 import { findingMark, photoChecks } from "../components/photoChecks.js";
 import { VirtualList } from "../components/virtual.js";
@@ -95,13 +96,6 @@ function optionBox(upload, field, value, label) {
     else delete upload.options[field];
   } });
   return h("label", {}, box, ` ${label}`);
-}
-
-/** Returns a list of files with a message each, at most 500, that opens by itself if it is short. */
-function fileList(title, files) {
-  if (!files.length) return [];
-  const items = files.slice(0, 500).map((file) => h("li", {}, h("strong", {}, file.name), ` ${file.message}`));
-  return [h("details", { open: files.length < 6 }, h("summary", {}, title), h("ul", { class: "rejected" }, items))];
 }
 
 function trainForm(dataset) {

@@ -58,7 +58,7 @@ function createForm() {
     h("h2", {}, "New dataset"),
     dropZone({
       label: "Drop a folder or an archive of real, low-resolution photos here",
-      hint: "All from one source. PNG, JPEG, WebP, TIFF or BMP; .zip or .tar.", onFiles,
+      hint: "All from one source. JPEG, HEIC, PNG, TIFF, WebP, AVIF and others; .zip or .tar.", onFiles,
     }),
     selection,
     h("div", { class: "fields" },

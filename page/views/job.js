@@ -1,6 +1,7 @@
 // One job: progress, actions, results and log.
 
 import { get, post } from "../api.js";
+import { fileList } from "../components/fileList.js";
 import { progressBar, statusPill } from "../components/jobRow.js";
 import { trainingView } from "../components/training.js";
 import { h, replace, showError } from "../dom.js";
@@ -52,7 +53,8 @@ export async function show(main, { id, signal }) {
         h("p", { class: "crumb" }, h("a", { href: "#/jobs" }, "Jobs"), dataset && [" · ", h("a", { href: `#/datasets/${dataset.id}` }, dataset.name)]),
         h("h1", {}, KIND_NAMES[job.kind], " ", pill.element)),
       actions),
-    h("section", { class: "card", "aria-label": "Progress" }, bar.element, facts, problem),
+    h("section", { class: "card", "aria-label": "Progress" }, bar.element, facts, problem,
+      fileList(formatCount(job.warnings.length, "warning"), job.warnings)),
     training?.element, results?.element, log.element);
   update(job);
   results?.reload();
