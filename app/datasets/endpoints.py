@@ -11,6 +11,7 @@ from app.auth.ownership import RequireDatasetOwner
 from app.datasets import service
 from app.datasets.photo_checks import read_checks
 from app.datasets.schemas import (
+    TRAIN_FIELDS_ADDED,
     DatasetCreate,
     DatasetRead,
     DatasetUpdate,
@@ -22,7 +23,7 @@ from app.datasets.schemas import (
     TrainRequest,
 )
 from app.http.dependencies import SettingsDep, StoreDep
-from app.http.idempotency import IdempotencyKey, IdempotentRequest
+from app.http.idempotency import IdempotencyKey, IdempotentRequest, describe_payload
 from app.http.problems import problem_responses
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.ingest.documentation import FILES_BODY
@@ -132,7 +133,9 @@ def train(
     idempotency_key: IdempotencyKey = None,
 ) -> TrainRead:
     """Checks the photos for a few seconds at most, unless `photo_checks` is `off`, and says what is wrong with them."""
-    request = IdempotentRequest.create(idempotency_key, "train", dataset_id, payload.model_dump(mode="json"))
+    request = IdempotentRequest.create(
+        idempotency_key, "train", dataset_id, describe_payload(payload, TRAIN_FIELDS_ADDED)
+    )
     job = service.train(store, settings, dataset_id, payload, request)
     response.headers.update(accept_headers(job))
     return job

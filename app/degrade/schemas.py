@@ -37,6 +37,10 @@ def _parse_qualities(value: Any) -> Any:
 CommaSeparated = Annotated[list[T], BeforeValidator(_split_commas)]
 
 
+# After the digests of idempotent requests were first stored.
+DEGRADE_FIELDS_ADDED = ("inputs", "frames", "depth")
+
+
 class DegradeRequest(BaseModel):
     """The form fields besides the files."""
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from app.datasets.schemas import Role
 from app.degrade.crops import count_crops, split_into_crops
-from app.degrade.schemas import DegradeRequest
+from app.degrade.schemas import DEGRADE_FIELDS_ADDED, DegradeRequest
+from app.http.idempotency import describe_payload
 from app.http.problems import ProblemError, not_found
 from app.http.schemas import RejectedFile
 from app.ingest.images import MinimumSide, describe_warnings, ingest_all, require_accepted
@@ -42,6 +43,9 @@ class DegradeSubmission:
     @property
     def target(self) -> tuple[str, ...]:
         return Kind.degrade, self.dataset_id
+
+    def describe(self, payload: DegradeRequest) -> dict[str, Any]:
+        return describe_payload(payload, DEGRADE_FIELDS_ADDED)
 
     def precheck(self, session: Session) -> None:
         get_dataset_or_404(session, self.dataset_id)

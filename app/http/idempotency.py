@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header
+from pydantic import BaseModel
 
 from app.http.problems import ProblemError
 from store.db.database import Session, savepoint
@@ -82,6 +83,18 @@ class IdempotentRequest:
                 return existing, False
             raise
         return record, True
+
+
+def describe_payload(payload: BaseModel, added_later: Collection[str]) -> dict[str, Any]:
+    """Returns a payload for a request's digest.
+
+    Fields that were added after keys were first stored count only if they are set. So a request that was sent before an
+    update of the service, and is repeated after it, still finds what it created.
+    """
+    values = payload.model_dump(mode="json")
+    fields = type(payload).model_fields
+    unset = {name for name in added_later if getattr(payload, name) == fields[name].default}
+    return {name: value for name, value in values.items() if name not in unset}
 
 
 def is_replay(session: Session, key: str | None) -> bool:

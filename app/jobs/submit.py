@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from anyio import to_thread
 from fastapi import Request
@@ -41,6 +41,9 @@ class Submission(Protocol[Payload]):
     def schema(self) -> type[Payload]:
         """The form fields besides the files."""
 
+    def describe(self, payload: Payload) -> dict[str, Any]:
+        """Returns the fields for the request's digest; see `describe_payload`."""
+
     def precheck(self, session: Session) -> None:
         """Raises `ProblemError` if the body need not be received."""
 
@@ -57,7 +60,7 @@ async def submit(submission: Submission[Payload], request: Request, key: str | N
     await to_thread.run_sync(precheck, submission, key)
     async with receive_form(request, store, settings) as form:
         payload = parse_fields(submission.schema, form.fields)
-        content = payload.model_dump(mode="json"), describe_files(form.files)
+        content = submission.describe(payload), describe_files(form.files)
         idempotent = IdempotentRequest.create(key, *submission.target, *content)
         return await to_thread.run_sync(accept, submission, payload, form, idempotent)
 

@@ -13,6 +13,9 @@ from app.ingest.options import FRAMES, FRAMES_SCHEMA, Frames, ReadOptions
 from app.ingest.options import Depth as ReadDepth
 from store.sr_options import Color, Depth, ImageFormat, Metadata
 
+# After the digests of idempotent requests were first stored.
+SR_FIELDS_ADDED = ("inputs", "quality", "metadata", "color", "frames", "depth", "archive")
+
 
 class SrRequest(BaseModel):
     """The form fields besides the files."""

@@ -8,6 +8,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from app.http.idempotency import describe_payload
 from app.http.problems import ProblemError
 from app.ingest.images import MinimumSide, describe_warnings, ingest_all, require_accepted
 from app.ingest.multipart import ReceivedForm
@@ -18,11 +19,12 @@ from app.jobs.output_names import assign_output_names
 from app.jobs.schemas import Kind
 from app.lookup import get_model_or_404, lock_dataset_or_404
 from app.models.service import resolve_model
-from app.sr.schemas import SrRequest
+from app.sr.schemas import SR_FIELDS_ADDED, SrRequest
 from config.settings import Settings
 from store.db.database import Session
 from store.db.tables import Model
 from store.repositories.samples import NewItem
+from store.sr_options import ImageFormat
 from store.store import Store
 
 
@@ -34,6 +36,12 @@ class SrSubmission:
     settings: Settings
     target: ClassVar[tuple[str, ...]] = (Kind.sr,)
     schema: ClassVar[type[SrRequest]] = SrRequest
+
+    def describe(self, payload: SrRequest) -> dict[str, Any]:
+        fields = describe_payload(payload, SR_FIELDS_ADDED)
+        # Before results had formats, `format` was that of the archive.
+        fields |= {"format": payload.archive.value, "image_format": payload.format.value}
+        return {name: value for name, value in fields.items() if name != "archive" and value != ImageFormat.png}
 
     def precheck(self, session: Session) -> None:
         """The URL names no record."""

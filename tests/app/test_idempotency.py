@@ -11,8 +11,12 @@ import pytest
 
 from app.datasets import service
 from app.datasets.schemas import DatasetCreate
+from app.degrade.schemas import DegradeRequest
+from app.degrade.service import DegradeSubmission
 from app.http.idempotency import IdempotentRequest
 from app.http.problems import ProblemError
+from app.sr.schemas import SrRequest
+from app.sr.service import SrSubmission
 from store.repositories.datasets import DatasetRepository
 from store.repositories.idempotency import IdempotencyRepository
 from store.store import Store
@@ -160,3 +164,15 @@ def test_openapi_describes_the_key_of_every_creating_endpoint(api: Api) -> None:
         "/sr",
         "/jobs/{job_id}/continue",
     }
+
+
+def test_fields_added_later_do_not_change_the_digest_unless_set(api: Api) -> None:
+    """A client may repeat a request after an update of the service."""
+    sr, degrade = SrSubmission(api.store, api.settings), DegradeSubmission(api.store, api.settings, "d")
+    before = {"dataset": "d", "model": None, "tile": None, "format": "zip"}
+    assert sr.describe(SrRequest(dataset="d")) == before
+    assert sr.describe(SrRequest.model_validate({"dataset": "d", "format": "tar"})) == before | {"format": "tar"}
+    changed = sr.describe(SrRequest.model_validate({"dataset": "d", "format": "jpeg", "quality": 80}))
+    assert changed == before | {"image_format": "jpeg", "quality": 80}
+    assert not {"inputs", "frames", "depth"} & degrade.describe(DegradeRequest()).keys()
+    assert degrade.describe(DegradeRequest.model_validate({"frames": "all"}))["frames"] == "all"
