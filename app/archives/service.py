@@ -24,7 +24,7 @@ from store.repositories.models import ModelRepository
 from store.store import Store
 
 ARCHIVE_VERSION = 1  # raise it when the same results would give other bytes
-MAX_MEASURED = 10_000  # samples of an archive whose length is always computed, which takes a moment
+MAX_MEASURED = 2_000  # samples of an archive whose length is always computed, which takes a moment
 
 
 @dataclass(frozen=True)
