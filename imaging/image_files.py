@@ -15,7 +15,8 @@ from PIL import Image
 
 from imaging.color import ColorConverter, round_to_8_bits
 from imaging.image_info import ImageCheck, ImageSize, Picture, Rectangle
-from imaging.readers import STRIP_ROWS, OpenImage, open_image
+from imaging.readers.base import STRIP_ROWS, OpenImage
+from imaging.readers.opening import open_image
 from imaging.rejections import ImageRejected, LargeImage, image_too_large, mostly_transparent
 from imaging.transparency import find_opaque
 
