@@ -28,10 +28,11 @@ BAR_GRID, BAR_MARGIN = 8, 2  # pixels: what remains keeps its JPEG blocks, and l
 
 COMB_STEP = 10.0  # levels that a line differs from those above and below
 COMB_BLOCK, COMBED = 16, 0.25  # side of a block in pixels; share of its pixels that makes it combed
+MIN_COMBED_BLOCKS = 4
 SIDEWAYS = 4  # interlacing combs this many times as many blocks as there are upright ones
 
 SEGMENT = 96  # pixels; its frequencies include those of enlargements by 3/2, 2, 3 and 4, and of JPEG's blocks
-MIN_SEGMENTS, MAX_SEGMENTS = 160, 1_200  # fewer say too little; of more the richest in detail are used
+MIN_SEGMENTS, MAX_SEGMENTS = 384, 1_200  # fewer say too little; of more the richest in detail are used
 MIN_POWER = 0.15  # of a frequency, in squared levels; that of rounding is 1/12
 FACTORS = (1.2, 6.0)  # of enlargements that are found
 FINE = 32  # sums of frequencies that are tried for each of a segment's frequencies
@@ -165,7 +166,7 @@ def _combed_share(tiles: list[Plane]) -> float:
     """Returns the share of blocks whose lines alternate as those of two video fields do; 0 if columns do, too."""
     rows = np.concatenate([_combed_blocks(tile) for tile in tiles])
     columns = np.concatenate([_combed_blocks(tile.T) for tile in tiles])
-    if not len(rows) or not len(columns) or rows.mean() < SIDEWAYS * columns.mean():
+    if rows.sum() < MIN_COMBED_BLOCKS or rows.mean() < SIDEWAYS * columns.mean():
         return 0.0
     return float(rows.mean())
 

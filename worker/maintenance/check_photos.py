@@ -8,7 +8,7 @@ from store.photo_checks import PIXELS_OUTSIDE_WORKERS, check_photos
 from store.store import Store
 from worker.maintenance.duty import Duty
 
-NICENESS = 10  # of the operating system; uploads and jobs come first
+NICENESS = 19  # of the operating system; uploads and jobs come first
 SECONDS = 30.0  # of one run, so that the process can end
 
 
