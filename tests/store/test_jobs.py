@@ -129,7 +129,7 @@ def test_cancel_is_immediate_when_queued_else_a_request(store: Store) -> None:
     assert claim(store, waiting) is None
     assert status(store, running) == "running"
     with store.database.write() as session:
-        assert JobRepository(session).renew(running, attempt, LEASE) is True
+        assert JobRepository(session).renew(running, attempt, LEASE).cancel_requested
 
 
 def test_canceled_job_of_a_dead_worker_is_not_requeued(store: Store) -> None:
