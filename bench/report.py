@@ -30,6 +30,7 @@ TITLES = {
     "real_photos": "Photos of real devices",
     "degrade_job": "Degrade jobs",
     "degrade_operator": "The degradation operator",
+    "pair_speed": "Pairs for a training loop",
     "sr": "Super-resolution",
     "train_step": "The joint training step",
     "gpu": "On a GPU",
