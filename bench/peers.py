@@ -51,7 +51,7 @@ Pairs = list[tuple[Image8, Image8]]
 SAMPLES = 4  # of each clean photo, as recovery.py
 SHOTS = 4  # of each photo that the camera takes
 TIMED_SIZE = (1224, 1632)  # 2 megapixels
-TIMED_ROUNDS = 5
+TIMED_ROUNDS, TIMED_SAMPLES = 3, 5  # a pipeline's samples differ, so that each round has several
 # The sources of pairs, and how the tables call them.
 BICUBIC, SECOND_ORDER, SHUFFLED, PATINA, OWN = (
     "bicubic pairs",
@@ -227,9 +227,9 @@ def time_samples(degradation: Degradation, scale: int) -> list[Metric]:
         seconds = []
         for number in range(TIMED_ROUNDS):
             started = time.process_time()
-            for index in range(3):  # a pipeline's samples differ, so that each round has several
-                sample(3 * number + index)
-            seconds.append((time.process_time() - started) / 3)
+            for index in range(TIMED_SAMPLES):
+                sample(TIMED_SAMPLES * number + index)
+            seconds.append((time.process_time() - started) / TIMED_SAMPLES)
         metrics.append(Metric(f"a sample of 2 megapixels by {name}", Summary.from_values(seconds), "s"))
     return metrics
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.report import PAGE as BENCHMARKS
-from bench.report import load_newest, render_page
+from bench.report import load_newest, render_page, replace_readme_table
 from config.settings_docs import PAGE, replace_table
 from training.presets import PRESET_NAMES
 
@@ -57,6 +57,8 @@ def test_readme_needs_five_commands_from_clone_to_contact_sheet() -> None:
 
 def test_benchmarks_page_shows_the_newest_results() -> None:
     assert BENCHMARKS.read_text() == render_page(load_newest()), "run: .venv/bin/python -m bench.report"
+    readme = (ROOT / "README.md").read_text()
+    assert readme == replace_readme_table(readme, load_newest()), "run: .venv/bin/python -m bench.report"
 
 
 def test_every_log_line_is_documented() -> None:
