@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from imaging.image_files import read_rgb
+from imaging.rejections import ImageRejected
 from models.degradation import Latents
 from models.geometry import reflect_indices
 from patina.degrader import Degrader, seeded_generator
@@ -115,10 +116,16 @@ class DegradedPairs(Dataset[Pair]):
     def _cut(self, photo: PhotoFile, sample: int) -> NDArray[np.uint8]:
         """Cuts a random crop with the pixels around it that a kernel reaches, (side, side, 3)."""
         generator = seeded_generator(self.seed, f"crop/{photo.key}", sample)
-        pixels, reach = read_rgb(photo.path), max(self.before, self.after)
+        try:
+            pixels = read_rgb(photo.path)
+        except ImageRejected as error:
+            raise ValueError(f"{photo.path}: {error}") from error
+        reach = max(self.before, self.after)
+        # The opaque part of a photo may be smaller than the photo, and is then reflected.
+        starts = [_randint(max(1, length - self.crop + 1), generator) - reach for length in pixels.shape[:2]]
         rows, cols = (
-            reflect_indices(_randint(length - self.crop + 1, generator) - reach, self.crop + 2 * reach, length).numpy()
-            for length in pixels.shape[:2]
+            reflect_indices(start, self.crop + 2 * reach, length).numpy()
+            for start, length in zip(starts, pixels.shape[:2], strict=True)
         )
         crop = pixels[np.ix_(rows, cols)]
         if self.augment:

@@ -109,6 +109,11 @@ def test_files_that_hold_no_crop_are_named(folder: Path, tmp_path: Path) -> None
     with pytest.warns(UserWarning, match="left out"):
         pairs = DegradedPairs(folder, degrader, crop=64)
     assert [path.name for path in pairs.left_out] == ["a.png"]
+    photo = (folder / "a.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(photo[: len(photo) // 2])
+    with pytest.raises(ValueError, match=r"cut\.png: The image is damaged"):
+        DegradedPairs(tmp_path, degrader, crop=CROP)[0]
+    (tmp_path / "cut.png").unlink()
     (tmp_path / "notes.txt").write_text("no photo")
     with pytest.raises(ValueError, match="no photo in"):
         DegradedPairs(tmp_path, degrader, crop=64)
