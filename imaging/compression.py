@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from imaging.webp_header import read_webp_quality
+
 MAX_SEGMENTS = 2_000  # before the first scan; files of cameras have 30 at most
 MAX_STEP = 1023  # a larger quantization step removes every coefficient, too
 MAX_FILL_BYTES = 1_000  # before a marker
@@ -66,7 +68,11 @@ def read_compression(path: Path) -> FileCompression | None:
     """Returns what a file's header says about its lossy compression; None if it says nothing, or is damaged."""
     with path.open("rb") as opened:
         try:
-            return _read_jpeg(opened) if opened.read(2) == b"\xff\xd8" else None
+            start = opened.read(2)
+            if start == b"RI":
+                quality = read_webp_quality(opened)
+                return None if quality is None else FileCompression("webp", sampling=(2, 2), quality=quality)
+            return _read_jpeg(opened) if start == b"\xff\xd8" else None
         except (struct.error, IndexError, ValueError):
             return None
 

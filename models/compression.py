@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from models.jpeg import BLOCK, NO_JPEG, compress_with_tables, scale_standard_tables
 
+CODECS = {"webp": "WEBP"}  # their names in Pillow
+CODEC_TILE = 1024  # pixels a side; a multiple of every JPEG unit
+
 
 @dataclass(frozen=True)
 class Compression:
-    """A JPEG compression, in the orientation of the decoded pixels. Without tables: none.
+    """The compression of a photo: JPEG's in the orientation of the decoded pixels, or another codec's. Else none.
 
-    Raises ValueError for tables that have not 64 steps, and for a sampling of no encoder.
+    Raises ValueError for tables that have not 64 steps, for a sampling of no encoder, and for an unknown codec.
     """
 
     luma: tuple[int, ...] = ()  # quantization steps in rows, 1 or more
@@ -23,6 +29,8 @@ class Compression:
     cr: tuple[int, ...] = ()
     sampling: tuple[int, int] = (2, 2)  # pixels (across, down) for each chroma sample
     count: int = 1  # photos that have it
+    codec: str = ""  # one of CODECS instead of JPEG
+    quality: int = 0  # of that codec's encoder in Pillow, 0..100
 
     def __post_init__(self) -> None:
         for table in (self.luma, self.cb, self.cr):
@@ -30,12 +38,19 @@ class Compression:
                 raise ValueError("a quantization table has 64 steps of 1 or more")
         if len(self.sampling) != 2 or not all(1 <= step <= 4 for step in self.sampling):
             raise ValueError(f"sampling is two numbers from 1 to 4, not {self.sampling}")
+        if self.codec and (self.codec not in CODECS or self.luma or not 0 <= self.quality <= 100):
+            raise ValueError(f"a codec is one of {', '.join(CODECS)}, with a quality from 0 to 100 and without tables")
         if self.count < 1:
             raise ValueError("a compression counts for one photo or more")
 
     @property
+    def is_lossy(self) -> bool:
+        """Whether it changes an image."""
+        return bool(self.luma or self.codec)
+
+    @property
     def unit(self) -> tuple[int, int]:
-        """Pixels (down, across) after which blocks of luma and chroma start again; (1, 1) without compression."""
+        """Pixels (down, across) after which JPEG's blocks of luma and chroma start again; (1, 1) without them."""
         across, down = self.sampling
         return (BLOCK * down, BLOCK * across) if self.luma else (1, 1)
 
@@ -50,7 +65,12 @@ def standard_compression(quality: int) -> Compression:
 
 
 def nearest_quality(compression: Compression) -> int:
-    """Returns the quality, 1..100, whose standard luma table is nearest in proportion; 100 without tables."""
+    """Returns the JPEG quality, 1..100, whose standard luma table is nearest in proportion; 100 without compression.
+
+    For other codecs it is theirs, which means about the same.
+    """
+    if compression.codec:
+        return max(1, compression.quality)
     if not compression.luma:
         return NO_JPEG
     qualities = torch.arange(1, NO_JPEG)
@@ -67,10 +87,12 @@ class CompressionBank(nn.Module):
     tables: Tensor  # (N, 3, 8, 8)
     quality: Tensor  # (N,), the nearest; 100 is none
     group: Tensor  # (N,), the number of its sampling; -1 without tables
+    lossy: Tensor  # (N,), whether it changes an image
     owners: Tensor  # (photos,), the index of each photo's compression
 
     def __init__(self, compressions: tuple[Compression, ...]):
         super().__init__()
+        self.codecs = {number: entry for number, entry in enumerate(compressions) if entry.codec}
         self.samplings = sorted({entry.sampling for entry in compressions if entry.luma})
         none = (1,) * 64
         tables = [[entry.luma or none, entry.cb or none, entry.cr or none] for entry in compressions]
@@ -81,18 +103,26 @@ class CompressionBank(nn.Module):
             self.register_buffer("quality", quality, persistent=False)
             group = [self.samplings.index(entry.sampling) if entry.luma else -1 for entry in compressions]
             self.register_buffer("group", torch.tensor(group, dtype=torch.long), persistent=False)
+            self.register_buffer(
+                "lossy", torch.tensor([entry.is_lossy for entry in compressions]).bool(), persistent=False
+            )
             owners = torch.repeat_interleave(torch.tensor([entry.count for entry in compressions], dtype=torch.long))
             self.register_buffer("owners", owners, persistent=False)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is compressed."""
-        return not self.samplings
+        return not (self.samplings or self.codecs)
+
+    @property
+    def band_rows(self) -> int:
+        """Rows after which an image may be cut, and compressed in bands with a band of context on both sides."""
+        return CODEC_TILE if self.codecs else self.unit[0]
 
     @property
     def unit(self) -> tuple[int, int]:
-        """Pixels (down, across) after which every compression's blocks start again; (1, 1) without any."""
-        if self.is_empty:
+        """Pixels (down, across) after which every JPEG compression's blocks start again; (1, 1) without any."""
+        if not self.samplings:
             return 1, 1
         across, down = (math.lcm(*(sampling[axis] for sampling in self.samplings)) for axis in (0, 1))
         return BLOCK * down, BLOCK * across
@@ -112,12 +142,12 @@ class CompressionBank(nn.Module):
 
     def is_lossy(self, index: Tensor) -> Tensor:
         """Returns whether each of the compressions index (B,) changes an image, (B,)."""
-        return self.group[index] >= 0
+        return self.lossy[index]
 
     def forward(self, lr: Tensor, index: Tensor) -> Tensor:
         """Sends lr (B, 3, h, w), in 0..255, through the compressions index (B,). Those without tables change nothing.
 
-        See `models.jpeg.compress_with_tables`.
+        See `models.jpeg.compress_with_tables` and `send_through_codec`. Exported programs have JPEG alone.
         """
         for number, sampling in enumerate(self.samplings):
             chosen = self.group[index] == number
@@ -125,4 +155,27 @@ class CompressionBank(nn.Module):
                 continue
             compressed = compress_with_tables(lr, self.tables[index], sampling)
             lr = torch.where(chosen[:, None, None, None], compressed, lr)
+        if self.codecs and not torch.compiler.is_exporting():
+            entries = [self.codecs.get(number) for number in index.tolist()]
+            images = [
+                send_through_codec(image, entry) if entry else image for image, entry in zip(lr, entries, strict=True)
+            ]
+            lr = torch.stack(images)
         return lr
+
+
+def send_through_codec(image: Tensor, compression: Compression) -> Tensor:
+    """Sends an image (3, h, w), in 0..255, through another codec than JPEG, in tiles of CODEC_TILE pixels.
+
+    Returns the decoded image. The gradient passes as if nothing had changed.
+    """
+    pixels = image.detach().clamp(0, 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    decoded = pixels.copy()
+    for top in range(0, pixels.shape[0], CODEC_TILE):
+        for left in range(0, pixels.shape[1], CODEC_TILE):
+            tile, buffer = (slice(top, top + CODEC_TILE), slice(left, left + CODEC_TILE)), io.BytesIO()
+            Image.fromarray(pixels[tile]).save(buffer, CODECS[compression.codec], quality=compression.quality)
+            with Image.open(buffer) as opened:
+                decoded[tile] = np.asarray(opened.convert("RGB"))
+    result = torch.from_numpy(decoded).permute(2, 0, 1).to(image)
+    return image + (result - image).detach()

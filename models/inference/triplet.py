@@ -187,7 +187,7 @@ def _add_jpeg_residual_in_bands(degradation: Degradation, latents: Latents, blur
     """
     noise, height = noise.expand_as(blurred), blurred.shape[2]
     compressed = torch.empty_like(blurred)
-    block_rows, _ = degradation.compression.unit
+    block_rows = degradation.compression.band_rows
     for rows in _row_bands(blurred, STEP_PIXELS, multiple_of=block_rows):
         cut = slice(max(0, rows.start - block_rows), min(height, rows.stop + block_rows))
         part = degradation.add_jpeg_residual(latents, blurred[:, :, cut] / 255, noise[:, :, cut])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+from skimage import data
 
 from imaging.compression import FileCompression, read_compression
 
@@ -49,24 +50,41 @@ def test_gray_and_standard_files_are_read(tmp_path: Path) -> None:
 def test_other_files_say_nothing(tmp_path: Path) -> None:
     for file_format, mode in (("PNG", "RGB"), ("WEBP", "RGB"), ("JPEG", "CMYK")):
         path = tmp_path / file_format
-        Image.fromarray(PIXELS).convert(mode).save(path, file_format)
+        Image.fromarray(PIXELS).convert(mode).save(path, file_format, lossless=True)
         assert read_compression(path) is None
+
+
+@pytest.mark.parametrize("quality", [10, 40, 75, 90])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_the_quality_of_lossy_webp_is_read(quality: int, has_alpha: bool, tmp_path: Path) -> None:
+    picture = Image.fromarray(data.chelsea()).convert("RGBA" if has_alpha else "RGB")
+    if has_alpha:
+        picture.putalpha(100)
+    picture.save(tmp_path / "photo", "WEBP", quality=quality)
+    found = read_compression(tmp_path / "photo")
+    assert found is not None
+    assert found.codec == "webp"
+    assert found.quality == pytest.approx(quality, abs=6)
+    content = (tmp_path / "photo").read_bytes()
+    for length in range(0, 200, 3):
+        (tmp_path / "cut").write_bytes(content[:length])
+        read_compression(tmp_path / "cut")
 
 
 def test_damaged_headers_say_nothing_or_the_truth(tmp_path: Path) -> None:
     """Cut off or changed anywhere, a header is never an error, and takes no time."""
-    data, rng = write(tmp_path, orientation=6, qtables=OWN).read_bytes(), np.random.default_rng(1)
+    content, rng = write(tmp_path, orientation=6, qtables=OWN).read_bytes(), np.random.default_rng(1)
     path = tmp_path / "damaged"
     for length in range(0, 900, 7):
-        path.write_bytes(data[:length])
+        path.write_bytes(content[:length])
         read_compression(path)
     for _ in range(300):
-        changed = bytearray(data)
+        changed = bytearray(content)
         for at in rng.integers(0, 900, 3):
             changed[at] = rng.integers(256)
         path.write_bytes(changed)
         read_compression(path)
     path.write_bytes(b"\xff\xd8" + b"\xff" * 100_000)
     assert read_compression(path) is None
-    buffer = io.BytesIO(data)
+    buffer = io.BytesIO(content)
     assert Image.open(buffer).size == (56, 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from skimage import data
 
 from models.checkpoint import load_degradation, save_degradation
 from models.compression import Compression, CompressionBank, nearest_quality, standard_compression
@@ -61,6 +64,21 @@ def test_models_keep_their_bank_and_old_ones_their_qualities(tmp_path: Path) -> 
             np.testing.assert_array_equal(first.lr, second.lr)
 
 
+def test_webp_is_that_of_its_encoder_with_a_straight_gradient() -> None:
+    bank = CompressionBank((Compression(codec="webp", quality=40), OWN))
+    pixels = np.asarray(Image.fromarray(data.chelsea()).resize((120, 90)))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=40)
+    expected = np.asarray(Image.open(buffer).convert("RGB"))
+    images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().repeat(2, 1, 1, 1).requires_grad_()
+    compressed = bank(images, torch.tensor([0, 1]))
+    np.testing.assert_array_equal(compressed[0].permute(1, 2, 0).detach().numpy(), expected)
+    (gradient,) = torch.autograd.grad(compressed[0].sum(), images)
+    assert (gradient[0] == 1).all()
+    assert bank.is_lossy(torch.tensor([0, 1])).tolist() == [True, True]
+    assert bank.get_quality(torch.tensor([0])).item() == 40
+
+
 def test_bands_of_a_tall_image_join_at_every_sampling() -> None:
     tall = Compression((30,) * 64, (60,) * 64, (60,) * 64, (1, 4))
     model = Degradation(DegradationConfig(1, KERNEL, None, compressions=(tall,))).eval()
@@ -70,7 +88,9 @@ def test_bands_of_a_tall_image_join_at_every_sampling() -> None:
     assert (model.compression(rows, torch.tensor([0])) - rows).abs().mean() < 1.5  # compressed already, as a whole
 
 
-@pytest.mark.parametrize("wrong", [{"luma": (1,) * 63}, {"sampling": (0, 1)}, {"count": 0}, {"cb": (0,) * 64}])
+@pytest.mark.parametrize(
+    "wrong", [{"codec": "heic"}, {"luma": (1,) * 63}, {"sampling": (0, 1)}, {"count": 0}, {"cb": (0,) * 64}]
+)
 def test_impossible_compressions_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"table|sampling|counts"):
+    with pytest.raises(ValueError, match=r"table|sampling|counts|codec"):
         replace(OWN, **wrong)  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def exported(service: LocalService, trained: TrainedModel, tmp_path_factory: pyt
     samples = [folder / name for name in ("kernels.npz", "kernels.mat", "noise.npz", "noise.mat")]
     assert json.loads(done.stdout) == {"model": trained.model, "files": [str(file) for file in model + samples]}
     learned = load_degradation(model[0])
-    own = Compression(*(tuple(range(start, start + 64)) for start in (3, 5, 5)), sampling=(2, 1))
+    own = Compression(tuple(range(3, 67)), tuple(range(5, 69)), tuple(range(5, 69)), (2, 1))
     compressions = (standard_compression(60), Compression(), own)
     compressing = Degradation(replace(learned.config, compressions=compressions))
     compressing.load_state_dict(learned.state_dict())

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from imaging.compression import ROTATED_90, FileCompression
-from models.compression import Compression, nearest_quality
+from models.compression import CODECS, Compression, nearest_quality
 from training.data.jpeg_estimation import estimate_compression
 from training.data.photos import PhotoCompression, Photos
 
@@ -24,6 +24,8 @@ def describe_file(file: FileCompression, height: int, width: int) -> PhotoCompre
     A photo that was rotated has its tables transposed. One that was mirrored starts in the middle of a block, unless
     its side is a multiple of a block's.
     """
+    if file.codec in CODECS and file.quality is not None:
+        return PhotoCompression(Compression(codec=file.codec, quality=file.quality))
     if file.codec != "jpeg" or file.color not in ("ycbcr", "gray"):
         return None
     rotated = file.orientation in ROTATED_90
@@ -55,11 +57,11 @@ def collect_compressions(photos: Photos) -> tuple[Compression, ...]:
     inspect_compressions(photos)
     known = [photo.compression for photo in photos.compressions if photo]
     quality = {compression: nearest_quality(compression) for compression in set(known)}
-    known.sort(key=lambda compression: (quality[compression], compression.luma, compression.cb, compression.sampling))
+    known.sort(key=lambda each: (quality[each], each.codec, each.luma, each.cb, each.sampling))
     limit = MAX_COUNT if len(quality) <= MAX_ENTRIES else MAX_ENTRIES
     if len(known) > limit:
         known = [known[number * len(known) // limit] for number in range(limit)]
-    if not any(compression.luma for compression in known):
+    if not any(compression.is_lossy for compression in known):
         return ()
     return tuple(replace(compression, count=count) for compression, count in Counter(known).items())
 

@@ -40,7 +40,9 @@ def count_resized(photos: Photos) -> tuple[int, int]:
 
     Those are a few that show no blocks of 8 pixels. Their compressions must be known.
     """
-    uncompressed = [index for index, known in enumerate(photos.compressions) if known and not known.compression.luma]
+    uncompressed = [
+        index for index, known in enumerate(photos.compressions) if known and not known.compression.is_lossy
+    ]
     inspected = uncompressed[:: max(1, -(-len(uncompressed) // MAX_INSPECTED))]
     return sum(find_block_period(photos[index]) is not None for index in inspected), len(inspected)
 
