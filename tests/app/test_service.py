@@ -68,7 +68,7 @@ def test_every_request_body_has_an_example(api: Api) -> None:
         for method, operation in operations.items()
         for content in operation.get("requestBody", {}).get("content", {}).values()
     ]
-    assert len(bodies) == 8
+    assert len(bodies) == 10
     assert [(path, method) for path, method, content in bodies if not has_example(content)] == []
 
 

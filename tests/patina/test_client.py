@@ -33,6 +33,7 @@ from patina.schemas import Delivery, Event, Report, Upload
 JOB: dict[str, Any] = JobRead.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
 DATASET: dict[str, Any] = DatasetRead.model_config["json_schema_extra"]["example"]  # type: ignore[index,assignment]
 IMAGE: dict[str, Any] = ImageUploadResponse.model_config["json_schema_extra"]["example"]["accepted"][0]  # type: ignore[index,call-overload,assignment]
+PNG = b"\x89PNG\r\n\x1a\n"  # what a file starts with that is sent
 EMPTY_LIST: dict[str, Any] = {"items": [], "next": None}
 DATABASE_UNAVAILABLE: dict[str, Any] = {
     "status": 503,
@@ -275,7 +276,7 @@ def test_unset_options_are_not_sent(server: StubServer) -> None:
 
 
 def test_retried_post_keeps_its_idempotency_key(server: StubServer, tmp_path: Path) -> None:
-    (tmp_path / "0.png").write_bytes(bytes(2_000_000))
+    (tmp_path / "0.png").write_bytes(PNG + bytes(2_000_000))
     server.respond((200, DATASET), (0, b""), (202, JOB))
     with Client(server.url) as patina:
         assert patina.datasets.get("d").degrade(tmp_path).id == JOB["id"]
@@ -287,7 +288,7 @@ def test_retried_post_keeps_its_idempotency_key(server: StubServer, tmp_path: Pa
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number in range(40):
-        (tmp_path / f"{number:02}.png").write_bytes(b"picture %d" % number)
+        (tmp_path / f"{number:02}.png").write_bytes(PNG + b"picture %d" % number)
     return tmp_path
 
 
@@ -321,7 +322,7 @@ def test_upload_fails_if_no_file_can_be_used(server: StubServer, folder: Path) -
 def test_upload_skips_what_the_dataset_has(
     server: StubServer, folder: Path, client: type[Client | AsyncClient]
 ) -> None:
-    present = [IMAGE | {"sha256": hashlib.sha256(b"picture %d" % number).hexdigest()} for number in range(39)]
+    present = [IMAGE | {"sha256": hashlib.sha256(PNG + b"picture %d" % number).hexdigest()} for number in range(39)]
     server.respond(
         (200, DATASET),
         (200, {"items": present[:20], "next": "more"}),
@@ -356,7 +357,7 @@ def test_async_upload_raises_the_first_error_itself(server: StubServer, folder: 
 
 def test_progress_counts_the_photos_of_one_request(server: StubServer, tmp_path: Path) -> None:
     for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(bytes(200_000))
+        (tmp_path / f"{number}.png").write_bytes(PNG + bytes(200_000))
     server.respond((200, DATASET), (202, JOB))
     progress: list[tuple[int, int]] = []
     with Client(server.url) as patina:
