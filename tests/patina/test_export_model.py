@@ -89,7 +89,8 @@ def test_degrader_programs_match_the_degradation(exported: Path, degradation: De
         assert lr.shape == (1, 3, height, width)
         from_onnx = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
         assert_same_triplet(expected, [tensor.numpy() for tensor in from_torch], share=0.01, levels=0.01)
-        assert_same_triplet(expected, from_onnx, share=0.05, levels=0.2)
+        # A finer table than the standard ones turns more roundings over, each by less.
+        assert_same_triplet(expected, from_onnx, share=0.1, levels=0.2)
 
 
 def test_edsr_programs_match_the_edsr(exported: Path) -> None:
