@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from app.archives.manifest import Manifest, ResultsChangedError
+from app.archives.manifest import Manifest
+from app.archives.segments import ResultsChangedError
 from store.files.gc import collect_garbage
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress

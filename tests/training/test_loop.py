@@ -48,8 +48,13 @@ def test_a_warm_start_begins_with_the_networks_of_a_model(photos: PhotoSets, tmp
         with pytest.raises(WarmStartError, match=difference):
             train(config, *photos, seed=0, max_steps=1, warm_start=start)
     states: list[TrainState] = []
+
+    def record_and_stop(state: TrainState, *_: object, **__: object) -> None:
+        states.append(state)
+        raise ZeroDivisionError
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.loop.ProgressTracker", lambda state, *_, **__: states.append(state) or 1 / 0)
+        patch.setattr("training.loop.ProgressTracker", record_and_stop)
         with pytest.raises(ZeroDivisionError):
             train(make_config("default"), *photos, seed=0, max_steps=1, warm_start=start)
     weights = dict(states[0].degradation.named_parameters()) | dict(states[0].edsr.named_parameters())
