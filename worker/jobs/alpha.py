@@ -28,7 +28,7 @@ def _push_pull(color: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArr
 
     `color` (h, w, 3) is multiplied with `weight` (h, w) in 0..1.
     """
-    mean: NDArray[np.float32] = color / np.maximum(weight, np.float32(1e-30))[..., None]
+    mean: NDArray[np.float32] = np.divide(color, np.maximum(weight, np.float32(1e-30))[..., None], dtype=np.float32)
     if weight.all() or weight.size == 1:
         return mean
     height, width = weight.shape
