@@ -56,7 +56,7 @@ ARCHIVES: list[tuple[str, Callable[[dict[str, bytes]], bytes]]] = [
     (".tar", make_tar),
     (".tgz", lambda members: make_tar(members, "w:gz")),
 ]
-DAMAGED = ".png"  # it looks like an image until it is decoded
+DAMAGED = ".png"  # its first bytes are those of an image
 
 
 def encode(rng: random.Random) -> tuple[str, bytes]:
@@ -86,7 +86,7 @@ class Tree:
             kind = self.rng.random()
             if kind < 0.75:
                 suffix, data = encode(self.rng)
-                if kind < 0.1 and last:  # the same bytes again, as of a film in which nothing moves
+                if kind < 0.1 and last:  # the same bytes again, as of a still film
                     suffix, data = ".png" if last.startswith(b"\x89PNG") else ".jpg", last
                 self.add(self.images, suffix, data)
                 last = data

@@ -83,7 +83,7 @@ class Cache:
         folder.mkdir(parents=True, exist_ok=True)
 
     def get_net(self, name: str, pairs: Any, make_pairs: Callable[[], Pairs], scale: int, steps: int) -> Any:
-        """Loads the small network called `name`, or trains it on the pairs for so many steps."""
+        """Loads the small network called `name`, or trains it on the pairs for `steps`."""
         path = self.folder / f"{name}.safetensors"
         if not path.exists():
             started = time.monotonic()
@@ -95,7 +95,7 @@ class Cache:
         return net.eval()
 
     def get_patina(self, name: str, scene: Scene, scale: int, minutes: float, seed: int) -> tuple[Degradation, EDSR]:
-        """Loads Patina's networks called `name`, or trains the preset `default` for so many minutes."""
+        """Loads Patina's networks called `name`, or trains the preset `default` for `minutes`."""
         degradation, edsr = (self.folder / f"{name}{suffix}.safetensors" for suffix in ("", "-sr"))
         if not degradation.exists():
             with tempfile.TemporaryDirectory() as folder:

@@ -108,7 +108,7 @@ def _read_jpeg(opened: BinaryIO) -> FileCompression | None:
         elif marker in FRAMES:
             frame = marker, segment
         elif marker == SCAN:
-            # As libjpeg does: JFIF files are YCbCr, whatever else they say.
+            # As libjpeg does: JFIF files are YCbCr, even if they say more.
             return _describe(*frame, tables, exif or xmp or 1, 1 if is_jfif else transform) if frame else None
     return None
 

@@ -178,7 +178,7 @@ def _iter_strips(image: OpenImage) -> Iterator[tuple[int, NDArray[Any], NDArray[
 
 
 def _as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Returns a view of upright pixels in the order in which a file with this EXIF orientation stores them."""
+    """Returns a view of upright pixels in the order of a file with this EXIF orientation."""
     rows_are_columns, from_bottom, from_right = ORIENTATIONS.get(orientation, (False, False, False))
     stored = upright.swapaxes(0, 1) if rows_are_columns else upright
     return stored[:: -1 if from_bottom else 1, :: -1 if from_right else 1]

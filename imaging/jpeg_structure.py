@@ -23,7 +23,7 @@ MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # restart markers bel
 
 @dataclass(frozen=True)
 class JpegStructure:
-    """`complete` tells whether the file has its end marker. If not, it ends in a segment or, `in_scan`, in a scan.
+    """`complete` says whether the file has its end marker. If not, it ends in a segment or, `in_scan`, in a scan.
 
     `trailing_bytes` is the size of what follows the end marker, such as the video of a motion photo; 0 for padding.
     """

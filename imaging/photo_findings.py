@@ -152,7 +152,7 @@ class HashIndex:
         self._bands: dict[tuple[int, int], list[tuple[int, str]]] = {}
 
     def find(self, perceptual_hash: str) -> str | None:
-        """Returns the key of a photo that looks the same, None if there is none or the hash is empty."""
+        """Returns the key of the same photo, None if there is none or the hash is empty."""
         if not perceptual_hash:
             return None
         number = int(perceptual_hash, 16)

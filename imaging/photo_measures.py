@@ -1,4 +1,4 @@
-"""Measures of a photo that tell whether it is fit for a training: whatever its content, and without a reference.
+"""Measures whether a photo is fit for a training, for any content and without a reference.
 
 They are chosen and checked in docs/experiments/029-photo-checks.md.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imaging.photo_findings import PhotoMeasures
 
-Plane = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
 
 WHOLE = 750_000  # pixels up to which a photo is inspected whole; of larger ones, TILES × TILES tiles are
 TILE, TILES, TILE_GRID = 288, 3, 24  # pixels; positions are multiples of TILE_GRID
@@ -146,7 +146,7 @@ def _is_gray(sample: NDArray[np.int16]) -> bool:
     return bool((sample.max(0) - sample.min(0) <= GRAY_RANGE).mean() >= GRAY_SHARE)
 
 
-def _tiles(plane: NDArray[np.uint8]) -> list[tuple[int, int, Plane]]:
+def _tiles(plane: NDArray[np.uint8]) -> list[tuple[int, int, FloatImage]]:
     """Returns the plane, or evenly spaced tiles of a large one, each with its top and left position."""
     height, width = plane.shape
     if height * width <= WHOLE:
@@ -162,7 +162,7 @@ def _positions(side: int) -> list[int]:
     return sorted({last * n // (TILES - 1) // TILE_GRID * TILE_GRID for n in range(TILES)})
 
 
-def _combed_share(tiles: list[Plane]) -> float:
+def _combed_share(tiles: list[FloatImage]) -> float:
     """Returns the share of blocks whose lines alternate as those of two video fields do; 0 if columns do, too."""
     rows = np.concatenate([_combed_blocks(tile) for tile in tiles])
     columns = np.concatenate([_combed_blocks(tile.T) for tile in tiles])
@@ -171,7 +171,7 @@ def _combed_share(tiles: list[Plane]) -> float:
     return float(rows.mean())
 
 
-def _combed_blocks(tile: Plane) -> NDArray[np.bool_]:
+def _combed_blocks(tile: FloatImage) -> NDArray[np.bool_]:
     """Returns for each block whether many of its pixels lie beyond both neighbors, which are alike."""
     step = tile[1:] - tile[:-1]
     up, down = step[:-1], step[1:]
@@ -186,16 +186,16 @@ def _block_means(plane: NDArray[np.generic], side: int) -> NDArray[np.floating]:
     return means
 
 
-def _segments(tiles: list[tuple[int, Plane]]) -> dict[int, Plane]:
+def _segments(tiles: list[tuple[int, FloatImage]]) -> dict[int, FloatImage]:
     """Returns pieces of rows, (n, SEGMENT), by their position in the photo. Takes each tile with its position."""
-    pieces: dict[int, list[Plane]] = {}
+    pieces: dict[int, list[FloatImage]] = {}
     for left, tile in tiles:
         for start in range(0, tile.shape[1] - SEGMENT + 1, SEGMENT):
             pieces.setdefault(left + start, []).append(tile[:, start : start + SEGMENT])
     return {start: np.concatenate(piece) for start, piece in pieces.items()}
 
 
-def _enlargement(rows: dict[int, Plane], columns: dict[int, Plane], blockiness: float) -> float:
+def _enlargement(rows: dict[int, FloatImage], columns: dict[int, FloatImage], blockiness: float) -> float:
     """Returns the factor that both directions of a photo were enlarged by, 1 if there is no trace of it.
 
     Enlarging repeats the spectrum of the small photo, attenuated: by factor s, frequency 1/s - f repeats f. The phases
@@ -242,7 +242,7 @@ def _first() -> int:
     return round(SEGMENT * FINE / FACTORS[1])
 
 
-def _phase_locking(segments: dict[int, Plane]) -> tuple[NDArray[np.float32], float]:
+def _phase_locking(segments: dict[int, FloatImage]) -> tuple[NDArray[np.float32], float]:
     """Returns how far pairs of frequencies with each sum are locked, 0..1, with sums in steps of 1 / (96 · 32).
 
     Also returns the power of high frequencies as a share of that of low ones.
@@ -269,7 +269,7 @@ def _phase_locking(segments: dict[int, Plane]) -> tuple[NDArray[np.float32], flo
     return locking, float(power[HIGH].mean() / max(power[LOW].mean(), 1e-9))
 
 
-def _rich_spectra(segments: Plane, count: int) -> NDArray[np.complex64]:
+def _rich_spectra(segments: FloatImage, count: int) -> NDArray[np.complex64]:
     """Returns the spectra of the quarter of the segments with most detail, at most `count`."""
     keep = max(1, min(count, len(segments) // 4))
     detail = np.square(segments[:, 1:] - segments[:, :-1]).mean(1)
@@ -279,7 +279,7 @@ def _rich_spectra(segments: Plane, count: int) -> NDArray[np.complex64]:
     return np.fft.rfft((rich - rich.mean(1, keepdims=True)) * window, axis=1).astype(np.complex64, copy=False)
 
 
-def _sharpness(tiles: list[Plane]) -> float:
+def _sharpness(tiles: list[FloatImage]) -> float:
     """Returns how much of an edge's contrast lies between two pixels at the sharpest edges, 0..1.
 
     It is about 0.4 / sigma at an edge that a Gaussian of this sigma blurred. 0 if there is no contrast anywhere.
@@ -294,14 +294,14 @@ def _sharpness(tiles: list[Plane]) -> float:
     return 0.0
 
 
-def _edges(lines: Plane) -> tuple[Plane, Plane]:
+def _edges(lines: FloatImage) -> tuple[FloatImage, FloatImage]:
     """Returns the contrast in each window of the lines, and the largest step between two pixels."""
     count = lines.shape[1] // EDGE_WINDOW
     windows = lines[:, : count * EDGE_WINDOW].reshape(-1, EDGE_WINDOW).T.copy()
     return windows.max(0) - windows.min(0), np.abs(windows[1:] - windows[:-1]).max(0)
 
 
-def _noise(tiles: list[Plane]) -> float:
+def _noise(tiles: list[FloatImage]) -> float:
     """Returns the standard deviation of the noise in the flattest blocks, in levels; 0 if there is nothing to see."""
     found = []
     for tile in tiles:
@@ -315,7 +315,7 @@ def _noise(tiles: list[Plane]) -> float:
     return float(np.sqrt(np.quantile(powers, NOISE_QUANTILE))) if len(powers) else 0.0
 
 
-def _blockiness(tiles: list[Plane]) -> float:
+def _blockiness(tiles: list[FloatImage]) -> float:
     """Returns how much stronger steps between blocks of 8 pixels are than others, in levels; the blocks start anywhere.
 
     The smaller of both directions counts.
@@ -323,7 +323,7 @@ def _blockiness(tiles: list[Plane]) -> float:
     return min(_block_kinks(tiles), _block_kinks([tile.T for tile in tiles]))
 
 
-def _block_kinks(tiles: list[Plane]) -> float:
+def _block_kinks(tiles: list[FloatImage]) -> float:
     total, count = np.zeros(JPEG_BLOCK), np.zeros(JPEG_BLOCK)
     for tile in tiles:
         step = np.abs(tile[:, 1:] - tile[:, :-1])

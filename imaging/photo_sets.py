@@ -47,26 +47,26 @@ def add_repeats(photos: Sequence[CheckedPhoto]) -> list[CheckedPhoto]:
 
     The same bytes are the same photo; photos that look the same are, too, unless there are more than MAX_COMPARED.
     """
-    compare_looks = len(photos) <= MAX_COMPARED
+    compare_hashes = len(photos) <= MAX_COMPARED
     contents = {role: {photo.sha256 for photo in photos if photo.role == role} for role in ("lr", "hr")}
-    looks = {role: HashIndex(SAME_PHOTO_BITS) for role in ("lr", "hr")}
-    if compare_looks:
+    hashes = {role: HashIndex(SAME_PHOTO_BITS) for role in ("lr", "hr")}
+    if compare_hashes:
         for photo in photos:
-            looks[photo.role].add(photo.perceptual_hash, photo.key)
+            hashes[photo.role].add(photo.perceptual_hash, photo.key)
     earlier = {role: (set[str](), HashIndex(REPEATED_PHOTO_BITS)) for role in ("lr", "hr")}
     result = []
     for photo in photos:
         findings = list(photo.findings)
         other = "hr" if photo.role == "lr" else "lr"
-        if photo.sha256 in contents[other] or looks[other].find(photo.perceptual_hash):
+        if photo.sha256 in contents[other] or hashes[other].find(photo.perceptual_hash):
             findings.append(Finding("real_and_clean"))
-        same_bytes, same_looks = earlier[photo.role]
-        if photo.sha256 in same_bytes or (compare_looks and same_looks.find(photo.perceptual_hash)):
+        same_bytes, same_hashes = earlier[photo.role]
+        if photo.sha256 in same_bytes or (compare_hashes and same_hashes.find(photo.perceptual_hash)):
             findings.append(Finding("duplicate"))
         else:
             same_bytes.add(photo.sha256)
-            if compare_looks:
-                same_looks.add(photo.perceptual_hash, photo.key)
+            if compare_hashes:
+                same_hashes.add(photo.perceptual_hash, photo.key)
         result.append(replace(photo, findings=tuple(findings)))
     return result
 

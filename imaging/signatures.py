@@ -1,4 +1,4 @@
-"""Tells from a file's first bytes what it is, whatever its name says.
+"""Identifies a file by its first bytes. Its name does not count.
 
 Needs neither Pillow nor numpy. What is no image is rejected with a sentence that names it.
 """

@@ -1,4 +1,4 @@
-"""Reads the tags of a TIFF, of all its pages and their sub-images, to tell a camera's RAW file from an image.
+"""Reads the tags of a TIFF, of all its pages and their sub-images, to distinguish a camera's RAW file from an image.
 
 Most RAW files are TIFFs whose first image is a thumbnail. Reading is bounded, so it is safe on hostile files.
 """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OPAQUE = 250 / 255  # nobody sees the difference to 1
-CELLS = 256  # along the longer side: the search looks at whole cells
+CELLS = 256  # along the longer side: the search takes whole cells
 MIN_SHARE = 0.25  # of the image's area
 
 

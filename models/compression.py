@@ -1,4 +1,4 @@
-"""The compressions of a set of photos, one of which is drawn for each generated photo."""
+"""The compressions of a set of photos. One is drawn for each generated photo."""
 
 from __future__ import annotations
 

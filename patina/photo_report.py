@@ -159,7 +159,7 @@ def _quality(compression: FileCompression | None) -> int | None:
 
 
 def format_sizes(sizes: Iterable[ImageSize]) -> str:
-    """Returns the sizes in words: the only one, or the smallest and the largest."""
+    """Describes the sizes: the only one, or the smallest and the largest."""
     ordered = sorted(set(sizes), key=lambda size: (size.width * size.height, size.width))
     texts = [f"{size.width}×{size.height}" for size in ordered]
     return "" if not texts else texts[0] if len(texts) == 1 else f"{texts[0]} to {texts[-1]}"

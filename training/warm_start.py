@@ -43,7 +43,7 @@ class WarmStart:
 
 
 def _differences(one: Any, other: Any) -> set[str]:
-    """Returns the names of the fields in which two configs differ."""
+    """Returns the names of the fields that differ between two configs."""
     return {field.name for field in dataclasses.fields(one) if getattr(one, field.name) != getattr(other, field.name)}
 
 

@@ -1,4 +1,4 @@
-"""Byte ranges of responses (RFC 9110), by which clients resume a download."""
+"""Byte ranges of responses (RFC 9110), for clients that resume a download."""
 
 from __future__ import annotations
 

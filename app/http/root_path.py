@@ -16,7 +16,7 @@ _prefix = ContextVar("root_path", default="")
 
 
 def link(path: str) -> str:
-    """Returns the path by which clients reach `path`, which starts with a slash."""
+    """Returns the public path of `path`, which starts with a slash."""
     return _prefix.get() + path
 
 

@@ -1,4 +1,4 @@
-"""Answers HEAD wherever GET is answered, and a GET whose response the client has already with 304."""
+"""Answers HEAD for every GET, and a GET whose response the client has already with 304."""
 
 from __future__ import annotations
 

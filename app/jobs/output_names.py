@@ -60,7 +60,7 @@ def to_safe_path(name: str) -> str:
     stem = file.rpartition(".")[0] or file
     safe = [_shorten(_make_safe(folder, is_folder=True)) for folder in folders]
     path = _shorten(_make_safe(stem))
-    for folder in reversed(safe):  # of a path that is too long, the end tells more
+    for folder in reversed(safe):  # of a path that is too long, the end says more
         if len(path.encode()) + len(folder.encode()) >= MAX_PATH_BYTES:
             break
         path = f"{folder}/{path}"

@@ -56,7 +56,7 @@ class OpenImage:
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
     def check(self) -> None:
-        """Raises if the pixels are damaged, as far as that can be told without much memory."""
+        """Raises if the pixels are damaged, as far as that is found without much memory."""
         for _ in self.rows():
             pass
 

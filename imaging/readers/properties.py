@@ -1,4 +1,4 @@
-"""Finds properties in the headers of HEIF, AVIF and JPEG 2000 files that their decoders do not tell."""
+"""Finds properties in the headers of HEIF, AVIF and JPEG 2000 files that their decoders do not report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_cicp(head: bytes, remarks: list[ImageWarning]) -> bytes:
     if int.from_bytes(head[at + 10 : at + 12]) in (color.PQ, color.HLG):
         remarks.append(
             ImageWarning(
-                "hdr_curve", "The image is HDR (PQ or HLG). Its brightness is not mapped to sRGB and looks flat."
+                "hdr_curve", "The image is HDR (PQ or HLG). Its brightness is not mapped to sRGB, so it is flat."
             )
         )
     return color.make_profile(primaries)

@@ -37,7 +37,7 @@ class EDSRConfig:
     # Pixels lie in 0..pixel_range inside the network. Biases start below 1 and move by the learning rate, so 1 lets
     # them adapt to noise within a short training. 255 in official checkpoints.
     pixel_range: int = 255
-    # In eval mode, the border is repeated by so many low-resolution pixels, whose enlargement is cut off. Else the
+    # In eval mode, the border is repeated by this many low-resolution pixels, whose enlargement is cut off. Else the
     # zeros that each convolution pads with change the outermost pixels. 0 in official checkpoints.
     border: int = 0
 

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from patina.client.progress import OnUpload
 from patina.errors import PatinaError
 
-HEAD_BYTES = 512  # enough to tell images and archives from other files
+HEAD_BYTES = 512  # enough to distinguish images and archives from other files
 MAX_BATCH_FILES, MAX_BATCH_BYTES = 32, 64 * 2**20
 PART_BYTES = 8 * 2**20  # of a resumable upload
 

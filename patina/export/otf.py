@@ -34,7 +34,7 @@ Options = Mapping[str, Value]
 def write_otf_options(degradation: Degradation, folder: Path, seed: int) -> Iterator[Path]:
     """Writes an options file for each trainer, and `otf-notes.md`. Yields each file once it is written."""
     measured = measure(degradation, PHOTOS, seed)
-    # Real-ESRGAN and neosr draw how they reduce images. traiNNer-redux is told to do it bilinearly, and
+    # Real-ESRGAN and neosr draw how they reduce images. traiNNer-redux gets the option to do it bilinearly, and
     # wtp_dataset_destroyer by Catmull-Rom interpolation with antialiasing, which has no variance.
     drawn = fit(measured, resize_variance=_mean_resize_variance(measured.scale))
     bilinear = fit(measured, resize_variance=_bilinear_variance(measured.scale))
@@ -240,7 +240,7 @@ Use the model itself where these matter: `patina.torch.DegradedPairs`, or pairs 
 - **Shape of the blur.** The model's kernels have any shape; the options describe {_describe_shape(drawn)}. Sigmas are
   drawn uniformly and independently, so kinds of photos (sharp and shaken) run into each other, and so do width and
   noise of a photo. {_describe_lobes(measured.lobes)}
-- **Size of the blur.** Real-ESRGAN draws windows of 7 to 21 pixels, whatever the options say. A small window cuts a
+- **Size of the blur.** Real-ESRGAN draws windows of 7 to 21 pixels, for any options. A small window cuts a
   wide blur off.
 - **Downsampling.** Real-ESRGAN and neosr draw area, bilinear or bicubic downsampling, and each blurs differently. On
   average they add {_mean_resize_variance(measured.scale):.2f} pixels² of variance at this scale, which the blur above

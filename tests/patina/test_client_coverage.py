@@ -22,7 +22,7 @@ NOT_USED = {
     "OPTIONS /datasets/{dataset_id}/uploads",  # the client knows the tus extensions
     "HEAD /uploads/{upload_id}",  # only after a broken connection
     "DELETE /uploads/{upload_id}",  # abandoned uploads expire
-    "GET /inputs/{inputs_id}",  # creating them again with the same key tells as much
+    "GET /inputs/{inputs_id}",  # creating them again with the same key says as much
     "DELETE /inputs/{inputs_id}",  # a job takes them, or they expire
     "GET /health",  # for monitoring, as are the next three
     "GET /health/workers",

@@ -83,7 +83,7 @@ def test_noise_that_grows_with_brightness_is_poisson() -> None:
 
 
 def test_downsampling_adds_the_variance_that_blur_leaves_out(tmp_path: Path) -> None:
-    """A filter turns x² into x² plus its variance. So interpolation itself tells what it adds."""
+    """A filter turns x² into x² plus its variance. So interpolation itself shows what it adds."""
     camera = make_camera(isotropic=1.0, sigmas=(2.0, 2.0001), noise=(1.0, 1.1))
     list(write_otf_options(camera, tmp_path, seed=0))
     parabola = (torch.arange(64.0).double() - 31.5).square().expand(1, 1, 64, 64)

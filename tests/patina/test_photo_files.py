@@ -76,7 +76,7 @@ def test_linked_folders_are_searched_once(tmp_path: Path) -> None:
     assert str(inside / "a") in left_out[0].reason
 
 
-def test_names_tell_several_folders_apart(tmp_path: Path) -> None:
+def test_names_distinguish_several_folders(tmp_path: Path) -> None:
     write(tmp_path, **{"one/1.png": PNG, "two/x/1.png": PNG})
     assert names_in(tmp_path / "one") == ["1.png"]
     assert names_in(tmp_path / "one", tmp_path / "two", tmp_path / "one/1.png") == ["one/1.png", "two/x/1.png", "1.png"]

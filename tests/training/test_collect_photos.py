@@ -83,7 +83,7 @@ def test_the_same_content_is_found_as_a_part_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["npm", "wheel"])
-def test_packages_tell_version_and_license(kind: str, tmp_path: Path) -> None:
+def test_packages_state_version_and_license(kind: str, tmp_path: Path) -> None:
     if kind == "npm":
         path = tmp_path / "theme-1.2.3.tgz"
         description = json.dumps({"version": "1.2.3", "license": "MIT"}).encode()

@@ -86,7 +86,7 @@ def test_dark_or_framed_corners_do_not_matter(tmp_path: Path) -> None:
     assert table_error(estimate_compression(np.ascontiguousarray(pixels[5:, 9:])), expected) == 0
 
 
-def test_photos_that_tell_nothing_are_unknown(tmp_path: Path) -> None:
+def test_photos_without_evidence_are_unknown(tmp_path: Path) -> None:
     sky = np.broadcast_to(np.linspace(80, 120, 300)[:, None, None], (300, 300, 3)).astype(np.uint8)
     noisy = (sky + np.random.default_rng(0).normal(0, 3, sky.shape)).clip(0, 255).astype(np.uint8)
     for index, photo in enumerate((sky, np.zeros((200, 200, 3), np.uint8), noisy)):
@@ -99,7 +99,7 @@ def test_uncompressed_photos_with_detail_count_as_none() -> None:
     assert estimate_compression(make_picture()) == PhotoCompression(Compression())
 
 
-def test_a_bank_counts_photos_that_tell(tmp_path: Path) -> None:
+def test_a_bank_counts_photos_with_evidence(tmp_path: Path) -> None:
     picture = make_picture(200, 280)
     shots = [send_through_file(picture, tmp_path / "a.jpg", quality=60), np.full((64, 64, 3), 40, np.uint8), picture]
     photos = Photos.write(tmp_path / "photos", shots)

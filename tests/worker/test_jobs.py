@@ -75,7 +75,7 @@ def test_results_do_not_depend_on_other_images_of_the_request(service: Service, 
 
 
 def test_the_same_bytes_twice_are_two_results(service: Service, dataset: str) -> None:
-    """As the frames of a film in which nothing moves. Each is computed once."""
+    """As the frames of a still film. Each is computed once."""
     still, other = make_png(40, 40, 1), make_png(40, 40, 2)
     frames = {"f1.png": still, "f2.png": still, "g.png": other, "f3.png": still}
     jobs = service.sr(dataset, frames), service.degrade(dataset, frames, samples=2, crop=32)

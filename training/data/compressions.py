@@ -14,7 +14,7 @@ MAX_ESTIMATES = 60  # photos whose pixels are inspected
 MAX_ENTRIES = 64  # different compressions in a bank
 MAX_COUNT = 1_000  # photos that a bank counts
 UNIT_TABLE = (1,) * 64
-# EXIF orientations in which the file's right, or bottom, side is shown at the left, or top.
+# EXIF orientations that show the file's right, or bottom, side at the left, or top.
 STARTS_RIGHT, STARTS_BOTTOM = {2, 3, 6, 7}, {3, 4, 7, 8}
 
 
@@ -52,7 +52,7 @@ def inspect_compressions(photos: Photos) -> None:
 def collect_compressions(photos: Photos) -> tuple[Compression, ...]:
     """Returns the photos' different compressions, with how many have each. Empty if none is compressed.
 
-    Photos that do not tell are left out. Weak compressions come last.
+    Photos without evidence are left out. Weak compressions come last.
     """
     inspect_compressions(photos)
     known = [photo.compression for photo in photos.compressions if photo]

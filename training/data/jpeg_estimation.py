@@ -1,8 +1,8 @@
 """Estimates the JPEG compression of a photo from its pixels, where its file does not say it.
 
 Coefficients of the block transform of a decoded photo lie near multiples of their quantization step. So for every
-frequency each step from 1 to 255 has a likelihood, wherever blocks start. Frequencies without any coefficient beyond 0
-follow the others.
+frequency each step from 1 to 255 has a likelihood, for every start of the blocks. Frequencies without any coefficient
+beyond 0 follow the others.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ FAST_PIXELS = 120_000
 LOW_FREQUENCIES = (1, 2, 3, 8, 9, 10, 16, 17, 24)
 MAX_STEP, BINS_PER_LEVEL, MAX_LEVEL = 255, 8, 400  # of the histogram of coefficients
 MIN_LEVEL = 1.5  # below, a coefficient may be 0 before it was rounded to pixels
-NOISE_REACH = 4.5  # or below so many stds
+NOISE_REACH = 4.5  # or below this many stds
 OUTLIERS = 0.02  # share of coefficients that do not follow their step: pixels that were clipped, or drawn over
 SMALL_OUTLIERS = 0.7  # the same near MIN_LEVEL
 LUMA_NOISE = 0.31  # std of a luma coefficient by the rounding of pixels: sqrt(1/12) and a little
-MIN_GAIN = 25.0  # log likelihood by which steps must explain the coefficients better than none
+MIN_GAIN = 25.0  # steps must explain the coefficients better than none by this log likelihood
 MIN_GAIN_SHARE = 0.04  # of it for each coefficient
 CLEAR_SHARE = 0.6  # of the best gain; only one place may gain more
 MIN_COEFFICIENTS = 400  # beyond MIN_LEVEL, in a photo that shows whether it was compressed
-LARGE_LEVEL, MIN_LARGE = 3.0, 3  # a block that is used has so many coefficients beyond that level
+LARGE_LEVEL, MIN_LARGE = 3.0, 3  # a block that is used has this many coefficients beyond that level
 # How well the standard table, scaled, must explain the coefficients to be taken: loss of log likelihood for each
 # frequency that has any.
 STANDARD_LOSS, MAX_LOSS = 0.7, 8.0
-KNOWN_GAIN = 6.0  # log likelihood by which a frequency's coefficients alone show its step
+KNOWN_GAIN = 6.0  # log likelihood; then a frequency's coefficients alone show its step
 # Scales of the standard table: those of libjpeg's qualities from 100 down, then any.
 QUALITY_SCALES = np.array([200 - 2 * quality if quality >= 50 else 5000 // quality for quality in range(100, 0, -1)])
 SCALES = np.concatenate([(QUALITY_SCALES / 100).clip(0.01), np.exp(np.linspace(np.log(0.02), np.log(12), 800))])
-QUALITY_BONUS = 2.0  # log likelihood by which libjpeg's are preferred
+QUALITY_BONUS = 2.0  # log likelihood that libjpeg's get in advance
 SAMPLINGS = ((2, 2), (1, 1), (2, 1), (1, 2), (4, 1), (1, 4))  # pixels (across, down) for each chroma sample
 DEFAULT_SAMPLING = SAMPLINGS[0]
 
@@ -58,7 +58,7 @@ def estimate_compression(photo: NDArray[np.uint8]) -> PhotoCompression | None:
     regions = _select_regions(photo, MAX_PIXELS)
     if not regions:
         return None
-    luma = [_Plane.from_rgb(region, 0) for region in regions]
+    luma = [_Channel.from_rgb(region, 0) for region in regions]
     origins = _find_origins(luma)
     if len(origins) > 1:
         return None
@@ -68,7 +68,7 @@ def estimate_compression(photo: NDArray[np.uint8]) -> PhotoCompression | None:
     (origin,) = origins
     luma_table = _estimate_table(histogram, _flat(LUMA_TABLE))
     strength = float(np.median(luma_table / _flat(LUMA_TABLE)))
-    chroma = [[_Plane.from_rgb(region, channel) for region in regions] for channel in (1, 2)]
+    chroma = [[_Channel.from_rgb(region, channel) for region in regions] for channel in (1, 2)]
     sampling, corner = _find_sampling(chroma, origin)
     histograms = [_chroma_histogram(planes, sampling, corner) for planes in chroma]
     if not _differ(*histograms):
@@ -79,14 +79,14 @@ def estimate_compression(photo: NDArray[np.uint8]) -> PhotoCompression | None:
 
 
 @dataclass(frozen=True)
-class _Plane:
+class _Channel:
     """A channel of a region in levels, and which pixels were clipped. It starts at a multiple of MARGIN."""
 
     values: Array  # (h, w)
     clipped: NDArray[np.bool_]  # (h, w)
 
     @classmethod
-    def from_rgb(cls, region: NDArray[np.uint8], channel: int) -> _Plane:
+    def from_rgb(cls, region: NDArray[np.uint8], channel: int) -> _Channel:
         weights = np.array(RGB_TO_YCBCR, np.float32)[channel]
         values = region @ weights
         # Decoders round luma before they compute colors; so rounding removes what the rounding of colors added.
@@ -155,7 +155,7 @@ def _select_regions(photo: NDArray[np.uint8], pixels: int) -> list[NDArray[np.ui
 
 
 def _histogram(
-    planes: list[_Plane], origin: tuple[int, int], noise: float | Array, frequencies: Sequence[int] = range(64)
+    planes: list[_Channel], origin: tuple[int, int], noise: float | Array, frequencies: Sequence[int] = range(64)
 ) -> _Histogram:
     """Counts the coefficients of these frequencies, in planes whose blocks start at `origin`."""
     bins = BINS_PER_LEVEL * MAX_LEVEL
@@ -178,7 +178,7 @@ def _histogram(
     return _Histogram(histogram, tuple(stds.tolist()), frequencies)
 
 
-def _block_coefficients(plane: _Plane, origin: tuple[int, int]) -> Array:
+def _block_coefficients(plane: _Channel, origin: tuple[int, int]) -> Array:
     """Returns the transform (N, 64) of the plane's blocks with detail and without clipped pixels.
 
     In a block of one or two coefficients, rounding to pixels is as regular as the block, and no white noise.
@@ -235,10 +235,10 @@ def _is_significant(gain: tuple[float, float]) -> bool:
     return gain[0] > MIN_GAIN and gain[1] > MIN_GAIN_SHARE
 
 
-def _find_origins(planes: list[_Plane]) -> list[tuple[int, int]]:
+def _find_origins(planes: list[_Channel]) -> list[tuple[int, int]]:
     """Returns (row, column) of a block's corner, each 0..7: none if no blocks show, several where they are not clear.
 
-    A photo of few levels, such as a flat one after strong compression, looks quantized wherever blocks may start.
+    A photo of few levels, such as a flat one after strong compression, seems quantized for every start of the blocks.
     """
     few = _take_few(planes)
 
@@ -252,9 +252,9 @@ def _find_origins(planes: list[_Plane]) -> list[tuple[int, int]]:
     return [origin for origin, gain in gains.items() if _is_significant(gain) and gain[0] > CLEAR_SHARE * best]
 
 
-def _take_few(planes: list[_Plane]) -> list[_Plane]:
+def _take_few(planes: list[_Channel]) -> list[_Channel]:
     """Returns parts of FAST_PIXELS, of the planes with the most detail."""
-    few, pixels = list[_Plane](), 0
+    few, pixels = list[_Channel](), 0
     for plane in planes:
         if pixels >= FAST_PIXELS:
             break
@@ -263,7 +263,7 @@ def _take_few(planes: list[_Plane]) -> list[_Plane]:
     return few
 
 
-def _crop_detail(plane: _Plane) -> _Plane:
+def _crop_detail(plane: _Channel) -> _Channel:
     """Returns the window of FAST_PIXELS with the most detail, at a multiple of MARGIN."""
     height, width = plane.values.shape
     side = int(FAST_PIXELS**0.5)
@@ -282,7 +282,7 @@ def _crop_detail(plane: _Plane) -> _Plane:
     )
     row, col = np.unravel_index(sums.argmax(), sums.shape)
     area = slice(tops[row], tops[row] + rows), slice(lefts[col], lefts[col] + cols)
-    return _Plane(plane.values[area], plane.clipped[area])
+    return _Channel(plane.values[area], plane.clipped[area])
 
 
 def _estimate_table(
@@ -353,7 +353,7 @@ def _is_symmetric(likelihood: Array, count: Array) -> bool:
     return bool(pairs.sum() >= 5 and (table == table[transposed])[pairs].mean() >= 0.9)
 
 
-def _find_sampling(chroma: list[list[_Plane]], origin: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+def _find_sampling(chroma: list[list[_Channel]], origin: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Returns the sampling of chroma, and the corner of a chroma block."""
     gains = _sampling_gains([_take_few(planes) for planes in chroma], origin)
     if max(gains.values()) < 3 * MIN_GAIN:  # the rest of the photo may show more
@@ -365,7 +365,7 @@ def _find_sampling(chroma: list[list[_Plane]], origin: tuple[int, int]) -> tuple
 
 
 def _sampling_gains(
-    chroma: list[list[_Plane]], origin: tuple[int, int]
+    chroma: list[list[_Channel]], origin: tuple[int, int]
 ) -> dict[tuple[tuple[int, int], tuple[int, int]], float]:
     """Returns how well each sampling, with each corner of a chroma block, explains Cb and Cr."""
     gains = {}
@@ -379,7 +379,7 @@ def _sampling_gains(
 
 
 def _chroma_histogram(
-    planes: list[_Plane],
+    planes: list[_Channel],
     sampling: tuple[int, int],
     corner: tuple[int, int],
     frequencies: Sequence[int] = range(64),
@@ -395,7 +395,7 @@ def _differ(cb: _Histogram, cr: _Histogram) -> bool:
     return bool((gain > 2 * KNOWN_GAIN).sum() >= 3)
 
 
-def _downsample(plane: _Plane, sampling: tuple[int, int], corner: tuple[int, int]) -> _Plane:
+def _downsample(plane: _Channel, sampling: tuple[int, int], corner: tuple[int, int]) -> _Channel:
     """Returns the chroma samples that a decoder enlarged, from the corner on."""
     values, clipped = plane.values[corner[0] :, corner[1] :], plane.clipped[corner[0] :, corner[1] :]
     for axis, factor in ((1, sampling[0]), (0, sampling[1])):
@@ -407,7 +407,7 @@ def _downsample(plane: _Plane, sampling: tuple[int, int], corner: tuple[int, int
             if factor == 2:  # decoders interpolate: the mean of a pair is (1, 6, 1) / 8 of its neighbors
                 values, clipped = _sharpen(values), _dilate(clipped)
             values, clipped = np.moveaxis(values, -1, axis), np.moveaxis(clipped, -1, axis)
-    return _Plane(values, clipped)
+    return _Channel(values, clipped)
 
 
 def _sharpen(values: Array) -> Array:

@@ -12,7 +12,7 @@ MARGIN = 3  # low-resolution rows around a band that bicubic interpolation reads
 
 
 def fill_transparent(rgb: Pixels, alpha: Pixels) -> Pixels:
-    """Returns colors (h, w, 3) in which fully transparent pixels have the colors of their neighbors that are visible.
+    """Returns colors (h, w, 3) whose fully transparent pixels have the colors of their visible neighbors.
 
     A network mixes the colors of neighbors. What is hidden would otherwise show at the edge of what is visible.
     """

@@ -23,7 +23,7 @@ from worker.jobs.alpha import AlphaEnlarger
 MAX_SIDE = {ImageFormat.jpeg: 65_500, ImageFormat.webp: 16_383, ImageFormat.avif: 65_536}
 MAX_PIXELS_IN_MEMORY = 300_000_000
 MAX_JPEG_SEGMENT = 65_000  # bytes of EXIF or XMP
-FULL_CHROMA_QUALITY = 90  # from which colors of JPEG and AVIF have all pixels
+FULL_CHROMA_QUALITY = 90  # from this quality on, colors of JPEG and AVIF have all pixels
 DEFAULT_QUALITY = {ImageFormat.jpeg: 95, ImageFormat.webp: 90, ImageFormat.avif: 85}
 AVIF_SPEED = 8  # of 10; slower is hardly smaller
 

@@ -1,4 +1,4 @@
-"""What is wrong with a photo, and how it looks, so that the same photo is found again"""
+"""What is wrong with a photo, and its perceptual hash, so that the same photo is found again"""
 
 import sqlalchemy as sa
 from alembic import op
