@@ -76,6 +76,7 @@ class RealFeatures(NamedTuple):
     predicted: DegradationTargets  # normalized
     brightness: Tensor  # (N,), see EstimatorFeatures.mean_brightness
     group: Tensor  # (N,); consecutive entries with one number show the same patch of one scene
+    noise_curves: Tensor = torch.zeros(0, 5, 18)  # (photos, 5, 18), see training/estimator/flat_noise.py; may be empty
 
     @property
     def pairs(self) -> Tensor:
@@ -184,7 +185,8 @@ class TrainState:
                 tensors |= {f"optimizer.{name}.{index}.{key}": tensor for key, tensor in moments.items()}
         if self.real:
             tensors["real.predicted"] = self.real.predicted.concat()
-            tensors |= {"real.brightness": self.real.brightness, "real.group": self.real.group}
+            others = ("brightness", "group", "noise_curves")
+            tensors |= {f"real.{name}": getattr(self.real, name) for name in others}
         tensors |= {f"best.{key}": tensor for key, tensor in self.best.items()}
         description = {
             "kind": "training",
@@ -232,8 +234,9 @@ class TrainState:
                     if moment.shape == weight.shape:  # a fused step requires one memory layout for both
                         loaded[key] = torch.empty_like(weight).copy_(moment)
         real = {key: tensor.to(device) for key, tensor in _with_prefix(tensors, "real.").items()}
-        if real.keys() == set(RealFeatures._fields):  # an earlier version stored others; the photos are encoded again
-            state.real = RealFeatures(DegradationTargets.split(real["predicted"]), real["brightness"], real["group"])
+        # Earlier versions had no noise curves, and before that other entries, with which the photos are encoded again.
+        if real.keys() | {"noise_curves"} == set(RealFeatures._fields):
+            state.real = RealFeatures(**real | {"predicted": DegradationTargets.split(real["predicted"])})
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
         state.best = {key: tensor.to(device) for key, tensor in _with_prefix(tensors, "best.").items()}

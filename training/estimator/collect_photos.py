@@ -95,7 +95,7 @@ def prepare(content: bytes) -> NDArray[np.uint8] | None:
             return None
         if image.format != "PNG" and len(content) < MIN_BYTES_PER_PIXEL * image.width * image.height:
             return None
-        if image.mode == "RGBA" and image.getextrema()[3] != (255, 255):
+        if image.mode == "RGBA" and np.asarray(image)[..., 3].min() < 255:
             return None
         pixels = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -82,71 +82,45 @@ class EstimatorConfig:
     noise_rings: tuple[tuple[float, float], ...] = NOISE_RINGS
 
 
-class WindowNetwork(nn.Module):
-    """Maps a photo's windows, in any number and order, to a vector of targets.
+class DegradationEstimator(nn.Module):
+    """Maps a photo's windows, in any number and order, to its kernel's spectrum and its noise.
 
     Each window is embedded, then refined with a summary of all windows; the head sees a summary of the result.
     """
 
-    def __init__(self, width: int, num_features: int, num_targets: int):
+    def __init__(self, config: EstimatorConfig | None = None):
         super().__init__()
-        self.embed = nn.Sequential(nn.Linear(num_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.config = config = config or EstimatorConfig()
+        width, num_targets = config.width, config.num_kernel_targets + config.num_noise_targets
+        self.embed = nn.Sequential(nn.Linear(config.num_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.pool_mlp = nn.Sequential(nn.Linear(3 * width, width), nn.SiLU())
         self.refine = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.head = nn.Sequential(nn.Linear(3 * width, width), nn.SiLU(), nn.Linear(width, num_targets))
-        self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("std", torch.ones(num_features))
+        self.register_buffer("mean", torch.zeros(config.num_features))
+        self.register_buffer("std", torch.ones(config.num_features))
         self.register_buffer("target_mean", torch.zeros(num_targets))
         self.register_buffer("target_std", torch.ones(num_targets))
 
-    def set_normalization(self, features: Tensor, target_mean: Tensor, target_std: Tensor) -> None:
-        """Sets means and scales of the inputs from examples (N, W, F), and those of the targets (T,)."""
-        self.mean.copy_(features.mean((0, 1)))  # type: ignore[operator]
-        self.std.copy_(features.std((0, 1)).clamp_min(0.01))  # type: ignore[operator]
-        self.target_mean.copy_(target_mean)  # type: ignore[operator]
-        self.target_std.copy_(target_std)  # type: ignore[operator]
-
-    def normalize(self, targets: Tensor) -> Tensor:
-        """Normalizes targets (N, T) to the scale of the predictions."""
-        normalized: Tensor = (targets - self.target_mean) / self.target_std  # type: ignore[operator]
-        return normalized
-
-    def predict(self, features: Tensor) -> Tensor:
-        """Predicts normalized targets (N, T) of N photos from their windows' features (N, W, F)."""
-        embedded: Tensor = self.embed((features - self.mean) / self.std)  # type: ignore[operator]  # (N, W, width)
-        summary = self.pool_mlp(_pool_windows(embedded))[:, None].expand_as(embedded)
-        embedded = embedded + self.refine(torch.cat([embedded, summary], 2))
-        predicted: Tensor = self.head(_pool_windows(embedded))
-        return predicted
-
-
-class DegradationEstimator(WindowNetwork):
-    """Maps a photo's windows, in any number and order, to its kernel's spectrum and its noise."""
-
-    def __init__(self, config: EstimatorConfig | None = None):
-        config = config or EstimatorConfig()
-        super().__init__(config.width, config.num_features, config.num_kernel_targets + config.num_noise_targets)
-        self.config = config
-
     def fit_normalization(self, features: Tensor, targets: DegradationTargets) -> None:
         """Sets means and scales of inputs (N, W, F) and targets (N, …) from examples."""
+        self.mean.copy_(features.mean((0, 1)))  # type: ignore[operator]
+        self.std.copy_(features.std((0, 1)).clamp_min(0.01))  # type: ignore[operator]
+        self.target_mean.copy_(targets.concat().mean(0))  # type: ignore[operator]
         # One scale for all kernel targets and one for all noise targets, so that those that hardly vary count less.
         scales = [part.std(0).mean().expand(part.shape[1]) for part in (targets.kernel_spectrum, targets.noise)]
-        self.set_normalization(features, targets.concat().mean(0), torch.cat(scales))
-
-    def normalize_kernel(self, kernel_spectrum: Tensor) -> Tensor:
-        """Normalizes kernel spectra (N, bins) to the scale of the predictions."""
-        part = slice(0, kernel_spectrum.shape[1])
-        normalized: Tensor = (kernel_spectrum - self.target_mean[part]) / self.target_std[part]  # type: ignore[index]
-        return normalized
+        self.target_std.copy_(torch.cat(scales))  # type: ignore[operator]
 
     def normalize_targets(self, targets: DegradationTargets) -> DegradationTargets:
         """Normalizes targets (N, …) to the scale of the predictions."""
-        return DegradationTargets.split(self.normalize(targets.concat()))
+        normalized: Tensor = (targets.concat() - self.target_mean) / self.target_std  # type: ignore[operator]
+        return DegradationTargets.split(normalized)
 
     def forward(self, features: Tensor) -> DegradationTargets:
         """Predicts normalized targets of N photos from their windows' features (N, W, F)."""
-        return DegradationTargets.split(self.predict(features))
+        embedded: Tensor = self.embed((features - self.mean) / self.std)  # type: ignore[operator]  # (N, W, width)
+        summary = self.pool_mlp(_pool_windows(embedded))[:, None].expand_as(embedded)
+        embedded = embedded + self.refine(torch.cat([embedded, summary], 2))
+        return DegradationTargets.split(self.head(_pool_windows(embedded)))
 
 
 def _pool_windows(embedded: Tensor) -> Tensor:

@@ -16,18 +16,26 @@ from training.estimator.spectra import Spectra
 
 
 def degradation_prior(
-    matching: MatchingConfig, kernel: Tensor, network: NoiseNetwork | None, noise: Tensor, spectra: Spectra
+    matching: MatchingConfig,
+    kernel: Tensor,
+    network: NoiseNetwork | None,
+    noise: Tensor,
+    spectra: Spectra,
+    *,
+    white_noise: bool = True,
 ) -> Tensor:
     """Returns the weighted sum of all penalties on kernel (B, K, K) and noise (N, 3, h, w); 0 is simplest.
 
-    The noise includes the JPEG residual.
+    The noise includes the JPEG residual. `white_noise`: whether noise should be independent between pixels and colors.
     """
     log_concavity = matching.log_concavity_weight * log_concavity_penalty(kernel)
     kernel_prior = log_concavity + matching.roundness_weight * elongation_penalty(kernel)
     if network is None:
         return kernel_prior
-    correlation = matching.filter_correlation_weight * filter_correlation_penalty(network)
-    filter_prior = correlation + matching.latent_gain_weight * latent_gain_penalty(network)
+    latent_prior = matching.latent_gain_weight * latent_gain_penalty(network)
+    if not white_noise:
+        return kernel_prior + latent_prior
+    filter_prior = matching.filter_correlation_weight * filter_correlation_penalty(network) + latent_prior
     return kernel_prior + filter_prior + matching.color_weight * opponent_covariance(spectra.to_opponent(noise))
 
 

@@ -8,8 +8,12 @@ from models.compression import nearest_quality
 from models.jpeg import NO_JPEG
 from training.data.photos import Photos, sample_patches
 from training.data.scenes import group_by_scene
+from training.estimator.flat_noise import measure_photos
 from training.estimator.network import DegradationTargets, get_features
 from training.state import RealFeatures, TrainState
+
+MAX_MEASURED = 120  # photos whose flattest windows are measured
+MIN_QUALITY = 92  # JPEG quality of most photos, from which noise survives in even areas
 
 
 @torch.no_grad()
@@ -59,4 +63,12 @@ def encode_real_photos(state: TrainState, photos: Photos) -> None:
                 groups.append(group)
             group += 1
     predicted = DegradationTargets(*(torch.cat(parts) for parts in zip(*predictions, strict=True)))
-    state.real = RealFeatures(predicted, torch.cat(brightness), torch.tensor(groups, device=state.device))
+    # Strong compression leaves no noise in even areas.
+    measurable = bank.is_empty or usual >= MIN_QUALITY
+    curves = measure_photos(photos, usable[:: 1 + len(usable) // MAX_MEASURED] if measurable else [])
+    state.real = RealFeatures(
+        predicted,
+        torch.cat(brightness),
+        torch.tensor(groups, device=state.device),
+        curves.to(state.device),
+    )

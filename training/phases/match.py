@@ -13,6 +13,7 @@ from training.estimator.spectra import (
 from training.losses.adversarial import discriminator_loss, generator_adv_loss
 from training.losses.regularizers import degradation_prior
 from training.optim import optimizer_step, set_lr
+from training.phases.noise_steps import noise_step_distance
 from training.phases.patches import sample_hr, sample_latents, sample_lr
 from training.state import TrainState
 
@@ -45,9 +46,12 @@ def match_step(state: TrainState, lr_photos: Photos, hr_photos: Photos, progress
     paired = predicted.kernel_spectrum.unflatten(0, (-1, views_per_patch))
     brightness = features.mean_brightness(windows).detach()  # (12,)
     distance = energy_distance(predicted.kernel_spectrum, real.predicted.kernel_spectrum, views_per_patch)
-    distance = distance + energy_distance_given_brightness(
-        predicted.noise, brightness, real.predicted.noise, real.brightness, views_per_patch
-    )
+    if measured := bool(len(real.noise_curves)):
+        distance = distance + noise_step_distance(state)[0]
+    else:
+        distance = distance + energy_distance_given_brightness(
+            predicted.noise, brightness, real.predicted.noise, real.brightness, views_per_patch
+        )
     if len(pairs):
         paired_real = real.predicted.kernel_spectrum[pairs]
         difference_distance = energy_distance_of_differences(
@@ -58,7 +62,9 @@ def match_step(state: TrainState, lr_photos: Photos, hr_photos: Photos, progress
     patches = lr[::crops_per_photo, :, patch, patch]  # one of each photo
     adversarial = generator_adv_loss(state, patches)
     kernel = generated.kernel[::crops_per_photo]
-    regularization = degradation_prior(matching, kernel, degradation.noise, generated.noise, features.spectra)
+    regularization = degradation_prior(
+        matching, kernel, degradation.noise, generated.noise, features.spectra, white_noise=not measured
+    )
     loss = distance + config.adversarial_weight * adversarial + regularization
     kernel_lr, noise_lr = matching.match_kernel_lr * (1 - progress), matching.match_noise_lr * (1 - progress)
     set_lr(state.optimizers["degradation"], kernel_lr, noise_lr)
