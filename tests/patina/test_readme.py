@@ -38,7 +38,7 @@ def test_commands_for_demo_and_own_photos(service: LocalService, folder: Path) -
     """The commands of docs/report.md follow, on the model that the README's commands trained."""
     commands = re.findall(r"^    \.venv/bin/(patina (?!demo).+)$", README.read_text(), re.MULTILINE)
     subcommands = [command.split()[1] for command in commands]
-    assert subcommands == ["train", "degrade", "train", "report", "sheet", "degrade", "sr", "jobs"]
+    assert subcommands == ["train", "degrade", "train", "report", "degrade", "sr"]
     report = re.search(r"```bash\n(.*?)```", (README.parent / "docs/report.md").read_text(), re.DOTALL)
     assert report
     for name in ("real", "clean"):
