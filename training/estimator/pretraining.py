@@ -2,9 +2,10 @@
 
     python -m training.estimator.pretraining PHOTOS
 
-PHOTOS is a folder of clean, sharp photos with as many subjects as possible. How much the content misleads the estimator
-depends on their number, and hardly on how often each is degraded. An eighth of them is held out for validation. It
-takes about an hour on two cores. docs/method.md says which photos the shipped weights were trained on.
+PHOTOS is a folder of clean, sharp photos with as many subjects as possible (collect_photos.py finds 228 in packages).
+How much the content misleads the estimator depends on their number, and hardly on how often each is degraded. An eighth
+of them is held out for validation. It takes about an hour on two cores. docs/method.md says which photos the shipped
+weights were trained on.
 """
 
 from __future__ import annotations
