@@ -69,7 +69,7 @@ class FilteredNoiseSampler:
             products = gains[:, :size].view(3, self.config.num_filters, -1, width)
             products *= band.transpose(0, 1)
             torch.sum(products, 1, out=noise[0, :, rows])
-        if self.network.edge is not None:
+        if self.config.edge_noise:
             noise += self.network.edge_noise(blurred / 255, white_noise)
         return noise
 

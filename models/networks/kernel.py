@@ -15,7 +15,6 @@ EPS = 1e-12  # weight of a tap below which its logarithm is ignored
 ELONGATION_SCALE = 0.12  # elongation that gets half of the penalty: one axis an eighth longer than the other
 MAX_SIGMA_FRACTION = 1 / 4  # largest sigma of a Gaussian, as a fraction of the window's side
 NEWTON_STEPS = 24
-START_AMOUNT, MAX_AMOUNT = 0.1, 3.0  # of sharpening
 # Of a kernel's negative taps. The positive ones then sum to less than 2, which keeps sums of pixels below 2⁹, where
 # float32 holds multiples of 2⁻¹⁵ exactly (models/fixed_point.py).
 MAX_NEGATIVE_MASS = 0.95
@@ -43,9 +42,10 @@ class KernelConfig:
     # Three outputs set a Gaussian's sigma, elongation and direction (`gaussian_logits`). The logits of all taps add to
     # it. Without them, a narrower kernel needs hundreds of outputs to agree.
     parametric_ellipse: bool = False
-    # Two outputs set amount and radius of an unsharp mask, as cameras sharpen (`sharpen_kernels`). This is the radius
-    # in an untrained network, in high-resolution pixels. 0: no sharpening, and no tap is negative.
-    sharpening_radius: float = 0.0
+    # Amount and radius, in high-resolution pixels, of an unsharp mask, as cameras sharpen (`sharpen_kernels`). Two
+    # outputs set both between half and twice of this. Amount 0: no sharpening, and no tap is negative.
+    sharpening_amount: float = 0.0
+    sharpening_radius: float = 1.0
 
     def __post_init__(self) -> None:
         if self.parametric_ellipse and self.initial_sigma is None:
@@ -87,7 +87,7 @@ class KernelNetwork(nn.Module):
         )
         self.head = nn.Conv2d(config.width, config.size**2, 1)
         self.ellipse = nn.Conv2d(config.width, 3, 1) if config.parametric_ellipse else None
-        self.sharpening = nn.Conv2d(config.width, 2, 1) if config.sharpening_radius else None
+        self.sharpening = nn.Conv2d(config.width, 2, 1) if config.sharpening_amount else None
         if config.smoothing:
             self.register_buffer("smoothing", _gaussian_matrix(config.size, config.smoothing), persistent=False)
         self._init_weights()
@@ -103,7 +103,7 @@ class KernelNetwork(nn.Module):
                 self.head.weight.zero_()
                 self.head.bias[self.config.size**2 // 2] = 1  # type: ignore[index]
             if self.sharpening is not None:
-                self.sharpening.bias.copy_(torch.tensor([START_AMOUNT, 0.0]))  # type: ignore[union-attr]
+                self.sharpening.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, z: Tensor) -> Tensor:
         """Returns kernels (B, K, K), each of sum 1, for z (B, z, 1, 1). Without sharpening, no tap is negative."""
@@ -119,9 +119,8 @@ class KernelNetwork(nn.Module):
         kernel = logits.softmax(1).view(-1, self.config.size, self.config.size)  # (B, K, K)
         if self.sharpening is None:
             return kernel
-        amount, octaves = self.sharpening(features).flatten(1).unbind(1)  # (B,) each
-        radius = self.config.sharpening_radius * 2 ** octaves.tanh()  # half of the configured radius to twice of it
-        return sharpen_kernels(kernel, amount.clamp(0, MAX_AMOUNT), radius)
+        amount, radius = (2 ** self.sharpening(features).flatten(1).tanh()).unbind(1)  # (B,) each, 1/2 to 2
+        return sharpen_kernels(kernel, self.config.sharpening_amount * amount, self.config.sharpening_radius * radius)
 
     def _gaussian_logits(self, shape: Tensor) -> Tensor:
         size, sigma = self.config.size, self.config.initial_sigma

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 NOISE_UNIT = 4 / 255  # std of an untrained network's filtered noise; with this unit its weights are about 1
-INITIAL_EDGE = -1.0
-EDGE_RATE = 4.0  # of the logarithm, so that the factor at edges learns as fast as the filters: it starts at e^-4
 MAX_LOG_GAIN = 3  # a photo's noise std lies within e^±3 of NOISE_UNIT
 
 
@@ -44,9 +42,9 @@ class NoiseConfig:
     # Not in the paper. z_n becomes uniform: photos of one camera differ within bounds, and a network gives a normal
     # latent long tails.
     uniform_latent: bool = False
-    # Not in the paper. Noise grows with the local contrast, too, by a learned factor: aliasing, interpolation and
-    # denoising leave more at edges than in even areas. Needs filters.
-    edge_noise: bool = False
+    # Not in the paper. Std of additional gray noise, relative to the local contrast: aliasing, interpolation and
+    # denoising leave more at edges than in even areas. Needs filters. It is not learned.
+    edge_noise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.dim not in (1, 3):
@@ -110,7 +108,6 @@ class NoiseNetwork(nn.Module):
             if config.num_filters
             else None
         )
-        self.edge = nn.Parameter(torch.tensor(INITIAL_EDGE)) if config.edge_noise else None
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -143,19 +140,13 @@ class NoiseNetwork(nn.Module):
         filtered: Tensor = self.filters(white_noise) * noise_gain(self.level, image_z)  # (B, F, h, w)
         gains = noise.view(len(noise), 3, self.config.num_filters, *noise.shape[2:])  # (B, 3, F, h, w)
         noise = NOISE_UNIT * (gains * filtered[:, None]).sum(2)  # (B, 3, h, w)
-        return noise if self.edge is None else noise + self.edge_noise(blurred.detach(), white_noise)
-
-    def edge_gain(self) -> Tensor:
-        """Returns the std of the noise at edges relative to the local contrast, a scalar; 0 without."""
-        if self.edge is None:
-            return self.head.weight.new_zeros(())
-        return (EDGE_RATE * self.edge).exp()
+        return noise + self.edge_noise(blurred.detach(), white_noise) if self.config.edge_noise else noise
 
     def edge_noise(self, blurred: Tensor, white_noise: Tensor) -> Tensor:
         """Returns the noise at edges, (B, 1, h, w), equal in all channels; inputs as for `forward`."""
         margin = self.config.margin
         inner = white_noise[:, :, margin : white_noise.shape[2] - margin, margin : white_noise.shape[3] - margin]
-        return self.edge_gain() * local_contrast(blurred) * inner.sum(1, keepdim=True) / math.sqrt(3)
+        return self.config.edge_noise * local_contrast(blurred) * inner.sum(1, keepdim=True) / math.sqrt(3)
 
     def warp_latent(self, z: Tensor) -> Tensor:
         """Makes z uniform if the config asks for it. Its mean stays 0 and its variance 1."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,13 @@ from models.losses import lsgan_loss, noise_l2, quantize_ste
 from models.networks.discriminator import DiscriminatorConfig, PatchDiscriminator
 from models.networks.edsr import EDSR, EDSRConfig
 from models.networks.kernel import KernelConfig, KernelNetwork, center_logits
-from models.networks.noise import NoiseConfig, NoiseNetwork, filter_correlation_penalty, latent_gain_penalty
+from models.networks.noise import (
+    NoiseConfig,
+    NoiseNetwork,
+    filter_correlation_penalty,
+    latent_gain_penalty,
+    local_contrast,
+)
 
 
 def center_of_mass(kernel: Tensor) -> Tensor:
@@ -244,6 +251,30 @@ def test_the_correlation_penalty_makes_pixels_independent() -> None:
         optimizer.step()
     assert filter_correlation_penalty(network) < 0.01
     assert abs(neighbor_correlation()) < 0.05
+
+
+def test_local_contrast_is_the_slope() -> None:
+    image = gaussian_filter(torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(0)).double(), (0, 2, 2))
+    mean = image.mean(0)
+    power = ((mean[1:-1, 2:] - mean[1:-1, :-2]) / 2) ** 2 + ((mean[2:, 1:-1] - mean[:-2, 1:-1]) / 2) ** 2
+    expected = gaussian_filter(power, 1, truncate=3) ** 0.5
+    contrast = local_contrast(torch.from_numpy(image)[None])[0, 0].numpy()
+    assert contrast[8:-8, 8:-8] == pytest.approx(expected[7:-7, 7:-7], rel=1e-4, abs=2e-5)
+
+
+def test_noise_at_edges_is_added() -> None:
+    config = NoiseConfig(condition_on_image=True, dim=3, batch_norm=False, num_filters=4)
+    plain, edges = NoiseNetwork(config), NoiseNetwork(replace(config, edge_noise=0.2))
+    edges.load_state_dict(plain.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    z, white = torch.randn(1, 3, 1, 1, generator=generator), torch.randn(1, 3, 68, 68, generator=generator)
+    ramp = (torch.arange(64.0).clamp(20, 44) / 64).expand(1, 3, 64, 64)
+    added = edges(z, ramp, white) - plain(z, ramp, white)
+    assert added[..., 26:38].std().item() == pytest.approx(0.2 / 64, rel=0.1)
+    assert added[..., :14].abs().max() < 1e-5
+    torch.testing.assert_close(added[:, 0], added[:, 1], atol=1e-6, rtol=1e-3)  # gray
+    with pytest.raises(ValueError, match="needs noise filters"):
+        NoiseConfig(edge_noise=0.2)
 
 
 def test_a_warped_latent_is_uniform() -> None:

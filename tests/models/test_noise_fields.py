@@ -18,7 +18,7 @@ def make_network(batch_norm: bool, blocks: int, num_filters: int, uniform: bool,
         batch_norm=batch_norm,
         num_filters=num_filters,
         uniform_latent=uniform,
-        edge_noise=edges,
+        edge_noise=0.2 if edges else 0.0,
     )
     network = NoiseNetwork(config)
     generator = torch.Generator().manual_seed(0)
