@@ -59,8 +59,9 @@ def upscale_rows(
         raise ValueError(f"a tile of {tile} pixels is too small")
     gray = all(np.array_equal(lr[:, :, 0], lr[:, :, channel]) for channel in (1, 2))
     border = edsr.config.border
-    if border:
-        lr = np.pad(lr, ((border, border), (border, border), (0, 0)), mode="edge")
+    if border:  # repeats the outermost pixels
+        above, left = (np.clip(np.arange(-border, length + border), 0, length - 1) for length in lr.shape[:2])
+        lr = lr[above][:, left]
     height, width = lr.shape[:2]
     device = next(edsr.parameters()).device
     plan = plan_tiles(edsr.config, height, width, tile, device)
