@@ -214,8 +214,8 @@ def test_a_dataset_is_not_deleted_while_a_job_is_accepted(
 
 
 def _call_before(call: Callable[..., Any], before: Callable[[], None]) -> Callable[..., Any]:
-    def both(*arguments: Any) -> Any:
+    def both(*arguments: Any, **keywords: Any) -> Any:
         before()
-        return call(*arguments)
+        return call(*arguments, **keywords)
 
     return both

@@ -63,6 +63,8 @@ def test_the_same_bytes_twice_are_one_image(api: Api) -> None:
         "width": 48,
         "height": 64,
         "role": "lr",
+        "checked": False,
+        "findings": [],
     }
     assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 1, "hr": 0}
 

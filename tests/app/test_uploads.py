@@ -353,7 +353,7 @@ def test_the_same_image_uploaded_twice_is_one(api: Api) -> None:
     last = send(api, at, data[100:], 100)
     assert (last.status_code, last.headers["upload-offset"]) == (204, str(len(data)))
     assert "GMT" in last.headers["upload-expires"]
-    assert api.http.get(at).json()["result"] == {"accepted": [known], "rejected": []}
+    assert api.http.get(at).json()["result"] == {"accepted": [known], "rejected": [], "warnings": []}
     assert api.http.get(f"/datasets/{dataset}").json()["images"] == {"lr": 1, "hr": 0}
     assert send(api, at, b"", len(data)).status_code == 204, "the first response may have been lost"
 

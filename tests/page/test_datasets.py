@@ -188,6 +188,7 @@ FAST_SCROLL_TO_END = """() => new Promise((resolve) => {
 def test_fast_scrolling_fetches_no_thumbnails(driver: PageDriver) -> None:
     dataset = driver.service.create_dataset(lr=make_photos(300, 32))
     page = driver.open(f"datasets/{dataset}")
+    page.get_by_role("tab", name="Real photos (300)").scroll_into_view_if_needed()
     page.locator(".virtual img").first.wait_for()
     page.evaluate(FAST_SCROLL_TO_END)
     last = page.locator('.virtual > li[aria-posinset="300"] img')
