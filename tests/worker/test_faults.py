@@ -7,8 +7,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -23,6 +26,21 @@ from tests.support.images import make_photos
 from tests.support.running_service import Service, running_service
 
 INFERENCE_WORKER, TRAIN_WORKER, TRAIN_CHILD = ("worker", "warm"), ("worker", "train"), ("worker.jobs.train_main",)
+
+
+def freeze(process: int, service: Service) -> None:
+    """Freezes a process while it does not hold SQLite's lock, which would block all others."""
+    while True:
+        os.kill(process, signal.SIGSTOP)
+        with closing(sqlite3.connect(service.settings.data_dir / "patina.sqlite", timeout=1)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(process, signal.SIGCONT)
+                time.sleep(0.05)
+            else:
+                connection.execute("ROLLBACK")
+                return
 
 
 def flip_bit(file: Path) -> None:
@@ -133,7 +151,7 @@ def test_a_frozen_worker_changes_nothing_when_it_resumes(service: Service, datas
     job_id = service.degrade(dataset, make_photos(2, 1500), samples=150)
     service.wait_until_running(job_id, 5)
     frozen = service.find_pid(*INFERENCE_WORKER)
-    os.kill(frozen, signal.SIGSTOP)
+    freeze(frozen, service)
     service.wait_for_job(job_id, lambda job: job["status"] != "running")
     os.kill(frozen, signal.SIGCONT)
     job = service.wait_until_finished(job_id)
@@ -143,7 +161,7 @@ def test_a_frozen_worker_changes_nothing_when_it_resumes(service: Service, datas
 def test_jobs_survive_the_loss_of_the_whole_queue(service: Service, dataset: str) -> None:
     blocking = service.degrade(dataset, make_photos(1, 2400), samples=150)
     service.wait_until_running(blocking, 1)
-    os.kill(worker := service.find_pid(*INFERENCE_WORKER), signal.SIGSTOP)
+    freeze(worker := service.find_pid(*INFERENCE_WORKER), service)
     waiting = [service.degrade(dataset, make_photos(1, 40), samples=1) for _ in range(3)]
     Redis.from_url(service.settings.redis).flushall()
     os.kill(worker, signal.SIGCONT)
@@ -171,7 +189,7 @@ def test_the_queue_restarts_empty_without_a_usable_file(service: Service, datase
 
 def test_a_corrupt_image_fails_with_a_code(service: Service, dataset: str) -> None:
     blobs, files = Blobs(service.settings.data_dir), make_photos(2, 300, seed=50)
-    os.kill(worker := service.find_pid(*INFERENCE_WORKER), signal.SIGSTOP)
+    freeze(worker := service.find_pid(*INFERENCE_WORKER), service)
     job_id = service.degrade(dataset, files, samples=2)
     flip_bit(blobs.path(hashlib.sha256(files["0.png"]).hexdigest()))
     os.kill(worker, signal.SIGCONT)
@@ -205,7 +223,7 @@ def test_a_training_skips_corrupt_checkpoints(
     job_id = start_training(service, dataset)
     service.wait_until(lambda: len(service.find_logs(job=job_id, event="checkpoint saved")) >= 2)
     child = service.find_pid(*TRAIN_CHILD)
-    os.kill(child, signal.SIGSTOP)
+    freeze(child, service)
     store = Store.open(service.settings)
     with store.database.read() as session:
         checkpoints = CheckpointRepository(session).list_for_job(job_id)
