@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import structlog
 
 from config.settings import Settings
 from store.db.database import Database
 from store.db.migrate import migrate
 from store.deployment import bind_data_folder
-from store.files.blobs import flush_folder
+from store.files.blobs import write_durably
 from store.repositories.tokens import TokenRepository
 
 ADMIN_TOKEN_FILE = "admin-token"
@@ -64,18 +61,9 @@ def _create_admin_token(settings: Settings, database: Database) -> None:
         tokens.lock_creation()  # two APIs may start at once
         if tokens.any_valid():
             return
-        _write_secret(file, tokens.create("first", "admin").secret)
+        # Before the record is committed: without this file nobody knows the secret.
+        write_durably(file, tokens.create("first", "admin").secret, mode=0o600)
     log.warning("created initial admin token", file=str(file))
-
-
-def _write_secret(file: Path, secret: str) -> None:
-    temporary = file.with_suffix(f".{os.getpid()}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:  # noqa: PTH123 - a path cannot be opened with a mode
-        opened.write(secret + "\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    temporary.rename(file)
-    flush_folder(file.parent)  # before the record is committed: without this file nobody knows the secret
 
 
 def _has_token(database: Database) -> bool:

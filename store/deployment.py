@@ -5,7 +5,6 @@ A worker with another folder would store results where nobody finds them.
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from contextlib import suppress
@@ -19,7 +18,7 @@ from store.db.database import Database
 from store.db.statements import lock_globally
 from store.db.tables import Deployment
 from store.errors import DatabaseUnavailable
-from store.files.blobs import flush_folder
+from store.files.blobs import write_durably
 from store.ids import new_id
 
 ID_FILE = "deployment-id"  # in the data folder
@@ -91,11 +90,6 @@ def _read_id(folder: Path) -> str | None:
 
 def _write_id(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    created, temporary = new_id(), folder / f"{ID_FILE}.{os.getpid()}"
-    with temporary.open("w") as opened:
-        opened.write(created + "\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    temporary.rename(folder / ID_FILE)
-    flush_folder(folder)
+    created = new_id()
+    write_durably(folder / ID_FILE, created)
     return created

@@ -251,6 +251,17 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_durably(file: Path, line: str, *, mode: int = 0o666) -> None:
+    """Writes a line into a new file. It is complete or absent, also after a power cut. The umask limits `mode`."""
+    temporary = file.with_suffix(f".{os.getpid()}")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as opened:  # noqa: PTH123 - a path cannot be opened with a mode
+        opened.write(line + "\n")
+        opened.flush()
+        os.fsync(opened.fileno())
+    temporary.rename(file)
+    flush_folder(file.parent)
+
+
 def _is_older(file: Path, limit: float) -> bool:
     """Returns False for a file that was deleted meanwhile."""
     try:
