@@ -1,33 +1,27 @@
 """The decoder process: `python -m imaging.decoder_process SOCKET MAX_PIXELS SECONDS`, started by `decoder_pool`.
 
-A request on the socket is a JSON object with a command, and an image's open file. The answer is a JSON object; pixels,
-thumbnails and metadata come as an open file in memory. The process ends when the socket is closed.
+Requests come as `decoder_serving` describes, with an image's open file.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 import os
-import resource
-import signal
-import socket
 import sys
-import tempfile
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
 
 from imaging import image_files
+from imaging.decoder_serving import Answer, create_memory_file, limit_process, serve, write_memory_file
 from imaging.image_info import ImageCheck
-from imaging.rejections import ImageRejected, LargeImage
+from imaging.rejections import LargeImage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_REQUEST_BYTES = 1000
-MAX_MESSAGE_CHARS = 1000
 MAX_WARNINGS = 20
 # Limit of the address space: a base for Python and its libraries, and bytes for each pixel. Pillow holds four of an
 # image, a progressive JPEG's coefficients take six, and the result three.
@@ -36,43 +30,26 @@ BYTES_PER_PIXEL = 16
 RESULT_BYTES_PER_PIXEL = 8  # RGB and alpha with 16 bits
 MAX_METADATA_BYTES = 2**24
 MAX_FRAMES_BYTES = 2**26  # of one answer; the next one continues
-MAX_OPEN_FILES = 64
 LARGE_PIXELS = 64_000_000  # only one image of more is decoded at a time
 
 
 def main() -> None:
     descriptor, max_pixels, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; our parent decides
     _set_limits(max_pixels)
-    requests = socket.socket(fileno=descriptor)
-    while True:
-        message, files, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 1)
-        if not message:
-            return
-        _allow_cpu_seconds(seconds)
-        data = None
-        with os.fdopen(files[0], "rb") as opened:
-            opened.seek(0)  # another process may have read from it
-            try:
-                answer, data = _handle(json.loads(message), opened, max_pixels)
-            except LargeImage:
-                answer = {"large": True}
-            except ImageRejected as error:
-                answer = {"code": error.code, "message": error.message[:MAX_MESSAGE_CHARS]}
-            except MemoryError:
-                answer = {"code": "undecodable_image", "message": "Decoding the image takes too much memory."}
-        socket.send_fds(requests, [json.dumps(answer).encode()], [data] if data is not None else [])
-        if data is not None:
-            os.close(data)
+    serve(descriptor, seconds, partial(_answer, max_pixels))
+
+
+def _answer(max_pixels: int, request: dict[str, Any], opened: BinaryIO) -> Answer:
+    try:
+        return _handle(request, opened, max_pixels)
+    except LargeImage:
+        return {"large": True}, None
 
 
 def _handle(  # noqa: PLR0911 - a return for each command
     request: dict[str, Any], opened: BinaryIO, max_pixels: int
-) -> tuple[dict[str, Any], int | None]:
-    """Returns the answer, and the descriptor of a file with its data.
-
-    Raises `LargeImage` if the image is large and was not requested as such.
-    """
+) -> Answer:
+    """Raises `LargeImage` if the image is large and was not requested as such."""
     limit = None if request["large"] else LARGE_PIXELS
     match request["command"]:
         case "check":
@@ -92,7 +69,7 @@ def _handle(  # noqa: PLR0911 - a return for each command
 
             return measure_photo(image_files.read_rgb(opened, large=limit)).to_json(), None
         case "thumbnail":
-            return {}, _write_memory_file(image_files.thumbnail(opened))
+            return {}, write_memory_file(image_files.thumbnail(opened))
     raise ValueError(request["command"])
 
 
@@ -111,7 +88,7 @@ def _read_picture(opened: BinaryIO, *, deep: bool, keep_color: bool, large: int 
     """Answers with the sizes of the parts of a file: RGB, alpha, profile, EXIF, XMP."""
     picture = image_files.read_picture(opened, deep=deep, keep_color=keep_color, large=large)
     metadata = [part if len(part) <= MAX_METADATA_BYTES else b"" for part in picture[2:]]
-    memory = _create_memory_file()
+    memory = create_memory_file()
     with os.fdopen(os.dup(memory), "wb") as file:
         file.write(picture.rgb.data)
         if picture.alpha is not None:
@@ -128,7 +105,7 @@ def _read_picture(opened: BinaryIO, *, deep: bool, keep_color: bool, large: int 
 def _read_frames(opened: BinaryIO, start: int, max_pixels: int, large: int | None) -> tuple[dict[str, Any], int]:
     """Answers with the sizes of some frames' PNG files, one behind the other in a file."""
     sizes: list[int] = []
-    memory = _create_memory_file()
+    memory = create_memory_file()
     with os.fdopen(os.dup(memory), "wb") as file:
 
         def save(png: bytes) -> bool:
@@ -154,7 +131,7 @@ class _Result:
         if self._descriptor is not None:
             return np.empty(shape, kind)
         self._size = math.prod(shape) * np.dtype(kind).itemsize
-        self._descriptor = _create_memory_file()
+        self._descriptor = create_memory_file()
         os.ftruncate(self._descriptor, self._size)
         return np.frombuffer(mmap.mmap(self._descriptor, self._size), kind).reshape(shape)
 
@@ -164,7 +141,7 @@ class _Result:
 
         if self._descriptor is not None and pixels.nbytes == self._size:
             return os.dup(self._descriptor)
-        return _write_memory_file(np.ascontiguousarray(pixels).data)
+        return write_memory_file(np.ascontiguousarray(pixels).data)
 
     def __enter__(self) -> _Result:
         return self
@@ -174,36 +151,12 @@ class _Result:
             os.close(self._descriptor)
 
 
-def _write_memory_file(data: bytes | memoryview) -> int:
-    """Returns the descriptor of a file that holds the data and is on no disk."""
-    memory = _create_memory_file()
-    with os.fdopen(os.dup(memory), "wb") as file:
-        file.write(data)
-    return memory
-
-
-def _create_memory_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
 def _set_limits(max_pixels: int) -> None:
-    memory = BASE_BYTES + BYTES_PER_PIXEL * max_pixels
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    result = RESULT_BYTES_PER_PIXEL * max_pixels + MAX_FRAMES_BYTES + 3 * MAX_METADATA_BYTES
-    resource.setrlimit(resource.RLIMIT_FSIZE, (result, result))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_OPEN_FILES, MAX_OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_process(
+        memory=BASE_BYTES + BYTES_PER_PIXEL * max_pixels,
+        file_bytes=RESULT_BYTES_PER_PIXEL * max_pixels + MAX_FRAMES_BYTES + 3 * MAX_METADATA_BYTES,
+    )
     Image.MAX_IMAGE_PIXELS = max_pixels  # checked before decoding; libwebp would take twice as many
-
-
-def _allow_cpu_seconds(seconds: float) -> None:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    until = math.ceil(used.ru_utime + used.ru_stime + seconds)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
 
 
 if __name__ == "__main__":
