@@ -66,6 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
+    app.state.draining = False  # whether the process is about to end
     nouns = (datasets, uploads, inputs, degrade, sr, jobs, archives, models, webhooks)
     for router in (*nouns, health, documentation, page):
         app.include_router(router)

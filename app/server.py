@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
+import time
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,14 +22,33 @@ from store.deployment import WrongDataFolderError
 
 
 class Server(uvicorn.Server):
-    """Releases requests that wait for job changes before it waits for connections to close."""
+    """Drains on SIGTERM: keeps answering for `drain_seconds`, while `GET /ready` returns 503.
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI):
+    Then it releases requests that wait for job changes, and waits for connections to close. A second signal, or Ctrl-C,
+    ends the draining at once.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, drain_seconds: float):
         super().__init__(config)
         self.application = app
+        self._drain_seconds = drain_seconds
+        self._drained_at: float | None = None  # monotonic time
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig != signal.SIGTERM or self._drain_seconds == 0 or self._drained_at is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._drained_at = time.monotonic() + self._drain_seconds
+        self.application.state.draining = True
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._drained_at is not None and time.monotonic() >= self._drained_at and not self.should_exit:
+            super().handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.application.state.watcher.close()
+        self.application.state.job_loaders.close()
         await super().shutdown(sockets)
 
 
@@ -49,7 +71,7 @@ def serve() -> None:
         server_header=False,
         timeout_graceful_shutdown=5,  # an open stream must not block the shutdown
     )
-    server = Server(config, app)
+    server = Server(config, app, settings().drain_seconds)
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

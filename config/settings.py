@@ -40,6 +40,11 @@ class Settings(BaseSettings):
         None, description="File with the password for PATINA_DATABASE_URL, such as a Docker secret."
     )
     redis_password_file: Path | None = Field(None, description="File with the password for PATINA_REDIS_URL.")
+    database_connections: int = Field(
+        40,
+        ge=2,
+        description="Maximum connections of each process to the database. A request that finds none free waits.",
+    )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")
     require_tokens: bool | None = Field(
@@ -92,6 +97,12 @@ class Settings(BaseSettings):
     )
     shutdown_grace_seconds: float = Field(
         10, gt=0, description="Time that a training has to save a checkpoint when its worker stops (SIGTERM)."
+    )
+    drain_seconds: float = Field(
+        0,
+        ge=0,
+        description="Time between SIGTERM to the API and its end, in which it still answers and GET /ready returns 503, "
+        "so that a load balancer stops sending requests to it.",
     )
     stall_seconds: float = Field(
         3600,

@@ -25,7 +25,8 @@ class Store:
 
     @classmethod
     def open(cls, settings: Settings) -> Store:
-        database, blobs, queue = Database(settings.database), Blobs(settings.data_dir), JobQueue(settings.redis)
+        database = Database(settings.database, settings.database_connections)
+        blobs, queue = Blobs(settings.data_dir), JobQueue(settings.redis)
         partial_uploads = PartialUploads(settings.data_dir)
         quota = StorageQuota([blobs.root, partial_uploads.root], settings.max_storage_bytes, settings.min_free_bytes)
         return cls(database, blobs, partial_uploads, queue, quota, DecoderPool(settings))

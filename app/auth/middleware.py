@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from anyio import to_thread
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.csrf import check_host, check_origin
-from app.auth.rate_limit import RateLimiter
 from app.http.problems import ProblemError
 from config.settings import Settings
 from store.db.access import LOCAL, Caller
 from store.db.tables import Token
 from store.repositories.tokens import SCOPES, TokenRepository
 from store.store import Store
+
+if TYPE_CHECKING:
+    from app.auth.rate_limit import RateLimiter
 
 # Public paths show no records: the page, its files, the documentation, and whether the service works.
 PUBLIC_PATHS = ("/", "/health", "/health/workers", "/ready", "/docs", "/openapi.json")
@@ -30,7 +33,12 @@ class AuthMiddleware:
     def __init__(self, app: ASGIApp, settings: Settings):
         self.app = app
         self.settings = settings
-        self.rate_limiter = RateLimiter(settings) if settings.tokens_needed else None
+        self.rate_limiter: RateLimiter | None = None
+        if settings.tokens_needed:
+            # Its library takes a tenth of a second to import, which the start on one computer does not need.
+            from app.auth.rate_limit import RateLimiter  # noqa: PLC0415
+
+            self.rate_limiter = RateLimiter(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -45,7 +53,7 @@ class AuthMiddleware:
     async def _authenticate(self, request: Request) -> Caller:
         """Raises `ProblemError` (401, 403, 421 or 429) if the request is not allowed."""
         if self.rate_limiter:
-            self.rate_limiter.count_address(request.client.host if request.client else "")
+            await self.rate_limiter.count_address(request.client.host if request.client else "")
         else:
             check_host(request, self.settings)
             check_origin(request, self.settings, self.settings.allowed_origins)
@@ -62,7 +70,7 @@ class AuthMiddleware:
         if token is None:
             raise _unauthorized("invalid_token", "The token is unknown or was revoked.")
         if self.rate_limiter:
-            self.rate_limiter.count_token(token.id)
+            await self.rate_limiter.count_token(token.id)
         _require_scope(token, "read" if request.method in SAFE_METHODS else "submit")
         return Caller(token.id, is_admin=token.scope == "admin")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -12,7 +12,7 @@ from app.health import service
 from app.health.metrics import StoreCollector
 from app.health.schemas import HealthRead, ReadinessRead, WorkersRead
 from app.http.dependencies import SettingsDep, StoreDep
-from app.http.problems import problem_responses
+from app.http.problems import ProblemError, problem_responses
 
 router = APIRouter(tags=["service"])
 
@@ -27,11 +27,13 @@ async def get_health() -> HealthRead:
     summary="Check that the API can accept jobs",
     responses=problem_responses(HTTPStatus.SERVICE_UNAVAILABLE),
 )
-def get_readiness(store: StoreDep, settings: SettingsDep) -> ReadinessRead:
-    """200 if the database, the queue and the storage work; else 503 with what fails.
+def get_readiness(request: Request, store: StoreDep, settings: SettingsDep) -> ReadinessRead:
+    """200 if the database, the queue and the storage work; else 503 with what fails. Also 503 before the API ends.
 
     `workers` counts running workers. Without any, the API accepts jobs, which wait.
     """
+    if request.app.state.draining:
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "draining", "This API shuts down. Use another one.")
     return service.check_readiness(store, verbose=not settings.tokens_needed)
 
 

@@ -20,6 +20,7 @@ class JobLoader:
     """
 
     def __init__(self, store: Store):
+        self.closed = False  # whether requests that wait for a change must answer now
         self._store = store
         self._pending: dict[str, asyncio.Future[JobRead | None]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -57,6 +58,11 @@ class JobLoaders:
     def __init__(self, store: Store):
         self._store = store
         self._loaders: dict[Caller, JobLoader] = {}
+
+    def close(self) -> None:
+        """Releases the requests that wait for a change of a job."""
+        for loader in self._loaders.values():
+            loader.closed = True
 
     def get(self, caller: Caller) -> JobLoader:
         if caller not in self._loaders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 
 from anyio import sleep, to_thread
@@ -16,6 +17,7 @@ from store.store import Store
 HEARTBEAT_SECONDS = 10.0
 LAST_LINES_SECONDS = 1.0  # a worker stores its log lines with this delay
 EVENTS_BATCH = 500
+RETRY_MILLISECONDS = 500, 2500
 END = "end"
 
 
@@ -51,7 +53,9 @@ async def stream_events(store: Store, watcher: JobWatcher, job_id: str, after: i
             await sleep(LAST_LINES_SECONDS)
         elif not await watcher.changed(job_id, seen, HEARTBEAT_SECONDS):
             yield KEEPALIVE_COMMENT
-    if not watcher.closed:
+    if watcher.closed:
+        yield _format_retry()
+    else:
         yield format_sse_event(event=END, id=f"{after}-{END}", data_str="{}")
 
 
@@ -70,6 +74,13 @@ async def stream_all(store: Store, watcher: JobWatcher) -> AsyncIterator[bytes]:
             break
         for _, job in sorted(jobs.items()):
             yield _format_job(job)
+    if watcher.closed:
+        yield _format_retry()
+
+
+def _format_retry() -> bytes:
+    """Tells the client when to reconnect. Not all at once: another API gets the streams of one that ends."""
+    return format_sse_event(retry=random.randint(*RETRY_MILLISECONDS))
 
 
 def _format_job(job: JobRead) -> bytes:

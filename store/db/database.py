@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from store.db.access import LOCAL, Caller, ScopedSession
@@ -20,6 +21,8 @@ from store.errors import DatabaseError, DatabaseUnavailable, DuplicateError
 
 __all__ = ["Database", "Session", "savepoint", "translate_errors"]
 
+MAX_CONNECTIONS = 40  # as many as the API has threads
+KEPT_CONNECTIONS = 10  # that stay open when nobody uses them
 BUSY_SECONDS = 30  # that a SQLite writer waits for another one
 BUSY_POLL_SECONDS = 0.01
 SQLITE_DUPLICATES = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -31,6 +34,8 @@ def translate_errors() -> Iterator[None]:
     """Raises `DatabaseUnavailable`, `DuplicateError` or `DatabaseError` for an error of SQLAlchemy."""
     try:
         yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable("All connections are in use; see PATINA_DATABASE_CONNECTIONS.") from error
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailable(str(error.orig)) from error
     except IntegrityError as error:
@@ -57,8 +62,12 @@ def _is_duplicate(error: IntegrityError) -> bool:
 class Database:
     """Creates sessions. Each `write` is one transaction: all of it or nothing."""
 
-    def __init__(self, url: str):
-        self.engine = _sqlite(url) if make_url(url).get_backend_name() == "sqlite" else _postgresql(url)
+    def __init__(self, url: str, connections: int = MAX_CONNECTIONS):
+        """`connections` is the maximum of open ones; whoever needs another one waits."""
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+        kept = min(KEPT_CONNECTIONS, connections)
+        pool = {"pool_size": kept, "max_overflow": connections - kept}
+        self.engine = _sqlite(url, pool) if is_sqlite else _postgresql(url, pool)
         self._caller = LOCAL
 
     def as_caller(self, caller: Caller) -> Database:
@@ -95,18 +104,16 @@ class Database:
         return kind(engine, expire_on_commit=False, info={"caller": self._caller})
 
 
-def _postgresql(url: str) -> Engine:
+def _postgresql(url: str, pool: dict[str, int]) -> Engine:
     # pool_pre_ping: after a restart of the server a request reconnects instead of failing.
-    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30)
+    return create_engine(url, pool_pre_ping=True, **pool)
 
 
-def _sqlite(url: str) -> Engine:
+def _sqlite(url: str, pool: dict[str, int]) -> Engine:
     path = make_url(url).database
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(
-        url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, pool_size=10, max_overflow=30
-    )
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, **pool)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:

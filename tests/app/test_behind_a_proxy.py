@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,51 +17,27 @@ from patina import Client
 from store.store import Store
 from tests.support.api import serve_api
 from tests.support.images import make_png
+from tests.support.proxy import running_caddy
 
-CADDY = Path(sys.executable).with_name("caddy")
 ROOT = "/patina"
 APP = "https://app.example.com"
 # Caddy removes the prefix from requests with the first, and passes it on with the second.
 DIRECTIVES = {"prefix removed": "handle_path", "prefix kept": "handle"}
 
 
-def find_free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
-def running_caddy(folder: Path, directive: str, upstream: str) -> Iterator[str]:
+def running_caddy_below_root(folder: Path, directive: str, upstream: str) -> Iterator[str]:
     """Runs Caddy, which serves `upstream` below the path ROOT. Yields the service's URL."""
-    port = find_free_port()
-    caddyfile = folder / "Caddyfile"
-    caddyfile.write_text(
-        f"{{\n admin off\n auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n"
-        f" redir {ROOT} {ROOT}/\n {directive} {ROOT}/* {{\n reverse_proxy {upstream.removeprefix('http://')}\n }}\n}}\n"
-    )
-    command = [str(CADDY), "run", "--config", str(caddyfile), "--adapter", "caddyfile"]
-    environment = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        give_up = time.monotonic() + 30
-        while time.monotonic() < give_up:
-            try:
-                httpx.get(url)
-                break
-            except httpx.ConnectError:
-                time.sleep(0.05)
+    host = upstream.removeprefix("http://")
+    site = f" redir {ROOT} {ROOT}/\n {directive} {ROOT}/* {{\n reverse_proxy {host}\n }}"
+    with running_caddy(folder, site) as url:
         yield f"{url}{ROOT}"
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.mark.parametrize("directive", DIRECTIVES.values(), ids=DIRECTIVES)
 def test_the_service_works_below_a_path(tmp_path: Path, redis_url: str, directive: str) -> None:
     settings = Settings(data_dir=tmp_path / "data", redis_url=redis_url, root_path=f"{ROOT}/")
-    with serving(settings) as upstream, running_caddy(tmp_path, directive, upstream) as url:
+    with serving(settings) as upstream, running_caddy_below_root(tmp_path, directive, upstream) as url:
         store = Store.open(settings)
         records = write_records(store)
         store.close()

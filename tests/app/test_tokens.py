@@ -219,13 +219,43 @@ def test_too_many_requests_are_rejected(redis_url: str, tmp_path: Path) -> None:
         assert [auth_api.http.get("/datasets").status_code for _ in range(3)] == [401, 401, 429], "by address"
 
 
-def test_addresses_of_one_ipv6_network_share_a_limit() -> None:
-    rates = RateLimiter(Settings(address_requests_per_minute=1))
-    for address in ("2001:db8::1", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"):
-        rates.count_address(address)
-    for address in ("2001:db8::2", "2001:db8:0:1:ffff::", "192.0.2.2"):
-        with pytest.raises(ProblemError):
-            rates.count_address(address)
+def test_addresses_of_one_ipv6_network_share_a_limit(redis_url: str) -> None:
+    async def count() -> None:
+        rates = RateLimiter(Settings(redis_url=redis_url, address_requests_per_minute=1))
+        for address in ("2001:db8::1", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"):
+            await rates.count_address(address)
+        for address in ("2001:db8::2", "2001:db8:0:1:ffff::", "192.0.2.2"):
+            with pytest.raises(ProblemError):
+                await rates.count_address(address)
+
+    anyio.run(count)
+
+
+def test_api_processes_share_the_limit_of_a_token(redis_url: str) -> None:
+    async def count() -> None:
+        settings = Settings(redis_url=redis_url, token_requests_per_minute=3)
+        first, second = RateLimiter(settings), RateLimiter(settings)
+        for rates in (first, second, first):
+            await rates.count_token("alice")
+        for rates in (first, second):
+            with pytest.raises(ProblemError, match="Retry in"):
+                await rates.count_token("alice")
+        await second.count_token("bob")
+
+    anyio.run(count)
+
+
+def test_without_redis_each_process_counts_for_itself(tmp_path: Path) -> None:
+    async def count() -> None:
+        settings = Settings(redis_url=f"unix://{tmp_path / 'nobody.sock'}", token_requests_per_minute=2)
+        first, second = RateLimiter(settings), RateLimiter(settings)
+        for rates in (first, first, second, second):
+            await rates.count_token("alice")
+        for rates in (first, second):
+            with pytest.raises(ProblemError):
+                await rates.count_token("alice")
+
+    anyio.run(count)
 
 
 def test_an_exposed_service_starts_only_with_a_token(tmp_path: Path) -> None:
