@@ -17,6 +17,7 @@ from app.documentation.endpoints import router as documentation
 from app.documentation.endpoints import swagger_ui
 from app.documentation.openapi import extend_document
 from app.health.endpoints import router as health
+from app.health.request_metrics import RequestMetrics, create_histogram
 from app.http.body_limit import BodyLimit
 from app.http.headers import SecurityHeaders, allow_origins
 from app.http.problems import install_problem_handlers
@@ -78,6 +79,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, settings=settings)
     if settings.allowed_origins:
         allow_origins(app, settings.allowed_origins)
+    app.state.request_seconds = create_histogram()
+    app.add_middleware(RequestMetrics, histogram=app.state.request_seconds)
     if settings.root_path:
         app.add_middleware(RootPath, prefix=settings.root_path)
     install_problem_handlers(app)

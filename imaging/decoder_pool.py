@@ -44,10 +44,12 @@ class DecoderPool:
     def __init__(self, settings: Settings, *, processes: int | None = None, niceness: int = 0):
         """`niceness` is the operating system's: at 19, the processes get what others leave."""
         self._idle: queue.LifoQueue[DecoderChild] = queue.LifoQueue()
+        self.crashes = 0  # decoder processes that died or had to be killed
         self.processes = processes or min(os.cpu_count() or 1, MAX_PROCESSES)
         self._all = [DecoderChild(PROGRAM, settings, niceness) for _ in range(self.processes)]
         for decoder in self._all:
             self._idle.put(decoder)
+        self._counting = threading.Lock()
         self._large = threading.Lock()  # held while a large image is decoded, so that memory suffices for it
 
     def prestart(self) -> None:
@@ -149,6 +151,7 @@ class DecoderPool:
             try:
                 answer, descriptor = decoder.request(request, opened.fileno())
             except DecoderCrashed as error:
+                self._count_crash()
                 log.warning("decoder crashed", error=str(error), image=file.name)
                 if error.timed_out:
                     raise undecodable_error() from error
@@ -156,11 +159,16 @@ class DecoderPool:
                     # Something else may have killed it. If the image did, it crashes the next process, too.
                     answer, descriptor = decoder.request(request, opened.fileno())
                 except DecoderCrashed as second:
+                    self._count_crash()
                     log.warning("decoder crashed again", error=str(second), image=file.name)
                     raise undecodable_error() from second
         if "code" in answer:
             raise ImageRejected(str(answer["code"]), str(answer["message"]))
         return answer, descriptor
+
+    def _count_crash(self) -> None:
+        with self._counting:
+            self.crashes += 1
 
     @contextmanager
     def _decoder(self) -> Iterator[DecoderChild]:

@@ -1,4 +1,7 @@
-"""The queue carries job ids to workers and shows which workers are alive. The database remains the source of truth."""
+"""The queue wakes workers and shows which of them are alive. The database remains the source of truth.
+
+An entry is a doorbell: it says that a shard waits in the database, where its worker then finds the one to take next.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 import structlog
 from redis import Redis, RedisError
 from rq import Queue, SimpleWorker
-from rq.exceptions import NoSuchJobError, StopRequested
+from rq.exceptions import StopRequested
 from rq.job import Job as QueueEntry
 from rq.serializers import JSONSerializer
 
@@ -22,7 +26,8 @@ INFERENCE, TRAIN = "warm", "train"  # names of queues on the server
 QUEUES = (INFERENCE, TRAIN)
 QUEUE_OF_KIND = {"degrade": INFERENCE, "sr": INFERENCE, "train": TRAIN}
 HEARTBEAT_TIMEOUT = 10  # seconds of silence after which a worker counts as dead
-GPU_KEY = "patina:gpu:"
+GPU_KEY, DECODER_KEY = "patina:gpu:", "patina:decoder:"
+SEPARATOR = ":"  # in an entry's id, between its job and what tells it from the job's other entries
 # RQ's tools show this name. Workers read the id alone, so entries of earlier versions run as well.
 ENTRY_FUNCTION = "patina.execute_job"
 # A request must not hang when the queue is down; maintenance enqueues the job later.
@@ -59,7 +64,7 @@ class WorkerHeartbeat:
 
 
 class JobQueue:
-    """RQ on Redis or Valkey. An entry is JSON and holds the job's id alone.
+    """RQ on Redis or Valkey. An entry is JSON and names its job alone.
 
     All methods raise `QueueUnavailable` if the server cannot be reached.
     """
@@ -73,33 +78,49 @@ class JobQueue:
 
     @_translate_errors()
     def enqueue(self, job_id: str, kind: str) -> None:
-        """Replaces an entry that has the same id. A kind of a newer version goes to the warm workers, which skip it."""
-        self._delete_entry(job_id)
+        """Wakes a worker. A kind of a newer version goes to the warm workers, which leave it."""
+        # An id of its own: RQ deletes an entry by its id when its worker is done, and the worker may add the next one.
+        entry = f"{job_id}{SEPARATOR}{new_id()}"
         self._queue(QUEUE_OF_KIND.get(kind, INFERENCE)).enqueue(
-            ENTRY_FUNCTION, args=(job_id,), job_id=job_id, job_timeout=-1, result_ttl=0, failure_ttl=0
+            ENTRY_FUNCTION, args=(job_id,), job_id=entry, job_timeout=-1, result_ttl=0, failure_ttl=0
         )
 
     @_translate_errors()
     def queued_ids(self, queues: Sequence[str] = QUEUES) -> set[str]:
         """Returns the ids of all jobs in these queues. A damaged entry yields text that is no job's id."""
         entries = (entry for name in queues for entry in self.redis.lrange(self._queue(name).key, 0, -1))
-        return {entry if isinstance(entry, str) else entry.decode(errors="replace") for entry in entries}
+        return {_job_of(entry if isinstance(entry, str) else entry.decode(errors="replace")) for entry in entries}
 
     @_translate_errors()
     def ping(self) -> None:
         self.redis.ping()
 
-    @_translate_errors()
-    def report_gpu_memory(self, host: str, memory: dict[str, dict[str, int]]) -> None:
-        """Publishes bytes `used` and `total` of each GPU for two heartbeat timeouts."""
-        self.redis.set(f"{GPU_KEY}{host}", json.dumps(memory), ex=2 * HEARTBEAT_TIMEOUT)
+    def report_gpus(self, host: str, gpus: dict[str, dict[str, int]]) -> None:
+        """Publishes, by GPU, bytes `used` and `total` and the `utilization` in percent."""
+        self._publish(f"{GPU_KEY}{host}", gpus)
+
+    def gpus(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Returns what workers reported, by host and GPU."""
+        return self._published(GPU_KEY)
+
+    def report_decoder_crashes(self, worker: str, crashes: int) -> None:
+        """Publishes how many decoder processes of a worker have died since its start."""
+        self._publish(f"{DECODER_KEY}{worker}", crashes)
+
+    def decoder_crashes(self) -> dict[str, int]:
+        """Returns what workers reported, by worker."""
+        return self._published(DECODER_KEY)
 
     @_translate_errors()
-    def gpu_memory(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Returns what workers reported, by host and GPU."""
-        keys = list(self.redis.scan_iter(f"{GPU_KEY}*", count=1000))
+    def _publish(self, key: str, report: Any) -> None:
+        """A report is forgotten two heartbeat timeouts after the last one."""
+        self.redis.set(key, json.dumps(report), ex=2 * HEARTBEAT_TIMEOUT)
+
+    @_translate_errors()
+    def _published(self, prefix: str) -> dict[str, Any]:
+        keys = list(self.redis.scan_iter(f"{prefix}*", count=1000))
         reports = zip(keys, self.redis.mget(keys), strict=True) if keys else []
-        return {key.decode().removeprefix(GPU_KEY): json.loads(report) for key, report in reports if report}
+        return {key.decode().removeprefix(prefix): json.loads(report) for key, report in reports if report}
 
     def heartbeat(self, queue: str, worker: str) -> WorkerHeartbeat:
         """Returns a connection that shows others that the worker is alive."""
@@ -122,7 +143,7 @@ class JobQueue:
         return len(self.workers(queue, timeout))
 
     def consume(self, queue: str, handle: Callable[[str], None], shutdown: threading.Event) -> None:
-        """Calls `handle` with the id of one queued job after another until `shutdown` is set.
+        """Calls `handle` with the job of one entry after another until `shutdown` is set.
 
         SIGTERM and SIGINT set `shutdown`; `handle` must then return soon. It runs in this thread, the main one. If the
         server is unreachable, this method waits for it.
@@ -148,17 +169,6 @@ class JobQueue:
     def _queue(self, name: str) -> Queue:
         return Queue(name, connection=self.redis, serializer=JSONSerializer)
 
-    def _delete_entry(self, job_id: str) -> None:
-        # A worker that died leaves its entry, and RQ takes no new one under the same id.
-        try:
-            QueueEntry.fetch(job_id, connection=self.redis, serializer=JSONSerializer).delete()
-        except NoSuchJobError:
-            pass
-        except RedisError:
-            raise
-        except Exception:  # A worker leaves half an entry if the queue lost the job while it ran.
-            self.redis.delete(QueueEntry.key_for(job_id))
-
 
 class _Worker(SimpleWorker):
     """RQ's worker without a process for each job. A signal also reaches the job that runs."""
@@ -176,9 +186,13 @@ class _Worker(SimpleWorker):
 def _entry_class(handle: Callable[[str], None]) -> type[QueueEntry]:
     class Entry(QueueEntry):
         def perform(self) -> None:
-            handle(self.id)
+            handle(_job_of(self.id))
 
     return Entry
+
+
+def _job_of(entry: str) -> str:
+    return entry.partition(SEPARATOR)[0]
 
 
 def _client_name(queue: str, worker: str) -> str:

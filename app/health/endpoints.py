@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from app.health import service
 from app.health.metrics import StoreCollector
+from app.health.process_metrics import ProcessCollector
 from app.health.schemas import HealthRead, ReadinessRead, WorkersRead
 from app.http.dependencies import SettingsDep, StoreDep
 from app.http.problems import ProblemError, problem_responses
@@ -47,7 +48,9 @@ def get_workers(store: StoreDep) -> WorkersRead:
 
 
 @router.get("/metrics", summary="Get metrics for Prometheus", response_class=Response)
-def get_metrics(store: StoreDep) -> Response:
+def get_metrics(request: Request, store: StoreDep) -> Response:
     registry = CollectorRegistry()
     registry.register(StoreCollector(store))
+    registry.register(ProcessCollector(store))
+    registry.register(request.app.state.request_seconds)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from store.errors import DatabaseError, QueueUnavailable
 from store.queue import INFERENCE, QUEUE_OF_KIND, QUEUES
-from store.repositories.job_stats import DURATIONS, JobStatsRepository
+from store.repositories.job_stats import DURATIONS, Durations, JobStatsRepository
 from store.store import Store
 
 log = structlog.get_logger()
@@ -29,9 +29,9 @@ class StoreCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         metrics: list[Metric] = []
         # If one source is unavailable, the metrics of the other are still returned.
-        with _skip_on(DatabaseError, "database"):
+        with skip_on(DatabaseError, "database"):
             metrics += self._collect_database()
-        with _skip_on(QueueUnavailable, "queue"):
+        with skip_on(QueueUnavailable, "queue"):
             metrics += self._collect_queue()
         return metrics
 
@@ -39,16 +39,17 @@ class StoreCollector(Collector):
         with self.store.database.read() as session:
             repository = JobStatsRepository(session)
             stats, failures, throughput = repository.by_state(), repository.failures(), repository.throughput()
+            longest_waits = repository.longest_waits()
         jobs: dict[tuple[str, ...], float] = {labels: state.jobs for labels, state in stats.items()}
         # Not the queue's own length: entries of canceled jobs stay on the queue until a worker meets them.
         depths = Counter[tuple[str, ...]]({(name,): 0 for name in QUEUES})
         for (kind, status), state in stats.items():
             if status == "queued":
                 depths[QUEUE_OF_KIND.get(kind, INFERENCE),] += state.jobs
-        yield _gauge("patina_queue_depth", "Jobs that wait, by queue.", ["queue"], dict(depths))
-        yield _gauge("patina_jobs", "Jobs by kind and status.", ["kind", "status"], jobs)
-        yield _gauge("patina_job_failures", "Failed jobs by kind and error code.", ["kind", "code"], failures)
-        yield _gauge(
+        yield gauge("patina_queue_depth", "Jobs that wait, by queue.", ["queue"], dict(depths))
+        yield gauge("patina_jobs", "Jobs by kind and status.", ["kind", "status"], jobs)
+        yield gauge("patina_job_failures", "Failed jobs by kind and error code.", ["kind", "code"], failures)
+        yield gauge(
             "patina_per_second",
             "Throughput of running jobs: samples, images or steps per second.",
             ["kind", "unit"],
@@ -58,43 +59,68 @@ class StoreCollector(Collector):
         for (kind, _), state in stats.items():
             if kind != "train":
                 finished.update({(kind, "ok"): state.ok, (kind, "failed"): state.failed})
-        yield _gauge(
+        yield gauge(
             "patina_finished_samples", "Finished samples and images by outcome.", ["kind", "outcome"], dict(finished)
         )
-        histogram = HistogramMetricFamily(
-            "patina_job_seconds", "Time from a job's first start to its end.", labels=["kind", "status"]
+        yield histogram(
+            "patina_job_seconds",
+            "Time from a job's first start to its end.",
+            ["kind", "status"],
+            {labels: state.durations for labels, state in stats.items()},
         )
-        bounds = [*(str(bound) for bound in DURATIONS), "+Inf"]
-        for labels, state in stats.items():
-            counts = state.durations.cumulative_counts
-            if counts[-1]:
-                buckets = [(bound, float(count)) for bound, count in zip(bounds, counts, strict=True)]
-                histogram.add_metric(labels, buckets, state.durations.total_seconds)
-        yield histogram
+        waits: dict[tuple[str, ...], Durations] = {}
+        for (kind, _), state in stats.items():
+            waits[kind,] = waits[kind,] + state.waits if (kind,) in waits else state.waits
+        yield histogram("patina_queue_seconds", "Time that a job waited for its first start.", ["kind"], waits)
+        oldest: dict[tuple[str, ...], float] = {(name,): 0.0 for name in QUEUES}
+        for kind, seconds in longest_waits.items():
+            queue = (QUEUE_OF_KIND.get(kind, INFERENCE),)
+            oldest[queue] = max(oldest[queue], seconds)
+        yield gauge(
+            "patina_queue_oldest_seconds", "Time that the oldest job has waited for its first start.", ["queue"], oldest
+        )
 
     def _collect_queue(self) -> Iterable[Metric]:
         queue = self.store.queue
         workers: dict[tuple[str, ...], float] = {(name,): queue.count_workers(name) for name in QUEUES}
-        yield _gauge("patina_workers", "Running workers.", ["queue"], workers)
+        yield gauge("patina_workers", "Running workers.", ["queue"], workers)
         used = GaugeMetricFamily("patina_gpu_memory_used_bytes", "GPU memory in use.", labels=["host", "gpu"])
         total = GaugeMetricFamily("patina_gpu_memory_bytes", "Total GPU memory.", labels=["host", "gpu"])
-        for host, memories in queue.gpu_memory().items():
-            for gpu, memory in memories.items():
-                used.add_metric([host, gpu], memory["used"])
-                total.add_metric([host, gpu], memory["total"])
-        yield used
-        yield total
+        utilization = GaugeMetricFamily(
+            "patina_gpu_utilization_ratio", "Share of the time in which the GPU computes.", labels=["host", "gpu"]
+        )
+        for host, gpus in queue.gpus().items():
+            for number, gpu in gpus.items():
+                used.add_metric([host, number], gpu["used"])
+                total.add_metric([host, number], gpu["total"])
+                if "utilization" in gpu:
+                    utilization.add_metric([host, number], gpu["utilization"] / 100)
+        yield from (used, total, utilization)
 
 
-def _gauge(name: str, documentation: str, labels: list[str], values: dict[tuple[str, ...], float]) -> GaugeMetricFamily:
-    gauge = GaugeMetricFamily(name, documentation, labels=labels)
+def gauge(name: str, documentation: str, labels: list[str], values: dict[tuple[str, ...], float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=labels)
     for label_values, value in values.items():
-        gauge.add_metric(label_values, value)
-    return gauge
+        family.add_metric(label_values, value)
+    return family
+
+
+def histogram(
+    name: str, documentation: str, labels: list[str], values: dict[tuple[str, ...], Durations]
+) -> HistogramMetricFamily:
+    """Label values without any duration are left out."""
+    family = HistogramMetricFamily(name, documentation, labels=labels)
+    bounds = [*(str(bound) for bound in DURATIONS), "+Inf"]
+    for label_values, durations in values.items():
+        counts = durations.cumulative_counts
+        if counts[-1]:
+            buckets = [(bound, float(count)) for bound, count in zip(bounds, counts, strict=True)]
+            family.add_metric(label_values, buckets, durations.total_seconds)
+    return family
 
 
 @contextmanager
-def _skip_on(error_type: type[Exception], source: str) -> Iterator[None]:
+def skip_on(error_type: type[Exception], source: str) -> Iterator[None]:
     try:
         yield
     except error_type as error:

@@ -24,7 +24,7 @@ def check_readiness(store: Store, *, verbose: bool) -> ReadinessRead:
     checks = {
         "database": store.database.check,
         "queue": store.queue.ping,
-        "storage": lambda: _check_storage(store),
+        "storage": store.blobs.check,
     }
     parts = {part: _run(part, check, verbose) for part, check in checks.items()}
     failures = {part: state for part, state in parts.items() if state != "ok"}
@@ -50,8 +50,3 @@ def _run(part: str, check: Callable[[], object], verbose: bool) -> str:
         log.warning("not ready", part=part, error=message)
         return "it does not work; see the service's log"
     return "ok"
-
-
-def _check_storage(store: Store) -> None:
-    with store.blobs.scratch() as folder:
-        (folder / "probe").write_bytes(b"probe")

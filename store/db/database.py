@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from store.db.access import LOCAL, Caller, ScopedSession
 from store.db.tables import Job
@@ -59,6 +60,14 @@ def _is_duplicate(error: IntegrityError) -> bool:
     return getattr(error.orig, "sqlstate", None) == POSTGRESQL_DUPLICATE
 
 
+class Connections(NamedTuple):
+    """How many connections this process has, and may have."""
+
+    in_use: int
+    idle: int
+    limit: int
+
+
 class Database:
     """Creates sessions. Each `write` is one transaction: all of it or nothing."""
 
@@ -68,6 +77,7 @@ class Database:
         kept = min(KEPT_CONNECTIONS, connections)
         pool = {"pool_size": kept, "max_overflow": connections - kept}
         self.engine = _sqlite(url, pool) if is_sqlite else _postgresql(url, pool)
+        self._limit = connections
         self._caller = LOCAL
 
     def as_caller(self, caller: Caller) -> Database:
@@ -95,6 +105,11 @@ class Database:
         """Raises `DatabaseError` if the database does not answer or has no tables."""
         with self.read() as session:
             session.execute(select(Job.id).limit(1))
+
+    def count_connections(self) -> Connections:
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)
+        return Connections(pool.checkedout(), pool.checkedin(), self._limit)
 
     def close(self) -> None:
         self.engine.dispose()

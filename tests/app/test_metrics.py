@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
@@ -55,7 +58,10 @@ def test_metrics_match_the_database_and_the_queue(api: Api) -> None:
     api.store.queue.enqueue(create_job_in_state(api.store, "degrade", status="canceled"), "degrade")
     heartbeat = api.store.queue.heartbeat("warm", "w1")
     heartbeat.ping()
-    api.store.queue.report_gpu_memory("host", {"0": {"used": 5, "total": 80}})
+    api.store.queue.report_gpus(
+        "host", {"0": {"used": 5, "total": 80, "utilization": 75}, "1": {"used": 0, "total": 8}}
+    )
+    api.store.queue.report_decoder_crashes("a worker", 2)
     metrics = read_metrics(api)
     heartbeat.close()
     assert metrics["patina_jobs", "kind=sr,status=succeeded"] == 2
@@ -76,6 +82,60 @@ def test_metrics_match_the_database_and_the_queue(api: Api) -> None:
     assert metrics["patina_workers", "queue=train"] == 0
     assert metrics["patina_gpu_memory_used_bytes", "gpu=0,host=host"] == 5
     assert metrics["patina_gpu_memory_bytes", "gpu=0,host=host"] == 80
+    assert metrics["patina_gpu_utilization_ratio", "gpu=0,host=host"] == 0.75
+    assert ("patina_gpu_utilization_ratio", "gpu=1,host=host") not in metrics, "the driver does not tell it"
+    assert metrics["patina_decoder_crashes_total", "process=a worker"] == 2
+    assert metrics["patina_decoder_crashes_total", "process=api"] == 0
+
+
+def test_time_in_the_queue_is_measured(api: Api) -> None:
+    waits = {"started": 3.0, "ended": 100.0, "waiting": 500.0}
+    ids = {
+        "started": create_job_in_state(api.store, "degrade", status="running"),
+        "ended": create_job_in_state(api.store, "degrade", status="succeeded"),
+        "waiting": create_job_in_state(api.store, "degrade"),
+    }
+    with api.store.database.write() as session:
+        for name, job_id in ids.items():
+            job = JobRepository(session).get(job_id)
+            assert job is not None
+            job.created_at = (job.started_at or job.created_at) - waits[name]
+    metrics = read_metrics(api)
+    buckets = [metrics["patina_queue_seconds_bucket", f"kind=degrade,le={le}"] for le in ("1.0", "5.0", "300.0")]
+    assert buckets == [0, 1, 2]
+    assert abs(metrics["patina_queue_seconds_sum", "kind=degrade"] - 103) < 1e-3
+    assert 500 <= metrics["patina_queue_oldest_seconds", "queue=warm"] < 530
+    assert metrics["patina_queue_oldest_seconds", "queue=train"] == 0
+
+
+def test_request_latency_is_measured_by_route(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = api.create_dataset()
+    for path in (f"/datasets/{dataset}", "/datasets/none", "/datasets/nobody", "/no/such/path", "/no/other/path"):
+        api.http.get(path)
+    api.http.request("BREW", "/health")
+    monkeypatch.setattr("app.datasets.service.list_datasets", lambda *_: 1 / 0)
+    api.http.get("/datasets")
+    metrics = read_metrics(api)
+    counts = {labels: n for (name, labels), n in metrics.items() if name == "patina_request_seconds_count"}
+    assert counts == {
+        "method=POST,route=/datasets,status=201": 1,
+        "method=GET,route=/datasets/{dataset_id},status=200": 1,
+        "method=GET,route=/datasets/{dataset_id},status=404": 2,
+        "method=GET,route=/datasets,status=500": 1,
+        "method=GET,route=other,status=404": 2,
+        "method=other,route=/health,status=405": 1,
+    }
+    assert 0 < metrics["patina_request_seconds_sum", "method=POST,route=/datasets,status=201"] < 10
+
+
+def test_connections_and_free_space_are_measured(api: Api) -> None:
+    with api.store.database.read() as session:
+        session.connection()
+        metrics = read_metrics(api)
+    assert metrics["patina_database_connections", "state=in_use"] >= 1
+    assert metrics["patina_database_connections_limit", ""] == api.settings.database_connections
+    free = shutil.disk_usage(api.settings.data_dir).free - api.settings.min_free_bytes
+    assert abs(metrics["patina_free_bytes", ""] - free) < 2**30, "others write to the disk, too"
 
 
 def test_without_the_queue_other_metrics_are_returned(api: Api) -> None:

@@ -70,7 +70,7 @@ def test_consume_handles_jobs_until_shutdown(redis_url: str) -> None:
 
 def test_unreachable_server_raises_queue_unavailable() -> None:
     queue = JobQueue("unix:///nowhere")
-    for call in (queue.ping, queue.queued_ids, queue.gpu_memory, queue.heartbeat(INFERENCE, "one").ping):
+    for call in (queue.ping, queue.queued_ids, queue.gpus, queue.heartbeat(INFERENCE, "one").ping):
         with pytest.raises(QueueUnavailable):
             call()
     with pytest.raises(QueueUnavailable):

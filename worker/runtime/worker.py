@@ -12,12 +12,12 @@ import structlog
 
 from config.settings import Settings
 from store.db.schema import wait_until_current
-from store.deployment import require_own_data_folder
+from store.deployment import require_own_storage
 from store.errors import QueueUnavailable
-from store.queue import HEARTBEAT_TIMEOUT, TRAIN, JobQueue
+from store.queue import HEARTBEAT_TIMEOUT, TRAIN
 from store.store import Store
 from worker.runtime.context import WorkerContext
-from worker.runtime.gpu import gpu_memory
+from worker.runtime.gpu import read_gpus
 
 NICE = 5  # jobs take hours, so the API and other programs on this computer go first
 
@@ -35,25 +35,28 @@ def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext,
     if queue != TRAIN:
         context.store.decoders.prestart()
     wait_until_current(context.store.database)
-    require_own_data_folder(settings.data_dir, context.store.database)
+    require_own_storage(context.store.blobs, context.store.database)
     os.nice(NICE)
-    stop_heartbeat = _start_heartbeat(context.store.queue, queue, context.name)
+    stop_heartbeat = _start_heartbeat(context.store, queue, context.name)
     log.info("worker ready", queue=queue, worker=context.name)
     context.store.queue.consume(queue, partial(execute, context), context.shutdown)
     stop_heartbeat()
     context.store.close()
 
 
-def _start_heartbeat(queue: JobQueue, name: str, worker: str) -> Callable[[], None]:
-    """Sends this worker's heartbeat from a thread. Returns a function that stops it."""
+def _start_heartbeat(store: Store, name: str, worker: str) -> Callable[[], None]:
+    """Sends this worker's heartbeat and metrics from a thread. Returns a function that stops it."""
+    queue = store.queue
     heartbeat, stopped = queue.heartbeat(name, worker), threading.Event()
 
     def beat() -> None:
         while not stopped.is_set():
             try:
                 heartbeat.ping()
-                if memory := gpu_memory():
-                    queue.report_gpu_memory(socket.gethostname(), memory)
+                if gpus := read_gpus():
+                    queue.report_gpus(socket.gethostname(), gpus)
+                if crashes := store.decoders.crashes:
+                    queue.report_decoder_crashes(worker, crashes)
             except QueueUnavailable as error:
                 log.warning("queue unavailable", error=str(error))
             stopped.wait(HEARTBEAT_TIMEOUT / 4)
