@@ -7,11 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from training.distributed import count_processes
+
 WARM_UP_CALLS = 3  # calls without a graph; libraries choose kernels and optimizers allocate moments meanwhile
 
 
 class CUDAGraphRunner:
-    """Calls `fn(*inputs)`, which returns one tensor. On a CPU it is a plain call.
+    """Calls `fn(*inputs)`, which returns one tensor. On a CPU, and with several processes, it is a plain call.
 
     On a GPU the call is recorded once and then replayed. So everything but the inputs must keep its place in memory,
     inputs must keep their shapes, and `fn` must not wait for the GPU. It must not depend on a Python number that
@@ -27,7 +29,7 @@ class CUDAGraphRunner:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         device = inputs[0].device
-        if device.type != "cuda":
+        if device.type != "cuda" or count_processes() > 1:
             return self._fn(*inputs)
         with torch.cuda.device(device):
             self._num_calls += 1

@@ -14,6 +14,15 @@ from training.config import TrainConfig
 from training.data.compressions import inspect_compressions
 from training.data.photos import Photos
 from training.data.preparation import adapt_config, check_photos
+from training.distributed import (
+    Command,
+    get_rank,
+    leading,
+    send_command,
+    share_weights,
+    synchronize_batch_norm,
+)
+from training.follower import follow
 from training.phases.encode import encode_real_photos
 from training.phases.fit import fit_step
 from training.phases.joint import joint_step
@@ -54,7 +63,48 @@ def train(
     those of `warm_start`, a model of the same config. Before every step, `should_stop` may
     interrupt the training and `should_finish` may end it early. Raises PhotosError if photos are missing or too small,
     CheckpointError for a bad `resume`, WarmStartError for a model of another config, and Stopped if interrupted.
+
+    Under torchrun, inside `training.distributed.process_group`, every process calls this with the same arguments. The
+    callbacks of rank 0 count; it alone runs the fit and match phases. All other phases have batches of `batch_size` in
+    each process. Raises PeerLostError if another process ended.
     """
+    state = _create_state(config, lr_photos, hr_photos, seed, device, resume, warm_start)
+    if max_steps is None and max_minutes is None:
+        max_steps, max_minutes = state.config.default_steps, state.config.default_minutes
+    max_seconds = None if max_minutes is None else 60 * max_minutes
+    num_crops = eval_crops_for(min(max_seconds or math.inf, (max_steps or math.inf) * SECONDS_PER_STEP))
+    evaluator = cache(
+        lambda: Evaluator(lr_photos, hr_photos, state.config.scale, seed=state.seed, num_crops=num_crops, device=device)
+    )
+    if get_rank():
+        follow(state, lr_photos, hr_photos)
+    else:
+        tracker = ProgressTracker(
+            state,
+            max_steps,
+            max_seconds,
+            on_progress=on_progress,
+            on_checkpoint=on_checkpoint,
+            checkpoint_every_seconds=checkpoint_every_seconds,
+            should_stop=should_stop,
+            should_finish=should_finish,
+        )
+        with leading():
+            run_phases(state, tracker, lr_photos, hr_photos, evaluator)
+    degradation, edsr = state.degradation.eval(), state.edsr.eval()
+    return TrainResult(degradation, edsr, state.step, state.seconds, state.history.points, evaluator)
+
+
+def _create_state(
+    config: TrainConfig,
+    lr_photos: Photos,
+    hr_photos: Photos,
+    seed: int,
+    device: str,
+    resume: Path | None,
+    warm_start: WarmStart | None,
+) -> TrainState:
+    """Returns the state to begin with, the same in all processes. Raises what `train` raises before the first step."""
     check_photos(config, lr_photos, hr_photos)
     if resume:
         state = TrainState.load(resume, device)
@@ -64,28 +114,26 @@ def train(
             warm_start.apply(state, config)
     if state.config.on_grid:
         inspect_compressions(lr_photos)
-    if max_steps is None and max_minutes is None:
-        max_steps, max_minutes = state.config.default_steps, state.config.default_minutes
-    max_seconds = None if max_minutes is None else 60 * max_minutes
-    num_crops = eval_crops_for(min(max_seconds or math.inf, (max_steps or math.inf) * SECONDS_PER_STEP))
-    evaluator = cache(
-        lambda: Evaluator(lr_photos, hr_photos, state.config.scale, seed=state.seed, num_crops=num_crops, device=device)
-    )
-    tracker = ProgressTracker(
-        state,
-        max_steps,
-        max_seconds,
-        on_progress=on_progress,
-        on_checkpoint=on_checkpoint,
-        checkpoint_every_seconds=checkpoint_every_seconds,
-        should_stop=should_stop,
-        should_finish=should_finish,
-    )
+    share_weights(*state.networks.values())
+    if state.config.matching is None:  # else rank 0 trains the degradation alone
+        synchronize_batch_norm(state.degradation)
+    return state
 
+
+def run_phases(
+    state: TrainState,
+    tracker: ProgressTracker,
+    lr_photos: Photos,
+    hr_photos: Photos,
+    evaluator: Callable[[], Evaluator],
+) -> None:
+    """Runs steps until the training's end, on all processes where more than one can share a step. Raises Stopped."""
+    degradation_is_shared = False
     while (fraction := tracker.get_fraction()) < 1 and tracker.before_step():
         phase, progress = state.get_phase(fraction)
         match phase:
             case Phase.JOINT:  # as in the paper: all networks in every step
+                send_command(Command.JOINT_STEP, progress)
                 metrics = joint_step(state, lr_photos, hr_photos, progress)
             case Phase.FIT:
                 encode_real_photos(state, lr_photos)  # once
@@ -97,17 +145,21 @@ def train(
                 state.match_steps += 1
                 state.sr_started_at = fraction
             case Phase.SR:
+                if not degradation_is_shared:
+                    send_command(Command.TAKE_DEGRADATION)
+                    share_weights(state.degradation)
+                    degradation_is_shared = True
+                send_command(Command.SR_STEP, progress)
                 metrics = sr_step(state, hr_photos, progress)
         if (due := state.get_num_evaluations_due(fraction)) > state.num_evaluated:
             state.num_evaluated = due
             metrics["score"] = select_best(state, evaluator())
+            degradation_is_shared = False
         tracker.after_step(metrics)
 
     tracker.finish()
     if state.best:  # after an early finish, the last candidate was not evaluated
         state.degradation.load_state_dict(state.best)
-    degradation, edsr = state.degradation.eval(), state.edsr.eval()
-    return TrainResult(degradation, edsr, state.step, state.seconds, state.history.points, evaluator)
 
 
 def select_best(state: TrainState, evaluator: Evaluator) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.device import choose_dtype
 from training.config import TrainConfig
+from training.distributed import average_gradients
 
 
 def set_lr(optimizer: torch.optim.Optimizer, *lrs: float) -> None:
@@ -21,10 +22,17 @@ def set_lr(optimizer: torch.optim.Optimizer, *lrs: float) -> None:
             group["lr"] = lr
 
 
-def optimizer_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, max_grad_norm: float | None = None) -> None:
-    """Runs backward and one step at the current learning rates."""
+def optimizer_step(
+    optimizer: torch.optim.Optimizer, loss: Tensor, *, max_grad_norm: float | None = None, distributed: bool = False
+) -> None:
+    """Runs backward and one step at the current learning rates.
+
+    `distributed`: all processes of the training take this step, with the mean of their gradients.
+    """
     optimizer.zero_grad()
     torch.autograd.backward(loss)
+    if distributed:
+        average_gradients(optimizer)
     if max_grad_norm is not None:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm)

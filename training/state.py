@@ -23,6 +23,7 @@ from models.networks.discriminator import PatchDiscriminator
 from models.networks.edsr import EDSR
 from training.config import MatchingConfig, TrainConfig
 from training.cuda_graph import CUDAGraphRunner
+from training.distributed import gather_generators, set_generators
 from training.estimator.network import DegradationTargets, load_pretrained_estimator
 
 MAX_HISTORY_POINTS = 400
@@ -114,6 +115,7 @@ class TrainState:
             name: torch.Generator().manual_seed((seed * 8 + index) & 0x7FFF_FFFF_FFFF_FFFF)
             for index, name in enumerate(("real", "clean", "latents"))
         }
+        set_generators(self.generators, {}, seed, 0)
         self.fit_steps, self.match_steps = 0, 0  # steps of these phases so far
         self.sr_started_at = 0.0  # fraction of the training at the last step of the matching
         self.num_evaluated = 0  # candidates for the degradation
@@ -179,6 +181,7 @@ class TrainState:
     def save(self, path: Path) -> None:
         """Writes everything that the training needs to continue, as safetensors."""
         tensors = {f"generator.{name}": generator.get_state() for name, generator in self.generators.items()}
+        tensors |= gather_generators(self.generators)
         for name, network in self.networks.items():
             tensors |= {f"{name}.{key}": tensor.detach() for key, tensor in network.state_dict().items()}
             for index, moments in self.optimizers[name].state_dict()["state"].items():
@@ -239,6 +242,7 @@ class TrainState:
             state.real = RealFeatures(**real | {"predicted": DegradationTargets.split(real["predicted"])})
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
+        set_generators(state.generators, tensors, description["seed"], description["step"])
         state.best = {key: tensor.to(device) for key, tensor in _with_prefix(tensors, "best.").items()}
         # A version that did not count steps ended its phases by time alone.
         state.fit_steps, state.match_steps = description.get("fit_steps", 0), description.get("match_steps", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,9 +38,9 @@ def test_joint_step_of_the_seed_preset(photos: PhotoSets, monkeypatch: pytest.Mo
         clipped.append((len(parameters), limit))
         return clip(parameters, limit)
 
-    def watched_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, max_grad_norm: float | None = None) -> None:
+    def watched_step(optimizer: torch.optim.Optimizer, loss: Tensor, **options: Any) -> None:
         before = {name: copy_parameters(network) for name, network in state.networks.items()}
-        optimizer_step(optimizer, loss, max_grad_norm=max_grad_norm)
+        optimizer_step(optimizer, loss, **options)
         name = next(name for name, known in state.optimizers.items() if known is optimizer)
         updated.append(name)
         for other, network in state.networks.items():

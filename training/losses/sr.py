@@ -13,7 +13,7 @@ from training.state import TrainState
 def sr_update(state: TrainState, lr: Tensor, hr: Tensor) -> Tensor:
     """Updates the EDSR on lr (B, 3, h, w) and hr (B, 3, s·h, s·w), both in [0, 1]. Returns the loss before it."""
     loss = sr_loss(state, lr, hr)
-    optimizer_step(state.optimizers["edsr"], loss)
+    optimizer_step(state.optimizers["edsr"], loss, distributed=True)
     return loss.detach()
 
 

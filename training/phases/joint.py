@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from models.degradation import Latents
 from models.losses import noise_l2, quantize_ste
 from training.data.photos import Photos
+from training.distributed import average
 from training.losses.adversarial import discriminator_loss, generator_adv_loss
 from training.losses.sr import sr_update
 from training.optim import optimizer_step, set_lr
@@ -26,12 +29,14 @@ def joint_step(state: TrainState, lr_photos: Photos, hr_photos: Photos, progress
     set_lr(state.optimizers["discriminator"], config.discriminator_lr * factor)
     set_lr(state.optimizers["edsr"], config.edsr_lr * factor)
     # All metrics in one transfer, because each transfer waits for the GPU.
-    metrics = state.get_graph_runner(_update_networks)(real, window, hr, *latents).tolist()
-    return dict(zip(("adversarial", "discriminator", "edsr_l1", "noise_std"), metrics, strict=True))
+    metrics = average(state.get_graph_runner(_update_networks)(real, window, hr, *latents))
+    adversarial, discriminator, edsr_l1, noise_power = metrics.tolist()
+    noise_std = 255 * math.sqrt(noise_power)  # in 8-bit levels
+    return {"adversarial": adversarial, "discriminator": discriminator, "edsr_l1": edsr_l1, "noise_std": noise_std}
 
 
 def _update_networks(state: TrainState, real: Tensor, window: Tensor, hr: Tensor, *latents: Tensor) -> Tensor:
-    """Returns the four metrics, (4,)."""
+    """Returns three losses and the mean square of the noise, (4,)."""
     config = state.config
 
     # 1. Generate low-resolution images. They are rounded as real ones are, or rounding alone would reveal them.
@@ -41,13 +46,12 @@ def _update_networks(state: TrainState, real: Tensor, window: Tensor, hr: Tensor
     # 2. Degradation: its images should look real to the discriminator, which is frozen here.
     adversarial = generator_adv_loss(state, lr)  # over (32, 64, 8, 8) scores
     loss = config.adversarial_weight * adversarial + config.noise_l2_weight * noise_l2(generated.noise)
-    optimizer_step(state.optimizers["degradation"], loss, max_grad_norm=config.max_grad_norm)
+    optimizer_step(state.optimizers["degradation"], loss, max_grad_norm=config.max_grad_norm, distributed=True)
 
     # 3. Discriminator: real toward 1, generated toward 0.
     discrimination = discriminator_loss(state, real, lr.detach())
-    optimizer_step(state.optimizers["discriminator"], discrimination)
+    optimizer_step(state.optimizers["discriminator"], discrimination, distributed=True)
 
     # 4. EDSR: from the generated image back to the clean one.
     edsr_l1 = sr_update(state, lr.detach(), hr)
-    noise_std = 255 * generated.noise.square().mean().sqrt()  # in 8-bit levels
-    return torch.stack([adversarial, discrimination, edsr_l1, noise_std]).detach()
+    return torch.stack([adversarial, discrimination, edsr_l1, generated.noise.square().mean()]).detach()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from models.losses import quantize_ste
 from training.data.photos import Photos
+from training.distributed import average
 from training.losses.sr import sr_update
 from training.optim import set_lr
 from training.phases.patches import sample_hr, sample_latents
@@ -26,7 +27,7 @@ def sr_step(state: TrainState, hr_photos: Photos, progress: float) -> dict[str, 
         lr = quantize_ste(state.degradation(window, latents, padded_input=config.real_context).lr)
     warm_up = min(1.0, 20 * progress + 0.02)
     set_lr(state.optimizers["edsr"], config.edsr_lr * warm_up * config.get_lr_factor(progress))
-    return {"edsr_l1": state.get_graph_runner(sr_update)(lr, hr).item()}
+    return {"edsr_l1": average(state.get_graph_runner(sr_update)(lr, hr)).item()}
 
 
 def draw_color(generator: torch.Generator) -> Tensor:
