@@ -75,7 +75,7 @@ def _job(n: ColumnElement[int]) -> dict[str, Any]:
         "parameters": _json({"samples": 4, "seed": 7}),
         "unit": "samples",
         **dict.fromkeys(("done", "total", "ok"), 4),
-        **dict.fromkeys(("failed", "attempt", "crash_count"), 0),
+        **dict.fromkeys(("failed", "attempt", "priority"), 0),
         "cancel_requested": literal(False),
     }
 

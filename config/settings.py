@@ -40,6 +40,22 @@ class Settings(BaseSettings):
         None, description="File with the password for PATINA_DATABASE_URL, such as a Docker secret."
     )
     redis_password_file: Path | None = Field(None, description="File with the password for PATINA_REDIS_URL.")
+    blobs_url: str | None = Field(
+        None,
+        pattern=r"^(s3|gs|az)://[^/]+(/.*)?$",
+        description="Bucket of all stored files, such as s3://bucket/prefix (or gs://, az://). Credentials and "
+        "endpoint come from the provider's variables, such as AWS_ACCESS_KEY_ID. Unset: the data folder.",
+    )
+    scratch_dir: Path | None = Field(
+        None,
+        description="With a bucket: folder on a local disk for unfinished files and for copies of stored files. "
+        "Unset: the data folder, which then is local, too.",
+    )
+    scratch_bytes: int = Field(
+        10 * 1024 * MEBIBYTE,
+        gt=0,
+        description="With a bucket: maximum size of the copies of stored files in the scratch folder.",
+    )
     database_connections: int = Field(
         40,
         ge=2,
@@ -77,6 +93,17 @@ class Settings(BaseSettings):
 
     device: str | None = Field(None, description="Torch device of the workers. Unset: cuda if available, else cpu.")
     torch_threads: int = Field(default_factory=usable_cpus, ge=1, description="CPU threads of each worker process.")
+    workers_per_gpu: int = Field(
+        1,
+        ge=1,
+        description="Worker processes that `patina up` and `patina worker --devices all` start for each GPU.",
+    )
+    train_processes: int = Field(
+        1,
+        ge=1,
+        description="Maximum processes of a training, one for each GPU. Each has batches of the preset's size. With "
+        "PATINA_DEVICE=cpu it is their exact number.",
+    )
 
     lease_seconds: float = Field(
         15,
@@ -167,6 +194,30 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(256 * MEBIBYTE, ge=0, description="Minimum free space to leave on the disk.")
     max_items: int = Field(500_000, gt=0, description="Maximum images, or crops of them, of one degrade job.")
     max_samples: int = Field(1000, gt=0, description="Maximum samples of each image in one degrade job.")
+
+    traces: bool = Field(
+        False,
+        description="Whether to send OpenTelemetry traces, which needs the extra otel. Where to is in the OTEL_ "
+        "variables, such as OTEL_EXPORTER_OTLP_ENDPOINT.",
+    )
+    token_max_queued_jobs: int | None = Field(
+        None, gt=0, description="Maximum queued jobs of one token; more are rejected. Unset: no limit."
+    )
+    token_max_running: int | None = Field(
+        None,
+        gt=0,
+        description="Maximum workers of one kind that work for one token at a time; its other jobs wait. Unset: no "
+        "limit.",
+    )
+    token_bytes_per_day: int | None = Field(
+        None, gt=0, description="Maximum bytes that one token may send within 24 hours. Unset: no limit."
+    )
+    token_worker_seconds_per_day: float | None = Field(
+        None,
+        gt=0,
+        description="Maximum seconds that workers (on a computer with GPUs: one GPU each) spend on jobs of one token "
+        "within 24 hours. Beyond it, new jobs are rejected, and those that wait go on later. Unset: no limit.",
+    )
 
     log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
     log_json: bool | None = Field(None, description="JSON log lines. Unset: JSON unless standard error is a terminal.")

@@ -7,8 +7,10 @@ import structlog
 from config.settings import Settings
 from store.db.database import Database
 from store.db.migrate import migrate
-from store.deployment import bind_data_folder
-from store.files.blobs import write_durably
+from store.deployment import bind_storage
+from store.files.durable import write_durably
+from store.files.storage import open_storage
+from store.leases import Leases
 from store.repositories.tokens import TokenRepository
 
 ADMIN_TOKEN_FILE = "admin-token"
@@ -21,14 +23,15 @@ class InsecureConfig(Exception):
 
 
 def prepare_database(settings: Settings) -> None:
-    """Migrates the database, binds it to the data folder, and creates the first token if one is needed.
+    """Migrates the database, binds it to the place of the blobs, and creates the first token if one is needed.
 
-    Raises `InsecureConfig` and `WrongDataFolderError`.
+    Raises `InsecureConfig`, `WrongStorageError` and `StorageUnavailable`.
     """
     database = Database(settings.database)
     try:
         migrate(database)
-        bind_data_folder(settings.data_dir, database)
+        blobs = open_storage(settings, database, Leases(database, settings.lease_seconds)).blobs
+        bind_storage(blobs, database)
         check_exposure(settings, database)
         if settings.tokens_needed:
             _create_admin_token(settings, database)

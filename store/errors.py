@@ -39,5 +39,9 @@ class BlobMissing(FileNotFoundError):
         super().__init__(errno.ENOENT, "blob missing", sha256)
 
 
-class UploadLocked(Exception):
-    """Another request, perhaps of another process, has locked the upload's file."""
+class StorageUnavailable(Exception):
+    """The bucket with the blobs is unreachable, throttles, or refuses access. The same call may succeed later."""
+
+
+class LeaseHeld(Exception):
+    """Another process or request has the lease of this name."""

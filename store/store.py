@@ -11,6 +11,8 @@ from store.db.database import Database
 from store.files.blobs import Blobs
 from store.files.partial_uploads import PartialUploads
 from store.files.quota import StorageQuota
+from store.files.storage import open_storage
+from store.leases import Leases
 from store.queue import JobQueue
 
 
@@ -22,20 +24,22 @@ class Store:
     queue: JobQueue
     quota: StorageQuota
     decoders: DecoderPool
+    leases: Leases
 
     @classmethod
     def open(cls, settings: Settings) -> Store:
         database = Database(settings.database, settings.database_connections)
-        blobs, queue = Blobs(settings.data_dir), JobQueue(settings.redis)
-        partial_uploads = PartialUploads(settings.data_dir)
-        quota = StorageQuota([blobs.root, partial_uploads.root], settings.max_storage_bytes, settings.min_free_bytes)
-        return cls(database, blobs, partial_uploads, queue, quota, DecoderPool(settings))
+        leases = Leases(database, settings.lease_seconds)
+        storage = open_storage(settings, database, leases)
+        queue, decoders = JobQueue(settings.redis), DecoderPool(settings)
+        return cls(database, storage.blobs, storage.partial_uploads, queue, storage.quota, decoders, leases)
 
     def as_caller(self, caller: Caller) -> Store:
         """Returns the same store, limited to the records that the caller may see."""
         return replace(self, database=self.database.as_caller(caller))
 
     def close(self) -> None:
+        self.leases.close()
         self.database.close()
         self.queue.close()
         self.decoders.close()

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from bench.chaos.service import GRACE_SECONDS, Service
 from store.db.database import Session
-from store.db.tables import Dataset, Image, Job, Model, Sample
+from store.db.tables import Dataset, Image, Job, Model, Sample, Shard
 from store.errors import BlobCorrupt
 from store.files.gc import referenced_hashes
 from store.store import Store
@@ -67,8 +67,8 @@ def _inconsistent_records(session: Session) -> Iterator[str]:
     for job in session.scalars(select(Job)):
         if job.status in ("queued", "running"):
             yield f"job {job.id} is {job.status}, but all jobs must have ended"
-        if job.finished_at is None or job.lease_until is not None:
-            yield f"job {job.id} has ended, and finished={job.finished_at}, lease_until={job.lease_until}"
+        if job.finished_at is None:
+            yield f"job {job.id} has ended, but has no time of its end"
         if job.kind == "train":
             if job.status == "succeeded" and trained.get(job.id) != job.model_id:
                 yield f"training {job.id} references model {job.model_id} but created {trained.get(job.id)}"
@@ -78,6 +78,8 @@ def _inconsistent_records(session: Session) -> Iterator[str]:
             yield f"job {job.id} counts {(job.ok, job.failed)} samples but has {counted}"
         if job.status == "succeeded" and not job.done == job.total == sum(counted):
             yield f"job {job.id} succeeded with {job.done} of {job.total} done and {sum(counted)} samples"
+    for shard in session.scalars(select(Shard)):
+        yield f"a shard of job {shard.job_id} is left, items {shard.start} to {shard.stop}, {shard.status}"
     for dataset in session.scalars(select(Dataset)):
         images = select(func.count()).select_from(Image).where(Image.dataset_id == dataset.id)
         actual = tuple(session.scalar(images.where(Image.role == role)) for role in ("lr", "hr"))

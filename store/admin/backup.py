@@ -21,17 +21,19 @@ from sqlalchemy import Connection, func, select, text
 from store.db.database import Database
 from store.db.migrate import NewerSchemaError, migrate
 from store.db.schema import REVISION, revision
-from store.db.tables import Deployment, Job, Table
+from store.db.tables import Blob, Deployment, Job, Lease, Shard, Table
 from store.errors import BlobCorrupt, BlobMissing, DatabaseError
-from store.files.blobs import CHUNK, Blobs, flush_folder
+from store.files.blobs import CHUNK, Blobs
+from store.files.durable import flush_folder
 from store.files.gc import referenced_hashes
 from store.store import Store
 
 DB_FILE = "records.sqlite"
 BLOB = re.compile(r"blobs/([0-9a-f]{64})")
 COPY_BATCH = 1000  # rows
-# A table that refers to others comes after them. The identity stays that of the data folder.
-TABLES = [table for table in Table.metadata.sorted_tables if table.name != Deployment.__tablename__]
+# A table that refers to others comes after them. Left out are those that belong to the place of the blobs.
+OF_STORAGE = {Deployment.__tablename__, Blob.__tablename__, Lease.__tablename__}
+TABLES = [table for table in Table.metadata.sorted_tables if table.name not in OF_STORAGE]
 
 
 class BackupError(Exception):
@@ -138,9 +140,12 @@ def _replace(source: Connection, target: Connection, *, replace: bool) -> int:
         target.execute(table.delete())
     copied = _copy(source, target)
     # No present worker has such a high attempt, so the fence stops what running ones still write.
-    requeued = {"status": "queued", "worker": None, "lease_until": None, "attempt": jobs.c.attempt + highest + 1}
+    requeued = {"status": "queued", "attempt": jobs.c.attempt + highest + 1}
     active = jobs.c.status.in_(("queued", "running"))
     target.execute(Job.__table__.update().where(active).values(**requeued))  # type: ignore[attr-defined]
+    shards = Shard.__table__
+    waiting = {"status": "queued", "attempt": None, "worker": None, "lease_until": None}
+    target.execute(shards.update().where(shards.c.status == "running").values(**waiting))  # type: ignore[attr-defined]
     return copied
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from store.db.tables import Checkpoint, Dataset, Image, InputPart, Item, Job, Model, Preview, Sample, now
+from store.db.tables import Checkpoint, Dataset, Image, InputPart, Item, Job, Model, Preview, Sample, Shard, now
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
 from store.files.gc import referenced_hashes
@@ -35,7 +35,7 @@ def check(store: Store, *, deep: bool) -> Iterator[Finding]:
     """Yields problems. `deep` reads every blob and compares it with its SHA-256."""
     with store.database.read() as session:
         referenced = referenced_hashes(session)
-        missing = {sha256 for sha256 in referenced if not store.blobs.path(sha256).is_file()}
+        missing = store.blobs.find_missing(referenced)
         if deep:
             corrupt = {sha256 for sha256 in referenced - missing if _is_corrupt(store.blobs, sha256)}
             for sha256 in sorted(corrupt):
@@ -71,7 +71,8 @@ def count_unreferenced(store: Store) -> tuple[int, int]:
 
 def _is_corrupt(blobs: Blobs, sha256: str) -> bool:
     try:
-        blobs.verified_path(sha256)
+        for _ in blobs.iter_chunks(sha256):
+            pass
     except BlobCorrupt:
         return True
     except BlobMissing:  # deleted since the query: a training has saved another checkpoint
@@ -215,7 +216,8 @@ def _recount_photos(dataset_id: str, role: str, session: Session) -> None:
 
 
 def _stalled_jobs(session: Session) -> Iterator[Finding]:
-    for job_id in session.scalars(select(Job.id).where(Job.status == "running", Job.lease_until < now() - 60)):
+    silent = select(Shard.job_id).where(Shard.status == "running", Shard.lease_until < now() - 60).distinct()
+    for job_id in session.scalars(silent):
         yield Finding(
             f"Job {job_id} is running, but its worker has been silent for more than a minute.",
             "Check that maintenance runs. It gives the job to another worker: python -m worker.maintenance",

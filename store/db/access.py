@@ -18,6 +18,7 @@ from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.sql import FromClause
 
 from store.db.tables import (
+    Blob,
     Checkpoint,
     Dataset,
     Delivery,
@@ -29,12 +30,15 @@ from store.db.tables import (
     Inputs,
     Item,
     Job,
+    Lease,
     Model,
     Preview,
     Sample,
+    Shard,
     Table,
     Token,
     Upload,
+    Usage,
     Webhook,
 )
 
@@ -109,12 +113,16 @@ CRITERIA: dict[type[Table], Callable[[str], ColumnElement[bool]]] = {
 }
 UNLIMITED: frozenset[type[Table]] = frozenset(
     {
-        Event,  # this and the next four: endpoints first read the job, webhook or inputs, which are limited
+        Event,  # this and the next five: endpoints first read the job, webhook or inputs, which are limited
         Preview,
         Checkpoint,
         Delivery,
         InputPart,
+        Shard,
         Deployment,  # whose id no endpoint shows
+        Usage,  # read for the caller's own token
+        Blob,  # this and the next: no endpoint shows them
+        Lease,
         IdempotencyKey,  # its key is hashed with the token
         Token,  # read to authenticate, before there is a caller
     }

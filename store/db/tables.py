@@ -47,13 +47,17 @@ class Table(DeclarativeBase):
 
 
 class Token(Table):
-    """An API token. Revoked ones stay, because their records name them as owner."""
+    """An API token. Revoked ones stay, because their records name them as owner.
+
+    Its requests may ask for a priority of up to `max_priority`.
+    """
 
     __tablename__ = "tokens"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
     name: Mapped[str] = mapped_column(Text)
     scope: Mapped[str] = mapped_column(String(8))
+    max_priority: Mapped[int] = mapped_column(default=0, server_default="0")
     sha256: Mapped[str] = mapped_column(SHA256)
     created_at: Mapped[float] = mapped_column(insert_default=now())
     revoked_at: Mapped[float | None]
@@ -114,10 +118,9 @@ class Image(Table):
 class Job(Table):
     """A job. This row is the source of truth; the queue only carries its id.
 
-    `attempt` counts the claims and fences the writes of workers. At `lease_until` the present worker counts as dead.
-    `crash_count` counts the workers that died of it since its last progress. `parameters_version` says which workers
-    can read `parameters`. Results are kept for `retention_seconds` after the end, with None for ever, and were deleted
-    at `expired_at`.
+    `attempt` counts the claims of its shards, so a number names one claim. `parameters_version` says which workers can
+    read `parameters`. `shard_items` is how many items the next claim should take, None before anything is measured.
+    Results are kept for `retention_seconds` after the end, with None for ever, and were deleted at `expired_at`.
     """
 
     __tablename__ = "jobs"
@@ -152,10 +155,9 @@ class Job(Table):
     metrics: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
 
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    shard_items: Mapped[int | None]
     attempt: Mapped[int] = mapped_column(default=0)
-    crash_count: Mapped[int] = mapped_column(default=0)
-    worker: Mapped[str | None] = mapped_column(Text)
-    lease_until: Mapped[float | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     finish_requested: Mapped[bool] = mapped_column(default=False)  # of a training: end early and keep the model
 
@@ -166,6 +168,50 @@ class Job(Table):
     finished_at: Mapped[float | None]
     retention_seconds: Mapped[float | None]
     expired_at: Mapped[float | None]
+
+
+class Shard(Table):
+    """Work of a job that is not done: its items from `start` to before `stop`. A training is one shard.
+
+    Its `status` is queued or running; stopped if the job ended before its items were listed. `attempt` names the
+    claim that holds it and fences the writes of its worker. At `lease_until` that worker counts as dead, and
+    `crash_count` counts those that died of it since its last progress. Until `reserved_until` a worker frees itself
+    for it. `expansion` says which items are not listed yet (`Expansion`); its worker lists them.
+    `queue`, `owner` and `priority` are those of the job, for the order of claims.
+    """
+
+    __tablename__ = "shards"
+    __table_args__ = (Index(None, "queue", "status"), Index(None, "job_id"))
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    queue: Mapped[str] = mapped_column(String(8))
+    owner: Mapped[str | None] = mapped_column(ID)
+    priority: Mapped[int] = mapped_column(default=0)
+    start: Mapped[int] = mapped_column(default=0)
+    stop: Mapped[int]
+    expansion: Mapped[dict[str, Any] | None] = mapped_column(NULLABLE_JSON)
+    status: Mapped[str] = mapped_column(String(8), default="queued")
+    queued_at: Mapped[float] = mapped_column(insert_default=now())
+    attempt: Mapped[int | None]
+    worker: Mapped[str | None] = mapped_column(Text)
+    lease_until: Mapped[float | None]
+    claimed_at: Mapped[float | None]
+    progressed_at: Mapped[float | None]
+    per_second: Mapped[float | None]
+    crash_count: Mapped[int] = mapped_column(default=0)
+    reserved_until: Mapped[float | None]
+
+
+class Usage(Table):
+    """What a token used within an hour: `hour` counts hours since 1970."""
+
+    __tablename__ = "usages"
+
+    owner: Mapped[str] = mapped_column(ID, primary_key=True)
+    hour: Mapped[int] = mapped_column(primary_key=True)
+    worker_seconds: Mapped[float] = mapped_column(default=0.0)
+    received_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class Event(Table):
@@ -258,6 +304,26 @@ class Deployment(Table):
     __tablename__ = "deployments"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
+
+
+class Blob(Table):
+    """A blob of a bucket, recorded before it is stored. A folder's blobs have file times instead."""
+
+    __tablename__ = "blobs"
+
+    sha256: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    put_at: Mapped[float] = mapped_column(index=True)
+
+
+class Lease(Table):
+    """A name that one process has until it expires: `holder` is that process, see store/leases.py."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str] = mapped_column(ID)
+    expires_at: Mapped[float]
 
 
 class IdempotencyKey(Table):

@@ -1,73 +1,136 @@
-"""Files of resumable uploads until they are whole, each named by the id of its upload."""
+"""Resumable uploads until they are whole, each named by its id. The record says how much of one is valid."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import Self
 
-from store.errors import UploadLocked
-from store.files.blobs import flush_folder
+from store.files.durable import flush_folder
 
 
-class PartialUploads:
-    """The folder `uploads` beside the blobs, on their file system. The record says how much of a file is valid."""
+class OpenUpload(ABC):
+    """An upload that one request appends to, inside `with`. The request has its lease."""
 
-    def __init__(self, root: Path):
-        self.root = root / "uploads"
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @abstractmethod
+    def read_head(self, size: int) -> bytes:
+        """Returns the first bytes that were stored before, at most `size`."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Appends bytes."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Returns when all bytes survive a power cut. Only then they may be counted."""
+
+
+class PartialUploads(ABC):
+    """Where unfinished uploads are: beside the blobs, in a folder or a bucket."""
+
+    @abstractmethod
+    def size(self, upload_id: str) -> int:
+        """Returns the size in bytes, 0 if nothing was stored yet."""
+
+    @abstractmethod
+    def open(self, upload_id: str, offset: int) -> OpenUpload:
+        """Opens the upload to append at `offset`; what is stored after it is dropped."""
+
+    @abstractmethod
+    def assemble(self, upload_id: str, path: Path) -> None:
+        """Makes the whole file available as `path`, in a folder of `scratch`. The upload stays until `delete`."""
+
+    @abstractmethod
+    def delete(self, upload_id: str) -> None:
+        """Deletes what is stored of the upload."""
+
+    @abstractmethod
+    def list_ids(self) -> set[str]:
+        """Returns the ids of all uploads of which something is stored."""
+
+    @abstractmethod
+    def stored_bytes(self) -> int:
+        """Returns the size of all unfinished uploads."""
+
+    def delete_unknown(self, known_ids: Callable[[], set[str]]) -> None:
+        """Deletes uploads whose id `known_ids` does not return.
+
+        `known_ids` is called after they were listed, because a record is created before its file.
+        """
+        found = self.list_ids()
+        for upload_id in found - known_ids():
+            self.delete(upload_id)
+
+
+class FolderUploads(PartialUploads):
+    """The folder `uploads` beside the blobs, on their file system."""
+
+    def __init__(self, data_dir: Path):
+        self.root = data_dir / "uploads"
         self.root.mkdir(parents=True, exist_ok=True)
 
     def path(self, upload_id: str) -> Path:
         return self.root / upload_id
 
     def size(self, upload_id: str) -> int:
-        """Returns the size in bytes, 0 if the file does not exist yet."""
         try:
             return self.path(upload_id).stat().st_size
         except FileNotFoundError:
             return 0
 
-    @contextmanager
-    def locked(self, upload_id: str) -> Iterator[BinaryIO]:
-        """Yields the file, created if needed, for reading and writing. Raises `UploadLocked` if it is in use.
+    def open(self, upload_id: str, offset: int) -> OpenUpload:
+        return _OpenFile(self.path(upload_id), offset)
 
-        The kernel releases the lock when the process dies.
-        """
-        with os.fdopen(os.open(self.path(upload_id), os.O_RDWR | os.O_CREAT, 0o600), "r+b") as opened:
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UploadLocked(upload_id) from None
-            yield opened
-
-    def flush(self, opened: BinaryIO) -> None:
-        """Returns when the file's bytes and its name survive a power cut."""
-        opened.flush()
-        os.fsync(opened.fileno())
-        flush_folder(self.root)
-
-    def is_locked(self, upload_id: str) -> bool:
-        try:
-            with self.locked(upload_id):
-                return False
-        except UploadLocked:
-            return True
-
-    def link(self, upload_id: str, path: Path) -> None:
-        """Gives a whole file a second name, which can be moved while the first one stays."""
+    def assemble(self, upload_id: str, path: Path) -> None:
+        if not self.size(upload_id):  # an empty upload had no part
+            path.touch()
+            return
         os.link(self.path(upload_id), path)
 
     def delete(self, upload_id: str) -> None:
         self.path(upload_id).unlink(missing_ok=True)
 
-    def delete_unknown(self, known_ids: Callable[[], set[str]]) -> None:
-        """Deletes files whose id `known_ids` does not return.
+    def list_ids(self) -> set[str]:
+        return {file.name for file in self.root.iterdir()}
 
-        `known_ids` is called after the folder was read, because a record is created before its file.
-        """
-        names = {file.name for file in self.root.iterdir()}
-        for name in names - known_ids():
-            self.delete(name)
+    def stored_bytes(self) -> int:
+        return sum(self.size(upload_id) for upload_id in self.list_ids())
+
+
+class _OpenFile(OpenUpload):
+    def __init__(self, path: Path, offset: int):
+        self._folder = path.parent
+        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        self._file.truncate(offset)
+        self._offset = offset
+        self._file.seek(offset)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read_head(self, size: int) -> bytes:
+        self._file.seek(0)
+        head = self._file.read(min(size, self._offset))
+        self._file.seek(self._offset)
+        return head
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        flush_folder(self._folder)

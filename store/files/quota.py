@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 MEASURING_SHARE = 0.05  # of all time that measuring may take; a million blobs take seconds
@@ -15,12 +15,22 @@ MEASURING_SHARE = 0.05  # of all time that measuring may take; a million blobs t
 class StorageQuota:
     """The quota of files in `folders`, on one file system. Their size is measured only if `max_bytes` is given.
 
+    `measure` returns what counts as used, in bytes, if that is not the size of the folders.
+
     Reserved bytes, and bytes committed since the last measurement, count as used, so concurrent requests do not get
     the same space. What other processes have stored since the measurement is unknown.
     """
 
-    def __init__(self, folders: Sequence[Path], max_bytes: int | None, min_free_bytes: int):
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        max_bytes: int | None,
+        min_free_bytes: int,
+        *,
+        measure: Callable[[], int] | None = None,
+    ):
         self.folders = folders
+        self._measure = measure or (lambda: sum(map(folder_size, folders)))
         self.max_bytes = max_bytes
         self.min_free_bytes = min_free_bytes
         self._used = 0
@@ -89,7 +99,7 @@ class StorageQuota:
             began = time.monotonic()
             if began < self._measure_at:
                 return
-            used = sum(map(_folder_size, self.folders))
+            used = self._measure()
             with self._lock:
                 self._used = used
                 # The measurement may have missed what was committed after it began.
@@ -98,7 +108,8 @@ class StorageQuota:
             self._measure_at = began + duration / MEASURING_SHARE
 
 
-def _folder_size(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
+    """Returns the bytes of all files below a folder."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -84,8 +84,10 @@ class SampleRepository:
             ]
             self.session.execute(insert(Item), rows)
 
-    def list_items(self, job_id: str) -> Sequence[Item]:
-        return self.session.scalars(select(Item).where(Item.job_id == job_id).order_by(Item.position)).all()
+    def list_items(self, job_id: str, start: int = 0, stop: int | None = None) -> Sequence[Item]:
+        """Returns items in the order of their positions, those from `start` to before `stop`."""
+        query = select(Item).where(Item.job_id == job_id, Item.position >= start).order_by(Item.position)
+        return self.session.scalars(query if stop is None else query.where(Item.position < stop)).all()
 
     def list_samples(
         self,
@@ -117,17 +119,18 @@ class SampleRepository:
     def get_sample(self, job_id: str, position: int, sample: int) -> Sample | None:
         return self.session.get(Sample, (job_id, position, sample))
 
-    def pending_samples(self, job_id: str, samples: int) -> dict[int, Sequence[int]]:
+    def pending_samples(self, job_id: str, samples: int, start: int, stop: int) -> dict[int, Sequence[int]]:
         """Returns the numbers below `samples` that are not finished, by position; complete items are left out.
 
-        Memory grows with the items and not with the samples, which may be a thousand times more.
+        Only items from `start` to before `stop` count. Memory grows with the items and not with the samples, which may
+        be a thousand times more.
         """
-        counts = select(Sample.position, func.count()).where(Sample.job_id == job_id).group_by(Sample.position)
+        of_shard = Sample.job_id == job_id, Sample.position >= start, Sample.position < stop
+        counts = select(Sample.position, func.count()).where(*of_shard).group_by(Sample.position)
         finished = {position: int(count) for position, count in self.session.execute(counts)}
         pending: dict[int, Sequence[int]] = {}
-        for position in self.session.scalars(
-            select(Item.position).where(Item.job_id == job_id).order_by(Item.position)
-        ):
+        positions = select(Item.position).where(Item.job_id == job_id, Item.position >= start, Item.position < stop)
+        for position in self.session.scalars(positions.order_by(Item.position)):
             if position not in finished:
                 pending[position] = range(samples)
             elif finished[position] < samples:

@@ -11,68 +11,93 @@ from pathlib import Path
 
 import pytest
 
-from store.errors import BlobCorrupt
+from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
+from store.files.folder_blobs import FolderBlobs
 from store.files.gc import collect_garbage
+from store.leases import Leases
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import CheckpointRepository
 from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
+from tests.support.blob_files import age, replace_bytes
 from tests.support.store_factories import create_claimed_job, create_model
 
 
-def age(blobs: Blobs, sha256: str, seconds: float) -> None:
-    then = time.time() - seconds
-    os.utime(blobs.path(sha256), (then, then))
+@pytest.fixture
+def blobs(folder_store: Store) -> FolderBlobs:
+    assert isinstance(folder_store.blobs, FolderBlobs)
+    return folder_store.blobs
 
 
-def test_put_and_read(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+def list_temporary(blobs: Blobs) -> list[str]:
+    """Names below `tmp`, without the folder of files in use that a process keeps for a bucket."""
+    return [path.name for path in blobs.temporary.iterdir() if not path.name.endswith("-local")]
+
+
+def test_put_and_read(any_store: Store) -> None:
+    blobs = any_store.blobs
     sha256 = blobs.put(b"patina")
     assert sha256 == hashlib.sha256(b"patina").hexdigest()
     assert blobs.read(sha256) == b"patina"
     assert blobs.size(sha256) == 6
     assert b"".join(blobs.iter_chunks(sha256)) == b"patina"
-    assert list(blobs.temporary.iterdir()) == []
+    assert blobs.verified_path(sha256).read_bytes() == b"patina"
+    assert blobs.stored_bytes() == 6
+    assert list_temporary(blobs) == []
 
 
-def test_put_all_stores_each_content(tmp_path: Path) -> None:
-    blobs, contents = Blobs(tmp_path), [b"one", b"", b"another", b"one"]
-    assert [blobs.read(sha256) for sha256 in blobs.put_all(contents)] == contents
-    assert list(blobs.temporary.iterdir()) == []
+def test_put_all_stores_each_content(any_store: Store) -> None:
+    blobs, contents = any_store.blobs, [b"one", b"", b"another", b"one"]
+    sha256s = blobs.put_all(contents)
+    assert [blobs.read(sha256) for sha256 in sha256s] == contents
+    assert [blobs.verified_path(sha256).read_bytes() for sha256 in sha256s] == contents
+    assert [b"".join(blobs.iter_chunks(sha256)) for sha256 in sha256s] == contents
+    assert list_temporary(blobs) == []
 
 
-def test_failed_put_leaves_nothing(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+def test_failed_put_leaves_nothing(blobs: FolderBlobs) -> None:
     (blobs.root / hashlib.sha256(b"another").hexdigest()[:2]).write_bytes(b"in the way of its folder")
     with pytest.raises(OSError, match="irector"):
         blobs.put_all([b"one", b"another"])
-    assert list(blobs.temporary.iterdir()) == []
+    assert list_temporary(blobs) == []
+
+
+def test_a_blob_that_nobody_put_is_missing(any_store: Store) -> None:
+    blobs, nothing = any_store.blobs, "0" * 64
+    with pytest.raises(BlobMissing):
+        blobs.read(nothing)
+    with pytest.raises(BlobMissing):
+        blobs.verified_path(nothing)
+    with pytest.raises(BlobMissing):
+        blobs.size(nothing)
+    with pytest.raises(BlobMissing):
+        list(blobs.iter_chunks(nothing))
+    stored = blobs.put(b"patina")
+    assert blobs.find_missing({stored, nothing}) == {nothing}
 
 
 @pytest.mark.parametrize("damage", ["a bit", "its end"])
-def test_corrupt_blob_is_never_returned_whole(tmp_path: Path, damage: str) -> None:
-    blobs, data = Blobs(tmp_path), bytes(range(256)) * 5000  # more than a chunk
+def test_corrupt_blob_is_never_returned_whole(any_store: Store, damage: str) -> None:
+    blobs, data = any_store.blobs, bytes(range(256)) * 5000  # more than a chunk
     sha256 = blobs.put(data)
-    assert blobs.verified_path(sha256).read_bytes() == b"".join(blobs.iter_chunks(sha256)) == data
-    with blobs.path(sha256).open("r+b") as file:
-        if damage == "a bit":
-            file.write(b"\x01")
-        else:
-            file.truncate(len(data) - 1)
+    assert b"".join(blobs.iter_chunks(sha256)) == data
+    replace_bytes(blobs, sha256, b"\x01" + data[1:] if damage == "a bit" else data[:-1])
     with pytest.raises(BlobCorrupt):
         blobs.verified_path(sha256)
+    with pytest.raises(BlobCorrupt):
+        blobs.read(sha256)
     received: list[bytes] = []
     with pytest.raises(BlobCorrupt):
         received.extend(blobs.iter_chunks(sha256))
+    assert list_temporary(blobs) == []
     blobs.put(data)
     assert blobs.verified_path(sha256).read_bytes() == data, "the same content repairs it"
 
 
-def test_files_may_vanish_during_garbage_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_may_vanish_during_garbage_collection(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process may delete a file between the listing of its folder and the check of its age."""
-    blobs = Blobs(tmp_path)
     old = blobs.put(b"old")
     age(blobs, old, 100)
     (blobs.temporary / "left").write_bytes(b"left")
@@ -87,26 +112,27 @@ def test_files_may_vanish_during_garbage_collection(tmp_path: Path, monkeypatch:
     blobs.remove_stale_temporary(10)
     assert list(blobs.iter_older_than(10)) == [old]
     monkeypatch.undo()
-    assert list(blobs.temporary.iterdir()) == []
+    assert list_temporary(blobs) == []
 
 
-def test_scratch_removes_what_was_not_moved_in(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+def test_scratch_removes_what_was_not_moved_in(any_store: Store) -> None:
+    blobs = any_store.blobs
     with blobs.scratch() as folder:
         (folder / "kept").write_bytes(b"kept")
         (folder / "left").write_bytes(b"left")
         sha256 = blobs.put_file(folder / "kept")
+        assert not (folder / "kept").exists()
     assert blobs.read(sha256) == b"kept"
-    assert list(blobs.temporary.iterdir()) == []
+    assert list_temporary(blobs) == []
 
 
-def test_garbage_is_old_and_named_by_no_record(store: Store) -> None:
-    blobs = store.blobs
+def test_garbage_is_old_and_named_by_no_record(any_store: Store) -> None:
+    blobs, database = any_store.blobs, any_store.database
     named = {what: blobs.put(what.encode()) for what in ("image", "item", "sample", "model", "checkpoint")}
     old, young = blobs.put(b"old garbage"), blobs.put(b"young garbage")
     for sha256 in (*named.values(), old):
         age(blobs, sha256, 100)
-    with store.database.write() as session:
+    with database.write() as session:
         datasets, jobs = DatasetRepository(session), JobRepository(session)
         dataset = datasets.create("photos", 4)
         datasets.add_images(dataset.id, "lr", [NewImage("a.png", named["image"], 1, 1)])
@@ -116,17 +142,21 @@ def test_garbage_is_old_and_named_by_no_record(store: Store) -> None:
         jobs.record(job.id, job.attempt, Progress(1, 1, None, None), [sample])
         CheckpointRepository(session).put(job.id, step=1, seconds=1, sha256=named["checkpoint"])
         create_model(session, dataset.id, job_id=job.id, files={"degrader.safetensors": named["model"]})
-    foreign = blobs.path(old).with_name(".nfs0001")
-    foreign.touch()
-    os.utime(foreign, (0, 0))
-    assert collect_garbage(store.database, blobs, older_than_seconds=50) == 1
-    assert not blobs.path(old).exists()
-    assert blobs.path(young).exists()
-    assert all(blobs.path(sha256).exists() for sha256 in named.values())
+    if isinstance(blobs, FolderBlobs):
+        foreign = blobs.path(old).with_name(".nfs0001")
+        foreign.touch()
+        os.utime(foreign, (0, 0))
+    with blobs.deletion_paused():
+        assert collect_garbage(database, blobs, older_than_seconds=50) == 0
+    assert collect_garbage(database, blobs, older_than_seconds=50) == 1
+    assert blobs.find_missing({old, young, *named.values()}) == {old}
+    assert collect_garbage(database, blobs, older_than_seconds=50) == 0
 
 
-def test_bytes_and_names_are_flushed_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blobs, flushed, fsync = Blobs(tmp_path), list[int](), os.fsync
+def test_bytes_and_names_are_flushed_to_disk(
+    blobs: FolderBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed, fsync = list[int](), os.fsync
 
     def record_fsync(descriptor: int) -> None:
         flushed.append(os.fstat(descriptor).st_ino)
@@ -148,8 +178,8 @@ def test_bytes_and_names_are_flushed_to_disk(tmp_path: Path, monkeypatch: pytest
     assert flushed == []
 
 
-def test_second_put_renews_the_age(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+def test_second_put_renews_the_age(any_store: Store) -> None:
+    blobs = any_store.blobs
     sha256 = blobs.put(b"patina")
     age(blobs, sha256, 100)
     assert list(blobs.iter_older_than(50)) == [sha256]
@@ -158,8 +188,7 @@ def test_second_put_renews_the_age(tmp_path: Path) -> None:
     assert blobs.read(sha256) == b"patina"
 
 
-def test_put_during_deletion_keeps_the_blob(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blobs = Blobs(tmp_path)
+def test_put_during_deletion_keeps_the_blob(blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch) -> None:
     sha256 = blobs.put(b"patina")
     age(blobs, sha256, 100)
 
@@ -168,14 +197,13 @@ def test_put_during_deletion_keeps_the_blob(tmp_path: Path, monkeypatch: pytest.
         blobs.put(b"patina")
         return older
 
-    monkeypatch.setattr("store.files.blobs._is_older", put_after_the_check)
+    monkeypatch.setattr("store.files.folder_blobs.is_older", put_after_the_check)
     assert blobs.delete_older([sha256], 50) == 0
     assert blobs.read(sha256) == b"patina"
-    assert list(blobs.temporary.iterdir()) == []
+    assert list_temporary(blobs) == []
 
 
-def test_young_blob_stays_readable_during_deletion(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+def test_young_blob_stays_readable_during_deletion(blobs: FolderBlobs) -> None:
     sha256 = blobs.put(b"patina")
     with ThreadPoolExecutor(1) as pool:
         deleting = pool.submit(lambda: [blobs.delete_older([sha256] * 100, 50) for _ in range(100)])
@@ -187,25 +215,25 @@ def test_young_blob_stays_readable_during_deletion(tmp_path: Path) -> None:
     assert reads
 
 
-def test_files_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+def test_files_of_killed_processes_are_removed(any_store: Store) -> None:
+    blobs = any_store.blobs
     folder, file = blobs.temporary / "folder", blobs.temporary / "file"
     folder.mkdir()
     (folder / "part-0").write_bytes(b"half of an upload")
     file.write_bytes(b"half of a blob")
     blobs.remove_stale_temporary(500)
-    assert folder.exists(), "its process may be about to lock it"
+    assert folder.exists(), "its process may be about to announce itself"
     then = time.time() - 100
     os.utime(folder, (then, then))
     os.utime(file, (then, then))
     blobs.remove_stale_temporary(500)
-    assert list(blobs.temporary.iterdir()) == [file], "the folder is not locked"
+    assert list_temporary(blobs) == ["file"], "no process has the folder"
     blobs.remove_stale_temporary(50)
-    assert list(blobs.temporary.iterdir()) == []
+    assert list_temporary(blobs) == []
 
 
-def test_locked_scratch_folder_stays_however_old(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+def test_scratch_of_a_living_process_stays_however_old(any_store: Store) -> None:
+    blobs = any_store.blobs
     with blobs.scratch() as folder:
         os.utime(folder, (0, 0))
         blobs.remove_stale_temporary(50)
@@ -213,10 +241,26 @@ def test_locked_scratch_folder_stays_however_old(tmp_path: Path) -> None:
         assert blobs.put_file(folder / "weights")
 
 
-def test_deletion_can_be_paused(tmp_path: Path) -> None:
-    blobs = Blobs(tmp_path)
+def test_scratch_of_a_dead_process_is_removed(folder_store: Store, tmp_path: Path) -> None:
+    leases = Leases(folder_store.database, 0.2)
+    dead = FolderBlobs(tmp_path, leases)
+    with dead.scratch() as folder:
+        os.utime(folder, (0, 0))
+        folder_store.blobs.remove_stale_scratch()
+        assert folder.exists()
+        leases._closed.set()  # as if it had been killed
+        time.sleep(0.3)
+        folder_store.blobs.remove_stale_scratch()
+        assert folder.exists(), "it may only have missed one renewal"
+        folder_store.blobs.remove_stale_scratch()
+        assert not folder.exists()
+
+
+def test_deletion_can_be_paused(any_store: Store) -> None:
+    blobs = any_store.blobs
     sha256 = blobs.put(b"patina")
     with blobs.deletion_paused():
         assert blobs.delete_older([sha256], -1) == 0
         assert blobs.read(sha256) == b"patina"
     assert blobs.delete_older([sha256], -1) == 1
+    assert blobs.find_missing({sha256}) == {sha256}

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from bench.chaos.shifted_clock import build_clock_library, can_shift_clock
 from config.settings import Settings
 from store.db.migrate import migrate
-from store.db.tables import Job, now
+from store.db.tables import Shard, now
 from store.repositories import models as models_module
 from store.repositories.datasets import DatasetRepository
 from store.repositories.jobs import JobRepository
@@ -69,7 +70,7 @@ def test_wrong_clock_changes_no_lease_and_no_deletion(
     assert output[1:] == ["[]", "1"], "our job keeps its lease, and only the old blob is deleted"
     assert store.blobs.path(young).exists()
     with store.database.read() as session:
-        remaining = session.get_one(Job, waiting).lease_until - session.scalar(now())
+        remaining = session.scalar(select(Shard.lease_until - now()).where(Shard.job_id == waiting))
     assert LEASE - 10 < remaining <= LEASE, "its lease is as long as ours"
     store.close()
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from sqlalchemy import update
+from sqlalchemy import select, update
 
-from store.db.tables import Job, now
+from store.db.tables import Shard, now
 from store.errors import LeaseLostError
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.samples import NewItem, NewSample, SampleRepository
@@ -155,7 +155,7 @@ class JobStates(RuleBasedStateMachine):
     def expire_lease(self, expired: bool) -> None:
         with self.store.database.write() as session:
             if expired and self.status == "running":
-                session.execute(update(Job).where(Job.id == self.job).values(lease_until=now() - 1))
+                session.execute(update(Shard).where(Shard.job_id == self.job).values(lease_until=now() - 1))
             found = {job.id: job for job in JobRepository(session).requeue_expired_leases(MAX_CRASHES)}
         assert (self.job in found) == (expired and self.status == "running")
         if self.job in found:
@@ -187,13 +187,18 @@ class JobStates(RuleBasedStateMachine):
             job = jobs.get(self.job)
             assert job is not None
             found = {sample.position: sample.status for sample, _ in SampleRepository(session).list_samples(self.job)}
-        assert (job.status, job.attempt, job.crash_count) == (self.status, self.attempt, self.crashes)
+            shards = session.scalars(select(Shard).where(Shard.job_id == self.job)).all()
+        assert (job.status, job.attempt) == (self.status, self.attempt)
+        if self.status in ("queued", "running"):
+            assert [(shard.status, shard.crash_count) for shard in shards] == [(self.status, self.crashes)]
+            assert (shards[0].lease_until is not None) == (job.status == "running")
+        else:
+            assert shards == []
         assert job.model_id == self.model
         assert found == self.samples
         counted = list(self.samples.values())
         assert (job.ok, job.failed, job.done) == (counted.count("ok"), counted.count("failed"), len(counted))
         assert (job.finished_at is not None) == (job.status in ("succeeded", "failed", "canceled"))
-        assert (job.lease_until is not None) == (job.status == "running")
         assert (job.error is not None) == (job.status == "failed")
         assert not (job.cancel_requested and job.status == "queued")
 

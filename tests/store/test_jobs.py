@@ -197,7 +197,8 @@ def test_pending_samples_of_new_items_are_ranges(store: Store) -> None:
     record(store, job_id, attempt, *there)
     with store.database.read() as session:
         # An item without finished samples takes the same memory for any number of samples.
-        assert SampleRepository(session).pending_samples(job_id, 3) == {1: [0, 2], 2: range(3), 3: [1, 2]}
+        assert SampleRepository(session).pending_samples(job_id, 3, 0, 4) == {1: [0, 2], 2: range(3), 3: [1, 2]}
+        assert SampleRepository(session).pending_samples(job_id, 3, 2, 3) == {2: range(3)}
 
 
 def test_newer_parameters_wait_for_a_newer_worker(store: Store) -> None:

@@ -26,6 +26,8 @@ from tests.support.first_schema import ROWS, make_first_schema
 
 KEYS = ("id", "job_id", "position", "sample")
 RENAMED_TABLES = {"requests": "idempotency_keys"}
+# Those of jobs that have ended are gone; those of others are in shards.
+MOVED_COLUMNS = {"jobs": {"worker", "lease_until", "crash_count", "deaths"}}
 
 
 def scripts() -> ScriptDirectory:
@@ -43,7 +45,11 @@ RENAMED_COLUMNS: dict[str, dict[str, str]] = {
 def renamed(table: str, row: dict[str, Any]) -> dict[str, Any]:
     """Returns a row of an earlier schema with today's column names."""
     columns = RENAMED_COLUMNS.get(table, {})
-    return {columns.get(column, column): value for column, value in row.items()}
+    return {columns.get(column, column): value for column, value in without_moved(table, row).items()}
+
+
+def without_moved(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    return {column: value for column, value in row.items() if column not in MOVED_COLUMNS.get(table, ())}
 
 
 def test_migrations_and_tables_agree(database_url: str) -> None:
@@ -170,7 +176,7 @@ def test_downgrade_restores_names_and_rows(database_url: str) -> None:
     with begin() as connection:
         command.downgrade(alembic_config(connection), "0011")
         assert {table.name: set(table.columns.keys()) for table in reflected(connection)} == tables
-        assert_rows(connection, rows)
+        assert_rows(connection, {table: without_moved(table, row) for table, row in rows.items()})
     migrate(database)
     assert current_revision(database) == REVISION
     database.close()

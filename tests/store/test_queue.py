@@ -1,4 +1,4 @@
-"""The queue holds each job id once, survives damage, and shows which workers are alive."""
+"""The queue wakes a worker for each entry, survives damage, and shows which workers are alive."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from store.queue import INFERENCE, TRAIN, JobQueue
 from tests.support.wait_until import wait_until
 
 
-def test_enqueue_twice_queues_once(redis_url: str) -> None:
+def test_each_entry_wakes_one_worker(redis_url: str) -> None:
     queue = JobQueue(redis_url)
     for _ in range(2):
         queue.enqueue("job-1", "degrade")
     queue.enqueue("job-2", "train")
     assert [queue.queued_ids([INFERENCE]), queue.queued_ids([TRAIN])] == [{"job-1"}, {"job-2"}]
-    assert [queue.redis.llen(f"rq:queue:{name}") for name in (INFERENCE, TRAIN)] == [1, 1]
+    assert [queue.redis.llen(f"rq:queue:{name}") for name in (INFERENCE, TRAIN)] == [2, 1]
     assert queue.queued_ids() == {"job-1", "job-2"}
 
 
@@ -35,11 +35,24 @@ def test_damaged_entry_is_ignored(redis_url: str) -> None:
     assert len(queue.queued_ids()) == 2
 
 
-def test_half_an_entry_does_not_block_its_job(redis_url: str) -> None:
+def test_half_an_entry_does_not_block_others(redis_url: str) -> None:
     queue = JobQueue(redis_url)
     queue.redis.hset("rq:job:job-1", mapping={"ended_at": "never", "created_at": "x"})
-    queue.enqueue("job-1", "degrade")
-    assert queue.queued_ids() == {"job-1"}
+    queue.redis.rpush("rq:queue:warm", "job-1")
+    queue.enqueue("job-2", "degrade")
+    handled: list[str] = []
+
+    def handle(job_id: str) -> None:
+        handled.append(job_id)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        queue.consume(INFERENCE, handle, threading.Event())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert handled == ["job-2"]
 
 
 def test_consume_handles_jobs_until_shutdown(redis_url: str) -> None:

@@ -30,7 +30,7 @@ def test_a_kind_of_a_newer_version_waits_for_a_newer_worker(store: Store) -> Non
 
 def test_a_kind_without_a_function_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kind has a queue, but `run_job` was forgotten."""
-    monkeypatch.setattr("store.repositories.jobs.IS_READABLE", Job.kind == "deblur")
+    monkeypatch.setattr("store.repositories.claims.IS_READABLE", Job.kind == "deblur")
     job = execute_job_of_kind(store, "deblur")
     assert (job.status, job.error and job.error["code"]) == ("failed", "internal_error")
     assert "no function for jobs of kind deblur" in (job.error or {})["message"]

@@ -22,7 +22,7 @@ def test_the_speed_of_a_training_is_that_of_the_current_attempt() -> None:
 def test_results_are_on_disk_before_a_record_references_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     job = claim_new_job(store)
     unsynced = record_unsynced(store, monkeypatch)
-    recorder = ProgressRecorder(store, job.id, job.attempt, done=0, total=2)
+    recorder = ProgressRecorder(store, job.id, job.attempt)
     for position in range(2):
         recorder.add(NewSample(position, 0, {"sr": store.blobs.put(f"result {position}".encode())}))
         recorder.record()

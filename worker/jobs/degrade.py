@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from imaging.rejections import ImageRejected
 from models.inference.triplet import SourceImage, TripletSampler
-from store.db.tables import Job
 from store.degrade_options import DegradeOptions
 from store.errors import BlobMissing
+from store.repositories.claims import Claim
 from store.repositories.models import ModelRepository
 from store.repositories.samples import NewSample
 from store.store import Store
@@ -24,17 +24,19 @@ from worker.jobs.degrade_batches import (
     split_by_bytes,
     split_by_pixels,
 )
-from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results
+from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results, shard_done
 from worker.jobs.triplet_files import encode_triplet, mean_gradient
 from worker.runtime.context import WorkerContext
-from worker.runtime.lease import Lease
+from worker.runtime.lease import Lease, ShardYielded
 from worker.runtime.model_cache import require_model, samplers_for, single_threaded_torch
+from worker.runtime.outcome import ShardDone
 from worker.runtime.thread_pool import Budget, OrderedThreadPool
 
 
-def run_degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
+def run_degrade(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone:
     """Process the batches of the plan in several threads. Record results while later ones are computed."""
-    store, options = context.store, DegradeOptions.from_parameters(job.parameters)
+    store, job = context.store, claim.job
+    options = DegradeOptions.from_parameters(job.parameters)
     with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
     samplers = samplers_for(context, model)
@@ -50,9 +52,13 @@ def run_degrade(context: WorkerContext, job: Job, lease: Lease) -> None:
         return _BatchProcessor(store, samplers[thread % len(samplers)], options, budget).process_batch(batch)
 
     threads = THREADS_PER_CORE * context.settings.torch_threads
-    batches = plan_batches(pending_items(store, job.id, options.samples), file_size, threads)
-    with record_results(store, job) as recorder, single_threaded_torch(context.settings):
-        OrderedThreadPool(threads, process).run(batches, recorder.add, lease.check)
+    pending = pending_items(store, claim, options.samples)
+    batches = plan_batches(pending, file_size, threads)
+    with record_results(store, claim) as recorder, single_threaded_torch(context.settings):
+        complete = OrderedThreadPool(threads, process).run(batches, recorder.add, lease.check, lease.is_yielding)
+    if not complete:
+        raise ShardYielded
+    return shard_done(pending, recorder.seconds)
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,19 @@ import structlog
 from numpy.typing import NDArray
 
 from imaging.rejections import ImageRejected
-from store.db.tables import Item, Job
+from store.db.tables import Item
 from store.degrade_options import sample_seed_key
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
-from store.repositories.jobs import JobRepository
+from store.repositories.claims import Claim
 from store.repositories.samples import NewSample, SampleRepository
 from store.store import Store
-from worker.runtime.outcome import JobFailedError
+from worker.runtime.outcome import JobFailedError, ShardDone
 from worker.runtime.progress import ProgressRecorder
+
+SHARD_SECONDS = 10.0  # that a worker should need for a shard: each costs a few transactions
+MAX_SHARD_ITEMS = 4096
+MAX_GROWTH = 8  # of a shard to the next
 
 log = structlog.get_logger()
 
@@ -93,13 +97,13 @@ class PendingItem:
         return [item.position for item in (self.item, *self.copies)]
 
 
-def pending_items(store: Store, job_id: str, samples: int) -> list[PendingItem]:
-    """Returns each distinct image of a job that lacks any of its samples 0 to `samples` - 1, in order."""
+def pending_items(store: Store, claim: Claim, samples: int) -> list[PendingItem]:
+    """Returns each distinct image of a shard that lacks any of its samples 0 to `samples` - 1, in order."""
     with store.database.read() as session:
         repository = SampleRepository(session)
-        pending = repository.pending_samples(job_id, samples)
+        pending = repository.pending_samples(claim.job.id, samples, claim.start, claim.stop)
         groups: dict[Hashable, list[Item]] = {}
-        for item in repository.list_items(job_id):
+        for item in repository.list_items(claim.job.id, claim.start, claim.stop):
             if item.position in pending:
                 groups.setdefault(_image_key(item, pending[item.position]), []).append(item)
         return [PendingItem(first, pending[first.position], copies) for first, *copies in groups.values()]
@@ -113,20 +117,21 @@ def _image_key(item: Item, samples: Sequence[int]) -> Hashable:
 
 
 @contextmanager
-def record_results(store: Store, job: Job) -> Iterator[ProgressRecorder]:
-    """Records every result that is added inside, also when the job is interrupted.
-
-    Raises `JobFailedError` at the end if no sample of the job succeeded.
-    """
-    recorder = ProgressRecorder(store, job.id, job.attempt, done=job.done, total=job.total)
+def record_results(store: Store, claim: Claim) -> Iterator[ProgressRecorder]:
+    """Records every result that is added inside, also when the work is interrupted."""
+    recorder = ProgressRecorder(store, claim.job.id, claim.job.attempt)
     try:
         yield recorder
     finally:
         recorder.record()
-    with store.database.read() as session:
-        recorded = JobRepository(session).get(job.id)
-    if recorded is not None and not recorded.ok:
-        raise JobFailedError("all_failed", "All images failed; see the per-image results.")
+
+
+def shard_done(items: Sequence[PendingItem], seconds: float) -> ShardDone:
+    """Returns the outcome of a shard whose pending items took so long."""
+    if not items:
+        return ShardDone(None)
+    usual = SHARD_SECONDS * len(items) / max(seconds, 1e-3)
+    return ShardDone(max(1, min(int(usual), MAX_GROWTH * len(items), MAX_SHARD_ITEMS)))
 
 
 def check_disk_space(store: Store) -> None:

@@ -7,21 +7,23 @@ from collections.abc import Iterator
 from imaging.image_info import Picture
 from imaging.rejections import ImageRejected
 from models.inference.tiling import upscale_rows
-from store.db.tables import Job
+from store.repositories.claims import Claim
 from store.repositories.models import ModelRepository
 from store.repositories.samples import NewSample
 from store.sr_options import Color, Depth, SrOptions
 from worker.jobs.alpha import fill_transparent
-from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results
+from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results, shard_done
 from worker.jobs.sr_files import bits_of, write_result
 from worker.runtime.context import WorkerContext
-from worker.runtime.lease import Lease
+from worker.runtime.lease import Lease, ShardYielded
 from worker.runtime.model_cache import edsr_for, require_model
+from worker.runtime.outcome import ShardDone
 
 
-def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
+def run_sr(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone:
     """Upscales image by image. Every image has one sample, number 0. A cancel takes effect after each band."""
-    store, options = context.store, SrOptions.from_parameters(job.parameters)
+    store, job = context.store, claim.job
+    options = SrOptions.from_parameters(job.parameters)
     with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
     edsr = edsr_for(context, model)
@@ -55,9 +57,13 @@ def run_sr(context: WorkerContext, job: Job, lease: Lease) -> None:
             write_result(path, picture, edsr.config.scale, rows, options)
             return store.blobs.put_file(path)
 
-    with record_results(store, job) as recorder:
-        for item in pending_items(store, job.id, samples=1):
+    pending = pending_items(store, claim, samples=1)
+    with record_results(store, claim) as recorder:
+        for item in pending:
             lease.check()
+            if lease.is_yielding():
+                raise ShardYielded
             check_disk_space(store)
             for result in process(item):
                 recorder.add(result)
+    return shard_done(pending, recorder.seconds)

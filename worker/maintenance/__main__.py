@@ -11,7 +11,7 @@ from config.logging import configure_logging
 from config.settings import settings
 from store.data_folder import require_writable
 from store.db.schema import wait_until_current
-from store.deployment import require_own_data_folder
+from store.deployment import require_own_storage
 from store.store import Store
 from worker.maintenance.reaper import run_reaper
 from worker.runtime.job_log import JobLogHandler
@@ -24,7 +24,7 @@ def main() -> None:
     require_writable(settings().data_dir)
     store = Store.open(settings())
     wait_until_current(store.database)
-    require_own_data_folder(settings().data_dir, store.database)
+    require_own_storage(store.blobs, store.database)
     shutdown = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: shutdown.set())

@@ -1,4 +1,4 @@
-"""Requeues running jobs whose worker died."""
+"""Requeues what dead workers were working on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import structlog
 
 from config.settings import Settings
-from store.repositories.jobs import ExpiredJob, JobRepository
+from store.repositories.jobs import ACTIVE, ExpiredJob, JobRepository
 from store.store import Store
 from worker.maintenance.duty import Duty
 from worker.runtime.outcome import enqueue
@@ -17,9 +17,9 @@ log = structlog.get_logger()
 
 
 class RequeueStalledJobs(Duty):
-    """Requeues jobs whose lease expired and puts them on the queue.
+    """Requeues the shards of jobs whose lease expired, and wakes a worker for each.
 
-    A job with a cancel request ends instead, as does one that has crashed too often.
+    A job with a cancel request ends instead, as does one of which a shard has crashed too often.
 
     While the database is unavailable, no worker can renew its lease. So after an outage every worker gets a grace
     period of one lease.
@@ -37,7 +37,7 @@ class RequeueStalledJobs(Duty):
                 self._grace_until = time.monotonic() + self.settings.lease_seconds
             raise
         for job in expired:  # only now the transaction is committed
-            if job.status == "queued":
+            if job.status in ACTIVE:
                 log.warning("lease expired, job requeued", job=job.id)
                 enqueue(self.store, job.id, job.kind)
             else:

@@ -1,10 +1,11 @@
-"""A worker's lease on a job. A thread renews it until the job is done, canceled, lost or the worker shuts down."""
+"""A worker's lease on a shard. A thread renews it until the shard is done, canceled, lost or the worker shuts down."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 import structlog
@@ -25,19 +26,38 @@ class JobCanceledError(Exception):
     """A user canceled the job."""
 
 
+class ShardYielded(Exception):
+    """Something else should run first. The rest of the shard continues later or on another worker."""
+
+
 class WorkerShutdown(Exception):
     """The worker received SIGTERM. The job continues later or on another worker."""
 
 
 class Lease:
-    """Inside `with`, the job belongs to this worker's attempt. The work calls `check` between its steps."""
+    """Inside `with`, a shard of the job belongs to this worker's attempt. The work calls `check` between its steps.
 
-    def __init__(self, store: Store, settings: Settings, job_id: str, attempt: int, shutdown: threading.Event):
+    `may_yield` is called with each renewal. Once it returns True, `is_yielding` does, too: the work should then end
+    with what it has begun, because something else should run first.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        job_id: str,
+        attempt: int,
+        shutdown: threading.Event,
+        *,
+        may_yield: Callable[[], bool] | None = None,
+    ):
         self.store = store
         self.settings = settings
         self.job_id = job_id
         self.attempt = attempt
         self._shutdown = shutdown
+        self._may_yield = may_yield
+        self._yielding = threading.Event()
         self._canceled = threading.Event()
         self._lost = threading.Event()
         self._released = threading.Event()
@@ -63,18 +83,24 @@ class Lease:
         if self._shutdown.is_set():
             raise WorkerShutdown(self.job_id)
 
+    def is_yielding(self) -> bool:
+        return self._yielding.is_set()
+
     def _heartbeat_loop(self) -> None:
         structlog.contextvars.bind_contextvars(**self._context)  # a thread starts with an empty context
         pause = min(MAX_HEARTBEAT_SECONDS, self.settings.lease_seconds / 4)
         canceled_at: float | None = None
-        updated_at, progressed_at = 0.0, time.monotonic()
+        recorded_at: float | None = None
+        progressed_at = time.monotonic()
         while not self._released.wait(pause):
             try:
                 with self.store.database.write() as session:
                     renewal = JobRepository(session).renew(self.job_id, self.attempt, self.settings.lease_seconds)
                 time_now = time.monotonic()
-                if renewal.updated_at != updated_at:
-                    updated_at, progressed_at = renewal.updated_at, time_now
+                if renewal.progressed_at != recorded_at:
+                    recorded_at, progressed_at = renewal.progressed_at, time_now
+                if self._may_yield is not None and not self._yielding.is_set() and self._may_yield():
+                    self._yielding.set()
                 if renewal.cancel_requested and canceled_at is None:
                     canceled_at = time_now
                     self._canceled.set()

@@ -11,10 +11,11 @@ import structlog
 from store.errors import DatabaseError, LeaseLostError, QueueUnavailable
 from store.repositories.jobs import JobRepository
 from store.store import Store
-from worker.runtime.lease import JobCanceledError, WorkerShutdown
+from worker.runtime.lease import JobCanceledError, ShardYielded, WorkerShutdown
 from worker.runtime.transient_errors import PAUSE_SECONDS, is_transient, to_error
 
 RECORD_TIMEOUT = 60.0  # seconds to wait for the database; 0 for a worker that shuts down
+ALL_FAILED = {"code": "all_failed", "message": "All images failed; see the per-image results."}
 
 log = structlog.get_logger()
 
@@ -29,25 +30,35 @@ class JobFailedError(Exception):
 
 
 @dataclass(frozen=True)
+class ShardDone:
+    """What the work on images returns: how many of them the job's next shard should have, None for as many as usual."""
+
+    next_items: int | None
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended. The status "queued" returns the job to the queue."""
+    """How an attempt ended. The status "queued" returns its shard to the queue."""
 
     status: str
     error: dict[str, str] | None = None
+    done: ShardDone | None = None
 
 
-def run_and_record(store: Store, job_id: str, attempt: int, work: Callable[[], None]) -> None:
+def run_and_record(store: Store, job_id: str, attempt: int, work: Callable[[], ShardDone | None]) -> None:
     """Runs the work of an attempt and records its outcome. Nothing that the work raises leaves this function."""
     try:
-        work()
+        done = work()
     except Exception as error:
         record_outcome(store, job_id, attempt, error)
     else:
-        record_outcome(store, job_id, attempt, None)
+        record_outcome(store, job_id, attempt, None, done)
 
 
-def record_outcome(store: Store, job_id: str, attempt: int, error: Exception | None) -> None:
-    """Records how an attempt ended. `error` is what its work raised, None if it succeeded.
+def record_outcome(
+    store: Store, job_id: str, attempt: int, error: Exception | None, done: ShardDone | None = None
+) -> None:
+    """Records how an attempt ended. `error` is what its work raised, None if it succeeded, which it returned as `done`.
 
     While the database is unavailable, this retries up to RECORD_TIMEOUT seconds. After that, maintenance requeues the
     job when its lease expires.
@@ -55,7 +66,7 @@ def record_outcome(store: Store, job_id: str, attempt: int, error: Exception | N
     if isinstance(error, LeaseLostError):
         log.info("lease lost")
         return
-    outcome = _outcome_of(error)
+    outcome = Outcome("succeeded", done=done) if error is None else _outcome_of(error)
     deadline = time.monotonic() + (0 if isinstance(error, WorkerShutdown) else RECORD_TIMEOUT)
     while True:
         try:
@@ -71,13 +82,11 @@ def record_outcome(store: Store, job_id: str, attempt: int, error: Exception | N
         return
 
 
-def _outcome_of(error: Exception | None) -> Outcome:
+def _outcome_of(error: Exception) -> Outcome:
     match error:
-        case None:
-            return Outcome("succeeded")
         case JobCanceledError():
             return Outcome("canceled")
-        case WorkerShutdown():
+        case WorkerShutdown() | ShardYielded():
             return Outcome("queued")
         case JobFailedError():
             return Outcome("failed", {"code": error.code, "message": error.message})
@@ -96,24 +105,37 @@ def _record(store: Store, job_id: str, attempt: int, outcome: Outcome) -> None:
     if outcome.status == "queued":
         requeue(store, job_id, attempt, outcome.error)
         return
+    done = outcome.done
     with store.database.write() as session:
-        JobRepository(session).finish(job_id, attempt, outcome.status, outcome.error)
-    log.info("job ended", status=outcome.status, **(outcome.error or {}))
+        jobs = JobRepository(session)
+        has_ended = jobs.finish(
+            job_id,
+            attempt,
+            outcome.status,
+            outcome.error,
+            error_if_none_ok=ALL_FAILED if done else None,
+            shard_items=done.next_items if done else None,
+        )
+        job = jobs.get(job_id) if has_ended else None
+    if job is not None:
+        log.info("job ended", status=job.status, **(job.error or {}))
 
 
 def requeue(store: Store, job_id: str, attempt: int, error: dict[str, str] | None = None) -> None:
-    """Queues the job again for any worker. `error` says why it waits. Raises `LeaseLostError`."""
+    """Queues the shard again for any worker. `error` says why it waits. Raises `LeaseLostError`."""
     with store.database.write() as session:
         jobs = JobRepository(session)
         jobs.release(job_id, attempt, error)
         job = jobs.get(job_id)
-    log.info("job requeued")
-    if job is not None:
-        enqueue(store, job_id, job.kind)
+    if job is None:
+        return
+    if job.status == "queued":
+        log.info("job requeued")
+    enqueue(store, job_id, job.kind)
 
 
 def enqueue(store: Store, job_id: str, kind: str) -> None:
-    """Puts the job on the queue. If the queue is unavailable, maintenance does it later."""
+    """Wakes a worker for the job. If the queue is unavailable, maintenance does it later."""
     try:
         store.queue.enqueue(job_id, kind)
     except QueueUnavailable as error:

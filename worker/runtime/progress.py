@@ -1,4 +1,4 @@
-"""Records a job's progress: often enough to watch it, rarely enough to cost nothing."""
+"""Records the progress of a shard: often enough to watch it, rarely enough to cost nothing."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ RECORD_EVERY_SECONDS = 0.5
 
 
 class ProgressRecorder:
-    """Collects finished samples and writes them with the progress, fenced by the attempt.
+    """Collects finished samples and writes them with the shard's speed, fenced by the attempt.
 
     A sample is safe after the next `record`. If the worker is killed before that, the sample is generated again.
     """
 
-    def __init__(self, store: Store, job_id: str, attempt: int, *, done: int, total: int):
+    def __init__(self, store: Store, job_id: str, attempt: int):
         self.store = store
         self.job_id = job_id
         self.attempt = attempt
-        self.done = done
-        self.total = total
-        self._done_before = done
+        self.done = 0
         self._started = self._recorded = time.monotonic()
         self._partial = 0.0
         self._samples: list[NewSample] = []
+
+    @property
+    def seconds(self) -> float:
+        """The time since the shard began."""
+        return time.monotonic() - self._started
 
     def add(self, sample: NewSample) -> None:
         """Adds a finished sample. Raises `LeaseLostError`."""
@@ -47,13 +50,11 @@ class ProgressRecorder:
 
     def record(self) -> None:
         """Writes what was added since the last call. Raises `LeaseLostError`."""
-        done = self.done + self._partial
-        rate = (done - self._done_before) / max(time.monotonic() - self._started, 1e-3)
-        eta = (self.total - done) / rate if rate else None
-        progress = Progress(self.done, self.total, rate or None, eta)
+        rate = (self.done + self._partial) / max(self.seconds, 1e-3)
         if self._samples:
             self.store.blobs.sync()
         with self.store.database.write() as session:
+            progress = Progress(done=None, total=None, per_second=rate or None, eta_seconds=None)
             JobRepository(session).record(self.job_id, self.attempt, progress, self._samples)
         self._samples = []
         self._recorded = time.monotonic()

@@ -29,9 +29,15 @@ class OrderedThreadPool(Generic[Task, Result]):
         self._results: SimpleQueue[Result | _Done] = SimpleQueue()
 
     def run(
-        self, tasks: Sequence[Task], on_result: Callable[[Result], None], check_canceled: Callable[[], None]
-    ) -> None:
+        self,
+        tasks: Sequence[Task],
+        on_result: Callable[[Result], None],
+        check_canceled: Callable[[], None],
+        is_yielding: Callable[[], bool] = lambda: False,
+    ) -> bool:
         """Runs all tasks. Calls `on_result` in this thread with each result as it arrives.
+
+        Once `is_yielding` returns True, no other task starts. Returns whether all tasks were run.
 
         Raises the first error of `on_result`, `check_canceled` or a task. No task starts after that, and each thread
         stops after its current result; `run` waits for that before it raises.
@@ -41,7 +47,9 @@ class OrderedThreadPool(Generic[Task, Result]):
         # Each thread gets a copy of this thread's context, so that its log lines have the job's id.
         threads = [
             threading.Thread(
-                target=copy_context().run, args=(self._worker_loop, remaining, thread), name=f"pool-{thread}"
+                target=copy_context().run,
+                args=(self._worker_loop, remaining, thread, is_yielding),
+                name=f"pool-{thread}",
             )
             for thread in range(running)
         ]
@@ -64,11 +72,12 @@ class OrderedThreadPool(Generic[Task, Result]):
             self._stop.set()
             for thread in threads:
                 thread.join()
+        return next(remaining, None) is None
 
-    def _worker_loop(self, remaining: Iterator[Task], thread: int) -> None:
+    def _worker_loop(self, remaining: Iterator[Task], thread: int, is_yielding: Callable[[], bool]) -> None:
         error = None
         try:
-            while not self._stop.is_set():
+            while not (self._stop.is_set() or is_yielding()):
                 with self._lock:
                     task = next(remaining)
                 for result in self._work(task, thread):

@@ -1,4 +1,4 @@
-"""Errors that are no fault of a job: disk full, database unavailable. The job waits and does not fail."""
+"""Errors that are no fault of a job: disk full, database or bucket unavailable. The job waits and does not fail."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 
 from safetensors import SafetensorError
 
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, StorageUnavailable
 
 PAUSE_SECONDS = 2.0  # before such a job is tried again
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -23,7 +23,7 @@ class InsufficientDisk(OSError):
 
 def is_transient(error: BaseException) -> bool:
     """Returns whether the same job may succeed later without any change."""
-    return isinstance(error, DatabaseUnavailable) or _is_disk_full(error)
+    return isinstance(error, DatabaseUnavailable | StorageUnavailable) or _is_disk_full(error)
 
 
 def to_error(error: Exception) -> dict[str, str]:
@@ -32,6 +32,11 @@ def to_error(error: Exception) -> dict[str, str]:
         return {"code": error.code, "message": error.message}
     if _is_disk_full(error):
         return {"code": "disk_full", "message": "Disk full. Free space; the job then continues."}
+    if isinstance(error, StorageUnavailable):
+        return {
+            "code": "storage_unavailable",
+            "message": "The bucket with the files is unavailable. The job continues when it answers.",
+        }
     return {
         "code": "database_unavailable",
         "message": "Database unavailable. The job continues when the database answers.",

@@ -1,4 +1,4 @@
-"""The worker process: it takes job ids from a queue and runs the jobs. Loaded models stay loaded between jobs."""
+"""The worker process: it takes shards of jobs from a queue and runs them. Loaded models stay loaded between jobs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ log = structlog.get_logger()
 
 
 def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext, str], None]) -> None:
-    """Calls `execute` for each job id of one queue until SIGTERM or SIGINT. The running job is then requeued."""
+    """Calls `execute` for each entry of one queue until SIGTERM or SIGINT. What runs is then requeued."""
     if queue != TRAIN:
         # Before the first job comes, so that it starts at once. The train worker never imports torch.
         from worker.runtime.model_cache import configure_torch  # noqa: PLC0415
 
         configure_torch(settings)
-    context = WorkerContext(Store.open(settings), settings)
+    context = WorkerContext(Store.open(settings), settings, queue)
     if queue != TRAIN:
         context.store.decoders.prestart()
     wait_until_current(context.store.database)

@@ -1,0 +1,132 @@
+"""Leases of a process: names in the database that nobody else can have until they expire.
+
+They replace file locks, which network file systems do not keep reliably between computers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import structlog
+from sqlalchemy.orm import Session
+
+from store.db.database import Database
+from store.errors import DatabaseError, DuplicateError, LeaseHeld
+from store.ids import new_id
+from store.repositories.leases import LeaseRepository
+
+PROCESS = "process/"  # the lease of a process that has scratch folders
+BACKUP = "backup/"  # while one is held, no blob is deleted
+UPLOAD = "upload/"
+RENEWALS = 4  # in the lifetime of a lease
+RETRY_SECONDS = 1.0  # after a failed renewal
+
+log = structlog.get_logger()
+
+
+class Leases:
+    """The leases of this process. A thread renews them; it starts with the first one."""
+
+    def __init__(self, database: Database, seconds: float):
+        self.holder = new_id()
+        self._database = database
+        self._seconds = seconds
+        self._held: set[str] = set()
+        self._lock, self._announcing = threading.Lock(), threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Holds the lease inside. Raises `LeaseHeld` if another process or thread has it."""
+        try:
+            with self._database.write() as session:
+                LeaseRepository(session).take(name, self.holder, self._seconds)
+        except DuplicateError:
+            raise LeaseHeld(name) from None
+        with self._lock:
+            self._held.add(name)
+        self._start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.discard(name)
+            with suppress(DatabaseError):  # then it expires
+                self._release({name})
+
+    def announce(self) -> str:
+        """Takes the lease of this process, kept until `close`, and returns its holder's id."""
+        name = PROCESS + self.holder
+        with self._announcing:
+            if name not in self._held:
+                with self._database.write() as session:
+                    LeaseRepository(session).put(name, self.holder, self._seconds)
+                with self._lock:
+                    self._held.add(name)
+                self._start()
+        return self.holder
+
+    def require(self, session: Session, name: str) -> None:
+        """Locks the lease until the transaction ends. Raises `LeaseHeld` if this process has lost it."""
+        if not LeaseRepository(session).is_held_by(name, self.holder):
+            raise LeaseHeld(name)
+
+    def expiry(self, name: str) -> float | None:
+        """Returns when a lease expires, in seconds since 1970; None if nobody has it."""
+        with self._database.read() as session:
+            return LeaseRepository(session).expiry(name)
+
+    def is_held(self, prefix: str) -> bool:
+        """Returns whether any process holds a lease whose name starts with `prefix`."""
+        with self._database.read() as session:
+            return LeaseRepository(session).is_held(prefix)
+
+    def list_processes(self) -> set[str]:
+        """Returns the ids of processes that announced themselves, and forgets those that have expired.
+
+        The next call no longer returns those. So a process that only could not reach the database has time to renew.
+        """
+        with self._database.write() as session:
+            return {name.removeprefix(PROCESS) for name in LeaseRepository(session).list_and_expire(PROCESS)}
+
+    def close(self) -> None:
+        """Gives up all leases."""
+        self._closed.set()
+        if self._thread:
+            self._thread.join()
+            with suppress(DatabaseError):
+                self._release(self._held)
+
+    def _release(self, names: set[str]) -> None:
+        with self._database.write() as session:
+            LeaseRepository(session).release(names, self.holder)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._renew_loop, name="leases", daemon=True)
+                self._thread.start()
+
+    def _renew_loop(self) -> None:
+        pause = self._seconds / RENEWALS
+        while not self._closed.wait(pause):
+            try:
+                self._renew()
+                pause = self._seconds / RENEWALS
+            except DatabaseError as error:
+                log.warning("leases not renewed", error=str(error))
+                pause = min(RETRY_SECONDS, pause)
+
+    def _renew(self) -> None:
+        with self._lock:
+            names = set(self._held)
+        if not names:
+            return
+        with self._database.write() as session:
+            leases = LeaseRepository(session)
+            leases.renew(names, self.holder, self._seconds)
+            if (name := PROCESS + self.holder) in names:
+                leases.put(name, self.holder, self._seconds)  # it may have expired while the process was frozen
