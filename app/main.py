@@ -23,6 +23,7 @@ from app.http.headers import SecurityHeaders, allow_origins
 from app.http.problems import install_problem_handlers
 from app.http.root_path import RootPath
 from app.http.safe_methods import SafeMethods
+from app.http.traces import RequestTraces
 from app.inputs.endpoints import router as inputs
 from app.jobs.batching import JobLoaders
 from app.jobs.endpoints import router as jobs
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.store = Store.open(settings)
+        app.state.store.leases.announce()
         app.state.job_loaders = JobLoaders(app.state.store)
         app.state.store.decoders.prestart()
         app.state.watcher = JobWatcher(app.state.store)
@@ -81,6 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
         allow_origins(app, settings.allowed_origins)
     app.state.request_seconds = create_histogram()
     app.add_middleware(RequestMetrics, histogram=app.state.request_seconds)
+    if settings.traces:
+        app.add_middleware(RequestTraces)
     if settings.root_path:
         app.add_middleware(RootPath, prefix=settings.root_path)
     install_problem_handlers(app)

@@ -15,10 +15,12 @@ from fastapi import FastAPI
 from app.main import create_app
 from config.logging import configure_logging
 from config.settings import settings
+from config.tracing import MissingTracesError, configure_tracing
 from store.bootstrap import InsecureConfig, prepare_database
 from store.data_folder import MISCONFIGURED, require_writable
 from store.db.migrate import NewerSchemaError
-from store.deployment import WrongDataFolderError
+from store.deployment import WrongStorageError
+from store.errors import StorageUnavailable
 
 
 class Server(uvicorn.Server):
@@ -57,10 +59,14 @@ def serve() -> None:
     configure_logging(settings(), "api")
     require_writable(settings().data_dir)
     try:
+        configure_tracing(settings(), "api")
         prepare_database(settings())
-    except (InsecureConfig, NewerSchemaError, WrongDataFolderError) as error:
+    except (MissingTracesError, InsecureConfig, NewerSchemaError, WrongStorageError) as error:
         print(f"patina: {error}", file=sys.stderr)
         sys.exit(MISCONFIGURED)
+    except StorageUnavailable as error:  # a restart may help
+        print(f"patina: the bucket of PATINA_BLOBS_URL does not answer or refuses access: {error}", file=sys.stderr)
+        sys.exit(1)
     app = create_app(settings())
     config = uvicorn.Config(
         app,

@@ -65,6 +65,7 @@ def require_own_storage(blobs: Blobs, database: Database) -> None:
             log.critical("wrong storage", location=blobs.location, error=str(error))
             sys.exit(MISCONFIGURED)
         else:
+            blobs.leases.announce()
             return
 
 

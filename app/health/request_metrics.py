@@ -8,9 +8,10 @@ from http import HTTPMethod, HTTPStatus
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.http.routes import OTHER, find_route
+
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 METHODS = frozenset(HTTPMethod)
-OTHER = "other"  # a method or path that does not exist: their names are the client's, and there may be any number
 
 
 def create_histogram() -> Histogram:
@@ -57,8 +58,3 @@ class RequestMetrics:
         except Exception:  # Starlette answers it, outside of all middleware
             observe(HTTPStatus.INTERNAL_SERVER_ERROR)
             raise
-
-
-def find_route(scope: Scope) -> str:
-    """Returns the template of the path that was routed; `other` if there is none."""
-    return getattr(scope.get("route"), "path", OTHER)

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.http.headers import HEADERS
-from store.errors import BlobCorrupt, BlobMissing, DatabaseUnavailable
+from store.errors import BlobCorrupt, BlobMissing, DatabaseUnavailable, StorageUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 DATABASE_RETRY_SECONDS = 2  # Retry-After while the database is unavailable
@@ -121,6 +121,16 @@ def install_problem_handlers(app: FastAPI) -> None:
             HTTPStatus.SERVICE_UNAVAILABLE,
             "database_unavailable",
             "Database unavailable; the request was not applied. Retry later.",
+            headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
+        )
+
+    @app.exception_handler(StorageUnavailable)
+    async def storage_unavailable(_: Request, error: StorageUnavailable) -> JSONResponse:
+        log.warning("storage unavailable", error=str(error))
+        return problem_response(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "storage_unavailable",
+            "Storage unavailable; the request was not applied. Retry later.",
             headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
         )
 

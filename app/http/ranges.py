@@ -7,17 +7,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi.responses import StreamingResponse
+from fastapi import Query, Response
+from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.http.problems import ProblemError, problem_responses
 from store.files.blobs import CHUNK, Blobs
 
+REDIRECT_SECONDS = 3600.0
 ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
+Redirect = Annotated[
+    bool,
+    Query(
+        description="Redirect to the bucket with the files, if the service has one. The URL works for an hour without "
+        "a token; the file is then named by its SHA-256."
+    ),
+]
 # Responses, other than 200, of an endpoint whose file may be requested in part.
 RANGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     int(HTTPStatus.PARTIAL_CONTENT): {"description": "With `Range: bytes=N-M`: these bytes of the file."},
+    int(HTTPStatus.TEMPORARY_REDIRECT): {"description": "With `redirect=true`: the file is at `Location`."},
     int(HTTPStatus.NOT_MODIFIED): {"description": "With `If-None-Match`: the client has this file already."},
     **problem_responses(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE),
 }
@@ -68,12 +78,21 @@ def select_range(headers: Mapping[str, str], size: int, etag: str) -> ByteRange 
 
 
 def respond_with_blob(
-    request_headers: Mapping[str, str], blobs: Blobs, sha256: str, *, media_type: str, name: str
-) -> StreamingResponse:
+    request_headers: Mapping[str, str],
+    blobs: Blobs,
+    sha256: str,
+    *,
+    media_type: str,
+    name: str,
+    redirect: bool = False,
+) -> Response:
     """Returns a response with a stored file, or with the part of it that was asked for.
 
-    Raises `BlobMissing`, and `BlobCorrupt` for a part; a whole file that is corrupt breaks off before its end.
+    With `redirect` it leads to the bucket that has the file. Raises `BlobMissing`, and `BlobCorrupt` for a part; a
+    whole file that is corrupt breaks off before its end.
     """
+    if redirect and (url := blobs.signed_url(sha256, REDIRECT_SECONDS)):
+        return RedirectResponse(url, HTTPStatus.TEMPORARY_REDIRECT, {"Cache-Control": "no-store"})
     etag = f'"{sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="{name}"'}
     size = blobs.size(sha256)

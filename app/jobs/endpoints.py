@@ -13,7 +13,7 @@ from app.auth.ownership import RequireJobOwner
 from app.http.dependencies import SettingsDep, StoreDep
 from app.http.idempotency import IdempotencyKey, IdempotentRequest
 from app.http.problems import problem_responses
-from app.http.ranges import RANGE_RESPONSES, respond_with_blob
+from app.http.ranges import RANGE_RESPONSES, Redirect, respond_with_blob
 from app.http.schemas import Count, Cursor, Id, Limit, Page
 from app.jobs import lifecycle, service
 from app.jobs.dependencies import JobsDep, WatcherDep
@@ -180,6 +180,18 @@ def list_results(job_id: Id, store: StoreDep, cursor: Cursor = None, limit: Limi
     return service.list_results(store, job_id, cursor, limit)
 
 
+@router.delete(
+    "/{job_id}/results",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Delete the results of a job that has ended",
+    responses=problem_responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    dependencies=[RequireJobOwner],
+)
+def delete_results(job_id: Id, store: StoreDep) -> None:
+    """They are gone within seconds, and their inputs with them; of a training, its checkpoints, but not its model."""
+    lifecycle.delete_results(store, job_id)
+
+
 @router.get(
     "/{job_id}/results/{position}/{sample}/{what}",
     summary="Get a file of a sample",
@@ -187,8 +199,10 @@ def list_results(job_id: Id, store: StoreDep, cursor: Cursor = None, limit: Limi
     responses=NOT_FOUND_OR_GONE | RANGE_RESPONSES,
 )
 def get_result_file(
-    job_id: Id, position: Count, sample: Count, what: str, store: StoreDep, request: Request
-) -> StreamingResponse:
+    job_id: Id, position: Count, sample: Count, what: str, store: StoreDep, request: Request, redirect: Redirect = False
+) -> Response:
     sha256, suffix = service.find_result_file(store, job_id, position, sample, what)
     name = f"{job_id}_{position}_{sample}_{what}.{suffix}"
-    return respond_with_blob(request.headers, store.blobs, sha256, media_type=MEDIA_TYPES[suffix], name=name)
+    return respond_with_blob(
+        request.headers, store.blobs, sha256, media_type=MEDIA_TYPES[suffix], name=name, redirect=redirect
+    )

@@ -18,6 +18,7 @@ from store.db.database import Session
 from store.db.tables import Job
 from store.repositories.jobs import JobRepository
 from store.repositories.models import CheckpointRepository
+from store.repositories.retention import end_retention
 from store.store import Store
 
 log = structlog.get_logger()
@@ -50,6 +51,17 @@ def retry(store: Store, settings: Settings, job_id: str) -> JobRead:
     log.info("job retried", job=job_id)
     enqueue(store, result)
     return result
+
+
+def delete_results(store: Store, job_id: str) -> None:
+    """Lets the results of a job that has ended expire now. Raises `ProblemError` (409) if it has not ended."""
+    with store.database.write() as session:
+        get_job_or_404(session, job_id)
+        if not end_retention(session, job_id):
+            raise ProblemError(
+                HTTPStatus.CONFLICT, "job_not_finished", "The job has not ended. Cancel it, or wait until it ends."
+            )
+    log.info("deletion of results requested", job=job_id)
 
 
 def finish(store: Store, job_id: str) -> JobRead:

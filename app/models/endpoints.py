@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.http.dependencies import StoreDep
 from app.http.problems import problem_responses
-from app.http.ranges import RANGE_RESPONSES, respond_with_blob
+from app.http.ranges import RANGE_RESPONSES, Redirect, respond_with_blob
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.models import service
 from app.models.report import ReportRead
@@ -42,7 +42,15 @@ def get_model_report(model_id: Id, store: StoreDep) -> ReportRead:
     response_class=StreamingResponse,
     responses=NOT_FOUND | RANGE_RESPONSES,
 )
-def get_model_file(model_id: Id, name: str, store: StoreDep, request: Request) -> StreamingResponse:
+def get_model_file(model_id: Id, name: str, store: StoreDep, request: Request, redirect: Redirect = False) -> Response:
     sha256 = service.find_file(store, model_id, name)
-    store.blobs.verified_path(sha256)  # a model is useless in part: better an error than a download that breaks off
-    return respond_with_blob(request.headers, store.blobs, sha256, media_type="application/octet-stream", name=name)
+    if not redirect:
+        store.blobs.verified_path(sha256)  # a model is useless in part: better an error than a download that breaks off
+    return respond_with_blob(
+        request.headers,
+        store.blobs,
+        sha256,
+        media_type="application/octet-stream",
+        name=name,
+        redirect=redirect,
+    )

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from threading import RLock
-from typing import BinaryIO
 
-from anyio import CancelScope, move_on_after, sleep, to_thread
+from anyio import CancelScope, current_time, move_on_after, sleep, to_thread
 from fastapi import Request
 from fastapi.concurrency import contextmanager_in_threadpool
 
@@ -26,12 +25,15 @@ from app.uploads.service import (
     finalize,
     get,
     get_offset,
-    lock_file,
+    lock_upload,
     reject,
     require_accepted,
+    upload_busy,
 )
 from config.settings import Settings
 from store.db.tables import Upload
+from store.errors import LeaseHeld
+from store.leases import UPLOAD
 from store.repositories.uploads import UploadRepository
 from store.store import Store
 
@@ -47,19 +49,17 @@ async def receive(request: Request, store: Store, settings: Settings, upload_id:
     upload = await to_thread.run_sync(get, store, upload_id)
     if upload.completed_at is None:
         await to_thread.run_sync(allow_upload, request, store.quota, settings)
-        await _wait_for_lock(store, upload_id)
-        async with contextmanager_in_threadpool(lock_file(store, upload_id)) as file:
-            upload = await _receive(request, store, settings, upload_id, start, file)
+        await _wait_for_lock(store, settings, upload_id)
+        async with contextmanager_in_threadpool(lock_upload(store, upload_id)):
+            upload = await _receive(request, store, settings, upload_id, start)
     else:
         _check_offset(store, upload, start)
     await to_thread.run_sync(require_accepted, store, upload_id)
     return upload
 
 
-async def _receive(
-    request: Request, store: Store, settings: Settings, upload_id: str, start: int, file: BinaryIO
-) -> Upload:
-    upload, part = await to_thread.run_sync(_begin_part, store, settings, upload_id, start, file)
+async def _receive(request: Request, store: Store, settings: Settings, upload_id: str, start: int) -> Upload:
+    upload, part = await to_thread.run_sync(_begin_part, store, settings, upload_id, start)
     if part:
         try:
             await _write(request, part)
@@ -69,13 +69,11 @@ async def _receive(
     return await to_thread.run_sync(_end_part, store, settings, upload_id)
 
 
-def _begin_part(
-    store: Store, settings: Settings, upload_id: str, start: int, file: BinaryIO
-) -> tuple[Upload, _Part | None]:
+def _begin_part(store: Store, settings: Settings, upload_id: str, start: int) -> tuple[Upload, _Part | None]:
     """Returns the locked upload, and the part to write; None if the file is complete."""
     upload = get(store, upload_id)
     _check_offset(store, upload, start)
-    return upload, _Part(store, settings, upload, file) if count_received(store, upload) < upload.length else None
+    return upload, _Part(store, settings, upload) if count_received(store, upload) < upload.length else None
 
 
 def _end_part(store: Store, settings: Settings, upload_id: str) -> Upload:
@@ -120,22 +118,19 @@ class _FileTooLargeError(ProblemError):
 
 
 class _Part:
-    """Writes bytes to a locked file.
+    """Appends bytes to a locked upload, until `finish`.
 
     During a shutdown, `finish` may be called while a `write` is running in its thread; it waits for that.
     """
 
-    def __init__(self, store: Store, settings: Settings, upload: Upload, file: BinaryIO):
+    def __init__(self, store: Store, settings: Settings, upload: Upload):
         self.store = store
         self.settings = settings
         self.upload = upload
-        self.file = file
         self.lock = RLock()
         self.start = self.offset = self.counted = count_received(store, upload)
-        file.truncate(self.offset)
-        file.seek(0)
-        self.head = file.read(min(HEAD_BYTES, self.offset))
-        file.seek(self.offset)
+        self.file = store.partial_uploads.open(upload.id, self.offset)
+        self.head = self.file.read_head(HEAD_BYTES)
 
     def write(self, data: bytes) -> None:
         """Raises `ProblemError` if the data exceed the announced length, or if the file turns out to be too large."""
@@ -161,7 +156,7 @@ class _Part:
                 self._count()
 
     def finish(self, data: bytes) -> None:
-        with self.lock:
+        with self.lock, self.file:
             try:
                 self.write(data)
             finally:
@@ -170,15 +165,26 @@ class _Part:
                 self.store.quota.commit(self.offset - self.start)
 
     def _count(self) -> None:
-        self.store.partial_uploads.flush(self.file)
+        self.file.flush()
         with self.store.database.write() as session:
+            try:
+                self.store.leases.require(session, UPLOAD + self.upload.id)
+            except LeaseHeld as error:  # this process was frozen, and another one has continued
+                raise upload_busy() from error
             if not UploadRepository(session).set_received(self.upload.id, self.offset, self.settings.upload_seconds):
                 raise not_found("upload", self.upload.id)
         self.counted = self.offset
 
 
-async def _wait_for_lock(store: Store, upload_id: str) -> None:
-    """Waits a moment for the file: a request that broke off may still be writing what had arrived."""
-    with move_on_after(LOCK_RETRY_SECONDS):
-        while await to_thread.run_sync(store.partial_uploads.is_locked, upload_id):
+async def _wait_for_lock(store: Store, settings: Settings, upload_id: str) -> None:
+    """Waits for a request that broke off and may still be writing, or for the lease of a process that died.
+
+    Gives up when another request has renewed its lease meanwhile: that one is alive.
+    """
+    first = await to_thread.run_sync(store.leases.expiry, UPLOAD + upload_id)
+    earliest = current_time() + LOCK_RETRY_SECONDS
+    with move_on_after(LOCK_RETRY_SECONDS + settings.lease_seconds):
+        while (expiry := await to_thread.run_sync(store.leases.expiry, UPLOAD + upload_id)) is not None:
+            if expiry != first and current_time() > earliest:
+                return
             await sleep(POLL_SECONDS)

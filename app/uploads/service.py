@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, BinaryIO
+from typing import Any
 
 from app.datasets import service as datasets
 from app.datasets.schemas import ImageUploadResponse, Role
@@ -23,7 +23,8 @@ from app.uploads.tus import parse_file_name, parse_options
 from config.settings import Settings
 from store.db.database import Session
 from store.db.tables import Upload
-from store.errors import UploadLocked
+from store.errors import LeaseHeld
+from store.leases import UPLOAD
 from store.repositories.uploads import UploadRepository
 from store.store import Store
 
@@ -50,7 +51,7 @@ def create(store: Store, settings: Settings, dataset_id: str, role: Role, length
             dataset_id, role, name=name, metadata=metadata, length=length, retention_seconds=settings.upload_seconds
         )
     if length == 0:  # no part will follow
-        with lock_file(store, upload.id):
+        with lock_upload(store, upload.id):
             finalize(store, settings, upload)
         require_accepted(store, upload.id)
     return upload
@@ -104,7 +105,7 @@ def count_received(store: Store, upload: Upload) -> int:
 def delete(store: Store, upload_id: str) -> None:
     """Raises `ProblemError` if there is no such upload, or if another request is sending it."""
     get(store, upload_id)
-    with lock_file(store, upload_id):
+    with lock_upload(store, upload_id):
         with store.database.write() as session:
             _get_or_404(session, upload_id)
             UploadRepository(session).delete(upload_id)
@@ -112,7 +113,7 @@ def delete(store: Store, upload_id: str) -> None:
 
 
 def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
-    """Ingests a complete file, which the caller has locked, and records the outcome.
+    """Ingests a complete upload, which the caller has locked, and records the outcome.
 
     Raises `ProblemError` if a later attempt may succeed.
     """
@@ -122,8 +123,8 @@ def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
 
     with store.blobs.scratch() as folder:
         path = folder / "part-0"
-        # A second name, because ingestion moves the file; the first one stays until the images are recorded.
-        store.partial_uploads.link(upload.id, path)
+        # A copy or second name, because ingestion moves the file; the upload stays until the images are recorded.
+        store.partial_uploads.assemble(upload.id, path)
         with path.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         file = ReceivedFile(upload.name, path, sha256)
@@ -153,18 +154,22 @@ def require_accepted(store: Store, upload_id: str) -> None:
 
 
 @contextmanager
-def lock_file(store: Store, upload_id: str) -> Iterator[BinaryIO]:
-    """Yields the file with an exclusive lock. Raises `ProblemError` (423) if another request has it."""
+def lock_upload(store: Store, upload_id: str) -> Iterator[None]:
+    """Inside, no other request writes the upload. Raises `ProblemError` (423) if another one does."""
     try:
-        with store.partial_uploads.locked(upload_id) as file:
-            yield file
-    except UploadLocked as error:
-        raise ProblemError(
-            HTTPStatus.LOCKED,
-            "upload_busy",
-            f"Another request is sending this file. Retry in {LOCK_RETRY_SECONDS} s.",
-            headers={"Retry-After": str(LOCK_RETRY_SECONDS)},
-        ) from error
+        with store.leases.hold(UPLOAD + upload_id):
+            yield
+    except LeaseHeld as error:
+        raise upload_busy() from error
+
+
+def upload_busy() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.LOCKED,
+        "upload_busy",
+        f"Another request is sending this file. Retry in {LOCK_RETRY_SECONDS} s.",
+        headers={"Retry-After": str(LOCK_RETRY_SECONDS)},
+    )
 
 
 def _complete(

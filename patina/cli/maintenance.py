@@ -1,4 +1,7 @@
-"""`patina doctor`, `backup` and `restore`. They open database and blobs, so they run on the service's machine."""
+"""`patina doctor`, `backup`, `restore` and `migrate-blobs`.
+
+They open database and blobs, so they run on the service's machine.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 
 from config.settings import settings
 from patina.cli.app import FAILED, cli, format_example
@@ -82,6 +86,42 @@ def restore(
         except BackupError as error:
             raise PatinaError(str(error)) from error
     console.print(f"{stats.records} records and {stats.blobs} stored files are restored.")
+
+
+@cli.command(name="migrate-blobs", epilog=format_example("patina migrate-blobs s3://bucket/prefix"))
+def migrate_blobs(
+    target: Annotated[str, typer.Argument(help="URL of a bucket, or a folder.")],
+    switch: Annotated[
+        bool, typer.Option("--switch", help="Then make it the place of all stored files. The service must be stopped.")
+    ] = False,
+) -> None:
+    """Copy all stored files into a bucket, or out of it. Run it again to copy what is new."""
+    from store.admin import migrate_blobs as migration  # noqa: PLC0415
+
+    with _store() as store:
+        if switch and (running := store.leases.count_other_processes()):
+            raise PatinaError(str(migration.StillRunningError(running, store.leases.seconds)))
+        blobs = migration.open_target(target, settings(), store)
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("Copying")
+            stats = migration.migrate_blobs(
+                store, blobs, lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        console.print(f"{stats.copied} stored files were copied, {stats.present} were there already.")
+        if stats.lost:
+            console.print(f"{stats.lost} stored files are lost or damaged. List them: patina doctor --deep")
+            raise typer.Exit(FAILED)
+        if not switch:
+            console.print(f"To use them: stop the service, then patina migrate-blobs {target} --switch")
+            return
+        try:
+            migration.switch_storage(store, blobs)
+        except migration.StillRunningError as error:
+            raise PatinaError(str(error)) from error
+    if "://" in target:
+        console.print(f"Set PATINA_BLOBS_URL={target} for all processes, then start them.")
+    else:
+        console.print(f"Unset PATINA_BLOBS_URL and set PATINA_DATA_DIR={target} for all processes, then start them.")
 
 
 def _store() -> AbstractContextManager[Store]:

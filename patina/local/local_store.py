@@ -11,7 +11,7 @@ from patina.client import Job
 from patina.errors import PatinaError
 from store.db.migrate import NewerSchemaError, migrate
 from store.db.schema import current_revision
-from store.errors import DatabaseUnavailable
+from store.errors import DatabaseUnavailable, StorageUnavailable
 from store.store import Store
 
 
@@ -43,6 +43,8 @@ def _open(settings: Settings, process: str) -> Iterator[Store]:
         yield store
     except DatabaseUnavailable as error:
         raise PatinaError(f"The database does not answer ({error}). Check PATINA_DATABASE_URL.") from error
+    except StorageUnavailable as error:
+        raise PatinaError(f"The bucket does not answer or refuses access ({error}). Check PATINA_BLOBS_URL.") from error
     except NewerSchemaError as error:
         raise PatinaError(str(error)) from error
     finally:

@@ -45,6 +45,12 @@ def check(store: Store, *, deep: bool) -> Iterator[Finding]:
                     lambda _, sha256=sha256: store.blobs.quarantine(sha256),  # type: ignore[misc]
                 )
             missing |= corrupt
+        if unrecorded := store.blobs.find_unrecorded():
+            yield Finding(
+                f"{len(unrecorded)} stored files are not in the table of stored files.",
+                "Adds them to it. Maintenance deletes those that no record names when they are old.",
+                lambda _: store.blobs.record(unrecorded),
+            )
         yield from _missing_photos(session, missing)
         yield from _missing_results(session, missing)
         yield from _missing_inputs(session, missing)

@@ -42,8 +42,13 @@ class LeaseRepository:
         return self.session.scalar(select(Lease.expires_at).where(Lease.name == name, Lease.expires_at > now()))
 
     def is_held(self, prefix: str) -> bool:
-        held = Lease.name.startswith(prefix, autoescape=True), Lease.expires_at > now()
-        return bool(self.session.scalar(select(exists().where(*held))))
+        live = Lease.name.startswith(prefix, autoescape=True), Lease.expires_at > now()
+        return bool(self.session.scalar(select(exists().where(*live))))
+
+    def list_live(self, prefix: str) -> list[str]:
+        """Returns the names of leases that have not expired."""
+        live = Lease.name.startswith(prefix, autoescape=True), Lease.expires_at > now()
+        return list(self.session.scalars(select(Lease.name).where(*live)))
 
     def list_and_expire(self, prefix: str) -> list[str]:
         """Returns the names of all leases, then deletes the expired ones."""

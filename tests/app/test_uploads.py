@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -85,7 +85,12 @@ def running(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("running")
-    ours = {"PATINA_DATA_DIR": str(folder), "PATINA_REDIS_URL": valkey_url, "PATINA_PORT": str(port)}
+    ours = {
+        "PATINA_DATA_DIR": str(folder),
+        "PATINA_REDIS_URL": valkey_url,
+        "PATINA_PORT": str(port),
+        "PATINA_LEASE_SECONDS": "1",  # that the upload of a killed API stays locked
+    }
     api = ApiProcess({name: value for name, value in os.environ.items() if not name.startswith("PATINA_")} | ours, port)
     api.start()
     yield api
@@ -212,15 +217,7 @@ def test_an_upload_resumes_after_the_api_was_killed(running: ApiProcess) -> None
     assert not file.exists()
 
 
-class SlowFile(io.FileIO):
-    """A slow disk."""
-
-    def write(self, data: Any) -> int:
-        time.sleep(0.5)
-        return super().write(data)
-
-
-def test_a_write_during_shutdown_is_stored_once(api: Api, tmp_path: Path) -> None:
+def test_a_write_during_shutdown_is_stored_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     data = os.urandom(BATCH_BYTES)
     upload = service.create(api.store, api.settings, api.create_dataset(), Role.lr, 2 * BATCH_BYTES, "")
 
@@ -229,19 +226,24 @@ def test_a_write_during_shutdown_is_stored_once(api: Api, tmp_path: Path) -> Non
             yield data
             await asyncio.sleep(60)
 
-    async def cancel_during_write(file: SlowFile) -> None:
-        part = receive._Part(api.store, api.settings, upload, cast(BinaryIO, file))
+    async def cancel_during_write() -> None:
+        part = receive._Part(api.store, api.settings, upload)
+        write = part.file.write
+
+        def write_slowly(data: bytes) -> None:
+            time.sleep(0.5)
+            write(data)
+
+        monkeypatch.setattr(part.file, "write", write_slowly)
         sending = asyncio.create_task(receive._write(cast(Request, Sending()), part))
         await asyncio.sleep(0.2)
         sending.cancel()
         with suppress(asyncio.CancelledError):
             await sending
 
-    path = api.store.partial_uploads.path(upload.id)
-    path.touch()
-    with SlowFile(path, "r+") as file:
-        asyncio.run(cancel_during_write(file))
-    assert path.read_bytes() == data
+    with service.lock_upload(api.store, upload.id):
+        asyncio.run(cancel_during_write())
+    assert (api.settings.data_dir / "uploads" / upload.id).read_bytes() == data
     assert service.get_offset(api.store, service.get(api.store, upload.id)) == BATCH_BYTES
 
 
@@ -252,7 +254,7 @@ def test_a_complete_upload_is_ingested_after_a_crash(running: ApiProcess) -> Non
     upload.upload(stop_at=len(data) - 1)
     running.kill()
     store = Store.open(Settings(data_dir=running.folder, redis_url=running.environment["PATINA_REDIS_URL"]))
-    with store.partial_uploads.path(upload.url.rpartition("/")[2]).open("ab") as opened:
+    with store.partial_uploads.open(upload.url.rpartition("/")[2], len(data) - 1) as opened:
         opened.write(data[-1:])
     with store.database.write() as session:
         session.get_one(Upload, upload.url.rpartition("/")[2]).received = len(data)
@@ -321,7 +323,7 @@ def test_rejections_equal_those_of_a_single_request(api: Api, name: str, data: b
     assert response.json() == single.json()
     assert response.headers["tus-resumable"] == "1.0.0"
     assert api.find_traces() == before
-    assert list(api.store.partial_uploads.root.iterdir()) == []
+    assert api.store.partial_uploads.list_ids() == set()
 
 
 def test_a_file_too_large_for_an_image_is_rejected_early(
@@ -334,7 +336,7 @@ def test_a_file_too_large_for_an_image_is_rejected_early(
     rejected = send(api, at, photo[300:600], 300)
     assert (rejected.status_code, rejected.json()["code"]) == (422, "file_too_large")
     assert api.http.get(at).json()["status"] == "rejected"
-    assert list(api.store.partial_uploads.root.iterdir()) == []
+    assert api.store.partial_uploads.list_ids() == set()
     at = begin(api, dataset, archive, "a.zip").headers["location"]
     assert send(api, at, archive[:300]).status_code == send(api, at, archive[300:600], 300).status_code == 204
 
@@ -395,7 +397,7 @@ def test_the_tus_protocol(api: Api) -> None:
     assert api.http.post(at, headers=TUS).json()["code"] == "invalid_request"
     assert api.http.post(at, headers=TUS | {"X-HTTP-Method-Override": "DELETE"}).status_code == 204
     assert api.http.head(at, headers=TUS).status_code == 404
-    assert list(api.store.partial_uploads.root.iterdir()) == []
+    assert api.store.partial_uploads.list_ids() == set()
 
 
 def test_received_bytes_count_against_the_limits(tmp_path: Path, redis_url: str) -> None:
@@ -430,7 +432,7 @@ def test_abandoned_uploads_expire_and_datasets_delete_theirs(tmp_path: Path, red
         assert api.http.delete(f"/datasets/{dataset}").status_code == 204
         assert send(api, at, data[100:], 100).status_code == 404
         duty.run()
-        assert list(api.store.partial_uploads.root.iterdir()) == []
+        assert api.store.partial_uploads.list_ids() == set()
 
 
 def test_an_upload_belongs_to_its_token(auth_api: AuthApi) -> None:

@@ -25,7 +25,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from config.settings import Settings
 from store.db.access import Caller
 from store.db.tables import Delivery
-from store.deployment import bind_data_folder
+from store.deployment import bind_storage
 from store.repositories.jobs import JobRepository
 from store.repositories.tokens import TokenRepository
 from store.repositories.webhooks import EVENTS, Outbox, WebhookRepository
@@ -366,7 +366,7 @@ def test_a_message_survives_a_killed_sender(api: Api, receiver: Receiver) -> Non
         "PATINA_WEBHOOK_TIMEOUT_SECONDS": "2",
         "PATINA_REAP_EVERY_SECONDS": "0.1",
     }
-    bind_data_folder(api.settings.data_dir, api.store.database)
+    bind_storage(api.store.blobs, api.store.database)
     command = [sys.executable, "-P", "-m", "worker.maintenance"]
     for count in (1, 2):
         process = subprocess.Popen(command, env=os.environ | environment)

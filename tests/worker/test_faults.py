@@ -19,7 +19,7 @@ import psutil
 import pytest
 from redis import Redis
 
-from store.files.blobs import Blobs
+from store.files.folder_blobs import blob_path
 from store.repositories.models import CheckpointRepository
 from store.store import Store
 from tests.support.images import make_photos
@@ -188,10 +188,10 @@ def test_the_queue_restarts_empty_without_a_usable_file(service: Service, datase
 
 
 def test_a_corrupt_image_fails_with_a_code(service: Service, dataset: str) -> None:
-    blobs, files = Blobs(service.settings.data_dir), make_photos(2, 300, seed=50)
+    files = make_photos(2, 300, seed=50)
     freeze(worker := service.find_pid(*INFERENCE_WORKER), service)
     job_id = service.degrade(dataset, files, samples=2)
-    flip_bit(blobs.path(hashlib.sha256(files["0.png"]).hexdigest()))
+    flip_bit(blob_path(service.settings.data_dir, hashlib.sha256(files["0.png"]).hexdigest()))
     os.kill(worker, signal.SIGCONT)
     job = service.wait_until_finished(job_id)
     assert (job["status"], job["counts"]) == ("succeeded", {"ok": 2, "failed": 2})
@@ -209,7 +209,7 @@ def test_a_corrupt_result_is_not_served(service: Service, dataset: str) -> None:
 
     job_id = run_job()
     intact = service.read_archive(job_id)
-    flip_bit(Blobs(service.settings.data_dir).path(hashlib.sha256(intact["lr/0_0.png"]).hexdigest()))
+    flip_bit(blob_path(service.settings.data_dir, hashlib.sha256(intact["lr/0_0.png"]).hexdigest()))
     with pytest.raises(httpx.TransportError):
         service.read_archive(job_id)
     run_job()

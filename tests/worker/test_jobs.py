@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from imaging.png import PngWriter
-from store.files.blobs import Blobs
+from store.files.folder_blobs import blob_path
 from tests.support.images import encode_image, make_photos, make_picture, make_png
 from tests.support.running_service import Service
 
@@ -176,7 +176,7 @@ def test_small_images_in_a_shared_batch_are_independent(service: Service, datase
     }
     source = service.create_dataset(hr=images)
     damaged = hashlib.sha256(images["7.png"]).hexdigest()
-    Blobs(service.settings.data_dir).path(damaged).write_bytes(b"something else")
+    blob_path(service.settings.data_dir, damaged).write_bytes(b"something else")
     job = service.wait_until_finished(service.degrade(dataset, {}, source=source, seed=5))
     assert job["counts"] == {"ok": len(images) - 1, "failed": 1}
     members = service.read_archive(job["id"])
