@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 
 from imaging.rejections import ImageRejected, not_an_image
+from imaging.video.containers import find_container
 
 HEAD_BYTES = 64  # enough for `identify`
 MAX_BRANDS_AT = 16  # offset of the compatible brands in an ISO media file
@@ -65,9 +66,12 @@ OTHERS = {
     b"#?RADIANCE": f"The file is a Radiance HDR image, which is not supported. {_EXPORT}",
     b"DDS ": f"The file is a DDS texture, which is not supported. {_EXPORT}",
     b"\0\0\1\0": f"The file is an icon, which is not supported. {_EXPORT}",
-    b"\x1aE\xdf\xa3": "The file is a video, not an image. Send its frames as PNG.",
-    b"\0\0\1\xba": "The file is a video, not an image. Send its frames as PNG.",
+    b"\0\0\1\xba": "The file is an MPEG video, not an image. Convert it to MP4 or MKV for the command line.",
 }
+VIDEO = (
+    "The file is a video, not an image. The command line reads videos: `patina train FILE --hr FOLDER` takes frames of "
+    "it, `patina sr FILE` enlarges it. Or send its frames as PNG."
+)
 BMP_HEADER_BYTES = {12, 16, 40, 52, 56, 64, 108, 124}
 
 
@@ -93,8 +97,8 @@ def identify(head: bytes) -> str:
     for magic, message in OTHERS.items():
         if head.startswith(magic):
             raise not_an_image(message)
-    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
-        raise not_an_image("The file is a video, not an image. Send its frames as PNG.")
+    if find_container(head):
+        raise not_an_image(VIDEO)
     raise not_an_image()
 
 
@@ -112,4 +116,4 @@ def _identify_iso_media(head: bytes) -> str:
         return AVIF
     if HEIF_BRANDS.intersection(brands):
         return HEIF
-    raise not_an_image("The file is a video, not an image. Send its frames as PNG.")
+    raise not_an_image(VIDEO)

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,12 @@ class PhotoReport:
     def is_clean(self) -> bool:
         """Whether every file is a photo that a training uses; there may be warnings."""
         return not any(report.left_out or report.unusable for report in self.roles.values())
+
+    def rename(self, restore: Callable[[Path], Path]) -> None:
+        """Replaces each path by what `restore` returns for it."""
+        for report in self.roles.values():
+            report.photos = [replace(file, path=restore(file.path)) for file in report.photos]
+            report.unusable = [replace(file, path=restore(file.path)) for file in report.unusable]
 
     def to_json(self) -> dict[str, Any]:
         mixtures = [{"code": mixture.code, "message": mixture.message} for mixture in self.mixtures]

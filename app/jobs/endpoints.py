@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse
@@ -18,6 +19,7 @@ from app.http.schemas import Count, Cursor, Id, Limit, Page
 from app.jobs import lifecycle, service
 from app.jobs.dependencies import JobsDep, WatcherDep
 from app.jobs.events import END, stream_all, stream_events
+from app.jobs.places import add_place
 from app.jobs.responses import MAX_WAIT_SECONDS, accept_headers
 from app.jobs.schemas import EventRead, JobRead, Kind, ResultRead, Status
 from app.jobs.waiting import wait_until_changed
@@ -63,12 +65,16 @@ async def follow_jobs(store: StoreDep, watcher: WatcherDep) -> EventSourceRespon
 async def get_job(
     job_id: Id,
     jobs: JobsDep,
+    store: StoreDep,
+    settings: SettingsDep,
     wait: Annotated[
         float, Query(ge=0, description=f"Hold the response until the job changes, at most {MAX_WAIT_SECONDS} s.")
     ] = 0,
 ) -> JobRead:
     job = await jobs.get(job_id)
-    return await wait_until_changed(jobs, job, min(wait, MAX_WAIT_SECONDS)) if wait else job
+    if wait:
+        job = await wait_until_changed(jobs, job, min(wait, MAX_WAIT_SECONDS))
+    return await to_thread.run_sync(add_place, store, settings, job) if job.status is Status.queued else job
 
 
 @router.get(

@@ -8,7 +8,8 @@ import structlog
 
 from app.http.idempotency import IdempotentRequest
 from app.http.problems import ProblemError
-from app.jobs.commit import NewJob, check_queue_capacity, commit, enqueue
+from app.jobs.commit import NewJob, commit, enqueue
+from app.jobs.limits import check_capacity
 from app.jobs.mapping import to_job_read
 from app.jobs.schemas import JobRead, Kind, Status
 from app.jobs.service import check_not_expired
@@ -39,13 +40,13 @@ def retry(store: Store, settings: Settings, job_id: str) -> JobRead:
         job = get_job_or_404(session, job_id)
         check_not_expired(job)
         _lock_dataset(session, job)
-        check_queue_capacity(session, settings)
         if not JobRepository(session).retry(job_id):
             raise ProblemError(
                 HTTPStatus.CONFLICT,
                 "job_not_retryable",
                 "Only a failed or canceled job can be retried; this one is queued, running or has succeeded.",
             )
+        check_capacity(session, settings)
         session.expire_all()
         result = to_job_read(get_job_or_404(session, job_id))
     log.info("job retried", job=job_id)
@@ -105,6 +106,7 @@ def resume_training(store: Store, settings: Settings, job_id: str, request: Idem
             unit=ended.unit,
             total=ended.parameters.get("max_steps") or 0,
             checkpoints=checkpoints,
+            priority=ended.priority,
         )
 
     return commit(store, settings, request, prepare)

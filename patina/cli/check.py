@@ -13,6 +13,7 @@ from rich.text import Text
 from config.settings import settings
 from patina.cli.app import FAILED, AsJson, cli, format_example
 from patina.cli.output import Output
+from patina.cli.video import DEFAULT_VIDEO_FRAMES, VideoFrames, frames_of_videos
 from patina.client.progress import track_progress
 from store.scales import Scale
 
@@ -29,9 +30,12 @@ def check(
     *,
     hr: Annotated[list[Path] | None, typer.Option("--hr", help="Clean photos: files or folders.")] = None,
     scale: Annotated[Scale, typer.Option(help="Scale factor of the training to come.")] = 4,
+    video_frames: VideoFrames = DEFAULT_VIDEO_FRAMES,
     as_json: AsJson = False,
 ) -> None:
     """Check photos before a training: what is usable, what is wrong, and what is left out. Needs no service.
+
+    A video counts as some of its frames. Videos need `pip install 'patina[video]'`.
 
     Exit status 1: a file cannot be used, or a training would leave a photo out.
     """
@@ -43,8 +47,11 @@ def check(
         raise typer.BadParameter("name a folder of real photos, or of clean ones with --hr")
     out, decoders = Output(as_json), DecoderPool(settings())
     try:
-        with track_progress(out.console, "Photos") as tracker:
-            report = check_folders({"lr": lr or [], "hr": hr or []}, scale, decoders, tracker.show_count)
+        with frames_of_videos(out.console, video_frames) as videos:
+            paths = {"lr": videos.replace(lr or []), "hr": videos.replace(hr or [])}
+            with track_progress(out.console, "Photos") as tracker:
+                report = check_folders(paths, scale, decoders, tracker.show_count)
+            report.rename(videos.restore)
     finally:
         decoders.close()
     out.print_table(_summarize(report))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from pydantic import BaseModel
@@ -67,6 +68,11 @@ def print_rejected(rejected: Sequence[RejectedFile]) -> None:
 def print_warnings(warnings: Sequence[FileWarning]) -> None:
     for warning in warnings:
         stderr.print(Text.assemble((f"warning: {warning.name}:", "yellow"), " ", warning.message), soft_wrap=True)
+
+
+def print_video_warnings(video: Path, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        stderr.print(Text.assemble((f"warning: {video}:", "yellow"), " ", warning), soft_wrap=True)
 
 
 def print_checks(checks: PhotoChecks) -> None:

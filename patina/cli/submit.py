@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from imaging.video.containers import is_video
 from patina.cli.app import (
     Api,
     AsJson,
@@ -19,11 +21,13 @@ from patina.cli.app import (
     format_example,
     require_positive,
 )
-from patina.cli.output import print_checks, print_left_out, print_rejected, print_warnings
-from patina.cli.session import Session, open_session
+from patina.cli.film import FilmCodec, FilmCrf, Progressive, refuse_for_videos, super_resolve_video
+from patina.cli.output import Output, print_checks, print_left_out, print_rejected, print_warnings
+from patina.cli.session import NOTHING_TRAINED, Session, open_session
+from patina.cli.video import DEFAULT_VIDEO_FRAMES, VideoFrames, frames_of_videos
 from patina.client.photo_files import search_photos
 from patina.client.progress import track_progress
-from patina.errors import ServiceError
+from patina.errors import PatinaError, ServiceError
 from patina.schemas import Alarm
 from store.degrade_options import LrFormat
 from store.scales import Scale
@@ -75,6 +79,7 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same training.")] = None,
     frames: Frames = None,
     depth: ReadDepth = None,
+    video_frames: VideoFrames = DEFAULT_VIDEO_FRAMES,
     warm_start: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from the networks of this model.")
     ] = None,
@@ -85,11 +90,17 @@ def train(
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Learn a degradation from real low-resolution photos LR and clean photos --hr, without pairs."""
-    print_left_out(search_photos(lr).left_out)  # raises before the service creates anything
-    print_left_out(search_photos(hr).left_out)
-    with open_session(api, as_json) as session:
-        dataset = session.patina.datasets.create(name or lr[0].resolve().name, scale)
+    """Learn a degradation from real low-resolution photos LR and clean photos --hr, without pairs.
+
+    A video counts as some of its frames. Videos need `pip install 'patina[video]'`.
+    """
+    name = name or lr[0].resolve().name
+    with frames_of_videos(Output(as_json).console, video_frames) as videos, ExitStack() as stack:
+        lr, hr = videos.replace(lr), videos.replace(hr)
+        print_left_out(search_photos(lr).left_out)  # raises before the service creates anything
+        print_left_out(search_photos(hr).left_out)
+        session = stack.enter_context(open_session(api, as_json))
+        dataset = session.patina.datasets.create(name, scale)
         try:
             for role, paths, title in (("lr", lr, "Real photos"), ("hr", hr, "Clean photos")):
                 with track_progress(session.out.console, title) as tracker:
@@ -207,13 +218,31 @@ def sr(
         ),
     ] = None,
     frames: Frames = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the super-resolved photos.")] = Path(
-        "super-resolved"
-    ),
+    codec: FilmCodec = None,
+    crf: FilmCrf = None,
+    progressive: Progressive = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the photos (default: super-resolved), or file for a video."),
+    ] = None,
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Super-resolve photos of the learned camera."""
+    """Super-resolve photos of the learned camera, or one of its videos.
+
+    A video keeps its sound, subtitles and time stamps. If it was interrupted, the same command goes on. Videos need
+    `pip install 'patina[video]'`.
+    """
+    if any(map(is_video, photos)):
+        if len(photos) > 1:
+            raise typer.BadParameter("name one video alone")
+        given = {"--format": image_format, "--quality": quality, "--metadata": metadata, "--color": color}
+        refuse_for_videos({**given, "--depth": depth, "--frames": frames})
+        with open_session(api, as_json) as session:
+            source_model = session.get_model(model or _newest_model(session, dataset))
+            super_resolve_video(session, photos[0], out, source_model, codec, crf, progressive=progressive)
+        return
+    out = out or Path("super-resolved")
     left_out = search_photos(photos).left_out
     print_left_out(left_out)
     with open_session(api, as_json) as session:
@@ -232,6 +261,16 @@ def sr(
         print_warnings(job.warnings)
         session.wait(job, "Super-resolving")
         session.download(job, out, left_out)
+
+
+def _newest_model(session: Session, dataset: str | None) -> str | None:
+    """Returns the newest model of a dataset; None without one, for the newest of all."""
+    if dataset is None:
+        return None
+    models = session.patina.datasets.get(dataset).models
+    if not models:
+        raise PatinaError(NOTHING_TRAINED)
+    return models[0]
 
 
 def _get_alarms(session: Session, model: str) -> list[Alarm]:

@@ -107,7 +107,9 @@ def check_submissions(dataset: Dataset, folder: Path, monkeypatch: pytest.Monkey
     dataset.degrade(folder / "0.png").wait()
     with monkeypatch.context() as patch:
         patch.setattr("patina.client.photo_files.MAX_BATCH_FILES", 2)
-        assert dataset.sr(folder).wait().counts["ok"] == 3
+        job = dataset.sr(folder).wait()
+    assert job.counts["ok"] == 3
+    job.delete_results()
 
 
 def check_webhooks(patina: Client) -> None:

@@ -72,6 +72,10 @@ class AsyncJob(AsyncRecord):
         response = await self._connection.post_once(f"/jobs/{self.id}/continue", dict)
         return AsyncJob.from_response(response, self._connection)
 
+    async def delete_results(self) -> None:
+        """Deletes the files of a job that has ended, before they would expire. A training keeps its model."""
+        await self._connection.request("DELETE", f"/jobs/{self.id}/results")
+
     async def history(self, limit: int | None = None) -> list[Event]:
         """Lists its events so far: log lines, a training's metrics, and updates of its preview."""
         return await self._connection.list_all(Event, f"/jobs/{self.id}/history", limit)

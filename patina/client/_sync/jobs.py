@@ -73,6 +73,10 @@ class Job(Record):
         response = self._connection.post_once(f"/jobs/{self.id}/continue", dict)
         return Job.from_response(response, self._connection)
 
+    def delete_results(self) -> None:
+        """Deletes the files of a job that has ended, before they would expire. A training keeps its model."""
+        self._connection.request("DELETE", f"/jobs/{self.id}/results")
+
     def history(self, limit: int | None = None) -> list[Event]:
         """Lists its events so far: log lines, a training's metrics, and updates of its preview."""
         return self._connection.list_all(Event, f"/jobs/{self.id}/history", limit)

@@ -1,0 +1,1 @@
+"""Videos on the command line: frames to learn from, and super-resolved films."""
