@@ -21,10 +21,10 @@ from typing import IO, BinaryIO, Protocol, cast
 
 from app.ingest import deflate64
 from app.ingest.archive_names import DOS, LATIN_1, find_unicode_path, guess_encoding
+from app.ingest.zip_directory import ENTRY_MAGIC, repair_directory
 
 HEAD_BYTES = 512  # enough to detect the format: the first header of a tar
 ZIP_MAGIC = (b"PK\3\4", b"PK\5\6")  # with and without members
-ZIP_ENTRY_MAGIC = b"PK\1\2"
 ZIP_END_BYTES = 2**18  # twice what is read to find the end of a zip
 ENTRY_BYTES = 256  # size limit of a zip's directory per allowed member
 # Not LZMA, which allocates the memory that the file demands.
@@ -40,7 +40,11 @@ XZ_MEMORY_LIMIT = 128 * 2**20  # `xz -9` needs half of this
 
 
 class CorruptArchiveError(ValueError):
-    """The archive cannot be read, or is crafted to mislead its reader."""
+    """The archive cannot be read."""
+
+
+class MisleadingArchiveError(CorruptArchiveError):
+    """The archive is crafted to mislead its reader, which no damage does."""
 
 
 class TooManyMembersError(ValueError):
@@ -58,7 +62,12 @@ class Member:
 
 
 class ArchiveReader(Protocol):
-    """`members` yields all members before any is extracted; `open` then extracts one."""
+    """`members` yields all members before any is extracted; `open` then extracts one.
+
+    With `random_access`, a member that is not extracted costs nothing, however large it is.
+    """
+
+    random_access: bool
 
     def members(self) -> Iterator[Member]: ...
     def open(self, member: Member) -> IO[bytes]: ...
@@ -102,6 +111,8 @@ def _is_tar(head: bytes, name: str) -> bool:
 
 
 class ZipReader:
+    random_access = True
+
     def __init__(self, file: BinaryIO, max_members: int, stack: ExitStack):
         bounded = _BoundedZipReader(file, max_members)
         self._file = bounded
@@ -146,6 +157,8 @@ def _stored_name(entry: zipfile.ZipInfo) -> bytes:
 class SingleFileReader:
     """A compressed file that is no archive, as an archive with one member."""
 
+    random_access = False
+
     def __init__(self, file: IO[bytes], name: str):
         self._file = file
         base = name.replace("\\", "/").rpartition("/")[2]
@@ -165,6 +178,8 @@ class SingleFileReader:
 
 
 class TarReader:
+    random_access = False
+
     def __init__(self, file: IO[bytes], stack: ExitStack):
         self._file = _BoundedReader(file, HEADER_BYTES)
         self._tar = stack.enter_context(tarfile.TarFile(fileobj=cast(IO[bytes], self._file)))
@@ -174,7 +189,7 @@ class TarReader:
         while (entry := self._tar.next()) is not None:
             self._tar.members = []  # type: ignore[attr-defined] # the library would keep all of them
             if entry.size < 0 or entry.offset_data <= after:
-                raise CorruptArchiveError("its headers point backwards")
+                raise MisleadingArchiveError("its headers point backwards")
             after = entry.offset_data
             regular = entry.isfile() and not entry.issparse()
             name = _repair_name(entry.name)
@@ -220,12 +235,12 @@ class _BoundedReader:
             raise self._limit_error()
         # Some Python releases need quadratic time to parse such a number (CVE-2024-6232).
         if HUGE_NUMBER.search(data):
-            raise CorruptArchiveError("its headers have a number with hundreds of digits")
+            raise MisleadingArchiveError("its headers have a number with hundreds of digits")
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         if whence == io.SEEK_SET and offset < 0:
-            raise CorruptArchiveError("its headers point before its start")
+            raise MisleadingArchiveError("its headers point before its start")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -247,9 +262,11 @@ class _BoundedZipReader(_BoundedReader):
 
     def read(self, size: int = -1) -> bytes:
         data = super().read(size)
-        if self._remaining is not None and data.count(ZIP_ENTRY_MAGIC) > self._max_entries:
+        if self._remaining is None:
+            return data
+        if data.count(ENTRY_MAGIC) > self._max_entries:
             raise self._limit_error()
-        return data
+        return repair_directory(data) if data.startswith(ENTRY_MAGIC) else data
 
     def _limit_error(self) -> ValueError:
         return TooManyMembersError()

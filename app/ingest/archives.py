@@ -19,6 +19,7 @@ from app.ingest.archive_readers import (
     ArchiveReader,
     CorruptArchiveError,
     Member,
+    MisleadingArchiveError,
     Opener,
     TooManyMembersError,
     find_opener,
@@ -83,14 +84,14 @@ def extract(
 ) -> Iterator[ReceivedFile | RejectedFile]:
     """Yields each member as a file in `folder`, or its rejection; a member without an image's magic is not extracted.
 
-    Raises `ArchiveRejectedError` before the first member if the archive is corrupt, empty, encrypted, too large, or
-    has a path outside of itself. Raises `ProblemError` for more files than a request may have, and if the storage is
-    full.
+    The last one is the rejection of what follows a damaged place. Raises `ArchiveRejectedError` before the first member
+    if the archive is corrupt from its start, empty, encrypted, too large, or has a path outside of itself. Raises
+    `ProblemError` for more files than a request may have, and if the storage is full.
     """
     with ExitStack() as stack:
         with _reject_if_corrupt(settings):
             reader = opener(archive.path, settings.max_archive_members, stack)
-            members = _check_members(reader, settings, budget)
+            members, damage = _check_members(reader, settings, budget)
         for number, member in enumerate(members):
             name = display_name(f"{archive.name}/{member.name}")
             path = folder / f"{archive.path.name}-{number}"
@@ -100,13 +101,18 @@ def extract(
                 yield RejectedFile(name=name, code=error.code, message=error.message)
             else:
                 yield ReceivedFile(name, path, sha256)
+        if damage:
+            yield RejectedFile(name=archive.name, code="corrupt_archive", message=damage)
 
 
-def _check_members(reader: ArchiveReader, settings: Settings, budget: ExtractionBudget) -> list[Member]:
-    """Returns the members to extract, and reserves their size."""
+def _check_members(
+    reader: ArchiveReader, settings: Settings, budget: ExtractionBudget
+) -> tuple[list[Member], str | None]:
+    """Returns the members to extract, and what is wrong with the archive behind them. Reserves their size."""
     members: list[Member] = []
+    damages: list[str] = []
     size, available = 0, budget.quota.available()
-    for number, member in enumerate(reader.members(), start=1):
+    for number, member in enumerate(_list_members(reader, damages), start=1):
         if number > settings.max_archive_members:
             raise TooManyMembersError
         if _is_outside(member.name):
@@ -115,7 +121,8 @@ def _check_members(reader: ArchiveReader, settings: Settings, budget: Extraction
                 f"The archive was rejected: the path {member.name[:200]!r} is outside of it. Create it again from "
                 "inside its folder.",
             )
-        size += member.size
+        if not (reader.random_access and member.size > settings.max_file_bytes):  # else it will not be extracted
+            size += member.size
         if size > budget.bytes:
             raise archive_too_large(settings)
         if size > available:
@@ -129,7 +136,26 @@ def _check_members(reader: ArchiveReader, settings: Settings, budget: Extraction
     if all(member.encrypted for member in members):
         raise ArchiveRejectedError("encrypted_archive", "The archive is encrypted. Create it again without a password.")
     budget.take(settings, files=len(members), size=size)
-    return members
+    return members, damages[0] if damages else None
+
+
+def _list_members(reader: ArchiveReader, damages: list[str]) -> Iterator[Member]:
+    """Yields the members before the first damaged place, and adds to `damages` what is wrong there.
+
+    Raises if no member comes before it, and for what no damage does.
+    """
+    number = 0
+    try:
+        for member in reader.members():
+            number += 1
+            yield member
+    except Exception as error:
+        if not number or isinstance(error, MisleadingArchiveError) or _is_os_error(error):
+            raise
+        damages.append(
+            f"The archive is damaged or cut off ({error}). Its first {number:,} members were taken. Send it again for "
+            "the others."
+        )
 
 
 def archive_too_large(settings: Settings) -> ArchiveRejectedError:

@@ -11,7 +11,7 @@ import tarfile
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -202,13 +202,85 @@ def test_huge_tar_headers_use_little_memory_and_time(tmp_path: Path, case: str, 
 @pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, b"Z"])
 def test_a_tar_with_backward_offsets_is_rejected(tmp_path: Path, kind: bytes, size: int) -> None:
     data = tar_member("first.png") + tar_member("a.png", kind, size) + END
-    assert rejection_code(tmp_path, data, "a.tar") == "corrupt_archive"
+    if kind in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE):  # a header that cannot be read, as damage leaves it
+        assert extract_all(tmp_path, data, "a.tar") == {"a.tar/first.png": "empty_file", "a.tar": "corrupt_archive"}
+    else:
+        assert rejection_code(tmp_path, data, "a.tar") == "corrupt_archive"
 
 
-def test_a_tar_with_a_corrupt_second_header_is_rejected(tmp_path: Path) -> None:
+def test_members_before_a_corrupt_tar_header_are_taken(tmp_path: Path) -> None:
     archive = bytearray(make_tar({"a.png": IMAGE, "b.png": IMAGE, "c.png": IMAGE}))
     archive[archive.index(b"b.png")] ^= 1
-    assert rejection_code(tmp_path, bytes(archive), "a.tar") == "corrupt_archive"
+    assert extract_all(tmp_path, bytes(archive), "a.tar") == {"a.tar/a.png": "image", "a.tar": "corrupt_archive"}
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress])  # bzip2 has blocks of 900 kB
+def test_members_before_a_cut_are_taken(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    noise = make_png(60, 60)  # cannot be compressed, so the cut is in the second member
+    data = compress(make_tar({"a.png": IMAGE, "b.png": noise, "c.png": IMAGE}))
+    found = extract_all(tmp_path, data[: len(data) * 2 // 5], "a.tar")
+    assert found.pop("a.tar/a.png") == "image"
+    assert set(found.values()) == {"corrupt_archive"}
+    assert "a.tar" in found or "a.tar/b.png" in found
+
+
+@pytest.mark.parametrize("header", [{"size": "many"}, {"mtime": "x" * 50}, {"path": ""}, {"GNU.sparse.map": "?"}])
+def test_odd_pax_headers_concern_one_member(tmp_path: Path, header: dict[str, str]) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, pax in (("a.png", {}), ("b.png", header), ("c.png", {})):
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = len(IMAGE), pax
+            archive.addfile(member, io.BytesIO(IMAGE))
+    found = extract_all(tmp_path, buffer.getvalue(), "a.tar")
+    assert found["a.tar/a.png"] == "image"
+    assert "a.tar/c.png" in found or found.get("a.tar") == "corrupt_archive"
+
+
+@pytest.mark.parametrize("value", [b"\0", b"\1", b"\x7f", b"\xff"])
+def test_one_odd_zip_entry_is_rejected_alone(tmp_path: Path, value: bytes) -> None:
+    """Every field of the directory's second entry, but its signature and the lengths that say where the third is."""
+    for at in (4, 6, 8, 10, 12, 14, 16, 20, 24, 34, 36, 38, 42):
+        width = 4 if at in (16, 20, 24, 38, 42) else 2
+        data = bytearray(make_zip({"a.png": IMAGE, "b.png": IMAGE, "c.png": IMAGE}))
+        entry = data.index(b"PK\1\2", data.index(b"PK\1\2") + 4)
+        data[entry + at : entry + at + width] = value * width
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        found = extract_all(folder, bytes(data))
+        assert (found["a.zip/a.png"], found["a.zip/c.png"]) == ("image", "image"), at
+        assert len(found) == 3, at
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b"\1\0\xff\xff",
+        b"\1\0\0\0",
+        b"\x75\x70\5\0\1\0\0\0\0",
+        b"\x75\x70\6\0\1\0\0\0\0\xff",
+        b"\x99\x99\x50\0abc",
+        b"ab",
+    ],
+)
+def test_damaged_extra_fields_are_skipped(tmp_path: Path, extra: bytes) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, field in (("a.png", b""), ("b.png", extra), ("c.png", b"")):
+            entry = zipfile.ZipInfo(name)
+            entry.extra = field
+            archive.writestr(entry, IMAGE)
+    assert extract_all(tmp_path, buffer.getvalue()) == {f"a.zip/{name}.png": "image" for name in "abc"}
+
+
+def test_a_name_that_is_no_utf_8_is_repaired(tmp_path: Path) -> None:
+    data = bytearray(make_zip({"a.png": IMAGE, "b.png": IMAGE}))
+    second = data.index(b"PK\1\2", data.index(b"PK\1\2") + 4)
+    data[second + 9] |= 8  # UTF-8
+    data[second + 46] = 0xE9
+    found = extract_all(tmp_path, bytes(data))
+    assert found["a.zip/a.png"] == "image"
+    assert len(found) == 2
 
 
 def test_links_devices_and_sparse_files_are_rejected(tmp_path: Path) -> None:
