@@ -6,7 +6,7 @@ Everything here does nothing until `configure_tracing` has turned traces on.
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -24,15 +24,16 @@ class MissingTracesError(Exception):
     """PATINA_TRACES is on, but the packages are not installed. The message says what to do."""
 
 
-def configure_tracing(settings: Settings, process: str) -> None:
+def configure_tracing(settings: Settings, process: str) -> Callable[[], object]:
     """Sends this process's spans by OTLP over HTTP, if PATINA_TRACES is on. Raises `MissingTracesError`.
 
     The OTEL_ variables of the OpenTelemetry specification apply, such as OTEL_EXPORTER_OTLP_ENDPOINT. `process` is in
-    the service's name, such as `patina-api`, unless OTEL_SERVICE_NAME is set.
+    the service's name, such as `patina-api`, unless OTEL_SERVICE_NAME is set. Returns a function that sends now what
+    else would be sent within seconds, and at the end of the process.
     """
     global _tracer  # noqa: PLW0603 - one per process, as the logging configuration
     if not settings.traces:
-        return
+        return lambda: None
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource  # noqa: PLC0415
@@ -47,6 +48,7 @@ def configure_tracing(settings: Settings, process: str) -> None:
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     atexit.register(provider.shutdown)  # sends what is left
     _tracer = provider.get_tracer("patina")
+    return provider.force_flush
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
 
 import structlog
 
+from config.tracing import record_span, span
 from store.db.tables import Job
 from store.repositories.claims import Claim, ClaimRaced
 from store.repositories.jobs import JobRepository
@@ -91,8 +93,24 @@ def _run_claim(context: WorkerContext, claim: Claim) -> None:
             return schedule.reserve_better(context.queue, job, seconds=LONG_SLICE_SECONDS)
 
     may_yield = None if job.kind == "train" else is_better_waiting
-    with Lease(context.store, settings, job.id, job.attempt, context.shutdown, may_yield=may_yield) as lease:
+    with (
+        _trace(context, claim),
+        Lease(context.store, settings, job.id, job.attempt, context.shutdown, may_yield=may_yield) as lease,
+    ):
         run_job(context, claim, lease)
+
+
+def _trace(context: WorkerContext, claim: Claim) -> AbstractContextManager[object]:
+    """Returns the span of a shard, in the trace of the request that created its job."""
+    job = claim.job
+    if job.attempt == 1 and job.traceparent and job.started_at:
+        record_span("queued", traceparent=job.traceparent, started=job.created_at, ended=job.started_at)
+    attributes: dict[str, str | int | float] = {
+        "patina.job": job.id,
+        "patina.attempt": job.attempt,
+        "patina.worker": context.name,
+    }
+    return span(f"{job.kind} shard", kind="consumer", traceparent=job.traceparent, attributes=attributes)
 
 
 def _settle(context: WorkerContext, job: Job) -> None:

@@ -168,6 +168,7 @@ class Job(Table):
     finished_at: Mapped[float | None]
     retention_seconds: Mapped[float | None]
     expired_at: Mapped[float | None]
+    traceparent: Mapped[str | None] = mapped_column(String(55))  # of its request (W3C Trace Context), if it was traced
 
 
 class Shard(Table):
