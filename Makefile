@@ -41,6 +41,7 @@ up: $(READY)
 # threads would compete.
 test: $(READY)
 	@$(BIN)/python -m tests.support.chromium
+	@$(BIN)/python -m scripts.deploy_tools
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 # Fuzzes each file reader for FUZZ_SECONDS, then sends thousands of requests.

@@ -26,7 +26,7 @@ INFERENCE, TRAIN = "warm", "train"  # names of queues on the server
 QUEUES = (INFERENCE, TRAIN)
 QUEUE_OF_KIND = {"degrade": INFERENCE, "sr": INFERENCE, "train": TRAIN}
 HEARTBEAT_TIMEOUT = 10  # seconds of silence after which a worker counts as dead
-GPU_KEY, DECODER_KEY = "patina:gpu:", "patina:decoder:"
+GPU_KEY, DECODER_KEY, STORED_KEY = "patina:gpu:", "patina:decoder:", "patina:stored-bytes"
 SEPARATOR = "_"  # in an entry's id, between its job and what tells it from the job's other entries
 # RQ's tools show this name. Workers read the id alone, so entries of earlier versions run as well.
 ENTRY_FUNCTION = "patina.execute_job"
@@ -111,10 +111,19 @@ class JobQueue:
         """Returns what workers reported, by worker."""
         return self._published(DECODER_KEY)
 
+    def report_stored_bytes(self, size: int, *, seconds: float) -> None:
+        """Publishes the size of all stored files. It is forgotten after `seconds`."""
+        self._publish(STORED_KEY, size, seconds)
+
     @_translate_errors()
-    def _publish(self, key: str, report: Any) -> None:
-        """A report is forgotten two heartbeat timeouts after the last one."""
-        self.redis.set(key, json.dumps(report), ex=2 * HEARTBEAT_TIMEOUT)
+    def stored_bytes(self) -> int | None:
+        """Returns what the reaper reported; None if it has not, or stopped."""
+        report = self.redis.get(STORED_KEY)
+        return None if report is None else int(report)
+
+    @_translate_errors()
+    def _publish(self, key: str, report: Any, seconds: float = 2 * HEARTBEAT_TIMEOUT) -> None:
+        self.redis.set(key, json.dumps(report), px=round(1000 * seconds))
 
     @_translate_errors()
     def _published(self, prefix: str) -> dict[str, Any]:

@@ -23,6 +23,11 @@ def create_worker_name(environment: Mapping[str, str] = os.environ) -> str:
     return f"{socket.gethostname()}{place}-{new_id()}"
 
 
+def get_host(worker: str) -> str:
+    """Returns the HOST of a worker's name."""
+    return _GPU.sub("", worker) if _GPU.search(worker) else worker.rpartition("-")[0]
+
+
 def get_gpu(worker: str) -> str:
     """Returns the N of a worker's name, or an empty string if it has no GPU of its own."""
     found = _GPU.search(worker)

@@ -17,7 +17,9 @@ from prometheus_client.registry import Collector
 from store.errors import DatabaseError, QueueUnavailable
 from store.queue import INFERENCE, QUEUE_OF_KIND, QUEUES
 from store.repositories.job_stats import DURATIONS, Durations, JobStatsRepository
+from store.repositories.jobs import ACTIVE, JobRepository
 from store.store import Store
+from store.worker_names import get_gpu, get_host
 
 log = structlog.get_logger()
 
@@ -40,6 +42,8 @@ class StoreCollector(Collector):
             repository = JobStatsRepository(session)
             stats, failures, throughput = repository.by_state(), repository.failures(), repository.throughput()
             longest_waits = repository.longest_waits()
+            shards: dict[tuple[str, ...], float] = {(name, state): 0 for name in QUEUES for state in ACTIVE}
+            shards |= {labels: float(count) for labels, count in JobRepository(session).count_shards().items()}
         jobs: dict[tuple[str, ...], float] = {labels: state.jobs for labels, state in stats.items()}
         # Not the queue's own length: entries of canceled jobs stay on the queue until a worker meets them.
         depths = Counter[tuple[str, ...]]({(name,): 0 for name in QUEUES})
@@ -47,6 +51,7 @@ class StoreCollector(Collector):
             if status == "queued":
                 depths[QUEUE_OF_KIND.get(kind, INFERENCE),] += state.jobs
         yield gauge("patina_queue_depth", "Jobs that wait, by queue.", ["queue"], dict(depths))
+        yield gauge("patina_shards", "Work that waits, and work that workers have.", ["queue", "status"], shards)
         yield gauge("patina_jobs", "Jobs by kind and status.", ["kind", "status"], jobs)
         yield gauge("patina_job_failures", "Failed jobs by kind and error code.", ["kind", "code"], failures)
         yield gauge(
@@ -84,6 +89,19 @@ class StoreCollector(Collector):
         queue = self.store.queue
         workers: dict[tuple[str, ...], float] = {(name,): queue.count_workers(name) for name in QUEUES}
         yield gauge("patina_workers", "Running workers.", ["queue"], workers)
+        places = Counter[tuple[str, ...]]()
+        for name in QUEUES:
+            places.update((name, get_host(worker), get_gpu(worker)) for worker in queue.workers(name))
+        yield gauge(
+            "patina_worker_processes",
+            "Running workers by computer, and by GPU if they have one of their own.",
+            ["queue", "host", "gpu"],
+            dict(places),
+        )
+        stored = GaugeMetricFamily("patina_stored_bytes", "Size of all blobs and unfinished uploads.")
+        if (size := queue.stored_bytes()) is not None:
+            stored.add_metric([], size)
+        yield stored
         used = GaugeMetricFamily("patina_gpu_memory_used_bytes", "GPU memory in use.", labels=["host", "gpu"])
         total = GaugeMetricFamily("patina_gpu_memory_bytes", "Total GPU memory.", labels=["host", "gpu"])
         utilization = GaugeMetricFamily(

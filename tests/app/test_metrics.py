@@ -13,6 +13,7 @@ from store.repositories.samples import NewItem, NewSample, SampleRepository
 from store.store import Store
 from tests.support.api import Api
 from tests.support.store_factories import create_job
+from worker.maintenance.measure_storage import MeasureStorage
 
 
 def read_metrics(api: Api) -> dict[tuple[str, str], float]:
@@ -56,14 +57,16 @@ def test_metrics_match_the_database_and_the_queue(api: Api) -> None:
     create_job_in_state(api.store, "degrade", status="running")
     create_job_in_state(api.store, "sr")
     api.store.queue.enqueue(create_job_in_state(api.store, "degrade", status="canceled"), "degrade")
-    heartbeat = api.store.queue.heartbeat("warm", "w1")
-    heartbeat.ping()
+    heartbeats = [api.store.queue.heartbeat("warm", name) for name in ("big-host-gpu:1-a", "big-host-gpu:1-b", "pc-c")]
+    for heartbeat in heartbeats:
+        heartbeat.ping()
     api.store.queue.report_gpus(
         "host", {"0": {"used": 5, "total": 80, "utilization": 75}, "1": {"used": 0, "total": 8}}
     )
     api.store.queue.report_decoder_crashes("a worker", 2)
     metrics = read_metrics(api)
-    heartbeat.close()
+    for heartbeat in heartbeats:
+        heartbeat.close()
     assert metrics["patina_jobs", "kind=sr,status=succeeded"] == 2
     assert metrics["patina_jobs", "kind=sr,status=queued"] == 1
     assert metrics["patina_job_failures", "code=all_failed,kind=degrade"] == 1
@@ -78,7 +81,12 @@ def test_metrics_match_the_database_and_the_queue(api: Api) -> None:
     assert metrics["patina_job_seconds_count", "kind=degrade,status=failed"] == 1
     assert metrics["patina_queue_depth", "queue=warm"] == 1
     assert metrics["patina_queue_depth", "queue=train"] == 0
-    assert metrics["patina_workers", "queue=warm"] == 1
+    assert metrics["patina_workers", "queue=warm"] == 3
+    assert metrics["patina_worker_processes", "gpu=1,host=big-host,queue=warm"] == 2
+    assert metrics["patina_worker_processes", "gpu=,host=pc,queue=warm"] == 1
+    assert metrics["patina_shards", "queue=warm,status=queued"] == 1
+    assert metrics["patina_shards", "queue=warm,status=running"] == 1
+    assert metrics["patina_shards", "queue=train,status=queued"] == 0
     assert metrics["patina_workers", "queue=train"] == 0
     assert metrics["patina_gpu_memory_used_bytes", "gpu=0,host=host"] == 5
     assert metrics["patina_gpu_memory_bytes", "gpu=0,host=host"] == 80
@@ -136,6 +144,18 @@ def test_connections_and_free_space_are_measured(api: Api) -> None:
     assert metrics["patina_database_connections_limit", ""] == api.settings.database_connections
     free = shutil.disk_usage(api.settings.data_dir).free - api.settings.min_free_bytes
     assert abs(metrics["patina_free_bytes", ""] - free) < 2**30, "others write to the disk, too"
+
+
+def test_the_reaper_measures_what_is_stored(api: Api) -> None:
+    assert ("patina_stored_bytes", "") not in read_metrics(api)
+    before = api.store.blobs.stored_bytes()
+    api.store.blobs.put(b"x" * 1000)
+    duty = MeasureStorage(api.store, api.settings)
+    duty.run()
+    assert read_metrics(api)["patina_stored_bytes", ""] == before + 1000
+    api.store.blobs.put(b"y" * 1000)
+    duty.run()
+    assert read_metrics(api)["patina_stored_bytes", ""] == before + 1000, "measured once a minute"
 
 
 def test_without_the_queue_other_metrics_are_returned(api: Api) -> None:

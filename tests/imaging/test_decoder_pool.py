@@ -203,10 +203,11 @@ def test_killed_decoder_is_restarted(tmp_path: Path, decoders: DecoderPool) -> N
     path = saved(tmp_path, encode_image(make_picture(500, 500), "PNG"))
     expected = read_rgb(path)
     decoders.read_rgb(path)
-    idle = processes()
+    idle, crashes = processes(), decoders.crashes
     for process in idle:
         process.kill()
     np.testing.assert_array_equal(decoders.read_rgb(path), expected)
+    assert decoders.crashes == crashes + 1, "only one of the dead was needed"
     assert not {process.pid for process in idle} & {process.pid for process in processes()}
 
     for process in (busy := processes()):

@@ -17,6 +17,7 @@ from worker.maintenance.deliver_webhooks import DeliverWebhooks
 from worker.maintenance.duty import Duty
 from worker.maintenance.expire_results import ExpireResults
 from worker.maintenance.expire_uploads import ExpireUploads
+from worker.maintenance.measure_storage import MeasureStorage
 from worker.maintenance.purge_deliveries import PurgeDeliveries
 from worker.maintenance.purge_idempotency_keys import PurgeIdempotencyKeys
 from worker.maintenance.reenqueue_missing_jobs import ReenqueueMissingJobs
@@ -71,11 +72,11 @@ def run_loop(shutdown: threading.Event, duties: Sequence[ScheduledDuty], pause_s
 
 
 def run_reaper(shutdown: threading.Event, store: Store, settings: Settings) -> None:
-    """Runs all duties until `shutdown` is set. Two that may take long have threads of their own."""
+    """Runs all duties until `shutdown` is set. Those that may take long have threads of their own."""
     # Restore blobs that a killed reaper had set aside for deletion: a job may be waiting for one.
     store.blobs.remove_stale_temporary(settings.unreferenced_blob_seconds)
     pause = settings.reap_every_seconds
-    slow: list[Duty] = [CheckPhotos(store, settings)]
+    slow: list[Duty] = [CheckPhotos(store, settings), MeasureStorage(store, settings)]
     if settings.webhooks:
         slow.append(DeliverWebhooks(store, settings))
     for duty in slow:
