@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import structlog
 
+from config.gpus import list_gpus
+from config.settings import Settings
 from store.db.tables import Job
 from store.errors import DatabaseError, LeaseLostError
 from store.repositories.datasets import DatasetRepository
@@ -42,6 +45,8 @@ def run_training_process(context: WorkerContext, job: Job, lease: Lease) -> None
         record_outcome(context.store, job.id, job.attempt, error)
         return
     command = [sys.executable, "-m", "worker.jobs.train_main", job.id, str(job.attempt), str(os.getpid())]
+    if (processes := count_processes(context.settings, list_gpus())) > 1:
+        command += ["--processes", str(processes)]
     child = subprocess.Popen(command, env={**MALLOC_ENV, **os.environ})
     try:
         while child.poll() is None:
@@ -62,6 +67,15 @@ def run_training_process(context: WorkerContext, job: Job, lease: Lease) -> None
     if child.returncode != 0:
         log.warning("training process died", exit_status=child.returncode)
         _record_crash(context, job)
+
+
+def count_processes(settings: Settings, gpus: Sequence[str]) -> int:
+    """Returns how many processes share a training on a computer with these GPUs."""
+    if settings.device == "cpu":
+        return settings.train_processes
+    if settings.device not in (None, "cuda"):  # one device, such as cuda:1
+        return 1
+    return max(1, min(settings.train_processes, len(gpus)))
 
 
 def check_disk_space_for_photos(store: Store, job: Job) -> None:

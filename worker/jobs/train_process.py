@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -42,7 +43,8 @@ from store.store import Store
 from training.config import TrainConfig
 from training.data.compressions import describe_file
 from training.data.photos import PhotoCompression, Photos, PhotosError
-from training.loop import TrainResult, train
+from training.distributed import PeerLostError, count_processes, get_rank, process_group, share_object
+from training.loop import TrainResult
 from training.presets import get_preset
 from training.progress import Checkpoint, Progress, Stopped
 from training.report.evaluator import Report
@@ -50,6 +52,7 @@ from training.report.gallery import Gallery, make_gallery
 from training.warm_start import WarmStart, WarmStartError
 from worker.jobs.photo_selection import OFF, PhotoSelection, select_photos
 from worker.jobs.preview import save_gallery
+from worker.jobs.training_inputs import ROLES, TrainingInputs, follow_training
 from worker.runtime.job_log import JobLogHandler
 from worker.runtime.lease import JobCanceledError, WorkerShutdown
 from worker.runtime.outcome import JobFailedError, run_and_record
@@ -119,17 +122,15 @@ class TrainingAttempt:
         config = get_preset(parameters["preset"], parameters["scale"], device=device)
         with self.store.blobs.scratch() as folder:
             self.selections = self._select_photos()
-            self.photos = self._decode_photos("lr", folder), self._decode_photos("hr", folder)
+            lr_role, hr_role = ROLES
+            self.photos = self._decode_photos(lr_role, folder), self._decode_photos(hr_role, folder)
             try:
-                trained = train(
-                    config,
+                warm_start = None if start.checkpoint else self._find_warm_start()
+                compressions = {role: photos.compressions for role, photos in zip(ROLES, self.photos, strict=True)}
+                inputs = TrainingInputs(config, parameters, folder, compressions, start.checkpoint, warm_start)
+                trained = share_object(inputs).train(
                     *self.photos,
-                    seed=parameters["seed"],
-                    max_steps=parameters["max_steps"],
-                    max_minutes=parameters["max_minutes"],
                     device=device,
-                    resume=start.checkpoint,
-                    warm_start=None if start.checkpoint else self._find_warm_start(),
                     on_progress=partial(self._on_progress, start),
                     on_checkpoint=self._on_checkpoint,
                     checkpoint_every_seconds=self.settings.checkpoint_every_seconds,
@@ -147,6 +148,14 @@ class TrainingAttempt:
                     "preset of that model, or without `warm_start`.",
                 ) from error
             self._save_model(trained, self._report(trained, start), config, folder)
+
+    def run_or_exit(self) -> None:
+        """Runs the attempt. If another process of the training died, this one exits; its worker requeues the job."""
+        try:
+            self.run()
+        except PeerLostError as error:
+            log.warning("training process lost", error=str(error))
+            sys.exit(1)
 
     def _select_photos(self) -> dict[str, PhotoSelection]:
         mode = self.job.parameters.get("photo_checks", OFF)  # jobs of earlier versions have none
@@ -351,18 +360,25 @@ def tolerate_outage(what: str) -> Iterator[None]:
 
 
 def run_training(job_id: str, attempt: int) -> None:
-    """Runs the attempt from start to end; this is the whole life of the process."""
+    """Runs the attempt from start to end; this is the whole life of the process, or of each if there are several."""
     configure_logging(settings(), "trainer", JobLogHandler(settings()))
     structlog.contextvars.bind_contextvars(job=job_id)
-    shutdown = threading.Event()
+    shutdown = threading.Event()  # counts in rank 0 alone, which stops the others
     signal.signal(signal.SIGTERM, lambda *_: shutdown.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent decides
-    torch.set_num_threads(settings().torch_threads)
+    with process_group(choose_device(settings().device)) as device:
+        torch.set_num_threads(max(1, settings().torch_threads // count_processes()))
+        if get_rank():
+            follow_training(device)
+        else:
+            _lead_training(job_id, attempt, shutdown)
 
+
+def _lead_training(job_id: str, attempt: int, shutdown: threading.Event) -> None:
     store = Store.open(settings())
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
     if job is None or job.attempt != attempt:
         log.info("lease lost")
         return
-    run_and_record(store, job.id, job.attempt, TrainingAttempt(store, settings(), job, shutdown).run)
+    run_and_record(store, job.id, job.attempt, TrainingAttempt(store, settings(), job, shutdown).run_or_exit)
