@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from training.data.photos import Photos
-from training.distributed import Command, gather_generators, receive_command, share_weights
+from training.distributed import Command, gather_generators, receive_command
 from training.phases.joint import joint_step
+from training.phases.sharpen import share_degradation
 from training.phases.sr import sr_step
 from training.progress import Stopped
 from training.state import TrainState
@@ -26,7 +27,7 @@ def follow(state: TrainState, lr_photos: Photos, hr_photos: Photos) -> None:
                 sr_step(state, hr_photos, progress)
                 state.step += 1
             case Command.TAKE_DEGRADATION:
-                share_weights(state.degradation)
+                share_degradation(state)
             case Command.SEND_GENERATORS:
                 gather_generators(state.generators)
             case Command.FINISH:

@@ -27,6 +27,7 @@ from training.phases.encode import encode_real_photos
 from training.phases.fit import fit_step
 from training.phases.joint import joint_step
 from training.phases.match import match_step
+from training.phases.sharpen import share_degradation, sharpen
 from training.phases.sr import sr_step
 from training.progress import Checkpoint, Progress, ProgressTracker
 from training.report.evaluator import Evaluator, Report, eval_crops_for
@@ -145,12 +146,16 @@ def run_phases(
                 state.match_steps += 1
                 state.sr_started_at = fraction
             case Phase.SR:
+                sharpening = {}
+                if not state.sharpened:
+                    sharpening = sharpen(state, lr_photos, hr_photos)
+                    state.sharpened, degradation_is_shared = True, False
                 if not degradation_is_shared:
                     send_command(Command.TAKE_DEGRADATION)
-                    share_weights(state.degradation)
+                    share_degradation(state)
                     degradation_is_shared = True
                 send_command(Command.SR_STEP, progress)
-                metrics = sr_step(state, hr_photos, progress)
+                metrics = sr_step(state, hr_photos, progress) | sharpening
         if (due := state.get_num_evaluations_due(fraction)) > state.num_evaluated:
             state.num_evaluated = due
             metrics["score"] = select_best(state, evaluator())

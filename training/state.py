@@ -118,6 +118,7 @@ class TrainState:
         set_generators(self.generators, {}, seed, 0)
         self.fit_steps, self.match_steps = 0, 0  # steps of these phases so far
         self.sr_started_at = 0.0  # fraction of the training at the last step of the matching
+        self.sharpened = config.matching is None  # whether the sharpen phase is over; the paper's presets have none
         self.num_evaluated = 0  # candidates for the degradation
         self.best_score = math.inf
         self.best: dict[str, Tensor] = {}  # weights of the best candidate
@@ -196,6 +197,7 @@ class TrainState:
             "fit_steps": self.fit_steps,
             "match_steps": self.match_steps,
             "sr_started_at": self.sr_started_at,
+            "sharpened": self.sharpened,
             "num_evaluated": self.num_evaluated,
             "best_score": self.best_score if self.best else None,
             "config": dataclasses.asdict(self.config),
@@ -247,6 +249,8 @@ class TrainState:
         # A version that did not count steps ended its phases by time alone.
         state.fit_steps, state.match_steps = description.get("fit_steps", 0), description.get("match_steps", 0)
         state.sr_started_at = description.get("sr_started_at", 0.0)
+        # An earlier version sharpened nothing. Its EDSR learns from the degradation that it began with.
+        state.sharpened = description.get("sharpened", True)
         state.num_evaluated = description["num_evaluated"]
         state.best_score = math.inf if description["best_score"] is None else description["best_score"]
         state.step, state.seconds = description["step"], description["seconds"]

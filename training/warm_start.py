@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ class WarmStart:
         """
         degradation, edsr = load_degradation(self.degrader), load_edsr(self.sr)
         adapted = _differences(config.degradation, state.config.degradation)
-        if differing := _differences(degradation.config, state.config.degradation) - adapted:
+        # The sharpening is the training's last step, from the photos' edges. It has no weights.
+        kernel = replace(degradation.config.kernel, sharpening_amount=0.0, sharpening_radius=1.0, temperature=1.0)
+        before = replace(degradation.config, kernel=kernel)
+        if differing := _differences(before, state.config.degradation) - adapted:
             raise WarmStartError(f"its degradation differs in {', '.join(sorted(differing))}")
         if differing := _differences(edsr.config, state.config.edsr):
             raise WarmStartError(f"its EDSR differs in {', '.join(sorted(differing))}")

@@ -42,10 +42,12 @@ class KernelConfig:
     # Three outputs set a Gaussian's sigma, elongation and direction (`gaussian_logits`). The logits of all taps add to
     # it. Without them, a narrower kernel needs hundreds of outputs to agree.
     parametric_ellipse: bool = False
-    # Amount and radius, in high-resolution pixels, of an unsharp mask, as cameras sharpen (`sharpen_kernels`). Two
-    # outputs set both between half and twice of this. Amount 0: no sharpening, and no tap is negative.
+    # Amount and radius, in high-resolution pixels, of an unsharp mask, as cameras sharpen (`sharpen_kernels`).
+    # Amount 0: no sharpening, and no tap is negative.
     sharpening_amount: float = 0.0
     sharpening_radius: float = 1.0
+    # Divides the logits of all taps. Above 1, kernels are wider: of a Gaussian, by the root.
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.parametric_ellipse and self.initial_sigma is None:
@@ -87,7 +89,6 @@ class KernelNetwork(nn.Module):
         )
         self.head = nn.Conv2d(config.width, config.size**2, 1)
         self.ellipse = nn.Conv2d(config.width, 3, 1) if config.parametric_ellipse else None
-        self.sharpening = nn.Conv2d(config.width, 2, 1) if config.sharpening_amount else None
         if config.smoothing:
             self.register_buffer("smoothing", _gaussian_matrix(config.size, config.smoothing), persistent=False)
         self._init_weights()
@@ -102,8 +103,6 @@ class KernelNetwork(nn.Module):
             else:
                 self.head.weight.zero_()
                 self.head.bias[self.config.size**2 // 2] = 1  # type: ignore[index]
-            if self.sharpening is not None:
-                self.sharpening.bias.zero_()  # type: ignore[union-attr]
 
     def forward(self, z: Tensor) -> Tensor:
         """Returns kernels (B, K, K), each of sum 1, for z (B, z, 1, 1). Without sharpening, no tap is negative."""
@@ -114,13 +113,14 @@ class KernelNetwork(nn.Module):
             logits = (smoothing @ logits.view(-1, *smoothing.shape) @ smoothing.T).flatten(1)
         if self.ellipse is not None:
             logits = logits + self._gaussian_logits(self.ellipse(features).flatten(1))  # (B, 3) -> (B, K²)
+        if self.config.temperature != 1:
+            logits = logits / self.config.temperature
         if self.center is not None:
             logits = center_logits(logits, self.config.size, self.center)
         kernel = logits.softmax(1).view(-1, self.config.size, self.config.size)  # (B, K, K)
-        if self.sharpening is None:
+        if not self.config.sharpening_amount:
             return kernel
-        amount, radius = (2 ** self.sharpening(features).flatten(1).tanh()).unbind(1)  # (B,) each, 1/2 to 2
-        return sharpen_kernels(kernel, self.config.sharpening_amount * amount, self.config.sharpening_radius * radius)
+        return sharpen_kernels(kernel, self.config.sharpening_amount, self.config.sharpening_radius)
 
     def _gaussian_logits(self, shape: Tensor) -> Tensor:
         size, sigma = self.config.size, self.config.initial_sigma
@@ -128,8 +128,8 @@ class KernelNetwork(nn.Module):
         return gaussian_logits(shape, size, size // 2 if self.center is None else self.center, sigma)
 
 
-def sharpen_kernels(kernel: Tensor, amount: Tensor, radius: Tensor) -> Tensor:
-    """Applies an unsharp mask to non-negative kernels (B, K, K) of sum 1. amount and radius are (B,), radius in taps.
+def sharpen_kernels(kernel: Tensor, amount: float, radius: float) -> Tensor:
+    """Applies an unsharp mask to non-negative kernels (B, K, K) of sum 1. The radius is in taps.
 
     The mask subtracts a blurred image: (1 + a)·k − a·b. As b, k blurred by a Gaussian, this takes the Gaussian that has
     its center of mass and its covariance. The sum remains 1, and the center of mass stays where k has it, if that is
@@ -143,7 +143,7 @@ def sharpen_kernels(kernel: Tensor, amount: Tensor, radius: Tensor) -> Tensor:
     yy, xx, yx = (moment[:, None, None] for moment in (yy, xx, yx))
     logits = -0.5 * (xx * y**2 - 2 * yx * (y * x) + yy * x**2) / (yy * xx - yx**2)
     blurred = logits.flatten(1).softmax(1).view_as(kernel)
-    change = amount[:, None, None] * (kernel - blurred)
+    change = amount * (kernel - blurred)
     negative = (-(kernel + change)).clamp_min(0).sum((1, 2), keepdim=True)
     return kernel + change * (MAX_NEGATIVE_MASS / negative.clamp_min(MAX_NEGATIVE_MASS))
 

@@ -1,0 +1,78 @@
+"""Measures how far photos overshoot beside edges: the sign of a sharpening that no non-negative kernel has.
+
+Spectra do not show it: a sharpened photo looks like one with a narrower kernel. Beside a clear, isolated edge it is
+darker than the dark side and brighter than the bright side.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+NEAR, FAR = 5, 8  # pixels from an edge where its two plateaus are
+REACH = 4  # pixels from an edge in which it overshoots
+MIN_STEP = 40.0  # 8-bit levels between the plateaus
+MAX_ALONG = 0.25  # slope along an edge, relative to that across it; above, it is a corner or curved
+MAX_UNEVENNESS = 0.08  # range of a plateau, relative to the step
+UNCLIPPED = 12.0, 243.0  # 8-bit levels between which plateaus are; beyond, an overshoot is cut off
+MIN_EDGES, MIN_PHOTOS = 8, 6
+
+
+class Overshoot(NamedTuple):
+    """The mean over photos, as a fraction of the step, and its standard error."""
+
+    mean: float
+    error: float
+
+
+def measure_overshoot(photos: list[NDArray[np.uint8]]) -> Overshoot | None:
+    """Measures photos (h, w, 3). Each counts by the median of its edges. None if too few photos have clear edges."""
+    medians = [float(np.median(values)) for photo in photos if len(values := _overshoot_edges(photo)) >= MIN_EDGES]
+    if len(medians) < MIN_PHOTOS:
+        return None
+    return Overshoot(float(np.mean(medians)), float(np.std(medians, ddof=1) / len(medians) ** 0.5))
+
+
+def _overshoot_edges(photo: NDArray[np.uint8]) -> Array:
+    """Returns how far the brightest and darkest pixel beside each clear edge of a photo (h, w, 3) overshoot, (N,)."""
+    gray = photo.astype(np.float32).mean(2)
+    found = [_overshoot_steps(_find_profiles(image)) for image in (gray, gray.T)]
+    return np.concatenate(found)
+
+
+def _find_profiles(image: Array) -> Array:
+    """Returns pixels across vertical edges of image (h, w), from FAR before to FAR behind each, (N, 2 · FAR + 1).
+
+    They are means of three rows, because noise overshoots as well.
+    """
+    if min(image.shape) < 2 * FAR + 3:
+        return np.zeros((0, 2 * FAR + 1), np.float32)
+    image = (image[:-2] + image[1:-1] + image[2:]) / 3
+    across, along = np.zeros_like(image), np.zeros_like(image)
+    across[:, 1:-1] = np.abs(image[:, 2:] - image[:, :-2]) / 2
+    along[1:-1] = np.abs(image[2:] - image[:-2]) / 2
+    steepest = (across[:, FAR:-FAR] >= across[:, FAR - 1 : -FAR - 1]) & (
+        across[:, FAR:-FAR] > across[:, FAR + 1 : across.shape[1] - FAR + 1]
+    )
+    straight = along[:, FAR:-FAR] < MAX_ALONG * across[:, FAR:-FAR]
+    rows, columns = np.nonzero(steepest & straight & (across[:, FAR:-FAR] > MIN_STEP / 8))
+    profiles: Array = image[rows[:, None], columns[:, None] + np.arange(2 * FAR + 1)]
+    return profiles
+
+
+def _overshoot_steps(profiles: Array) -> Array:
+    """Returns the mean overshoot of both sides of profiles (N, 2 · FAR + 1) that are clear steps, (M,)."""
+    before, behind = profiles[:, : FAR - NEAR + 1], profiles[:, FAR + NEAR :]
+    start, end = before.mean(1), behind.mean(1)
+    step = np.abs(end - start)
+    even = np.maximum(np.ptp(before, axis=1), np.ptp(behind, axis=1)) < MAX_UNEVENNESS * step
+    unclipped = (np.minimum(start, end) > UNCLIPPED[0]) & (np.maximum(start, end) < UNCLIPPED[1])
+    clear = (step > MIN_STEP) & even & unclipped
+    relative = (profiles[clear] - start[clear, None]) / (end - start)[clear, None]
+    highest, lowest = relative[:, FAR + 1 : FAR + REACH + 1].max(1), relative[:, FAR - REACH : FAR].min(1)
+    overshoot: Array = ((highest - 1) - lowest) / 2
+    return overshoot
