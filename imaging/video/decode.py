@@ -32,6 +32,8 @@ class VideoDecoder:
             raise not_a_video()
         self._opened, self._format = opened, container
         self._max_pixels = max_pixels
+        self._iterator: Iterator[av.VideoFrame] | None = None
+        self._last_stamp: int | None = None
         self.damaged = 0  # packets that could not be decoded
         self._open()
         self.info = self._probe()
@@ -80,8 +82,7 @@ class VideoDecoder:
         self._stream.thread_count = THREADS
         if self._stream.width * self._stream.height > self._max_pixels:
             raise image_too_large(self._max_pixels)
-        self._iterator: Iterator[av.VideoFrame] | None = None
-        self._last_stamp: int | None = None
+        self._iterator, self._last_stamp = None, None
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         in_a_row = 0
@@ -110,7 +111,7 @@ class VideoDecoder:
     def _probe(self) -> VideoInfo:
         stream = self._stream
         first: av.VideoFrame | None = None
-        flags = []
+        flags: list[bool] = []
         while len(flags) < PROBED_FRAMES and (frame := self.next_frame()) is not None:
             first = first or frame
             flags.append(frame.interlaced_frame)

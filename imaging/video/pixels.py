@@ -6,7 +6,7 @@ eighth, so they are converted here. Chroma is interpolated in both.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -15,7 +15,10 @@ from av.video.reformatter import Interpolation
 from imaging.video.info import BT709, BT2020, RGB_MATRIX, SMPTE240M, ColorTags
 
 if TYPE_CHECKING:
+    from av.video.plane import VideoPlane
     from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 FLAGS = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 # Weights of red and blue in luma, by the matrix (ITU-T H.273); all others are BT.601.
@@ -27,23 +30,24 @@ SWS_BT601 = 5
 STRIP_ROWS = 64  # converted at a time, so that floats take little memory
 
 
-def to_rgb(frame: av.VideoFrame, tags: ColorTags, bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def to_rgb(frame: av.VideoFrame, tags: ColorTags, bits: int) -> Pixels:
     """Returns (h, w, 3): uint8, or uint16 over the full scale for more than 8 `bits`."""
     if frame.format.is_rgb or tags.matrix == RGB_MATRIX:
-        return np.ascontiguousarray(frame.reformat(format="rgb24" if bits <= 8 else "rgb48le").to_ndarray())
+        as_stored: NDArray[Any] = frame.reformat(format="rgb24" if bits <= 8 else "rgb48le").to_ndarray()
+        return np.ascontiguousarray(as_stored)
     if bits <= 8:
-        converted = frame.reformat(
+        converted: NDArray[Any] = frame.reformat(
             format="rgb24",
             interpolation=FLAGS,
             src_colorspace=SWS_MATRIX.get(tags.matrix, SWS_BT601),
             src_color_range=2 if tags.full_range else 1,
             dst_color_range=2,
-        )
-        return np.ascontiguousarray(converted.to_ndarray())
+        ).to_ndarray()
+        return np.ascontiguousarray(converted)
     return _convert_deep(frame, tags, bits)
 
 
-def from_rgb(pixels: NDArray[np.uint8] | NDArray[np.uint16], tags: ColorTags) -> av.VideoFrame:
+def from_rgb(pixels: NDArray[Any], tags: ColorTags) -> av.VideoFrame:
     """Returns pixels (h, w, 3) as a frame with limited range: yuv420p of uint8, yuv420p10le of uint16.
 
     An odd width or height grows by one, with the border repeated: chroma has half of each.
@@ -66,7 +70,7 @@ def luma_of(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Returns (h, w) with 8 bits, as stored."""
     gray = frame if frame.format.name.startswith("yuv") and frame.format.components[0].bits == 8 else None
     plane = (gray or frame.reformat(format="gray")).planes[0]
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+    return _read_rows(plane, np.uint8)[: plane.height, : plane.width]
 
 
 def split_fields(frame: av.VideoFrame) -> tuple[av.VideoFrame, av.VideoFrame]:
@@ -80,7 +84,7 @@ def split_fields(frame: av.VideoFrame) -> tuple[av.VideoFrame, av.VideoFrame]:
     for first in (0, 1):
         field = av.VideoFrame(frame.width, height, frame.format.name)
         for source, target in zip(frame.planes, field.planes, strict=True):
-            rows = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)[first::2][: target.height]
+            rows = _read_rows(source, np.uint8)[first::2][: target.height]
             stored = np.zeros((target.buffer_size // target.line_size, target.line_size), np.uint8)
             width = min(source.line_size, target.line_size)
             stored[: len(rows), :width] = rows[:, :width]
@@ -90,7 +94,7 @@ def split_fields(frame: av.VideoFrame) -> tuple[av.VideoFrame, av.VideoFrame]:
     return fields[0], fields[1]
 
 
-def turn(pixels: NDArray[np.uint8] | NDArray[np.uint16], rotation: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def turn(pixels: NDArray[Any], rotation: int) -> Pixels:
     """Returns the pixels turned counterclockwise by a multiple of 90 degrees."""
     return np.ascontiguousarray(np.rot90(pixels, rotation // 90))
 
@@ -99,7 +103,7 @@ def _convert_deep(frame: av.VideoFrame, tags: ColorTags, bits: int) -> NDArray[n
     depth = 16 if bits > 12 else 12 if bits > 10 else 10
     full = frame.reformat(format=f"yuv444p{depth}le", interpolation=FLAGS)
     height, width = full.height, full.width
-    planes = [np.frombuffer(plane, "<u2").reshape(-1, plane.line_size // 2)[:height, :width] for plane in full.planes]
+    planes = [_read_rows(plane, np.dtype("<u2"))[:height, :width] for plane in full.planes]
     step, middle = 2 ** (depth - 8), 2 ** (depth - 1)
     if tags.full_range:
         offset, luma_range, chroma_range = 0, 2**depth - 1, 2**depth - 1
@@ -119,7 +123,7 @@ def _convert_deep(frame: av.VideoFrame, tags: ColorTags, bits: int) -> NDArray[n
     return rgb
 
 
-def _from_deep(pixels: NDArray[np.uint8] | NDArray[np.uint16], tags: ColorTags) -> av.VideoFrame:
+def _from_deep(pixels: NDArray[Any], tags: ColorTags) -> av.VideoFrame:
     """Chroma lies at the left of two pixels and between two rows, as MPEG-2 and its successors have it."""
     height, width, _ = pixels.shape
     red, green, blue = _luma_weights(tags)
@@ -130,15 +134,20 @@ def _from_deep(pixels: NDArray[np.uint8] | NDArray[np.uint16], tags: ColorTags) 
         luma = red * r + green * g + blue * b
         rows = slice(top // 2, (top + STRIP_ROWS) // 2)
         planes[0][top : top + STRIP_ROWS, :width] = (luma * 876 + 64.5).astype(np.uint16)
-        for plane, color, weight in ((planes[1], b, blue), (planes[2], r, red)):
+        for samples, color, weight in ((planes[1], b, blue), (planes[2], r, red)):
             chroma = (color - luma) / (2 * (1 - weight))
             chroma = (chroma[::2] + chroma[1::2]) / 2
             around = np.pad(chroma, ((0, 0), (1, 1)), mode="edge")
             sited = (around[:, :-2:2] + 2 * around[:, 1:-1:2] + around[:, 2::2]) / 4
-            plane[rows, : width // 2] = (sited * 896 + 512.5).astype(np.uint16)
+            samples[rows, : width // 2] = (sited * 896 + 512.5).astype(np.uint16)
     for plane, samples in zip(frame.planes, planes, strict=True):
         plane.update(samples.tobytes())
     return frame
+
+
+def _read_rows(plane: VideoPlane, kind: Any) -> NDArray[Any]:
+    """Returns all rows that are stored, with what fills them up."""
+    return np.frombuffer(memoryview(plane), kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize)
 
 
 def _luma_weights(tags: ColorTags) -> tuple[float, float, float]:

@@ -132,7 +132,7 @@ class _IndependentFile(io.RawIOBase):
 
 
 def _describe(frame: av.VideoFrame, *, measure: bool) -> dict[str, Any]:
-    fields = {"stamp": frame.pts, "interlaced": frame.interlaced_frame, "corrupt": frame.is_corrupt}
+    fields: dict[str, Any] = {"stamp": frame.pts, "interlaced": frame.interlaced_frame, "corrupt": frame.is_corrupt}
     if measure:
         from imaging.video.pixels import luma_of  # noqa: PLC0415
 

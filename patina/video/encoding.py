@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+from av.video.stream import VideoStream
 
 from imaging.video.info import BT709, RGB_MATRIX, ColorTags, VideoInfo
 from imaging.video.pixels import from_rgb
@@ -72,16 +74,23 @@ class Encoding:
         default = ENCODERS[codec].crf
         return cls(codec, default if crf is None or default is None else crf, rate, info.pixel_aspect, colors)
 
+    def keeps_pixel_aspect(self, suffix: str) -> bool:
+        """Returns whether a film with this suffix says the shape of its pixels: H.264 and HEVC do it themselves."""
+        return self.codec in (VideoCodec.h264, VideoCodec.hevc) or (self.codec is VideoCodec.av1 and suffix != ".mkv")
+
     def write(self, path: Path, frames: Iterable[NDArray[np.uint8] | NDArray[np.uint16]]) -> None:
         """Writes frames (h, w, 3) as a file of its own, with a key frame first. Its rate is constant."""
         encoder = ENCODERS[self.codec]
         options = encoder.options | ({} if self.crf is None else {"crf": str(self.crf)})
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone, on standard error
         with av.open(str(path), "w", format=PART_FORMAT) as output:
-            stream = None
+            stream: VideoStream | None = None
             for number, pixels in enumerate(frames):
                 frame = _to_frame(pixels, self)
                 if stream is None:
-                    stream = output.add_stream(encoder.name, rate=self.rate, options=options)
+                    added = output.add_stream(encoder.name, rate=self.rate, options=options)
+                    assert isinstance(added, VideoStream)
+                    stream = added
                     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, frame.format.name
                     self._tag(stream.codec_context)
                 if (frame.width, frame.height) != (stream.width, stream.height):

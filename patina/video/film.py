@@ -73,10 +73,13 @@ class FilmSr:
         if self.info.interlaced and not progressive:
             self._reader.close()
             raise PatinaError(
-                f"{source} is interlaced. Its fields would be mixed. Deinterlace it first; or, if it only says so, name "
-                "--progressive."
+                f"{source} is interlaced. Its fields would be mixed. Deinterlace it first; or name --progressive if "
+                "it only says so."
             )
         self._encoding = Encoding.choose(self.info, model.scale, codec, crf)
+        if self.info.pixel_aspect != (1, 1) and not self._encoding.keeps_pixel_aspect(target.suffix):
+            self._reader.close()
+            raise PatinaError("The video's pixels are not square, which this codec cannot say. Use --codec hevc.")
         result_pixels = self.info.width * self.info.height * model.scale**2
         self._part_frames = max(MIN_PART, min(MAX_PART, PART_PIXELS // result_pixels))
 

@@ -7,9 +7,11 @@ import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
@@ -54,7 +56,7 @@ def join(target: Path, source: Path, parts: Sequence[Part], time_base: Fraction,
     ):
         video = output.add_stream_from_template(first.streams.video[0], opaque=True)
         video.time_base = time_base
-        video.sample_aspect_ratio = Fraction(*encoding.pixel_aspect)
+        video.codec_context.sample_aspect_ratio = Fraction(*encoding.pixel_aspect)
         copied = {
             stream.index: output.add_stream_from_template(stream, opaque=True)
             for stream in opened.streams
@@ -99,7 +101,7 @@ def _iter_frames(
     rate: Fraction,
     stream: VideoStream,
     extradata: bytes | None,
-) -> Iterator[tuple[float, av.Packet]]:
+) -> Iterator[tuple[float, Packet[Any]]]:
     """Yields the packets of all parts with (seconds, packet). In a part, time stamps count frames at a constant rate.
 
     An encoder reorders frames. A packet is decoded by the time of the frame that is `delay` before its place in the
@@ -147,7 +149,7 @@ def _duration(stamps: Sequence[int], number: int) -> int:
     return stamps[number] - stamps[number - 1] if number else 1
 
 
-def _iter_copied(source: InputContainer, copied: dict[int, Stream]) -> Iterator[tuple[float, av.Packet]]:
+def _iter_copied(source: InputContainer, copied: dict[int, Stream]) -> Iterator[tuple[float, Packet[Any]]]:
     """Yields the packets of sound and subtitles with (seconds, packet)."""
     if not copied:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.settings import Settings
 from imaging.png import write_png
@@ -193,7 +193,7 @@ def _name(video: Path, seconds: float, of_frame: int | None) -> str:
     return f"{video.stem}.{seconds:010.3f}s{suffix}.png"
 
 
-def _write(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+def _write(path: Path, pixels: NDArray[Any]) -> None:
     if pixels.itemsize == 2:  # training photos have 8 bits
         pixels = ((pixels.astype("uint32") + 128) // 257).astype("uint8")
     path.write_bytes(write_png(pixels))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,10 +59,11 @@ def test_colors_follow_their_matrix_and_range(matrix: int, bits: int, *, full: b
 def test_encoded_colors_follow_the_matrix(matrix: int, kind: type[np.uint8] | type[np.uint16]) -> None:
     bits, top = (8, 255) if kind is np.uint8 else (10, 65535)
     flat = random_colors(matrix, 4).repeat(8, 0).repeat(8, 1)
-    frame = from_rgb((flat * top).round().astype(kind), ColorTags(matrix, 1, 1, False))
+    pixels: NDArray[Any] = (flat * top).round().astype(kind)
+    frame = from_rgb(pixels, ColorTags(matrix, 1, 1, False))
     expected = encode_yuv(flat, matrix, bits, full=False)
     for plane, full in zip(frame.planes, expected, strict=True):
-        samples = np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width]
+        samples: NDArray[Any] = np.frombuffer(bytes(plane), kind).reshape(plane.height, -1)[:, : plane.width]
         step = full.shape[0] // plane.height
         inner = slice(4 // step, None, 8 // step)  # away from the edges of colors
         assert np.abs(samples[inner, inner] - full[::step, ::step][inner, inner]).max() < 1
@@ -72,7 +74,7 @@ def test_odd_sizes_grow_by_their_border() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
     frame = from_rgb(pixels, ColorTags(1, 1, 1, False))
     assert (frame.width, frame.height) == (10, 8)
-    luma = np.frombuffer(frame.planes[0], np.uint8).reshape(8, -1)[:, :10]
+    luma = np.frombuffer(bytes(frame.planes[0]), np.uint8).reshape(8, -1)[:, :10]
     assert np.array_equal(luma[:, 9], luma[:, 8])
     assert np.array_equal(luma[7], luma[6])
 
@@ -98,7 +100,7 @@ def make_scene(seed: int, height: int = 48, width: int = 64) -> NDArray[np.uint8
 def test_frames_and_facts_of_each_container(tmp_path: Path, name: str, codec: str) -> None:
     frames = [make_scene(number) for number in range(6)]
     pixel_format = "bgr0" if codec == "ffv1" else "yuv444p"
-    options = {} if codec == "ffv1" else None
+    options: dict[str, str] | None = {} if codec == "ffv1" else None
     path = write_video(tmp_path / name, frames, codec=codec, pixel_format=pixel_format, options=options)
     assert is_video(path)
     with VideoReader(path, SETTINGS) as reader:

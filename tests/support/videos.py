@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from imaging.video.info import ColorTags
@@ -19,7 +21,7 @@ LOSSLESS = {"crf": "0", "preset": "ultrafast"}
 
 def write_video(
     path: Path,
-    frames: Sequence[NDArray[np.uint8]] | Sequence[av.VideoFrame],
+    frames: Sequence[Any],
     *,
     codec: str = "libx264",
     pixel_format: str = "yuv444p",
@@ -34,6 +36,7 @@ def write_video(
     """Writes frames, RGB (h, w, 3) or FFmpeg's. `stamps` are their times, in frames."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=rate, options=LOSSLESS if options is None else options)
+        assert isinstance(stream, VideoStream)
         first = frames[0]
         stream.height, stream.width = first.shape[:2] if isinstance(first, np.ndarray) else (first.height, first.width)
         stream.pix_fmt = pixel_format
@@ -47,7 +50,8 @@ def write_video(
             context.color_range = 2 if tags.full_range else 1
         sound_stream = output.add_stream("aac", rate=SOUND_RATE) if sound else None
         for number, pixels in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24") if isinstance(pixels, np.ndarray) else pixels
+            is_array = isinstance(pixels, np.ndarray)
+            frame: av.VideoFrame = av.VideoFrame.from_ndarray(pixels, format="rgb24") if is_array else pixels
             frame.pts = number if stamps is None else stamps[number]
             frame.time_base = Fraction(1, rate)
             output.mux(stream.encode(frame))
@@ -62,7 +66,7 @@ def write_video(
     return path
 
 
-def make_frame(planes: Sequence[NDArray[np.uint8] | NDArray[np.uint16]], pixel_format: str) -> av.VideoFrame:
+def make_frame(planes: Sequence[NDArray[Any]], pixel_format: str) -> av.VideoFrame:
     """Returns a frame with these samples, luma first."""
     height, width = planes[0].shape
     frame = av.VideoFrame(width, height, pixel_format)
