@@ -9,7 +9,16 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from config.settings import settings
-from patina.cli import check, datasets, jobs, maintenance, models, service, submit  # noqa: F401 - each adds its commands
+from patina.cli import (  # noqa: F401 - each adds its commands
+    check,
+    datasets,
+    jobs,
+    maintenance,
+    models,
+    service,
+    submit,
+    worker,
+)
 from patina.cli.app import FAILED, UNAVAILABLE, cli
 from patina.cli.output import error_to_json, print_error, print_json
 from patina.cli.tokens import tokens

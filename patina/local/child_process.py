@@ -28,7 +28,7 @@ class ChildProcess:
         self.name = name
         self.failures = 0  # exits in a row, each soon after the start
         self._command = [str(argument) for argument in command]
-        self._environment = dict(environment)
+        self.environment = dict(environment)
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
@@ -42,7 +42,7 @@ class ChildProcess:
             self._command,
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno(),  # standard output is for the one line with the service's URL
-            env=self._environment,
+            env=self.environment,
             cwd=self._folder,
             process_group=0,  # Ctrl-C reaches the supervisor alone, which then stops its children in order
             preexec_fn=partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - the supervisor has no threads

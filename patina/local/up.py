@@ -18,6 +18,8 @@ from patina.errors import StartError
 from patina.local import embedded_valkey
 from patina.local.child_process import PYTHON, ChildProcess, describe_exit
 from patina.local.pidfile import RunningService, lock_data_dir, write_pidfile
+from patina.local.supervision import TICK, restart_exited, shut_down
+from patina.local.worker_pool import create_workers, list_worker_gpus
 from store.queue_server import is_ready
 
 STOP_TIMEOUT = 15.0  # seconds; workers requeue their job within 10
@@ -25,7 +27,6 @@ QUEUE_TIMEOUT = 5.0
 READY_TIMEOUT = 60.0
 MAX_VALKEY_FAILURES = 2  # exits with an error: Valkey refuses a damaged file
 MAX_START_FAILURES = 3  # before the service is ready for the first time; afterwards restarts never end
-TICK = 0.1
 
 log = structlog.get_logger()
 
@@ -91,7 +92,7 @@ class _Supervisor:
                 raise StartError(self._describe_missing_queue())
             # All start in parallel, the slowest first; each waits for the migration.
             self._children = [
-                ChildProcess("worker", [*PYTHON, "-m", "worker", "warm"], worker_environment),
+                *create_workers(settings, environment, list_worker_gpus(settings), settings.workers_per_gpu),
                 ChildProcess("api", [*PYTHON, "-m", "app"], environment),
                 ChildProcess("trainer", [*PYTHON, "-m", "worker", "train"], worker_environment),
             ]
@@ -181,22 +182,17 @@ class _Supervisor:
 
     def _supervise(self) -> None:
         """Restarts exited children. Raises `StartError` if one fails too often before the service is ready."""
-        for child in filter(None, [self._valkey, *self._children]):
-            status = child.status
-            if status is not None:
-                child.kill()  # the rest of its process group
-                backoff = child.schedule_restart()
-                log.error("process exited", child=child.name, how=describe_exit(status), restart_in=round(backoff, 1))
-                if child is self._valkey and status > 0 and child.failures >= MAX_VALKEY_FAILURES:
-                    log.warning("the queue's file cannot be read, starting with an empty queue")
-                    embedded_valkey.reset(self._settings)
-                if not self._ready and child.failures >= MAX_START_FAILURES:
-                    raise StartError(
-                        f"The {child.name} process failed {child.failures} times in a row ({describe_exit(status)}); "
-                        "see the log above."
-                    )
-            elif child.restart_due and child.failures:
-                child.start()
+        restart_exited(filter(None, [self._valkey, *self._children]), self._on_exit)
+
+    def _on_exit(self, child: ChildProcess, status: int) -> None:
+        if child is self._valkey and status > 0 and child.failures >= MAX_VALKEY_FAILURES:
+            log.warning("the queue's file cannot be read, starting with an empty queue")
+            embedded_valkey.reset(self._settings)
+        if not self._ready and child.failures >= MAX_START_FAILURES:
+            raise StartError(
+                f"The {child.name} process failed {child.failures} times in a row ({describe_exit(status)}); "
+                "see the log above."
+            )
 
     # Stopping
 
@@ -205,23 +201,10 @@ class _Supervisor:
         if self._children:
             log.info("stopping", hint="workers requeue their jobs; press Ctrl-C again to stop at once")
         requests_before = self._stop_requests
-        self._shut_down(self._children, requests_before)
-        self._shut_down([self._valkey] if self._valkey else [], requests_before)
+        for children in (self._children, [self._valkey] if self._valkey else []):
+            shut_down(children, STOP_TIMEOUT, lambda: self._stop_requests > requests_before)
         if self._valkey:
             embedded_valkey.clean_up(self._settings)
-
-    def _shut_down(self, children: list[ChildProcess], requests_before: int) -> None:
-        for child in children:
-            child.terminate()
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while any(child.is_running for child in children):
-            if time.monotonic() > deadline or self._stop_requests > requests_before:
-                slow = [child.name for child in children if child.is_running]
-                log.warning("killed unresponsive processes", children=slow)
-                break
-            time.sleep(0.02)
-        for child in children:
-            child.kill()
 
 
 def require_free_port(host: str, port: int) -> int:
