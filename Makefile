@@ -41,13 +41,13 @@ up: $(READY)
 # threads would compete.
 test: $(READY)
 	@$(BIN)/python -m tests.support.chromium
-	@$(BIN)/python -m scripts.deploy_tools
+	@$(BIN)/python -m scripts.test_tools
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 # Fuzzes each file reader for FUZZ_SECONDS, then sends thousands of requests.
 fuzz: $(READY)
 	$(BIN)/pip install -q $(PIP_ARGS) -c constraints.txt -e '.[fuzz]'
-	for reader in archive image checkpoint; do \
+	for reader in archive image checkpoint video; do \
 	    $(BIN)/python -m fuzz.files $$reader --seconds $(FUZZ_SECONDS) || exit 1; done
 	$(BIN)/python -m fuzz.api
 

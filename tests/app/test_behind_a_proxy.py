@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import subprocess
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,7 @@ from tusclient.client import TusClient
 from config.settings import Settings
 from fuzz.api import serving, write_records
 from patina import Client
+from scripts.test_tools import MISSING, NODE, find_node_modules
 from store.store import Store
 from tests.support.api import serve_api
 from tests.support.images import make_png
@@ -78,6 +82,54 @@ def test_the_service_works_below_a_path(tmp_path: Path, redis_url: str, directiv
                 image["name"] for image in http.get(f"{url}/datasets/{records['dataset_id']}/images").json()["items"]
             ]
         assert {"b.png", "c.png"} <= set(names)
+
+
+@pytest.fixture
+def service_below_root(tmp_path: Path, redis_url: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields the URL of a service below ROOT, and the ids of its records."""
+    settings = Settings(data_dir=tmp_path / "data", redis_url=redis_url, root_path=ROOT)
+    with serving(settings) as upstream, running_caddy_below_root(tmp_path, "handle_path", upstream) as url:
+        store = Store.open(settings)
+        records = write_records(store)
+        store.close()
+        yield url, records
+
+
+def test_curl_resumes_a_download_below_a_path(service_below_root: tuple[str, dict[str, str]], tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is missing")
+    url, records = service_below_root
+    archive = f"{url}/jobs/{records['job_id']}/archive?format=zip"
+    whole = httpx.get(archive).content
+    file = tmp_path / "archive.zip"
+    file.write_bytes(whole[: len(whole) // 3])
+    resume = ["curl", "--silent", "--show-error", "--fail", "--continue-at", "-", "--dump-header", "-", "-o", str(file)]
+    done = subprocess.run([*resume, archive], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert " 206 " in done.stdout
+    assert file.read_bytes() == whole
+    assert zipfile.ZipFile(file).testzip() is None
+
+
+def test_tus_js_client_resumes_an_upload_below_a_path(
+    service_below_root: tuple[str, dict[str, str]], tmp_path: Path
+) -> None:
+    modules = find_node_modules()
+    if modules is None:
+        pytest.skip(MISSING.format("tus-js-client"))
+    url, records = service_below_root
+    script = tmp_path / "tus_upload.mjs"  # finds its packages beside it
+    script.write_bytes((NODE / script.name).read_bytes())
+    (tmp_path / modules.name).symlink_to(modules)
+    photo = tmp_path / "by tus.png"
+    photo.write_bytes(make_png(64, 64, 3))
+    endpoint = f"{url}/datasets/{records['dataset_id']}/uploads?role=lr"
+    command = ["node", str(script), endpoint, str(photo), "3000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{url}/")
+    images = httpx.get(f"{url}/datasets/{records['dataset_id']}/images").json()["items"]
+    assert photo.name in {image["name"] for image in images}
 
 
 def test_without_the_setting_no_header_sets_a_prefix(tmp_path: Path, redis_url: str) -> None:

