@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from config.settings import Settings
 from imaging.decoder_pool import DecoderPool
-from store.db.access import Caller
+from store.db.access import LOCAL, Caller
 from store.db.database import Database
 from store.files.blobs import Blobs
 from store.files.partial_uploads import PartialUploads
@@ -37,6 +37,10 @@ class Store:
     def as_caller(self, caller: Caller) -> Store:
         """Returns the same store, limited to the records that the caller may see."""
         return replace(self, database=self.database.as_caller(caller))
+
+    def as_anyone(self) -> Store:
+        """Returns the same store, in which all records are visible: for what must count those of others."""
+        return self.as_caller(LOCAL)
 
     def close(self) -> None:
         self.leases.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.csrf import check_host, check_origin
+from app.auth.received_bytes import check_bytes, count_bytes
 from app.http.problems import ProblemError
 from config.settings import Settings
 from store.db.access import LOCAL, Caller
@@ -48,7 +49,27 @@ class AuthMiddleware:
             except ProblemError as error:
                 await error.to_response()(scope, receive, send)
                 return
+            if self.settings.token_bytes_per_day is not None and request.method not in SAFE_METHODS:
+                await self._call_counted(request, receive, send)
+                return
         await self.app(scope, receive, send)
+
+    async def _call_counted(self, request: Request, receive: Receive, send: Send) -> None:
+        """Counts the bytes of the body as the token's."""
+        store, token = request.app.state.store, request.state.caller.token
+        if token is None:
+            await self.app(request.scope, receive, send)
+            return
+        try:
+            await to_thread.run_sync(check_bytes, store, self.settings, token)
+        except ProblemError as error:
+            await error.to_response()(request.scope, receive, send)
+            return
+        try:
+            await self.app(request.scope, receive, send)
+        finally:
+            with CancelScope(shield=True):  # also when the client went away
+                await to_thread.run_sync(count_bytes, store, request.scope, token)
 
     async def _authenticate(self, request: Request) -> Caller:
         """Raises `ProblemError` (401, 403, 421 or 429) if the request is not allowed."""

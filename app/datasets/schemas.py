@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.http.schemas import FileWarning, Id, RejectedFile, Timestamp
+from app.jobs.options import PRIORITY, Priority
 from app.jobs.schemas import JobRead
 from store.scales import Scale
 
@@ -198,7 +199,8 @@ class ImageUploadResponse(BaseModel):
     warnings: list[FileWarning] = Field([], description="What the sender should know of accepted files.")
 
 
-TRAIN_FIELDS_ADDED = ("warm_start", "photo_checks")  # after the digests of idempotent requests were first stored
+# After the digests of idempotent requests were first stored.
+TRAIN_FIELDS_ADDED = ("warm_start", "photo_checks", "priority")
 
 
 class TrainRequest(BaseModel):
@@ -225,3 +227,4 @@ class TrainRequest(BaseModel):
         description="Id of a model whose networks the training starts from, for example when photos were added. It "
         "must have the same scale and be trained with a preset that has the same networks.",
     )
+    priority: Priority = PRIORITY

@@ -176,9 +176,10 @@ def train(
             Kind.train,
             dataset_id=dataset_id,
             model_id=None,
-            parameters=payload.model_dump(mode="json") | {"scale": dataset.scale},
+            parameters=payload.model_dump(mode="json", exclude={"priority"}) | {"scale": dataset.scale},
             unit="steps",
             total=payload.max_steps or 0,
+            priority=payload.priority,
         )
 
     job = commit(store, settings, request, prepare)

@@ -11,6 +11,7 @@ from app.archives.schemas import ArchiveFormat, Extra
 from app.http.schemas import Id
 from app.ingest.documentation import form_body
 from app.ingest.options import DEPTH, DEPTH_SCHEMA, FRAMES, FRAMES_SCHEMA, Depth, Frames
+from app.jobs.options import PRIORITY, PRIORITY_SCHEMA, Priority
 from store.degrade_options import LrFormat
 
 QUALITIES = r"^\d{1,3}(-\d{1,3})?$"
@@ -38,7 +39,7 @@ CommaSeparated = Annotated[list[T], BeforeValidator(_split_commas)]
 
 
 # After the digests of idempotent requests were first stored.
-DEGRADE_FIELDS_ADDED = ("inputs", "frames", "depth")
+DEGRADE_FIELDS_ADDED = ("inputs", "frames", "depth", "source_from", "source_to", "priority")
 
 
 class DegradeRequest(BaseModel):
@@ -51,6 +52,12 @@ class DegradeRequest(BaseModel):
     model: Id | None = Field(None, description="Id of a model. Default: the dataset's latest.")
     format: ArchiveFormat = Field(ArchiveFormat.zip, description="Default format of the job's archive.")
     source: Id | None = Field(None, description="Id of a dataset whose HR images are degraded, instead of files.")
+    source_from: int | None = Field(
+        None, ge=0, description="With `source`: number of its first image to degrade, from 0, in the order of arrival."
+    )
+    source_to: int | None = Field(
+        None, ge=1, description="With `source`: number after that of its last image to degrade. Default: all."
+    )
     inputs: Id | None = Field(None, description="Id of inputs whose files are degraded, instead of `files`.")
     frames: Frames = FRAMES
     depth: Depth = DEPTH
@@ -73,6 +80,7 @@ class DegradeRequest(BaseModel):
         description="Apply JPEG compression after the learned degradation: a quality, `75`, or a range, `60-95`, from "
         "which one is sampled for each result. The triplet then no longer adds up; its manifest line says so.",
     )
+    priority: Priority = PRIORITY
     validation: float | None = Field(
         None, ge=0, le=1, description="Fraction of the images in the validation split, chosen by their SHA-256."
     )
@@ -86,6 +94,8 @@ DEGRADE_BODY = form_body(
     model={"type": "string"},
     format={"type": "string", "enum": [format.value for format in ArchiveFormat], "default": "zip", "example": "zip"},
     source={"type": "string"},
+    source_from={"type": "integer", "minimum": 0, "example": 0},
+    source_to={"type": "integer", "minimum": 1, "example": 1000},
     inputs={"type": "string"},
     frames=FRAMES_SCHEMA,
     depth=DEPTH_SCHEMA,
@@ -95,5 +105,6 @@ DEGRADE_BODY = form_body(
     leave_out={"type": "string", "enum": ["kernel", "noise", "kernel,noise"], "example": "noise"},
     lr_format={"type": "string", "enum": [format.value for format in LrFormat], "default": "png", "example": "webp"},
     jpeg={"type": "string", "pattern": QUALITIES, "example": "60-95"},
+    priority=PRIORITY_SCHEMA,
     validation={"type": "number", "minimum": 0, "maximum": 1, "example": 0.05},
 )

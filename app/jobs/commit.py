@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import structlog
 
-from app.http.idempotency import IdempotentRequest, is_replay
-from app.http.problems import ProblemError
+from app.http.idempotency import IdempotentRequest
+from app.jobs.limits import check_capacity, check_priority
 from app.jobs.mapping import to_job_read
 from app.jobs.schemas import JobRead, Kind
 from config.settings import Settings
 from store.db.database import Session
 from store.db.tables import Checkpoint, Job
 from store.errors import QueueUnavailable
-from store.repositories.jobs import JobRepository
+from store.repositories.expansion import Expansion
+from store.repositories.jobs import ALL, JobRepository
 from store.repositories.models import CheckpointRepository
 from store.repositories.samples import NewItem, SampleRepository
 from store.store import Store
-
-QUEUE_FULL_RETRY_SECONDS = 30
 
 log = structlog.get_logger()
 
@@ -38,6 +36,8 @@ class NewJob:
     unit: str
     total: int
     items: Sequence[tuple[str, NewItem]] = ()  # (output name, image)
+    expansion: Expansion | None = None  # which items a worker lists instead
+    priority: int = 0
     checkpoints: Sequence[Checkpoint] = ()  # of the training that this one continues
 
 
@@ -47,12 +47,12 @@ def commit(
     """Returns the job that the same request created before, or a new one, which is put on the queue.
 
     `prepare` locks what the job needs and checks it again, in the transaction that records the job. Raises the errors
-    of `prepare`, and `ProblemError` if the queue is full or the idempotency key is in use.
+    of `prepare`, and `ProblemError` if a limit is reached or the idempotency key is in use.
     """
 
     def create(session: Session) -> Job:
         new = prepare(session)
-        check_queue_capacity(session, settings)
+        check_priority(session, new.priority)
         job = JobRepository(session).create(
             new.kind.value,
             dataset_id=new.dataset_id,
@@ -61,6 +61,9 @@ def commit(
             unit=new.unit,
             total=new.total,
             retention_seconds=settings.result_seconds,
+            priority=new.priority,
+            num_items=len(new.items) or ALL,
+            expansion=new.expansion.to_json() if new.expansion else None,
         )
         if new.items:
             SampleRepository(session).add_items(job.id, new.items)
@@ -68,6 +71,7 @@ def commit(
             CheckpointRepository(session).put(
                 job.id, step=checkpoint.step, seconds=checkpoint.seconds, sha256=checkpoint.sha256
             )
+        check_capacity(session, settings)  # last, because it blocks others who add jobs
         return job
 
     with store.database.write() as session:
@@ -85,26 +89,3 @@ def enqueue(store: Store, job: JobRead) -> None:
         store.queue.enqueue(job.id, job.kind)
     except QueueUnavailable as error:
         log.warning("queue unavailable, the reaper will enqueue the job", job=job.id, error=str(error))
-
-
-def precheck_capacity(session: Session, settings: Settings, key: str | None) -> None:
-    """Raises `ProblemError` (429) if the queue is full, unless the request is a replay, which adds no job."""
-    if not is_replay(session, key):
-        _check_capacity(session, settings)
-
-
-def check_queue_capacity(session: Session, settings: Settings) -> None:
-    """Raises `ProblemError` (429) if the queue is full. Call it in the transaction that adds a job to the queue."""
-    JobRepository(session).lock_queue()
-    _check_capacity(session, settings)
-
-
-def _check_capacity(session: Session, settings: Settings) -> None:
-    if JobRepository(session).queue_length_at_least(settings.max_queued_jobs):
-        raise ProblemError(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "queue_full",
-            f"The queue is full: {settings.max_queued_jobs:,} jobs are waiting. Retry later, cancel some, or raise "
-            "PATINA_MAX_QUEUED_JOBS.",
-            headers={"Retry-After": str(QUEUE_FULL_RETRY_SECONDS)},
-        )

@@ -26,6 +26,7 @@ def to_job_read(job: Job) -> JobRead:
         warnings=[FileWarning.model_validate(warning) for warning in job.parameters.get("warnings", [])],
         metrics=job.metrics,
         attempt=job.attempt,
+        priority=job.priority,
         created=job.created_at,
         started=job.started_at,
         finished=job.finished_at,

@@ -41,6 +41,24 @@ class JobError(BaseModel):
     message: str
 
 
+class WaitReason(StrEnum):
+    """Why a job waits."""
+
+    no_worker = "no_worker"
+    token_running = "token_running"
+    token_seconds = "token_seconds"
+    others_first = "others_first"
+    next = "next"
+
+
+class WaitRead(BaseModel):
+    """Where a queued job stands. Tokens take turns, so jobs of others may come between."""
+
+    place: int = Field(description="From 1 among the jobs that wait for a worker of the same kind.")
+    reason: WaitReason
+    message: str
+
+
 class JobRead(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={
@@ -54,6 +72,8 @@ class JobRead(BaseModel):
                 "parameters": {"samples": 4, "seed": 7},
                 "metrics": None,
                 "attempt": 1,
+                "priority": 0,
+                "wait": None,
                 "created": "2026-01-31T12:00:00Z",
                 "started": "2026-01-31T12:00:01Z",
                 "finished": None,
@@ -81,7 +101,11 @@ class JobRead(BaseModel):
     parameters: dict[str, Any]
     warnings: list[FileWarning] = Field([], description="What the sender should know of accepted files; up to 1000.")
     metrics: dict[str, float] | None = Field(description="The latest metrics of a training.")
-    attempt: int = Field(description="How many workers have started the job so far.")
+    attempt: int = Field(description="How many times workers have taken a part of the job so far.")
+    priority: int = Field(0, description="Of the request.")
+    wait: WaitRead | None = Field(
+        None, description="Of a queued job, in the response to `GET /jobs/{id}`: where it stands, and why it waits."
+    )
     created: Timestamp
     started: Timestamp | None
     finished: Timestamp | None

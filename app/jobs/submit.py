@@ -13,7 +13,8 @@ from app.http.idempotency import IdempotentRequest
 from app.ingest.fields import parse_fields
 from app.ingest.files import describe_files
 from app.ingest.multipart import ReceivedForm, receive_form
-from app.jobs.commit import NewJob, commit, precheck_capacity
+from app.jobs.commit import NewJob, commit
+from app.jobs.limits import precheck_capacity
 from app.jobs.mapping import to_job_read
 from app.jobs.schemas import JobRead
 from config.settings import Settings

@@ -11,10 +11,11 @@ from app.http.schemas import Id
 from app.ingest.documentation import form_body
 from app.ingest.options import FRAMES, FRAMES_SCHEMA, Frames, ReadOptions
 from app.ingest.options import Depth as ReadDepth
+from app.jobs.options import PRIORITY, PRIORITY_SCHEMA, Priority
 from store.sr_options import Color, Depth, ImageFormat, Metadata
 
 # After the digests of idempotent requests were first stored.
-SR_FIELDS_ADDED = ("inputs", "quality", "metadata", "color", "frames", "depth", "archive")
+SR_FIELDS_ADDED = ("inputs", "quality", "metadata", "color", "frames", "depth", "archive", "priority")
 
 
 class SrRequest(BaseModel):
@@ -50,6 +51,7 @@ class SrRequest(BaseModel):
         "results have 8, and images with more are refused.",
     )
     archive: ArchiveFormat = Field(ArchiveFormat.zip, description="Default format of the job's archive.")
+    priority: Priority = PRIORITY
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -92,4 +94,5 @@ SR_BODY = form_body(
     color={"type": "string", "enum": [*map(str, Color)], "default": "srgb", "example": "keep"},
     depth={"type": "string", "enum": [*map(str, Depth)], "example": "keep"},
     archive={"type": "string", "enum": [*map(str, ArchiveFormat)], "default": "zip", "example": "tar"},
+    priority=PRIORITY_SCHEMA,
 )

@@ -94,4 +94,5 @@ def _prepare(
         unit="images",
         total=len(items),
         items=items,
+        priority=payload.priority,
     )

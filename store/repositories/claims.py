@@ -24,7 +24,7 @@ from store.db.statements import execute_counted
 from store.db.tables import Job, Sample, Shard, now
 from store.errors import LeaseLostError
 from store.ids import new_id
-from store.queue import QUEUE_OF_KIND
+from store.queue import INFERENCE, QUEUE_OF_KIND
 from store.repositories.samples import NewSample
 from store.repositories.usage import UsageRepository
 from store.repositories.webhooks import Outbox
@@ -133,9 +133,9 @@ class ClaimRepository:
         )
         if not taken:
             raise ClaimRaced(shard.id)
-        if stop < shard.stop:
-            self._add_rest(shard, stop)
         job = self.session.get_one(Job, shard.job_id, populate_existing=True)
+        if stop < shard.stop:
+            self.add_shard(job, stop, shard.stop, queued_at=shard.queued_at)
         return Claim(job, shard.start, stop, shard.expansion, before.status == "queued", stop < shard.stop)
 
     def mark_worker_too_old(self, job_id: str) -> bool:
@@ -170,7 +170,7 @@ class ClaimRepository:
         changes: dict[str, Any] = {"progressed_at": now(), "per_second": progress.per_second}
         if samples:
             changes["crash_count"] = 0  # the job makes progress
-        self._update_claim(job_id, attempt, **changes)
+        self.update_claim(job_id, attempt, **changes)
         if samples or progress.done is None:
             self._update(Job.id == job_id, **self._progress_of_shards(job_id, samples))
         else:
@@ -224,12 +224,12 @@ class ClaimRepository:
     def check_lease(self, job_id: str, attempt: int) -> None:
         """Raises `LeaseLostError` unless this claim is held; it then is until the transaction ends."""
         self._lock(job_id)
-        self._update_claim(job_id, attempt)
+        self.update_claim(job_id, attempt)
 
     def reset_failures(self, job_id: str, attempt: int) -> None:
         """Forgets earlier crashes, because the work has saved progress. Raises `LeaseLostError`."""
         self._lock(job_id)
-        self._update_claim(job_id, attempt, crash_count=0, progressed_at=now())
+        self.update_claim(job_id, attempt, crash_count=0, progressed_at=now())
 
     def release(self, job_id: str, attempt: int, error: dict[str, str] | None = None) -> None:
         """Requeues a shard that its worker cannot finish now, and records why. Raises `LeaseLostError`.
@@ -244,6 +244,22 @@ class ClaimRepository:
         """Requeues a shard that a process died of, or fails its job after `max_crashes`. Raises `LeaseLostError`."""
         job = self._lock(job_id)
         self._count_crash(job, _is_claim(job_id, attempt), max_crashes)
+
+    def add_shard(
+        self,
+        job: Job,
+        start: int,
+        stop: int,
+        *,
+        expansion: dict[str, Any] | None = None,
+        queued_at: float | None = None,
+    ) -> None:
+        """Queues items `start` to before `stop` of a job."""
+        shard: dict[str, Any] = {"id": new_id(), "job_id": job.id, "owner": job.owner, "priority": job.priority}
+        if queued_at is not None:
+            shard["queued_at"] = queued_at
+        queue = QUEUE_OF_KIND.get(job.kind, INFERENCE)
+        self.session.execute(insert(Shard).values(**shard, queue=queue, start=start, stop=stop, expansion=expansion))
 
     def settle(self, job_id: str) -> None:
         """Sets a running job back to queued if nothing of it runs: its worker went to another job."""
@@ -281,20 +297,6 @@ class ClaimRepository:
             .with_for_update(key_share=True)
         )
         return self.session.execute(query).first()
-
-    def _add_rest(self, shard: Shard, start: int) -> None:
-        self.session.execute(
-            insert(Shard).values(
-                id=new_id(),
-                job_id=shard.job_id,
-                queue=shard.queue,
-                owner=shard.owner,
-                priority=shard.priority,
-                start=start,
-                stop=shard.stop,
-                queued_at=shard.queued_at,
-            )
-        )
 
     @staticmethod
     def _progress_of_shards(job_id: str, samples: Sequence[NewSample]) -> dict[str, Any]:
@@ -364,7 +366,8 @@ class ClaimRepository:
             if owner is not None:
                 UsageRepository(self.session).add(owner, worker_seconds=seconds or 0.0)
 
-    def _update_claim(self, job_id: str, attempt: int, **changes: Any) -> None:
+    def update_claim(self, job_id: str, attempt: int, **changes: Any) -> None:
+        """Changes the shard of a claim, of which the caller has locked the job. Raises `LeaseLostError`."""
         # An update without changes still checks the fence.
         if not self._update_shard(*_is_claim(job_id, attempt), **(changes or {"attempt": attempt})):
             raise _lease_lost(job_id, attempt)

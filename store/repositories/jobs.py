@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, select
 
+from config.tracing import current_traceparent
 from store.db.access import caller_of
 from store.db.statements import list_newest, lock_globally
 from store.db.tables import Checkpoint, Item, Job, Preview, Sample, Shard, now
 from store.ids import new_id
-from store.queue import INFERENCE, QUEUE_OF_KIND
 from store.repositories.claims import (
     ACTIVE,
     ALL,
@@ -64,10 +64,11 @@ class JobRepository(ClaimRepository):
             priority=priority,
             parameters_version=PARAMETERS_VERSION,
             retention_seconds=retention_seconds,
+            traceparent=current_traceparent(),
         )
         self.session.add(job)
         self.session.flush()
-        self._add_shard(job, num_items if expansion is None else 0, expansion)
+        self.add_shard(job, 0, num_items if expansion is None else 0, expansion=expansion)
         return job
 
     def get(self, job_id: str) -> Job | None:
@@ -110,11 +111,14 @@ class JobRepository(ClaimRepository):
         query = select(Shard.queue, Shard.status, func.count()).group_by(Shard.queue, Shard.status)
         return {(queue, status): count for queue, status, count in self.session.execute(query) if status != "stopped"}
 
-    def queue_length_at_least(self, limit: int) -> bool:
-        """Returns whether `limit` jobs are queued, those of all callers. Reads no more rows than that."""
+    def queue_length_at_least(self, limit: int, owner: str | None = None) -> bool:
+        """Returns whether `limit` jobs are queued, of all callers or of one token. Reads no more rows than that."""
         jobs = Job.__table__  # not the class, which shows a caller his own jobs alone
-        queued = select(jobs.c.id).where(jobs.c.status == "queued").limit(limit).subquery()
-        return (self.session.scalar(select(func.count()).select_from(queued)) or 0) >= limit
+        queued = select(jobs.c.id).where(jobs.c.status == "queued")
+        if owner is not None:
+            queued = queued.where(jobs.c.owner == owner)
+        counted = queued.limit(limit).subquery()
+        return (self.session.scalar(select(func.count()).select_from(counted)) or 0) >= limit
 
     def lock_queue(self) -> None:
         """Blocks other callers of this method until the transaction ends, so that the queue's length is certain."""
@@ -195,17 +199,4 @@ class JobRepository(ClaimRepository):
         last = self.session.scalar(select(func.max(Item.position)).where(Item.job_id == job_id))
         lists_items = self._update_shard(Shard.job_id == job_id, status="queued")
         if last is not None or not lists_items:
-            self._add_shard(job, ALL if last is None else last + 1)
-
-    def _add_shard(self, job: Job, stop: int, expansion: dict[str, Any] | None = None) -> None:
-        self.session.execute(
-            insert(Shard).values(
-                id=new_id(),
-                job_id=job.id,
-                queue=QUEUE_OF_KIND.get(job.kind, INFERENCE),
-                owner=job.owner,
-                priority=job.priority,
-                stop=stop,
-                expansion=expansion,
-            )
-        )
+            self.add_shard(job, 0, ALL if last is None else last + 1)

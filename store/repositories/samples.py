@@ -65,8 +65,8 @@ class SampleRepository:
     def __init__(self, session: Session):
         self.session = session
 
-    def add_items(self, job_id: str, items: Sequence[tuple[str, NewItem]]) -> None:
-        """Adds pairs (output name, item) in their order. Output names are unique within the job."""
+    def add_items(self, job_id: str, items: Sequence[tuple[str, NewItem]], first: int = 0) -> None:
+        """Adds pairs (output name, item) from position `first` on. Output names are unique within the job."""
         # In batches, and not as objects, because the session would keep all of them.
         for start in range(0, len(items), INSERT_BATCH):
             rows = [
@@ -80,7 +80,7 @@ class SampleRepository:
                     "code": item.code,
                     "message": item.message,
                 }
-                for position, (output_name, item) in enumerate(items[start : start + INSERT_BATCH], start)
+                for position, (output_name, item) in enumerate(items[start : start + INSERT_BATCH], first + start)
             ]
             self.session.execute(insert(Item), rows)
 

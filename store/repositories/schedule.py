@@ -68,8 +68,13 @@ class ScheduleRepository:
         It is one of an owner with fewer running shards, or of one with as many and a higher priority. Unless the
         present one has run for `seconds`, only jobs that were not started yet go first.
         """
+        owned = Shard.owner.is_not_distinct_from(claimed.owner)
+        other = select(Shard.id).where(Shard.queue == queue, Shard.status == "queued")
+        other = other.where(~owned | (Shard.priority > claimed.priority)).limit(1)
+        if self.session.scalar(other) is None:  # the usual case, which costs little
+            return False
         running = select(func.count()).where(Shard.queue == queue, Shard.status == "running")
-        mine = self.session.scalar(running.where(Shard.owner.is_not_distinct_from(claimed.owner))) or 0
+        mine = self.session.scalar(running.where(owned)) or 0
         free = or_(Shard.reserved_until.is_(None), Shard.reserved_until < now())
         long_enough = select(Shard.id).where(
             Shard.job_id == claimed.id, Shard.attempt == claimed.attempt, Shard.claimed_at < now() - seconds

@@ -31,9 +31,9 @@ class TokenRepository:
     def __init__(self, session: Session):
         self.session = session
 
-    def create(self, name: str, scope: str) -> NewToken:
+    def create(self, name: str, scope: str, max_priority: int = 0) -> NewToken:
         token_id, secret = new_id(), secrets.token_urlsafe(SECRET_BYTES)
-        token = Token(id=token_id, name=name, scope=scope, sha256=_hash(secret))
+        token = Token(id=token_id, name=name, scope=scope, max_priority=max_priority, sha256=_hash(secret))
         self.session.add(token)
         self.session.flush()
         return NewToken(token, f"{PREFIX}_{token_id}_{secret}")
@@ -52,6 +52,10 @@ class TokenRepository:
 
     def list_all(self) -> Sequence[Token]:
         return self.session.scalars(select(Token).order_by(Token.id)).all()
+
+    def get_max_priority(self, token_id: str) -> int:
+        """Returns the highest priority that the token's requests may have."""
+        return self.session.scalar(select(Token.max_priority).where(Token.id == token_id)) or 0
 
     def any_valid(self) -> bool:
         return self.session.scalar(select(Token.id).where(Token.revoked_at.is_(None)).limit(1)) is not None

@@ -19,7 +19,7 @@ from app.http.idempotency import IdempotentRequest
 from app.http.problems import ProblemError
 from app.ingest.files import ReceivedFile
 from app.ingest.multipart import ReceivedForm
-from app.jobs import commit, lifecycle
+from app.jobs import commit, lifecycle, limits
 from app.jobs.output_names import assign_output_names
 from app.jobs.schemas import JobRead
 from app.jobs.service import get_many
@@ -143,7 +143,7 @@ def test_the_last_place_in_the_queue_is_given_once(
     }
     call = BackgroundCall(calls[action])
     with store.database.write() as session:
-        commit.check_queue_capacity(session, settings)
+        limits.check_capacity(session, settings)
         call.start()
         time.sleep(BLOCKED_SECONDS)
         JobRepository(session).create("train", dataset_id=dataset, model_id=None, parameters={}, unit="steps", total=9)

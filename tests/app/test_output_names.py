@@ -7,9 +7,9 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.degrade.crops import count_crops, split_into_crops
 from app.http.schemas import RejectedFile
 from app.jobs.output_names import assign_output_names
+from store.crops import count_crops, split_into_crops
 from store.repositories.samples import NewItem
 
 MANY = 100_000  # a linear search for each would take an hour

@@ -17,6 +17,7 @@ from store.store import Store
 from worker.runtime.job_log import WRITE_EVERY_SECONDS
 
 MAX_HEARTBEAT_SECONDS = 0.5  # a cancel is noticed within this time
+LOOK_EVERY_SECONDS = 0.9  # for work that should run first; a small job should start within three seconds
 KILLED_EXIT_STATUS = 70  # of a worker whose canceled job did not stop
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ class Lease:
         self._shutdown = shutdown
         self._may_yield = may_yield
         self._yielding = threading.Event()
+        self._look_at = 0.0
         self._canceled = threading.Event()
         self._lost = threading.Event()
         self._released = threading.Event()
@@ -99,8 +101,7 @@ class Lease:
                 time_now = time.monotonic()
                 if renewal.progressed_at != recorded_at:
                     recorded_at, progressed_at = renewal.progressed_at, time_now
-                if self._may_yield is not None and not self._yielding.is_set() and self._may_yield():
-                    self._yielding.set()
+                self._look_if_due(time_now)
                 if renewal.cancel_requested and canceled_at is None:
                     canceled_at = time_now
                     self._canceled.set()
@@ -116,6 +117,14 @@ class Lease:
             except Exception as error:  # the database may be back before the lease expires
                 log.warning("lease not renewed", error=str(error))
                 progressed_at = time.monotonic()  # progress could not be recorded either
+
+    def _look_if_due(self, time_now: float) -> None:
+        """Asks whether something else should run first; not with each renewal, because it costs more."""
+        if self._may_yield is None or self._yielding.is_set() or time_now < self._look_at:
+            return
+        self._look_at = time_now + LOOK_EVERY_SECONDS
+        if self._may_yield():
+            self._yielding.set()
 
     def _stalled_error(self) -> dict[str, str]:
         return {

@@ -1,4 +1,4 @@
-"""Splits images into square crops before they are degraded."""
+"""Crops of images: squares into which images are split before they are degraded."""
 
 from __future__ import annotations
 
