@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help ready demo up test fuzz chaos lint bench benchmarks format lock audit clean
+.PHONY: help ready demo up test fuzz schemathesis chaos lint bench benchmarks format lock audit clean
 
 help:
 	@echo "make ready       install Patina and its packages into .venv"
@@ -22,6 +22,7 @@ help:
 	@echo "make lint        check style, types, imports and generated files"
 	@echo "make format      format the code"
 	@echo "make fuzz        fuzz the file readers and the API (ten minutes)"
+	@echo "make schemathesis  run Schemathesis's phases on every endpoint (ten minutes)"
 	@echo "make chaos       inject 200 faults into a running service and check that nothing is lost (20 minutes)"
 	@echo "make bench       run short benchmarks and fail if a metric misses its threshold"
 	@echo "make benchmarks  run the benchmarks, store their metrics and rewrite docs/benchmarks.md"
@@ -50,6 +51,9 @@ fuzz: $(READY)
 	for reader in archive image checkpoint video; do \
 	    $(BIN)/python -m fuzz.files $$reader --seconds $(FUZZ_SECONDS) || exit 1; done
 	$(BIN)/python -m fuzz.api
+
+schemathesis: $(READY)
+	$(BIN)/python -m fuzz.schemathesis_phases $(SCHEMATHESIS_ARGS)
 
 chaos: $(READY)
 	$(BIN)/python -m bench.chaos $(CHAOS_ARGS)
