@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import av
 import torch
 from safetensors.torch import save
 
@@ -16,6 +18,8 @@ from app.ingest.files import ReceivedFile
 from config.settings import Settings
 from imaging.image_files import check_image, read_frames, read_picture, read_rgb
 from imaging.rejections import ImageRejected
+from imaging.video.info import VideoInfo
+from imaging.video.process import VideoRequests
 from models.checkpoint import CheckpointError, load_degradation, load_edsr
 from store.files.quota import StorageQuota
 
@@ -78,8 +82,29 @@ def read_checkpoint(data: bytes) -> None:
                     load(Path(file.name))
 
 
+def read_video(data: bytes) -> None:
+    """Decodes in this process, as the decoder process does, so that a crash of FFmpeg is seen."""
+    requests = VideoRequests(MAX_PIXELS)
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        try:
+            info = VideoInfo.from_json(requests.handle({"command": "open"}, file)[0])
+            for command in ({"command": "look"}, {"command": "seek", "stamp": 1}, {"command": "look"}):
+                answer, _ = requests.handle({**command, "count": 4, "measure": True}, file)
+                if answer.get("frames"):
+                    shape, pixels = requests.handle({"command": "take", "index": 0, "field": None}, file)
+                    assert pixels is not None
+                    os.close(pixels)
+                    assert shape["shape"][2] == 3
+                    assert info.bits in range(1, 33)
+        except (ImageRejected, av.FFmpegError, ValueError, OSError):  # which the process answers as damage
+            return
+
+
 READERS: dict[str, Callable[[bytes], None]] = {
     "archive": read_archive,
     "image": read_image,
     "checkpoint": read_checkpoint,
+    "video": read_video,
 }

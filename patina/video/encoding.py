@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PART_FORMAT = "matroska"
 LIMITED_RANGE = 1
+HEVC_SIDE = 64  # x265 crashes below
 H264_PIXELS = 4096 * 2304  # decoders in hardware seldom take more
 
 
@@ -64,9 +65,12 @@ class Encoding:
     @classmethod
     def choose(cls, info: VideoInfo, scale: int, codec: VideoCodec | None, crf: int | None) -> Encoding:
         """Chooses the codec that most players take: H.264, but HEVC for large or deep frames."""
+        small = min(info.width, info.height) * scale < HEVC_SIDE
         if codec is None:
             large = info.width * info.height * scale**2 > H264_PIXELS
-            codec = VideoCodec.hevc if large or info.bits > 8 else VideoCodec.h264
+            codec = VideoCodec.hevc if (large or info.bits > 8) and not small else VideoCodec.h264
+        if codec is VideoCodec.hevc and small:
+            raise PatinaError(f"The frames are too small for hevc, which needs {HEVC_SIDE} pixels. Use --codec h264.")
         colors = info.colors._replace(full_range=False)
         if colors.matrix == RGB_MATRIX:
             colors = colors._replace(matrix=BT709)
