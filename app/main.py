@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from anyio import create_task_group
@@ -34,6 +34,7 @@ from app.sr.endpoints import router as sr
 from app.uploads.endpoints import router as uploads
 from app.webhooks.endpoints import router as webhooks
 from config.settings import Settings
+from store.errors import DatabaseError
 from store.store import Store
 
 DESCRIPTION = """\
@@ -50,7 +51,8 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.store = Store.open(settings)
-        app.state.store.leases.announce()
+        with suppress(DatabaseError):  # then the first readiness check does it
+            app.state.store.leases.announce()
         app.state.job_loaders = JobLoaders(app.state.store)
         app.state.store.decoders.prestart()
         app.state.watcher = JobWatcher(app.state.store)

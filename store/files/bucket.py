@@ -35,12 +35,12 @@ class Bucket:
     variables that the tools of the provider read, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL.
     """
 
-    def __init__(self, url: str, retry_seconds: float = RETRY_SECONDS):
+    def __init__(self, url: str):
         self.url = url
         client: ClientConfig = {"allow_http": True, "timeout": "60s", "connect_timeout": "3s"}
         retry: RetryConfig = {
             "max_retries": 100,
-            "retry_timeout": timedelta(seconds=retry_seconds),
+            "retry_timeout": timedelta(seconds=RETRY_SECONDS),
             "backoff": {
                 "init_backoff": timedelta(seconds=0.1),
                 "max_backoff": timedelta(seconds=MAX_BACKOFF_SECONDS),

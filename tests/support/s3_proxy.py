@@ -1,0 +1,75 @@
+"""A door to an S3 server that can be shut, or answers that it is too busy."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class S3Proxy:
+    """Forwards connections while it is `open`. `refused` counts the others; `busy` answers them with 503."""
+
+    def __init__(self, target: tuple[str, int]):
+        self.open, self.busy, self.refused = True, False, 0
+        self._target = target
+        self._sockets: set[socket.socket] = set()
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def shut(self, *, busy: bool = False) -> None:
+        """Breaks all connections off and forwards no new one."""
+        self.open, self.busy = False, busy
+        for opened in list(self._sockets):
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.shut()
+        self._listening.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            if self.open:
+                server = socket.create_connection(self._target)
+                for source, target in ((client, server), (server, client)):
+                    self._sockets.add(source)
+                    threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+                continue
+            self.refused += 1
+            with client, suppress(OSError):
+                if self.busy:
+                    client.recv(2**16)
+                    client.sendall(BUSY)
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(2**16):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+        self._sockets.discard(source)
+        source.close()
+
+
+@contextmanager
+def s3_proxy(url: str) -> Iterator[S3Proxy]:
+    """Yields a proxy for the server at `url`."""
+    parts = urlsplit(url)
+    proxy = S3Proxy((str(parts.hostname), int(parts.port or 80)))
+    try:
+        yield proxy
+    finally:
+        proxy.close()
