@@ -12,10 +12,14 @@ BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\
 
 
 class S3Proxy:
-    """Forwards connections while it is `open`. `refused` counts the others; `busy` answers them with 503."""
+    """Forwards connections while it is `open`. `refused` counts the others; `busy` answers them with 503.
+
+    `replace` are bytes that change on the way, and what they become.
+    """
 
     def __init__(self, target: tuple[str, int]):
         self.open, self.busy, self.refused = True, False, 0
+        self.replace = b"", b""
         self._target = target
         self._sockets: set[socket.socket] = set()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -57,7 +61,7 @@ class S3Proxy:
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(2**16):
-                target.sendall(data)
+                target.sendall(data.replace(*self.replace) if self.replace[0] else data)
         with suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
         self._sockets.discard(source)
