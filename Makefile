@@ -22,7 +22,7 @@ help:
 	@echo "make lint        check style, types, imports and generated files"
 	@echo "make format      format the code"
 	@echo "make fuzz        fuzz the file readers and the API (ten minutes)"
-	@echo "make schemathesis  run Schemathesis's phases on every endpoint (ten minutes)"
+	@echo "make schemathesis  run Schemathesis's phases on every endpoint (two minutes)"
 	@echo "make chaos       inject 200 faults into a running service and check that nothing is lost (20 minutes)"
 	@echo "make bench       run short benchmarks and fail if a metric misses its threshold"
 	@echo "make benchmarks  run the benchmarks, store their metrics and rewrite docs/benchmarks.md"

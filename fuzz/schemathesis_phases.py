@@ -8,6 +8,7 @@ response of 500 or more is a failure, and so is one that the document does not h
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from config.settings import Settings
 from fuzz.api import serving, write_records
 from store.store import Store
 
+ROOT = Path(__file__).parents[1]
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
@@ -40,7 +42,9 @@ def main() -> None:
             command += ["--phases", arguments.phases, "--max-examples", str(arguments.examples)]
             command += ["--exclude-path-regex", "/events$"]  # endless streams
             command += ["--seed", str(arguments.seed), "--continue-on-failure", "--warnings", "off"]
-            finished = subprocess.run(command, cwd=folder, check=False)
+            # fuzz.api tells Schemathesis how to send parts of resumable uploads.
+            environment = os.environ | {"SCHEMATHESIS_HOOKS": "fuzz.api", "PYTHONPATH": str(ROOT)}
+            finished = subprocess.run(command, cwd=folder, env=environment, check=False)
     raise SystemExit(finished.returncode)
 
 

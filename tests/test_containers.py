@@ -14,17 +14,23 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from config.settings import Settings
 from store.queue import JobQueue
 
 ROOT = Path(__file__).parents[1]
 OURS = ("patina-api", "patina-worker")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+JOINING: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.worker.yml").read_text())["services"]
+SHARING: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.share.yml").read_text())["services"]
+REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+\}")  # a variable without which Compose refuses to start
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_containers_have_least_privilege(name: str) -> None:
-    service = SERVICES[name]
+@pytest.mark.parametrize(
+    ("services", "name"), [*((SERVICES, name) for name in SERVICES), *((JOINING, name) for name in JOINING)]
+)
+def test_containers_have_least_privilege(services: dict[str, dict[str, Any]], name: str) -> None:
+    service = services[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -55,6 +61,34 @@ def test_passwords_are_in_no_environment_and_no_command_line() -> None:
         assert "secrets:/run/patina:ro" in SERVICES[name]["volumes"]
         assert not [key for key in SERVICES[name].get("environment", {}) if "PASSWORD" in key]
     assert "requirepass" in SERVICES["valkey"]["command"][0]
+
+
+def test_a_second_computer_joins_by_three_variables() -> None:
+    for service in JOINING.values():
+        required = REQUIRED.findall(" ".join(str(value) for value in service["environment"].values()))
+        assert required == ["PATINA_DATABASE_URL", "PATINA_REDIS_URL", "PATINA_BLOBS_URL"]
+        names = {name.removeprefix("PATINA_").lower() for name in service["environment"] if name.startswith("PATINA_")}
+        assert names <= Settings.model_fields.keys()
+        assert "ports" not in service
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert device["capabilities"] == ["gpu"]
+    assert JOINING["trainer"]["command"] == SERVICES["trainer"]["command"]
+    module, *arguments = JOINING["worker"]["command"]
+    usage = subprocess.run(
+        [sys.executable, "-m", module, *arguments, "--help"], capture_output=True, text=True, check=False
+    )
+    assert usage.returncode == 0, usage.stderr
+
+
+def test_shared_servers_listen_on_one_private_address() -> None:
+    published = {name: service["ports"] for name, service in SHARING.items() if "ports" in service}
+    assert published.keys() == {"postgres", "valkey"}
+    for (port,) in published.values():
+        assert REQUIRED.match(port).group(1) == "PATINA_PRIVATE_ADDRESS"  # type: ignore[union-attr]
+    assert SHARING.keys() <= SERVICES.keys()
+    for name in ("api", "worker", "trainer", "reaper"):
+        assert REQUIRED.fullmatch(SHARING[name]["environment"]["PATINA_BLOBS_URL"])
+    assert SHARING["worker"]["environment"].items() <= JOINING["worker"]["environment"].items()
 
 
 def test_images_run_as_a_user_and_pin_hashes() -> None:
