@@ -20,7 +20,7 @@ from itertools import count
 from pathlib import Path
 
 from bench.cluster.transactions import Cost, Transactions
-from worker.runtime.lease import MAX_HEARTBEAT_SECONDS
+from worker.runtime.lease import LOOK_EVERY_SECONDS, MAX_HEARTBEAT_SECONDS
 from worker.runtime.progress import RECORD_EVERY_SECONDS
 
 WARM_UP_SECONDS, MEASURED_SECONDS = 10.0, 30.0
@@ -86,10 +86,11 @@ class Cluster:
     jobs: int  # that run at the same time; workers are spread over them
     samples_per_second: float
     sample_bytes: float
-    files_per_sample: int
+    files_per_sample: float
     database_cores: int
     store_bytes_per_second: float  # of the whole store
     store_puts_per_second: float
+    commit_seconds: float  # of a transaction: the disk's flush and the network
     transactions: Transactions
 
 
@@ -100,8 +101,8 @@ class Outcome:
 
     @property
     def limit(self) -> str:
-        name, busy = max(self.busy.items(), key=lambda item: item[1])
-        return name if busy >= BUSY else "workers"
+        """The first resource that is busy. Jobs come last: they are locked while others wait for the database."""
+        return next((name for name, busy in self.busy.items() if busy >= BUSY), "workers")
 
 
 def simulate(cluster: Cluster) -> Outcome:
@@ -125,7 +126,7 @@ def simulate(cluster: Cluster) -> Outcome:
             yield lock, True
         locked_at = simulation.now
         yield from use(database, cost.server / 1000)
-        yield max(0.0, cost.total - cost.server) / 1000  # the worker's own part, and the network
+        yield cost.worker / 1000 + cluster.commit_seconds
         if lock:
             lock.busy_seconds += simulation.now - locked_at
             yield lock, False
@@ -144,16 +145,16 @@ def simulate(cluster: Cluster) -> Outcome:
                     recorded += batch
                 yield max(0.0, RECORD_EVERY_SECONDS - (simulation.now - began))
 
-    def keep_lease() -> Generator[Step, None, None]:
+    def repeat(cost: Cost, pause: float) -> Generator[Step, None, None]:
         while True:
-            yield MAX_HEARTBEAT_SECONDS
-            yield from transact(costs.renew)
-            yield from transact(costs.look)
+            yield pause
+            yield from transact(cost)
 
     for number in range(cluster.workers):
         delay = RECORD_EVERY_SECONDS * number / cluster.workers  # workers start at different moments
         simulation.start(work(locks[number % cluster.jobs]), delay)
-        simulation.start(keep_lease(), delay)
+        simulation.start(repeat(costs.renew, MAX_HEARTBEAT_SECONDS), delay)
+        simulation.start(repeat(costs.look, LOOK_EVERY_SECONDS), delay)
     simulation.run(WARM_UP_SECONDS)
     for resource in (database, bandwidth, puts, *locks):
         resource.busy_seconds = 0.0
@@ -175,10 +176,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 20], help="that run at the same time")
     parser.add_argument("--samples-per-second", type=float, default=100.0, help="of each worker")
     parser.add_argument("--sample-bytes", type=float, default=250_000, help="of all files of a sample")
-    parser.add_argument("--files-per-sample", type=int, default=3)
+    parser.add_argument("--files-per-sample", type=float, default=3.0)
     parser.add_argument("--database-cores", type=int, default=8)
     parser.add_argument("--store-bytes-per-second", type=float, default=1.25e9, help="10 Gbit/s")
     parser.add_argument("--store-puts-per-second", type=float, default=3500.0, help="of one prefix of Amazon S3")
+    parser.add_argument("--commit-ms", type=float, default=5.0, help="flush and network of each transaction")
     arguments = parser.parse_args()
     write = sys.stdout.write
     write("| workers | jobs | samples/s | of the ideal | limit | busy |\n|---|---|---|---|---|---|\n")
@@ -194,6 +196,7 @@ def main() -> None:
                     arguments.database_cores,
                     arguments.store_bytes_per_second,
                     arguments.store_puts_per_second,
+                    arguments.commit_ms / 1000,
                     Transactions.load(arguments.rates),
                 )
             )

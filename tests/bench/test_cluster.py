@@ -19,6 +19,7 @@ IDEAL = Cluster(
     database_cores=4,
     store_bytes_per_second=1e12,
     store_puts_per_second=1e9,
+    commit_seconds=0.0,
     transactions=Transactions(FREE, FREE, FREE, FREE, FREE),
 )
 
@@ -40,7 +41,7 @@ def test_a_slow_store_limits_to_its_speed() -> None:
 
 def test_records_of_one_job_wait_for_each_other() -> None:
     # A batch is 50 samples of half a second; 50 ms for each allow 20 batches a second, so 1,000 samples.
-    costly = Transactions(Cost(1.0, 50.0), Cost(1.0, 50.0), FREE, FREE, FREE)
+    costly = Transactions(Cost(1.0, 49.0), Cost(1.0, 49.0), FREE, FREE, FREE)
     alone = simulate(replace(IDEAL, jobs=1, transactions=costly))
     assert alone.share == pytest.approx(0.5, rel=0.05)
     assert alone.limit == "row of a job"
@@ -49,8 +50,8 @@ def test_records_of_one_job_wait_for_each_other() -> None:
 
 
 def test_renewals_use_up_the_database() -> None:
-    # After each pause of half a second 90 ms, for each of 20 workers: 3.05 of 4 cores.
-    renewals = Transactions(FREE, FREE, Cost(60.0, 60.0), Cost(30.0, 30.0), FREE)
+    # 90 ms after each pause of half a second, for each of 20 workers: 3.05 of 4 cores.
+    renewals = Transactions(FREE, FREE, Cost(90.0, 0.0), FREE, FREE)
     assert simulate(replace(IDEAL, transactions=renewals)).busy["database"] == pytest.approx(0.76, abs=0.04)
     assert simulate(replace(IDEAL, transactions=renewals, database_cores=1)).limit == "database"
 

@@ -149,14 +149,26 @@ def test_workers_ask_for_gpus_and_budgets_select_pods() -> None:
         assert budget["spec"]["selector"]["matchLabels"] == labels[budget["metadata"]["name"]]
 
 
-def test_scaling_counts_what_waits_and_what_runs(store: Store) -> None:
-    with store.database.write() as session:
-        create_claimed_job(session, "sr")
-        create_job(session, "degrade")
-        create_job(session, "train")
-    counts = {}
+def count_workers_needed(store: Store) -> dict[str, int]:
+    """Runs the queries of KEDA's triggers."""
+    found = {}
     for scaled in find_resources("everything", "ScaledObject"):
         (trigger,) = scaled["spec"]["triggers"]
         with store.database.read() as session:
-            counts[scaled["metadata"]["name"]] = session.scalar(text(trigger["metadata"]["query"]))
-    assert counts == {"patina-warm": 2, "patina-train": 1}
+            found[scaled["metadata"]["name"]] = int(session.execute(text(trigger["metadata"]["query"])).scalar_one())
+    return found
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_scaling_follows_what_waits_and_what_runs(store: Store) -> None:
+    assert count_workers_needed(store) == {"patina-warm": 0, "patina-train": 0}
+    with store.database.write() as session:
+        create_claimed_job(session, "sr")
+        create_job(session, "train")
+        create_job(session, "train")
+        create_job(session, "degrade", num_items=401)
+    assert count_workers_needed(store) == {"patina-warm": 1 + 5, "patina-train": 2}
+    with store.database.write() as session:
+        create_job(session, "degrade", num_items=1_000_000)
+    most = yaml.safe_load((CHART / "values.yaml").read_text())["workers"]["warm"]["scaling"]["max"]
+    assert count_workers_needed(store)["patina-warm"] == 1 + 5 + most
