@@ -53,6 +53,11 @@ ReadDepth = Annotated[
 ]
 
 
+JobPriority = Annotated[
+    int | None, typer.Option("--priority", min=-10, max=10, help="Jobs of a higher priority start first. Default: 0.")
+]
+
+
 class Exclude(StrEnum):
     kernel = "kernel"
     noise = "noise"
@@ -162,6 +167,7 @@ def degrade(
     ] = None,
     frames: Frames = None,
     depth: ReadDepth = None,
+    priority: JobPriority = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the triplets.")] = Path("triplets"),
     as_json: AsJson = False,
     api: Api = None,
@@ -186,6 +192,7 @@ def degrade(
                 validation=validation,
                 frames=frames,
                 depth=depth,
+                priority=priority,
                 progress=tracker.show_count,
             )
         print_warnings(job.warnings)

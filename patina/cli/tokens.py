@@ -40,10 +40,13 @@ def create(
         Scope,
         typer.Option(help="read: view; submit: also create and change own resources; admin: access to everything."),
     ] = Scope.submit,
+    max_priority: Annotated[
+        int, typer.Option(min=-10, max=10, help="Highest priority that its jobs may ask for; admins may use any.")
+    ] = 0,
 ) -> None:
     """Create a token and print it once; only its hash is stored. For example: patina token create alice"""
     with _repository() as repository:
-        created = repository.create(name, scope)
+        created = repository.create(name, scope, max_priority)
     print(created.secret)
     stderr.print(
         f"Store it safely. The command line reads PATINA_TOKEN. To revoke it: patina token revoke {created.token.id}",

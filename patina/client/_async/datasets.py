@@ -83,6 +83,8 @@ class AsyncDataset(AsyncRecord):
         /,
         *paths: str | Path,
         source: str | None = None,
+        source_from: int | None = None,
+        source_to: int | None = None,
         model: str | None = None,
         samples: int = 1,
         seed: int | None = None,
@@ -95,9 +97,13 @@ class AsyncDataset(AsyncRecord):
         validation: float | None = None,
         frames: str | None = None,
         depth: str | None = None,
+        priority: int | None = None,
         progress: bool | OnUpload = False,
     ) -> AsyncJob:
         """Submits a job that degrades the photos at `paths`, or the clean images of the dataset whose id is `source`.
+
+        Of those, `source_from` and `source_to` choose a part: numbers in the order of arrival, from 0, without the
+        last. `priority` is -10 to 10; jobs of a higher one start first, as far as the token allows.
 
         `samples` is the number of triplets of each image. `crop` is the side in pixels of the squares that each image
         is cut into first, and `crop_step` the distance between them. `min_detail` drops flat squares: it is the
@@ -112,6 +118,9 @@ class AsyncDataset(AsyncRecord):
                 "seed": seed,
                 "model": model,
                 "source": source,
+                "source_from": source_from,
+                "source_to": source_to,
+                "priority": priority,
                 "crop": crop,
                 "crop_step": crop_step,
                 "min_detail": min_detail,
@@ -135,7 +144,7 @@ class AsyncDataset(AsyncRecord):
     ) -> AsyncJob:
         """Submits a job that super-resolves photos with the network trained last for this dataset.
 
-        `options` are those of the API: `format`, `quality`, `metadata`, `color`, `depth` and `frames`.
+        `options` are those of the API: `format`, `quality`, `metadata`, `color`, `depth`, `frames` and `priority`.
         """
         return await super_resolve(self._connection, paths, progress, dataset=self.id, tile=tile, **options)
 
