@@ -23,25 +23,27 @@ MIN_EDGES, MIN_PHOTOS = 8, 6
 
 
 class Overshoot(NamedTuple):
-    """The mean over photos, as a fraction of the step, and its standard error."""
+    """How far photos overshoot, as a fraction of the step between the two sides of an edge."""
 
-    mean: float
-    error: float
+    mean: float  # over photos, of the brightest and the darkest pixel beside an edge
+    error: float  # its standard error
+    profile: Array  # (REACH,), mean over photos by the distance from the edge, from 1 pixel on
 
 
 def measure_overshoot(photos: list[NDArray[np.uint8]]) -> Overshoot | None:
     """Measures photos (h, w, 3). Each counts by the median of its edges. None if too few photos have clear edges."""
-    medians = [float(np.median(values)) for photo in photos if len(values := _overshoot_edges(photo)) >= MIN_EDGES]
-    if len(medians) < MIN_PHOTOS:
+    found = [edges for photo in photos if len(edges := _measure_edges(photo)) >= MIN_EDGES]
+    if len(found) < MIN_PHOTOS:
         return None
-    return Overshoot(float(np.mean(medians)), float(np.std(medians, ddof=1) / len(medians) ** 0.5))
+    medians = np.stack([np.median(edges, 0) for edges in found])
+    mean, error = medians.mean(0), medians.std(0, ddof=1) / len(medians) ** 0.5
+    return Overshoot(float(mean[0]), float(error[0]), mean[1:])
 
 
-def _overshoot_edges(photo: NDArray[np.uint8]) -> Array:
-    """Returns how far the brightest and darkest pixel beside each clear edge of a photo (h, w, 3) overshoot, (N,)."""
+def _measure_edges(photo: NDArray[np.uint8]) -> Array:
+    """Returns the overshoot at each clear edge of a photo (h, w, 3), (N, 1 + REACH): the farthest, and by distance."""
     gray = photo.astype(np.float32).mean(2)
-    found = [_overshoot_steps(_find_profiles(image)) for image in (gray, gray.T)]
-    return np.concatenate(found)
+    return np.concatenate([_measure_steps(_find_profiles(image)) for image in (gray, gray.T)])
 
 
 def _find_profiles(image: Array) -> Array:
@@ -64,8 +66,8 @@ def _find_profiles(image: Array) -> Array:
     return profiles
 
 
-def _overshoot_steps(profiles: Array) -> Array:
-    """Returns the mean overshoot of both sides of profiles (N, 2 · FAR + 1) that are clear steps, (M,)."""
+def _measure_steps(profiles: Array) -> Array:
+    """Returns the overshoot of profiles (N, 2 · FAR + 1) that are clear steps, mean of both sides, (M, 1 + REACH)."""
     before, behind = profiles[:, : FAR - NEAR + 1], profiles[:, FAR + NEAR :]
     start, end = before.mean(1), behind.mean(1)
     step = np.abs(end - start)
@@ -73,6 +75,6 @@ def _overshoot_steps(profiles: Array) -> Array:
     unclipped = (np.minimum(start, end) > UNCLIPPED[0]) & (np.maximum(start, end) < UNCLIPPED[1])
     clear = (step > MIN_STEP) & even & unclipped
     relative = (profiles[clear] - start[clear, None]) / (end - start)[clear, None]
-    highest, lowest = relative[:, FAR + 1 : FAR + REACH + 1].max(1), relative[:, FAR - REACH : FAR].min(1)
-    overshoot: Array = ((highest - 1) - lowest) / 2
-    return overshoot
+    after, ahead = relative[:, FAR + 1 : FAR + REACH + 1] - 1, -relative[:, FAR - 1 : FAR - REACH - 1 : -1]
+    highest = (after.max(1, keepdims=True) + ahead.max(1, keepdims=True)) / 2
+    return np.concatenate([highest, (after + ahead) / 2], 1)

@@ -6,6 +6,7 @@ EDSR to sharpen less, which is right where a camera did it already (docs/experim
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -20,39 +21,48 @@ from training.distributed import share_object, share_weights
 from training.estimator.overshoot import Overshoot, measure_overshoot
 from training.state import TrainState
 
-MAX_PHOTOS = 60
+MAX_PHOTOS = 40
 SIDE = 192  # of the center of a photo that is measured, in low-resolution pixels
-AMOUNTS = (0.5, 1.0, 1.5)  # of unsharp masks that are tried
-RADIUS = 1.0  # of the mask, in low-resolution pixels
-SIGNIFICANT = 4.0  # standard errors by which real photos must overshoot more than generated ones
+AMOUNTS = (0.8, 1.6)  # of unsharp masks that are tried
+RADII = (1.0, 2.0)  # of the masks, in low-resolution pixels
+SIGNIFICANT = 2.5  # standard errors by which real photos must overshoot more than generated ones
 NUM_KERNELS = 64  # drawn to hold their width
 MAX_TEMPERATURE, BISECTIONS = 8.0, 12
 
 
 @torch.no_grad()
 def sharpen(state: TrainState, lr_photos: Photos, hr_photos: Photos) -> dict[str, float]:
-    """Sets the amount of sharpening with which generated photos overshoot at edges as far as real ones.
+    """Sets the unsharp mask with which generated photos overshoot at edges as real ones do.
 
     None, unless real ones overshoot significantly further. The positive taps keep their width. Returns metrics.
     """
     real = measure_overshoot([center(lr_photos[index], SIDE) for index in spread(len(lr_photos), MAX_PHOTOS)])
     generated = _measure_generated(state, hr_photos)
-    if real is None or generated is None or _standard_errors(real, generated) < SIGNIFICANT:
+    if real is None or generated is None or (errors := _standard_errors(real, generated)) < SIGNIFICANT:
         return {"sharpening_amount": 0.0}
-    before = state.config.degradation
-    amounts, overshoots = [0.0], [generated.mean]
-    width = _mean_width(state)
-    for amount in AMOUNTS:
-        _set_amount(state, before, amount, width)
-        if (tried := _measure_generated(state, hr_photos)) is None:
-            break
-        amounts.append(amount)
-        overshoots.append(max(tried.mean, overshoots[-1] + 1e-6))
-        if tried.mean >= real.mean:
-            break
-    chosen = float(np.interp(real.mean, overshoots, amounts))
-    _set_amount(state, before, chosen, width)
-    return {"sharpening_amount": chosen}
+    before, width = state.config.degradation, _mean_width(state)
+    certainty = 1 - errors**-2  # a difference that may be chance is shrunk, as James and Stein do
+    best, smallest = before.kernel, math.inf
+    for radius in RADII:
+        amounts, overshoots, profiles = [0.0], [generated.mean], [generated.profile]
+        for amount in AMOUNTS:
+            _set_mask(state, before, amount, radius, width)
+            if (tried := _measure_generated(state, hr_photos)) is None:
+                break
+            amounts.append(amount)
+            overshoots.append(max(tried.mean, overshoots[-1] + 1e-6))
+            profiles.append(tried.profile)
+            if tried.mean >= real.mean:
+                break
+        amount = float(np.interp(real.mean, overshoots, amounts))
+        profile = [np.interp(amount, amounts, column) for column in zip(*profiles, strict=True)]
+        distance = abs(float(np.interp(amount, amounts, overshoots)) - real.mean)
+        distance += float(np.abs(np.array(profile) - real.profile).mean())
+        if distance < smallest:
+            _set_mask(state, before, certainty * amount, radius, width)
+            best, smallest = state.config.degradation.kernel, distance
+    set_kernel_config(state, best)
+    return {"sharpening_amount": best.sharpening_amount}
 
 
 def _measure_generated(state: TrainState, hr_photos: Photos) -> Overshoot | None:
@@ -71,9 +81,9 @@ def _measure_generated(state: TrainState, hr_photos: Photos) -> Overshoot | None
     return measure_overshoot(photos)
 
 
-def _set_amount(state: TrainState, before: DegradationConfig, amount: float, width: float) -> None:
-    """Sets the amount and the temperature with which kernels keep their width."""
-    kernel = replace(before.kernel, sharpening_amount=amount, sharpening_radius=RADIUS * before.scale)
+def _set_mask(state: TrainState, before: DegradationConfig, amount: float, radius: float, width: float) -> None:
+    """Sets the unsharp mask, and the temperature with which kernels keep their width."""
+    kernel = replace(before.kernel, sharpening_amount=amount, sharpening_radius=radius * before.scale)
     low, high = 1.0, MAX_TEMPERATURE
     for _ in range(BISECTIONS):
         middle = (low * high) ** 0.5
