@@ -74,6 +74,14 @@ def span(
         yield current
 
 
+def annotate_span(attributes: Mapping[str, str | int | float]) -> None:
+    """Adds attributes to the current span."""
+    if _tracer is not None:
+        from opentelemetry.trace import get_current_span  # noqa: PLC0415
+
+        get_current_span().set_attributes(dict(attributes))
+
+
 def record_span(name: str, *, traceparent: str, started: float, ended: float) -> None:
     """Records a span of the past. Times are seconds since 1970."""
     if _tracer is not None:

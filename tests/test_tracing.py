@@ -83,6 +83,7 @@ def test_one_trace_leads_from_the_request_to_the_worker(tmp_path: Path, redis_ur
             record = JobRepository(session).get(job)
             assert record is not None
             assert record.status == "failed"
+            assert record.error
     flush()
     request, queued, shard = (
         collector.find(name) for name in ("POST /datasets/{dataset_id}/degrade", "queued", "degrade shard")
@@ -95,6 +96,8 @@ def test_one_trace_leads_from_the_request_to_the_worker(tmp_path: Path, redis_ur
     assert attributes["http.route"].string_value == "/datasets/{dataset_id}/degrade"
     assert attributes["http.response.status_code"].int_value == 202
     assert attributes["patina.job"].string_value == job
+    assert attributes["patina.status"].string_value == "failed"
+    assert attributes["patina.code"].string_value == record.error["code"]
     assert request.start_time_unix_nano < shard.start_time_unix_nano < shard.end_time_unix_nano
     assert {service for service, _ in collector.received} == {"patina-api"}
 

@@ -128,7 +128,7 @@ def _claim(database: Database) -> Job:
 def _cpu_seconds(server: psutil.Process) -> float:
     """Returns the CPU time of all processes of the server."""
     times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
-    return sum(time.user + time.system for time in times)
+    return float(sum(time.user + time.system for time in times))
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from config.tracing import annotate_span
 from store.errors import DatabaseError, LeaseLostError, QueueUnavailable
 from store.repositories.jobs import JobRepository
 from store.store import Store
@@ -106,6 +107,7 @@ def _record(store: Store, job_id: str, attempt: int, outcome: Outcome) -> None:
         requeue(store, job_id, attempt, outcome.error)
         return
     done = outcome.done
+    annotate_span({"patina.status": outcome.status, "patina.code": (outcome.error or {}).get("code", "")})
     with store.database.write() as session:
         jobs = JobRepository(session)
         has_ended = jobs.finish(
