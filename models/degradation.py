@@ -99,7 +99,7 @@ class Degradation(nn.Module):
         noise, photos = self.config.noise, batch // crops_per_photo
 
         def shared(latent: Tensor) -> Tensor:
-            return latent.repeat_interleave(crops_per_photo, 0)
+            return latent.repeat_interleave(crops_per_photo, 0) if crops_per_photo > 1 else latent
 
         kernel = shared(_randn((photos, self.config.kernel.z, 1, 1), generator))
         z = white_noise = kernel.new_empty(batch, 0, 1, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,16 @@ from models.networks.noise import NOISE_UNIT, NoiseNetwork, ResidualBlock, noise
 # cache, and enough that threads do not wait for the interpreter lock. A GPU needs more.
 CHUNK_PIXELS = 32_768
 CHUNK_PIXELS_ON_GPU = 2**20
+
+
+class Buffers(NamedTuple):
+    """Memory for `FilteredNoiseSampler.draw`. The first three have a last row of ones, for the bias."""
+
+    image: Tensor  # (3 + 1, pixels)
+    hidden: Tensor  # (width + 1, pixels)
+    inner: Tensor  # (width + 1, pixels)
+    gains: Tensor  # (3·F, pixels)
+    filtered: Tensor  # (rows, F, columns)
 
 
 class FilteredNoiseSampler:
@@ -35,25 +47,29 @@ class FilteredNoiseSampler:
             self.head = _fold_batchnorm(network.head)  # (3·F, width + 1)
             self.filters = _filter_columns(network.filters.weight)
 
-    def draw(self, z: Tensor, blurred: Tensor, white_noise: Tensor) -> Tensor:
+    def allocate(self, images: Tensor) -> Buffers:
+        """Returns memory for images (n, 3, h, w), one after another."""
+        height, width = images.shape[2:]
+        step = min(height, max(1, (CHUNK_PIXELS_ON_GPU if images.is_cuda else CHUNK_PIXELS) // width))
+        rows = (3, self.config.width, self.config.width)
+        image, hidden, inner = (images.new_ones(number + 1, step * width) for number in rows)
+        gains = images.new_empty(len(self.head), step * width)
+        return Buffers(image, hidden, inner, gains, images.new_empty(step, self.config.num_filters, width))
+
+    def draw(self, z: Tensor, blurred: Tensor, white_noise: Tensor, buffers: Buffers | None = None) -> Tensor:
         """Returns what the network's forward returns, for one image: noise (1, 3, h, w), 1 = full scale.
 
-        blurred (1, 3, h, w) is in 0..255. Bands of rows depend on the image's size alone, because another order of
-        summation may change the last bits.
+        blurred (1, 3, h, w) is in 0..255. `buffers` are those of `allocate` for images of this size. Bands of rows
+        depend on the image's size alone, because another order of summation may change the last bits.
         """
         z = self.warp_latent(z)
         height, width = blurred.shape[2:]
         noise = torch.empty_like(blurred)
-        step = min(height, max(1, (CHUNK_PIXELS_ON_GPU if blurred.is_cuda else CHUNK_PIXELS) // width))
+        image, hidden, inner, gains, filtered = buffers or self.allocate(blurred)
+        step = len(filtered)
         filters = self.filters * (NOISE_UNIT * noise_gain(self.level, z)[0])
         w_image = self.w_image.clone()
         w_image[:, 3] += self.w_latent @ z.flatten()
-        # Each has a last row of ones, for the bias.
-        image, hidden, inner = (
-            blurred.new_ones(rows + 1, step * width) for rows in (3, self.config.width, self.config.width)
-        )
-        gains = blurred.new_empty(len(self.head), step * width)  # (3·F, pixels)
-        filtered = blurred.new_empty(step, self.config.num_filters, width)
         for top in range(0, height, step):
             rows = slice(top, min(top + step, height))
             size = (rows.stop - top) * width

@@ -17,7 +17,7 @@ from models.degradation import Degradation, Latents, eval_mode
 from models.fixed_point import quantize_kernels, quantize_noise
 from models.inference.blur import KERNEL_BATCH, blur
 from models.inference.deterministic import deterministic_convs
-from models.inference.noise_fields import FilteredNoiseSampler
+from models.inference.noise_fields import Buffers, FilteredNoiseSampler
 from models.networks.noise import clip_noise
 
 # Low-resolution pixels whose noise is drawn at once. On a CPU the network's activations then fit into the cache, which
@@ -27,6 +27,8 @@ BAND_PIXELS_ON_GPU = 2**20
 # Low-resolution pixels that are rounded and compressed at once. More, because each step is short, and after each a
 # thread may have to wait for the interpreter lock.
 STEP_PIXELS = 65_536
+# Low-resolution pixels of the samples of one image to which noise is added at once.
+GROUP_PIXELS, GROUP_PIXELS_ON_GPU = 2**19, 2**22
 BATCH_BYTES = 128 * 2**20  # of blurred images and white noise at once; larger images get fewer samples a batch
 
 
@@ -125,34 +127,50 @@ class TripletSampler:
         """Yields a triplet of the image for each kernel of (n, K, K) and its latents."""
         degradation, device = self.degradation, next(self.degradation.parameters()).device
         blurred = blur(hr, kernels, degradation.config.scale, degradation.kernel_origin, device)  # (n, 3, h, w), 0..255
-        for drawn, kernel, image in zip(latents, kernels, blurred, strict=True):
-            lr, noise = self._add_noise(drawn.to(device), image[None])
-            yield Triplet(lr, kernel.numpy(), noise)
+        group_pixels = GROUP_PIXELS_ON_GPU if blurred.is_cuda else GROUP_PIXELS
+        group_size = max(1, group_pixels // blurred[0, 0].numel())
+        for first in range(0, len(kernels), group_size):
+            group = slice(first, first + group_size)
+            images = self._add_noise(latents[group], blurred[group])
+            for kernel, lr, noise in zip(kernels[group], *images, strict=True):
+                yield Triplet(lr, kernel.numpy(), noise)
 
-    def _add_noise(self, latents: Latents, blurred: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Returns the low-resolution image (h, w, 3) and its noise, for a blurred image (1, 3, h, w) in 0..255."""
+    def _add_noise(self, latents: Sequence[Latents], blurred: Tensor) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Returns low-resolution images (n, h, w, 3) and their noise, for blurred images (n, 3, h, w) in 0..255.
+
+        What treats each pixel alone runs for all at once: the interpreter then starts fewer, longer operations. The
+        networks draw noise for one image after another, because other shapes may change the last bits.
+        """
         degradation = self.degradation
         with torch.inference_mode(), eval_mode(degradation), deterministic_convs():
-            if self.noise is not None:
-                noise = self.noise.draw(latents.noise, blurred, latents.white_noise)
-            else:
-                noise = _draw_noise_in_bands(degradation, latents, blurred)
-            if not degradation.compression.is_empty:
-                noise = _add_jpeg_residual_in_bands(degradation, latents, blurred, noise)
+            buffers = self.noise.allocate(blurred) if self.noise is not None else None
+            drawn = zip(_move(latents, blurred.device), blurred.split(1), strict=True)
+            noises = [self._draw_noise(latent, image, buffers) for latent, image in drawn]
+            noise = torch.cat(noises) if len(noises) > 1 else noises[0]
             varies = noise.shape == blurred.shape
-            noise_hwc = noise.new_empty(*noise.shape[2:], noise.shape[1])
-            for rows in _row_bands(noise, STEP_PIXELS):
+            noise_hwc = noise.new_empty(len(noise), *noise.shape[2:], noise.shape[1])
+            for rows in _row_bands(noise, STEP_PIXELS // len(noise)):
                 part = noise[:, :, rows]
                 if degradation.has_noise:
                     part.copy_(quantize_noise(part))
                 if varies:
                     part.copy_(clip_noise(part, blurred[:, :, rows] / 255))
-                noise_hwc[rows] = _to_hwc(part)
-            lr = torch.empty(*blurred.shape[2:], 3, dtype=torch.uint8, device=blurred.device)
-            for rows in _row_bands(blurred, STEP_PIXELS):
+                noise_hwc[:, rows] = part.permute(0, 2, 3, 1)
+            lr = torch.empty(len(blurred), *blurred.shape[2:], 3, dtype=torch.uint8, device=blurred.device)
+            for rows in _row_bands(blurred, STEP_PIXELS // len(blurred)):
                 noisy = blurred[:, :, rows].add(noise.expand_as(blurred)[:, :, rows], alpha=255)
-                lr[rows] = _to_hwc(noisy.clamp_(0, 255).round_().byte())
+                lr[:, rows] = noisy.clamp_(0, 255).round_().byte().permute(0, 2, 3, 1)
         return lr.cpu().numpy(), noise_hwc.cpu().numpy()
+
+    def _draw_noise(self, latents: Latents, blurred: Tensor, buffers: Buffers | None) -> Tensor:
+        """Draws the noise and JPEG residual of one blurred image (1, 3, h, w) in 0..255, 1 = full scale."""
+        if self.noise is not None:
+            noise = self.noise.draw(latents.noise, blurred, latents.white_noise, buffers)
+        else:
+            noise = _draw_noise_in_bands(self.degradation, latents, blurred)
+        if self.degradation.compression.is_empty:
+            return noise
+        return _add_jpeg_residual_in_bands(self.degradation, latents, blurred, noise)
 
 
 def generator_for_sample(seed: int, seed_key: str, sample: int) -> torch.Generator:
@@ -207,6 +225,9 @@ def _row_bands(image: Tensor, pixels: int, min_rows: int = 1, multiple_of: int =
         yield slice(top, min(top + step, height))
 
 
-def _to_hwc(planes: Tensor) -> Tensor:
-    """Reorders (1, C, h, w) to (h, w, C)."""
-    return planes[0].permute(1, 2, 0)
+def _move(latents: Sequence[Latents], device: torch.device) -> list[Latents]:
+    """Moves the latents of several images to a device, in one transfer of each kind."""
+    if device.type == "cpu":
+        return list(latents)
+    moved = Latents(*(torch.cat(parts) for parts in zip(*latents, strict=True))).to(device)
+    return [Latents(*parts) for parts in zip(*(part.split(1) for part in moved), strict=True)]
