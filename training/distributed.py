@@ -218,15 +218,21 @@ class SynchronizedBatchNorm(nn.BatchNorm2d):
         assert self.running_mean is not None
         assert self.running_var is not None
         count = input.numel() // input.shape[1] * count_processes()  # all processes have batches of one size
-        mean = _AllReduce.apply(input.sum((0, 2, 3))) / count
+        mean = _sum_over_processes(input.sum((0, 2, 3))) / count
         centered = input - mean[:, None, None]
-        variance = _AllReduce.apply(centered.square().sum((0, 2, 3))) / count
+        variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
-            self.num_batches_tracked += 1  # type: ignore[operator]
-        scale = self.weight * (variance + self.eps).rsqrt()
+            self.get_buffer("num_batches_tracked").add_(1)
+        scale: Tensor = self.weight * (variance + self.eps).rsqrt()
         return centered * scale[:, None, None] + self.bias[:, None, None]
+
+
+def _sum_over_processes(tensor: Tensor) -> Tensor:
+    """Returns the sum over all processes. Gradients pass."""
+    total: Tensor = _AllReduce.apply(tensor)  # type: ignore[no-untyped-call]
+    return total
 
 
 class _AllReduce(torch.autograd.Function):
@@ -241,7 +247,7 @@ class _AllReduce(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _AllReduce.apply(*gradients)  # type: ignore[no-any-return]
+        return _sum_over_processes(*gradients)
 
 
 def _broadcast(tensor: Tensor) -> None:

@@ -103,10 +103,12 @@ class ShardDegrader:
             try:
                 pixels = self.decoders.read_rgb(Path(temporary.name))
             except ImageRejected as error:
-                return self._fail(file, str(error))
+                self._fail(file, str(error))
+                return None
         scale = self.sampler.degradation.config.scale
         if min(pixels.shape[:2]) < scale:
-            return self._fail(file, f"smaller than one pixel at scale {scale}")
+            self._fail(file, f"smaller than one pixel at scale {scale}")
+            return None
         self.images += 1
         return SourceImage(pixels, hashlib.sha256(file.data).hexdigest(), range(self.task.options.samples))
 

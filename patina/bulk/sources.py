@@ -48,7 +48,7 @@ def plan_shards(source: str, images_per_shard: int) -> list[Shard]:
             if _suffix(file) in suffixes:
                 matching.append(filesystem.unstrip_protocol(file))
     packed, images = by_suffix[PACKED], by_suffix[SUFFIXES]
-    groups = [(file,) for file in packed]
+    groups: list[tuple[str, ...]] = [(file,) for file in packed]
     groups += [tuple(images[first : first + images_per_shard]) for first in range(0, len(images), images_per_shard)]
     if not groups:
         raise PatinaError(f"{source} has no image, .tar or .parquet file. Give another folder.")

@@ -39,7 +39,7 @@ def run_tasks() -> None:
     with process_group("cpu"):
         while task := share_object():
             if task.dies:
-                follower.joint_step = lambda *_: os._exit(1)
+                vars(follower)["joint_step"] = lambda *_: os._exit(1)
             with suppress(Stopped):
                 task.run()
 

@@ -25,6 +25,7 @@ from tests.support.training_factories import PhotoSets, collect_weights, have_sa
 from tests.support.training_peer import PeerTask
 from training import distributed
 from training.config import TrainConfig
+from training.data.photos import Photos
 from training.distributed import PeerLostError, process_group, set_generators, share_object
 from training.loop import TrainResult, train
 from training.phases.sr import FLAT_SHARE, draw_color
@@ -73,7 +74,9 @@ class Trained:
 def trained(photos: PhotoSets, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Runs all trainings of this module's tests in one pair of processes."""
     folder = tmp_path_factory.mktemp("distributed")
-    photo_folder = Path(photos[0]._photos[0].base.base.filename).parents[1]
+    photo_folder = folder / "photos"
+    for role, images in zip(("lr", "hr"), photos, strict=True):
+        Photos.write(photo_folder / role, [images[number] for number in range(len(images))])
     outcome = Trained({}, folder)
 
     def save_at(name: str, step: int) -> Callable[[Checkpoint], None]:
@@ -155,7 +158,7 @@ def test_two_processes_equal_one_of_twice_the_batch(
     weights, expected_weights = collect_weights(result), collect_weights(expected)
     assert weights.keys() == expected_weights.keys()
     for name, weight in expected_weights.items():
-        torch.testing.assert_close(weights[name], weight, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(weights[name], weight, rtol=1e-4, atol=1e-5, msg=name)
     assert [point.keys() for point in result.history] == [point.keys() for point in expected.history]
     for point, expected_point in zip(result.history, expected.history, strict=True):
         assert point == pytest.approx(expected_point, rel=1e-4)
