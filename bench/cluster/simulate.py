@@ -1,4 +1,4 @@
-"""Simulates a cluster of 10 to 1,000 workers: `python -m bench.cluster.simulate --rates FILE`.
+"""Simulates a cluster of 10 to 1,000 workers: `python -m bench.cluster.simulate`.
 
 A discrete-event simulation. Each worker computes samples, stores their files, and records them in the database, as
 `worker/runtime/` does; beside that it renews its lease and looks for something better to do. Database and store are
@@ -23,6 +23,7 @@ from bench.cluster.transactions import Cost, Transactions
 from worker.runtime.lease import LOOK_EVERY_SECONDS, MAX_HEARTBEAT_SECONDS
 from worker.runtime.progress import RECORD_EVERY_SECONDS
 
+COSTS = Path(__file__).with_name("costs.json")  # of the computer in docs/scaling.md
 WARM_UP_SECONDS, MEASURED_SECONDS = 10.0, 30.0
 SHARD_SECONDS = 10.0  # of work in a claim; less at the end of a job
 BUSY = 0.9  # share of its time from which a resource counts as the limit
@@ -171,7 +172,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rates", type=Path, required=True, help="output of bench.cluster.transactions")
+    parser.add_argument("--costs", type=Path, default=COSTS, help="output of bench.cluster.transactions")
     parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--jobs", type=int, nargs="+", default=[1, 20], help="that run at the same time")
     parser.add_argument("--samples-per-second", type=float, default=100.0, help="of each worker")
@@ -197,7 +198,7 @@ def main() -> None:
                     arguments.store_bytes_per_second,
                     arguments.store_puts_per_second,
                     arguments.commit_ms / 1000,
-                    Transactions.load(arguments.rates),
+                    Transactions.load(arguments.costs),
                 )
             )
             busy = ", ".join(f"{name} {share:.0%}" for name, share in outcome.busy.items())
