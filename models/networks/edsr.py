@@ -71,8 +71,11 @@ class MeanShift(nn.Conv2d):
     def __init__(self, sign: int, pixel_range: int):
         super().__init__(3, 3, 1)
         with torch.no_grad():
-            self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-            self.bias.copy_(sign * pixel_range * torch.tensor(DIV2K_MEAN))  # type: ignore[union-attr]
+            # Computed on the CPU even if the network is built on the meta device: there, both operations import 800
+            # modules, which delayed the first job of a worker by seconds.
+            self.weight.copy_(torch.eye(3, device="cpu").view(3, 3, 1, 1))
+            mean = torch.tensor(DIV2K_MEAN, device="cpu")
+            self.bias.copy_(sign * pixel_range * mean)  # type: ignore[union-attr]
         self.requires_grad_(False)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,16 @@ def test_an_edsr_loads_bit_for_bit(tmp_path: Path) -> None:
     assert loaded.config == model.config
     assert have_same_weights(model, loaded)
     assert not any(p.requires_grad for p in loaded.add_mean.parameters())
+
+
+def test_loading_an_edsr_imports_no_compiler(tmp_path: Path) -> None:
+    """It would take the first job of a worker seconds. In a process of its own: other tests may have imported it."""
+    save_edsr(EDSR(EDSRConfig(4, width=8, blocks=1)), tmp_path / "sr")
+    code = (
+        "import sys; from pathlib import Path; from models.checkpoint import load_edsr; load_edsr(Path(sys.argv[1])); "
+        "sys.exit('sympy' in sys.modules or 'torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "sr"], check=False).returncode == 0
 
 
 def test_a_degradation_with_old_field_names_loads() -> None:
