@@ -49,19 +49,17 @@ class AuthMiddleware:
             except ProblemError as error:
                 await error.to_response()(scope, receive, send)
                 return
-            if self.settings.token_bytes_per_day is not None and request.method not in SAFE_METHODS:
-                await self._call_counted(request, receive, send)
+            limit, token = self.settings.token_bytes_per_day, request.state.caller.token
+            if limit is not None and token is not None and request.method not in SAFE_METHODS:
+                await self._call_counted(request, limit, token, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    async def _call_counted(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _call_counted(self, request: Request, limit: int, token: str, receive: Receive, send: Send) -> None:
         """Counts the bytes of the body as the token's."""
-        store, token = request.app.state.store, request.state.caller.token
-        if token is None:
-            await self.app(request.scope, receive, send)
-            return
+        store: Store = request.app.state.store
         try:
-            await to_thread.run_sync(check_bytes, store, self.settings, token)
+            await to_thread.run_sync(check_bytes, store, limit, token)
         except ProblemError as error:
             await error.to_response()(request.scope, receive, send)
             return

@@ -47,18 +47,6 @@ def check_priority(session: Session, priority: int) -> None:
         )
 
 
-def check_received_bytes(session: Session, settings: Settings, token: str) -> None:
-    """Raises `ProblemError` (429) if the token has sent too much within a day."""
-    limit = settings.token_bytes_per_day
-    if limit is not None and UsageRepository(session).received_bytes(token) >= limit:
-        raise _too_many(
-            "token_bytes_used",
-            f"This token has sent {limit:,} bytes within 24 hours. Retry later, or ask the operator to raise "
-            "PATINA_TOKEN_BYTES_PER_DAY.",
-            DAY_RETRY_SECONDS,
-        )
-
-
 def _check_capacity(session: Session, settings: Settings, *, new: int) -> None:
     jobs, token = JobRepository(session), caller_of(session).token
     if jobs.queue_length_at_least(settings.max_queued_jobs + 1 - new):
