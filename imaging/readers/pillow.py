@@ -20,6 +20,7 @@ from imaging.readers.base import (
     to_mask,
     unsupported_depth,
 )
+from imaging.readers.large import is_large, iter_rows
 from imaging.readers.properties import avif_bits, jpeg_2000_bits, read_cicp
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ class PillowImage(OpenImage):
         self.width, self.height = self._image.size
 
     def rows(self) -> Iterator[tuple[int, Rows]]:
+        if self.space == RGB and is_large(self._image):
+            for top, pixels in iter_rows(self._image):
+                if top == 0:
+                    self._read_metadata()
+                yield top, Rows(pixels, None)
+            return
         self._image.load()
         self._read_metadata()
         for top in range(0, self.height, STRIP_ROWS):

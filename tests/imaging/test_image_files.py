@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from imaging.image_files import check_image, read_picture, read_rgb, thumbnail
 from imaging.image_info import ImageSize
@@ -51,7 +51,6 @@ def test_lossy_formats_are_accepted(tmp_path: Path, file_format: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
-    from PIL import ImageOps  # noqa: PLC0415
 
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -227,3 +226,21 @@ def test_thumbnail_has_the_colors_of_the_image(tmp_path: Path) -> None:
     small = np.asarray(Image.open(io.BytesIO(thumbnail(path))))
     assert small.shape == (256, 128, 3)
     assert np.abs(small.astype(int) - (200, 100, 50)).max() <= 6
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_large_images_are_decoded_with_the_same_pixels(
+    tmp_path: Path, name: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their memory is given back while rows are converted."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8)
+    path = tmp_path / "photo"
+    Image.fromarray(pixels).save(path, name, exif=exif)
+    expected = read_rgb(path)
+    monkeypatch.setattr("imaging.readers.large.LARGE_PIXELS", 1000)
+    assert np.array_equal(read_rgb(path), expected)
+    reference = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    assert np.array_equal(expected, reference)
