@@ -46,7 +46,7 @@ from store.repositories.inputs import InputsRepository
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import ModelRepository
 from store.repositories.samples import NewItem, NewSample, SampleRepository
-from store.repositories.uploads import UploadRepository
+from store.repositories.uploads import DatasetTarget, UploadRepository
 from store.repositories.webhooks import EVENTS, WebhookRepository
 from store.store import Store
 
@@ -173,7 +173,7 @@ def write_records(store: Store) -> dict[str, str]:
         webhook = WebhookRepository(session).create("https://example.com/", EVENTS)
         jobs.finish(job.id, claimed.attempt, "succeeded")
         upload = UploadRepository(session).create(
-            dataset.id, "lr", name="a.png", metadata="", length=100, retention_seconds=3600
+            DatasetTarget(dataset.id, "lr"), name="a.png", metadata="", length=100, retention_seconds=3600
         )
         inputs = InputsRepository(session).create("a key", retention_seconds=3600)
         record = {"name": "a.png", "sha256": blob, "width": 160, "height": 160}

@@ -20,6 +20,9 @@ from app.inputs.schemas import InputsCreate, InputsRead, PartRead
 router = APIRouter(prefix="/inputs", tags=["inputs"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
 MAX_PARTS = 100_000
+PartNumber = Annotated[
+    int, Path(ge=0, lt=MAX_PARTS, description="The job's items are in the order of the parts.", examples=[0])
+]
 
 
 @router.post(
@@ -53,7 +56,7 @@ def get_inputs(inputs_id: Id, store: StoreDep) -> InputsRead:
 )
 async def put_part(
     inputs_id: Id,
-    number: Annotated[int, Path(ge=0, lt=MAX_PARTS, description="The job's items are in the order of the parts.")],
+    number: PartNumber,
     request: Request,
     store: StoreDep,
     settings: SettingsDep,
@@ -66,10 +69,14 @@ async def put_part(
         ),
     ] = None,
 ) -> PartRead:
-    """Replaces a part that has this number. A rejected file becomes a failed item of the job."""
+    """Replaces a part that has this number. A rejected file becomes a failed item of the job.
+
+    One large file is sent by a resumable upload instead: `POST /inputs/{id}/parts/{number}/uploads`.
+    """
     await to_thread.run_sync(service.read, store, inputs_id)  # before the body is received
+    part = service.Part(inputs_id, number, digest)
     async with receive_form(request, store, settings) as form:
-        return await to_thread.run_sync(service.put_part, store, settings, inputs_id, number, digest, form)
+        return await to_thread.run_sync(service.put_part, store, settings, part, form)
 
 
 @router.delete(

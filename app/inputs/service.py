@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from app.http.problems import ProblemError, not_found
 from app.http.schemas import RejectedFile
 from app.ingest.fields import parse_fields
-from app.ingest.files import too_many_files
+from app.ingest.files import ReceivedFile, too_many_files
 from app.ingest.images import MinimumSide, check_side, ingest_all, require_accepted
 from app.ingest.multipart import ReceivedForm
 from app.ingest.options import ReadOptions, Transparency
@@ -39,35 +41,61 @@ def create(store: Store, settings: Settings, key: str | None) -> tuple[InputsRea
 def read(store: Store, inputs_id: str) -> InputsRead:
     """Raises `ProblemError` (404) if there are no such inputs."""
     with store.database.read() as session:
-        return _to_read(session, _get_or_404(session, inputs_id))
+        return _to_read(session, get_or_404(session, inputs_id))
 
 
-def put_part(
-    store: Store, settings: Settings, inputs_id: str, number: int, digest: str | None, form: ReceivedForm
-) -> PartRead:
+@dataclass(frozen=True)
+class Part:
+    """A part of inputs, and the text that identifies its content."""
+
+    inputs_id: str
+    number: int
+    digest: str | None
+
+
+def put_part(store: Store, settings: Settings, part: Part, form: ReceivedForm) -> PartRead:
     """Ingests the files of a part. Rejected ones are kept as such. Raises `ProblemError`."""
     if not form.files:
         require_accepted([])
     options = parse_fields(ReadOptions, form.fields)
+    return put_files(store, settings, part, form.files, form.folder, options)
+
+
+def put_files(
+    store: Store,
+    settings: Settings,
+    part: Part,
+    received: Sequence[ReceivedFile],
+    folder: Path,
+    options: ReadOptions,
+    record: Callable[[Session, PartRead], None] = lambda *_: None,
+) -> PartRead:
+    """Ingests the files, which are in `folder`, as a part. `record` is called in the transaction that keeps them."""
     # Whether a job will leave transparent parts out is not known yet.
-    files = ingest_all(
-        form.files, form.folder, store, settings, ANY_SIDE, options=options, transparency=Transparency.keep
-    )
+    files = ingest_all(received, folder, store, settings, ANY_SIDE, options=options, transparency=Transparency.keep)
     rejected = [file for file in files if isinstance(file, RejectedFile)]
+    response = PartRead(number=part.number, digest=part.digest, files=len(files), rejected=rejected)
     with store.database.write() as session:
-        _get_or_404(session, inputs_id)
+        get_or_404(session, part.inputs_id)
         repository = InputsRepository(session)
-        repository.put_part(inputs_id, number, digest, [_to_record(file) for file in files])
-        repository.prolong(inputs_id, settings.upload_seconds)
-        if sum(part.num_files for part in repository.list_parts(inputs_id)) > settings.max_files:
+        repository.put_part(part.inputs_id, part.number, part.digest, [_to_record(file) for file in files])
+        repository.prolong(part.inputs_id, settings.upload_seconds)
+        if sum(each.num_files for each in repository.list_parts(part.inputs_id)) > settings.max_files:
             raise too_many_files(settings.max_files)
-    return PartRead(number=number, digest=digest, files=len(files), rejected=rejected)
+        record(session, response)
+    return response
+
+
+def prolong(session: Session, settings: Settings, inputs_id: str) -> None:
+    """Keeps the inputs while a part is being uploaded. Raises `ProblemError` (404) if there are none."""
+    get_or_404(session, inputs_id)
+    InputsRepository(session).prolong(inputs_id, settings.upload_seconds)
 
 
 def delete(store: Store, inputs_id: str) -> None:
     """Raises `ProblemError` (404) if there are no such inputs."""
     with store.database.write() as session:
-        _get_or_404(session, inputs_id)
+        get_or_404(session, inputs_id)
         InputsRepository(session).delete(inputs_id)
 
 
@@ -79,7 +107,7 @@ def get_files(
     Raises `ProblemError` if there are no such inputs, or if none of the files is an image that can be used.
     """
     with store.database.read() as session:
-        _get_or_404(session, inputs_id)
+        get_or_404(session, inputs_id)
         records = [record for part in InputsRepository(session).list_files(inputs_id) for record in part]
     files = [_from_record(record, minimum, transparency) for record in records]
     require_accepted(files)
@@ -108,7 +136,7 @@ def check_source(*, files: bool, **others: str | None) -> None:
         )
 
 
-def _get_or_404(session: Session, inputs_id: str) -> Inputs:
+def get_or_404(session: Session, inputs_id: str) -> Inputs:
     inputs = InputsRepository(session).get(inputs_id)
     if inputs is None:
         raise not_found("inputs", inputs_id)

@@ -13,6 +13,7 @@ from app.http.dependencies import SettingsDep, StoreDep
 from app.http.problems import problem_responses
 from app.http.root_path import link
 from app.http.schemas import Id
+from app.inputs.endpoints import PartNumber
 from app.uploads import service
 from app.uploads.receive import receive
 from app.uploads.schemas import UploadRead
@@ -28,6 +29,8 @@ from app.uploads.tus import (
     require_part,
     tus_headers,
 )
+from store.db.tables import Upload
+from store.repositories.uploads import DatasetTarget, InputsTarget
 
 router = APIRouter(tags=["uploads"])
 tus = APIRouter(route_class=TusRoute)
@@ -67,7 +70,34 @@ def create_upload(
 
     Send the parts by `PATCH` to `Location`. After an interruption, `HEAD` returns how much has arrived.
     """
-    upload = service.create(store, settings, dataset_id, role, length, metadata)
+    upload = service.create(store, settings, DatasetTarget(dataset_id, role), length, metadata)
+    return _respond_created(upload)
+
+
+@tus.post(
+    "/inputs/{inputs_id}/parts/{number}/uploads",
+    status_code=HTTPStatus.CREATED,
+    summary="Create a resumable upload of a part of inputs",
+    response_class=Response,
+    responses=NOT_FOUND
+    | WRONG_VERSION
+    | problem_responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+)
+def create_upload_of_part(
+    inputs_id: Id,
+    number: PartNumber,
+    store: StoreDep,
+    settings: SettingsDep,
+    length: Length,
+    version: Resumable,
+    metadata: Metadata = "",
+) -> Response:
+    """For one large image or archive, as `PUT /inputs/{id}/parts/{number}`. Sent as an upload for a dataset."""
+    upload = service.create(store, settings, InputsTarget(inputs_id, number), length, metadata)
+    return _respond_created(upload)
+
+
+def _respond_created(upload: Upload) -> Response:
     headers = {"Location": link(f"/uploads/{upload.id}"), **expiry_headers(upload)}
     return Response(status_code=HTTPStatus.CREATED, headers=headers)
 

@@ -34,6 +34,7 @@ from config.settings import Settings
 from store.db.tables import Upload
 from store.errors import LeaseHeld
 from store.leases import UPLOAD
+from store.repositories.inputs import InputsRepository
 from store.repositories.uploads import UploadRepository
 from store.store import Store
 
@@ -173,6 +174,8 @@ class _Part:
                 raise upload_busy() from error
             if not UploadRepository(session).set_received(self.upload.id, self.offset, self.settings.upload_seconds):
                 raise not_found("upload", self.upload.id)
+            if self.upload.inputs_id is not None:  # they must not expire while a part of them arrives
+                InputsRepository(session).prolong(self.upload.inputs_id, self.settings.upload_seconds)
         self.counted = self.offset
 
 

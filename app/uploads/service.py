@@ -1,7 +1,7 @@
 """Upload service: creates, reads, completes and deletes resumable uploads.
 
-A complete file is ingested as by `POST /datasets/{id}/images`. Until its images and its outcome are recorded, in one
-transaction, the file stays on disk.
+A complete file is ingested as by `POST /datasets/{id}/images` or `PUT /inputs/{id}/parts/{number}`. Until its images
+and its outcome are recorded, in one transaction, the file stays on disk.
 """
 
 from __future__ import annotations
@@ -17,23 +17,28 @@ from app.datasets.schemas import ImageUploadResponse, Role
 from app.http.body_limit import storage_full
 from app.http.problems import ProblemDetails, ProblemError, not_found
 from app.ingest.files import ReceivedFile, display_name
-from app.lookup import lock_dataset_or_404
+from app.inputs import service as inputs
+from app.inputs.schemas import PartRead
+from app.lookup import get_dataset_or_404, lock_dataset_or_404
 from app.uploads.schemas import UploadRead, UploadStatus
-from app.uploads.tus import parse_file_name, parse_options
+from app.uploads.tus import parse_digest, parse_file_name, parse_options
 from config.settings import Settings
 from store.db.database import Session
 from store.db.tables import Upload
 from store.errors import LeaseHeld
 from store.leases import UPLOAD
-from store.repositories.uploads import UploadRepository
+from store.repositories.uploads import DatasetTarget, InputsTarget, UploadRepository
 from store.store import Store
 
 LOCK_RETRY_SECONDS = 2
 
 
-def create(store: Store, settings: Settings, dataset_id: str, role: Role, length: int, metadata: str) -> Upload:
-    """Raises `ProblemError` if there is no such dataset, or if `length` bytes are too large or exceed the storage."""
-    datasets.require(store, dataset_id)
+def create(
+    store: Store, settings: Settings, target: DatasetTarget | InputsTarget, length: int, metadata: str
+) -> Upload:
+    """Raises `ProblemError` if there is no such target, or if `length` bytes are too large or exceed the storage."""
+    with store.database.read() as session:
+        _require_target(session, target)
     if length > settings.max_upload_bytes:
         raise ProblemError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -46,9 +51,12 @@ def create(store: Store, settings: Settings, dataset_id: str, role: Role, length
     name = display_name(parse_file_name(metadata))
     parse_options(metadata)
     with store.database.write() as session:
-        lock_dataset_or_404(session, dataset_id)
+        if isinstance(target, DatasetTarget):
+            lock_dataset_or_404(session, target.dataset_id)
+        else:
+            inputs.prolong(session, settings, target.inputs_id)
         upload = UploadRepository(session).create(
-            dataset_id, role, name=name, metadata=metadata, length=length, retention_seconds=settings.upload_seconds
+            target, name=name, metadata=metadata, length=length, retention_seconds=settings.upload_seconds
         )
     if length == 0:  # no part will follow
         with lock_upload(store, upload.id):
@@ -73,12 +81,15 @@ def read(store: Store, upload_id: str) -> UploadRead:
         return UploadRead(
             id=upload.id,
             dataset=upload.dataset_id,
-            role=Role(upload.role),
+            role=Role(upload.role) if upload.role else None,
+            inputs=upload.inputs_id,
+            number=upload.number,
             name=upload.name,
             status=status,
             length=upload.length,
             received=count_received(store, upload),
-            result=ImageUploadResponse.model_validate(upload.result) if upload.result else None,
+            result=ImageUploadResponse.model_validate(upload.result) if upload.result and upload.dataset_id else None,
+            part=PartRead.model_validate(upload.result) if upload.result and upload.inputs_id else None,
             problem=ProblemDetails.model_validate(upload.problem) if upload.problem else None,
             created=upload.created_at,
             expires=upload.expires_at,
@@ -118,7 +129,7 @@ def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
     Raises `ProblemError` if a later attempt may succeed.
     """
 
-    def record(session: Session, response: ImageUploadResponse) -> None:
+    def record(session: Session, response: ImageUploadResponse | PartRead) -> None:
         _complete(session, settings, upload, result=response.model_dump(mode="json"))
 
     with store.blobs.scratch() as folder:
@@ -130,7 +141,12 @@ def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
         file = ReceivedFile(upload.name, path, sha256)
         try:
             options = parse_options(upload.upload_metadata)
-            datasets.add_images(store, settings, upload.dataset_id, Role(upload.role), [file], folder, options, record)
+            if upload.dataset_id is not None and upload.role is not None:
+                role = Role(upload.role)
+                datasets.add_images(store, settings, upload.dataset_id, role, [file], folder, options, record)
+            elif upload.inputs_id is not None and upload.number is not None:
+                part = inputs.Part(upload.inputs_id, upload.number, parse_digest(upload.upload_metadata))
+                inputs.put_files(store, settings, part, [file], folder, options, record)
         except ProblemError as error:
             if not _is_final(error):
                 raise
@@ -185,6 +201,13 @@ def _complete(
 def _is_final(error: ProblemError) -> bool:
     """Tells whether the same file would be rejected again; a full storage may have space later."""
     return error.status == HTTPStatus.UNPROCESSABLE_ENTITY or error.code == "too_many_files"
+
+
+def _require_target(session: Session, target: DatasetTarget | InputsTarget) -> None:
+    if isinstance(target, DatasetTarget):
+        get_dataset_or_404(session, target.dataset_id)
+    else:
+        inputs.get_or_404(session, target.inputs_id)
 
 
 def _get_or_404(session: Session, upload_id: str) -> Upload:

@@ -46,7 +46,7 @@ Metadata = Annotated[
         alias="Upload-Metadata",
         max_length=4096,
         description="`filename` and its Base64; responses use it as the file's name. Also `frames` and `depth`, as in "
-        "`POST /datasets/{id}/images`.",
+        "`POST /datasets/{id}/images`, and of a part of inputs its `digest`.",
         examples=["filename cGhvdG9zLnppcA=="],
     ),
 ]
@@ -103,6 +103,11 @@ def parse_options(metadata: str) -> ReadOptions:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise _bad_metadata(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def parse_digest(metadata: str) -> str | None:
+    """Returns what identifies the content of a part of inputs. Raises `ProblemError` (400) as above."""
+    return _parse_metadata(metadata).get("digest") or None
 
 
 def _parse_metadata(metadata: str) -> dict[str, str]:

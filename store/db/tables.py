@@ -340,7 +340,9 @@ class IdempotencyKey(Table):
 
 
 class Upload(Table):
-    """A resumable upload of a file for a dataset: `received` of its `length` bytes are on disk.
+    """A resumable upload of a file: `received` of its `length` bytes are on disk.
+
+    It is for a dataset, with a `role`, or is the part with the `number` of inputs.
 
     `upload_metadata` is the client's `Upload-Metadata` header, unchanged. A whole and validated upload has
     `completed_at` and a `result` or a `problem`. At `expires_at` it is deleted.
@@ -349,9 +351,11 @@ class Upload(Table):
     __tablename__ = "uploads"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
-    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="CASCADE"), index=True)
+    inputs_id: Mapped[str | None] = mapped_column(ForeignKey("inputs.id", ondelete="CASCADE"), index=True)
+    number: Mapped[int | None]
     owner: Mapped[str | None] = mapped_column(ID)
-    role: Mapped[str] = mapped_column(String(2))
+    role: Mapped[str | None] = mapped_column(String(2))
     name: Mapped[str] = mapped_column(Text)
     upload_metadata: Mapped[str] = mapped_column(Text)
     length: Mapped[int] = mapped_column(BigInteger)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -13,18 +14,33 @@ from store.db.tables import Upload, now
 from store.ids import new_id
 
 
+@dataclass(frozen=True)
+class DatasetTarget:
+    """The dataset that the file's images are for, as real (lr) or clean (hr) ones."""
+
+    dataset_id: str
+    role: str
+
+
+@dataclass(frozen=True)
+class InputsTarget:
+    """The inputs whose part with this number the file is."""
+
+    inputs_id: str
+    number: int
+
+
 class UploadRepository:
     def __init__(self, session: Session):
         self.session = session
 
     def create(
-        self, dataset_id: str, role: str, *, name: str, metadata: str, length: int, retention_seconds: float
+        self, target: DatasetTarget | InputsTarget, *, name: str, metadata: str, length: int, retention_seconds: float
     ) -> Upload:
         upload = Upload(
             id=new_id(),
-            dataset_id=dataset_id,
+            **asdict(target),
             owner=caller_of(self.session).token,
-            role=role,
             name=name,
             upload_metadata=metadata,
             length=length,

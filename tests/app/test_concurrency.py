@@ -30,6 +30,7 @@ from store.db.tables import Job
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.repositories.models import ModelRepository
+from store.repositories.uploads import DatasetTarget
 from store.store import Store
 from tests.support.images import make_png
 from tests.support.store_factories import create_ended_training, create_model
@@ -113,7 +114,7 @@ def test_no_work_is_accepted_for_a_dataset_being_deleted(
         "degrade": lambda: degrade_photos(store, settings, dataset, tmp_path, files),
         "degrade its photos": lambda: degrade_photos(store, settings, other, tmp_path, [], from_dataset),
         "upload": lambda: datasets.add_images(store, settings, dataset, Role.lr, files, tmp_path),
-        "upload in parts": lambda: uploads.create(store, settings, dataset, Role.lr, 10, ""),
+        "upload in parts": lambda: uploads.create(store, settings, DatasetTarget(dataset, "lr"), 10, ""),
         "retry": lambda: lifecycle.retry(store, settings, stopped),
         "continue": lambda: lifecycle.resume_training(store, settings, ended, NO_KEY),
     }

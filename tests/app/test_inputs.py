@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from store.repositories.samples import SampleRepository
 from tests.support.api import Api, as_parts
 from tests.support.images import make_png, make_zip
 from worker.maintenance.expire_uploads import ExpireUploads
+
+TUS = {"Tus-Resumable": "1.0.0"}
 
 
 @pytest.fixture
@@ -111,3 +114,39 @@ def test_parts_have_files_and_limits(api: Api) -> None:
     for number in (-1, 100_000, "x"):
         response = api.http.put(f"/inputs/{inputs}/parts/{number}", files=as_parts({"a_png": make_png(9, 9)}))
         assert response.json()["code"] == "invalid_request"
+
+
+def encode_metadata(**values: str) -> str:
+    return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items())
+
+
+def test_a_large_part_is_uploaded_resumably(api: Api, dataset: str) -> None:
+    """In two pieces, the first of which breaks off; the part then has the digest that was given."""
+    inputs, photo = create(api), make_png(60, 60)
+    metadata = encode_metadata(filename="large.png", digest="its hash", depth="scale")
+    create_headers = {**TUS, "Upload-Length": str(len(photo)), "Upload-Metadata": metadata}
+    created = api.http.post(f"/inputs/{inputs}/parts/3/uploads", headers=create_headers)
+    assert created.status_code == 201, created.text
+    location = created.headers["location"]
+    for start, stop in ((0, 1000), (1000, len(photo))):
+        offset = api.http.head(location, headers=TUS).headers["upload-offset"]
+        assert offset == str(start)
+        headers = {**TUS, "Upload-Offset": offset, "Content-Type": "application/offset+octet-stream"}
+        assert api.http.patch(location, headers=headers, content=photo[start:stop]).status_code == 204
+    upload = api.http.get(location).json()
+    assert (upload["status"], upload["dataset"], upload["inputs"], upload["number"]) == ("accepted", None, inputs, 3)
+    assert upload["part"] == {"number": 3, "digest": "its hash", "files": 1, "rejected": []}
+    (part,) = api.http.get(f"/inputs/{inputs}").json()["parts"]
+    assert (part["number"], part["digest"]) == (3, "its hash")
+    put(api, inputs, 0, first_png=make_png(40, 40))
+    job = api.http.post("/sr", data={"dataset": dataset, "inputs": inputs}).json()
+    assert [name for name, _, _ in items_of(api, job["id"])] == ["first.png", "large.png"]
+
+
+def test_uploads_of_parts_need_inputs(api: Api) -> None:
+    headers = {**TUS, "Upload-Length": "10"}
+    assert api.http.post("/inputs/nothing/parts/0/uploads", headers=headers).json()["code"] == "inputs_not_found"
+    inputs = create(api)
+    created = api.http.post(f"/inputs/{inputs}/parts/0/uploads", headers=headers)
+    api.http.delete(f"/inputs/{inputs}")
+    assert api.http.get(created.headers["location"]).status_code == 404  # deleted with its inputs

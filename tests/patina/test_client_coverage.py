@@ -103,11 +103,14 @@ def check_results(patina: Client, job_id: str, folder: Path) -> None:
 
 
 def check_submissions(dataset: Dataset, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one request, and in parts."""
+    """In one request, in parts, and with a file that is so large that it is sent in parts itself."""
     dataset.degrade(folder / "0.png").wait()
     with monkeypatch.context() as patch:
         patch.setattr("patina.client.photo_files.MAX_BATCH_FILES", 2)
         job = dataset.sr(folder).wait()
+    with monkeypatch.context() as patch:
+        patch.setattr("patina.client.photo_files.MAX_BATCH_BYTES", 1)
+        assert dataset.sr(folder / "0.png").wait().counts["ok"] == 1
     assert job.counts["ok"] == 3
     job.delete_results()
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 
+from patina.client import photo_files
 from patina.client._async.concurrency import run_blocking, run_concurrently
 from patina.client._async.connection import AsyncConnection
+from patina.client._async.tus import send_resumable
 from patina.client.photo_files import NamedFile, describe_batch, find_photo_files, multipart_files, split_batches
 from patina.client.progress import OnUpload, progress_callback
 
@@ -30,12 +32,13 @@ async def submit_photos(
 ) -> httpx.Response:
     """Posts the photos at `paths` with form fields, and returns the response with the job.
 
-    More photos than fit in one request are sent in parts first. If that is interrupted, the same call resumes it.
+    More photos than fit in one request, and large ones, are sent in parts first. If that is interrupted, the
+    same call resumes it.
     """
     files = await run_blocking(partial(find_photo_files, paths))
     batches = await run_blocking(partial(_to_batches, files))
     with progress_callback(progress, "Photos", lambda tracker: tracker.show_count) as on_progress:
-        if len(batches) == 1:
+        if len(batches) == 1 and not photo_files.is_large(batches[0][0][1]):
             return await connection.post_once(
                 path, lambda: {"data": fields, "files": multipart_files(files, on_progress)}
             )
@@ -61,9 +64,12 @@ async def _send_parts(
         if present.get(number) != digest:
             # A retry is safe: a part replaces the one that has its number.
             part = f"/inputs/{inputs['id']}/parts/{number}"
-            await connection.request_with_retries(
-                "PUT", part, params={"digest": digest}, data=fields, files=multipart_files(batch)
-            )
+            if photo_files.is_large(batch[0][1]):  # then it is alone in its batch
+                await send_resumable(connection, f"{part}/uploads", batch[0], {**fields, "digest": digest})
+            else:
+                await connection.request_with_retries(
+                    "PUT", part, params={"digest": digest}, data=fields, files=multipart_files(batch)
+                )
         return len(batch)
 
     def count(files: int) -> None:

@@ -6,13 +6,13 @@ import base64
 from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 from patina.client import http
 from patina.client._async.concurrency import run_blocking, sleep
 from patina.client._async.connection import AsyncConnection
 from patina.client.photo_files import NamedFile, read_part
 from patina.errors import ServiceError, ServiceUnavailableError
-from patina.schemas import Upload
 
 TUS = {"Tus-Resumable": "1.0.0"}
 # The service's offset may differ from the client's: ask for it and resume.
@@ -20,24 +20,22 @@ RESUMABLE_STATUSES = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatu
 
 
 async def send_resumable(
-    connection: AsyncConnection, dataset: str, role: str, file: NamedFile, fields: Mapping[str, str]
-) -> Upload:
-    """Sends a file, with form fields as its metadata, and returns what the service accepted.
+    connection: AsyncConnection, path: str, file: NamedFile, fields: Mapping[str, str], **params: str
+) -> dict[str, Any]:
+    """Creates an upload at a path, and sends a file with form fields as its metadata. Returns the finished upload.
 
     Raises `ServiceError` if the service can use nothing of it, `ServiceUnavailableError` if all retries of a part fail.
     """
-    name, path = file
-    length = path.stat().st_size
+    name, source = file
+    length = source.stat().st_size
     pairs = {"filename": name, **fields}
     metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in pairs.items())
     headers = TUS | {"Upload-Length": str(length), "Upload-Metadata": metadata}
-    created = await connection.request_with_retries(
-        "POST", f"/datasets/{dataset}/uploads", params={"role": role}, headers=headers
-    )
+    created = await connection.request_with_retries("POST", path, params=params, headers=headers)
     location = connection.to_path(created.headers["Location"])
     offset, failures = 0, 0
     while offset < length:
-        part = await run_blocking(partial(read_part, path, offset))
+        part = await run_blocking(partial(read_part, source, offset))
         headers = TUS | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
         try:
             response = await connection.request("PATCH", location, headers=headers, content=part)
@@ -52,7 +50,7 @@ async def send_resumable(
         if new_offset > offset:
             failures = 0
         offset = new_offset
-    outcome = (await connection.request_with_retries("GET", location)).json()
+    outcome: dict[str, Any] = (await connection.request_with_retries("GET", location)).json()
     if problem := outcome["problem"]:  # the response to the last part was lost
         raise ServiceError(problem["status"], problem["code"], problem["detail"], problem)
-    return Upload.model_validate(outcome["result"])
+    return outcome

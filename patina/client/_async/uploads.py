@@ -64,7 +64,8 @@ async def _send_batch(
     """Returns the number of files, and the result, or the error if the service rejected all of them."""
     try:
         if photo_files.is_large(batch[0][1]):  # then it is alone in its batch
-            return len(batch), await send_resumable(connection, dataset, role, batch[0], fields)
+            outcome = await send_resumable(connection, f"/datasets/{dataset}/uploads", batch[0], fields, role=role)
+            return len(batch), Upload.model_validate(outcome["result"])
         # A retry is safe: the service stores the same bytes once.
         response = await connection.request_with_retries(
             "POST", f"/datasets/{dataset}/images", params={"role": role}, data=fields, files=multipart_files(batch)

@@ -12,8 +12,10 @@ from typing import Any
 
 import httpx
 
+from patina.client import photo_files
 from patina.client._sync.concurrency import run_blocking, run_concurrently
 from patina.client._sync.connection import Connection
+from patina.client._sync.tus import send_resumable
 from patina.client.photo_files import NamedFile, describe_batch, find_photo_files, multipart_files, split_batches
 from patina.client.progress import OnUpload, progress_callback
 
@@ -31,12 +33,13 @@ def submit_photos(
 ) -> httpx.Response:
     """Posts the photos at `paths` with form fields, and returns the response with the job.
 
-    More photos than fit in one request are sent in parts first. If that is interrupted, the same call resumes it.
+    More photos than fit in one request, and large ones, are sent in parts first. If that is interrupted, the
+    same call resumes it.
     """
     files = run_blocking(partial(find_photo_files, paths))
     batches = run_blocking(partial(_to_batches, files))
     with progress_callback(progress, "Photos", lambda tracker: tracker.show_count) as on_progress:
-        if len(batches) == 1:
+        if len(batches) == 1 and not photo_files.is_large(batches[0][0][1]):
             return connection.post_once(path, lambda: {"data": fields, "files": multipart_files(files, on_progress)})
         key = _key_of(path, files, fields)
         inputs = _send_parts(connection, key, batches, _to_part_fields(fields), on_progress)
@@ -60,9 +63,12 @@ def _send_parts(
         if present.get(number) != digest:
             # A retry is safe: a part replaces the one that has its number.
             part = f"/inputs/{inputs['id']}/parts/{number}"
-            connection.request_with_retries(
-                "PUT", part, params={"digest": digest}, data=fields, files=multipart_files(batch)
-            )
+            if photo_files.is_large(batch[0][1]):  # then it is alone in its batch
+                send_resumable(connection, f"{part}/uploads", batch[0], {**fields, "digest": digest})
+            else:
+                connection.request_with_retries(
+                    "PUT", part, params={"digest": digest}, data=fields, files=multipart_files(batch)
+                )
         return len(batch)
 
     def count(files: int) -> None:
