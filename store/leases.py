@@ -6,6 +6,7 @@ They replace file locks, which network file systems do not keep reliably between
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -20,6 +21,8 @@ from store.repositories.leases import LeaseRepository
 PROCESS = "process/"  # the lease of a process that has scratch folders
 BACKUP = "backup/"  # while one is held, no blob is deleted
 UPLOAD = "upload/"
+LONG = (PROCESS, BACKUP)  # nobody waits for these, so they are renewed less often
+LONGER = 4  # times the lifetime of the others
 RENEWALS = 4  # in the lifetime of a lease
 RETRY_SECONDS = 1.0  # after a failed renewal
 
@@ -35,15 +38,23 @@ class Leases:
         self.seconds = seconds
         self._held: set[str] = set()
         self._lock, self._announcing = threading.Lock(), threading.Lock()
-        self._closed = threading.Event()
+        self._closed, self._changed = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def process_seconds(self) -> float:
+        """How long a killed process still counts as running."""
+        return LONGER * self.seconds
+
+    def _lifetime(self, name: str) -> float:
+        return self.process_seconds if name.startswith(LONG) else self.seconds
 
     @contextmanager
     def hold(self, name: str) -> Iterator[None]:
         """Holds the lease inside. Raises `LeaseHeld` if another process or thread has it."""
         try:
             with self._database.write() as session:
-                LeaseRepository(session).take(name, self.holder, self.seconds)
+                LeaseRepository(session).take(name, self.holder, self._lifetime(name))
         except DuplicateError:
             raise LeaseHeld(name) from None
         with self._lock:
@@ -63,7 +74,7 @@ class Leases:
         with self._announcing:
             if name not in self._held:
                 with self._database.write() as session:
-                    LeaseRepository(session).put(name, self.holder, self.seconds)
+                    LeaseRepository(session).put(name, self.holder, self.process_seconds)
                 with self._lock:
                     self._held.add(name)
                 self._start()
@@ -100,6 +111,7 @@ class Leases:
     def close(self) -> None:
         """Gives up all leases."""
         self._closed.set()
+        self._changed.set()
         if self._thread:
             self._thread.join()
             with suppress(DatabaseError):
@@ -110,28 +122,38 @@ class Leases:
             LeaseRepository(session).release(names, self.holder)
 
     def _start(self) -> None:
+        self._changed.set()
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._renew_loop, name="leases", daemon=True)
                 self._thread.start()
 
     def _renew_loop(self) -> None:
-        pause = self.seconds / RENEWALS
-        while not self._closed.wait(pause):
-            try:
-                self._renew()
-                pause = self.seconds / RENEWALS
-            except DatabaseError as error:
-                log.warning("leases not renewed", error=str(error))
-                pause = min(RETRY_SECONDS, pause)
+        renew_at = dict[str, float]()
+        while not self._closed.is_set():
+            with self._lock:
+                names = set(self._held)
+            renew_at = {name: renew_at.get(name) or self._next_renewal(name) for name in names}
+            now = time.monotonic()
+            if due := {name for name, at in renew_at.items() if at <= now}:
+                try:
+                    self._renew(due)
+                    renew_at |= {name: self._next_renewal(name) for name in due}
+                except DatabaseError as error:
+                    log.warning("leases not renewed", error=str(error))
+                    renew_at |= {name: now + min(RETRY_SECONDS, self.seconds / RENEWALS) for name in due}
+            pause = min(renew_at.values(), default=now + self.seconds) - time.monotonic()
+            self._changed.wait(max(0, pause))
+            self._changed.clear()
 
-    def _renew(self) -> None:
-        with self._lock:
-            names = set(self._held)
-        if not names:
-            return
+    def _next_renewal(self, name: str) -> float:
+        return time.monotonic() + self._lifetime(name) / RENEWALS
+
+    def _renew(self, names: set[str]) -> None:
         with self._database.write() as session:
             leases = LeaseRepository(session)
-            leases.renew(names, self.holder, self.seconds)
-            if (name := PROCESS + self.holder) in names:
-                leases.put(name, self.holder, self.seconds)  # it may have expired while the process was frozen
+            for name in names:
+                if name.startswith(PROCESS):  # it may have expired while the process was frozen
+                    leases.put(name, self.holder, self._lifetime(name))
+                else:
+                    leases.renew(name, self.holder, self._lifetime(name))

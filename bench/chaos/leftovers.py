@@ -40,7 +40,7 @@ def _unreferenced_files(store: Store) -> list[str]:
     stored = set(store.blobs.iter_older_than(0))
     return (
         [f"temporary file {file.name}" for file in store.blobs.temporary.iterdir()]
-        + [f"partial upload {file.name}" for file in store.partial_uploads.root.iterdir()]
+        + [f"partial upload {upload_id}" for upload_id in store.partial_uploads.list_ids()]
         + [f"unreferenced blob {sha256}" for sha256 in stored - needed]
         + [f"missing blob {sha256}" for sha256 in needed - stored]
     )

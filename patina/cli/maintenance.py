@@ -100,7 +100,7 @@ def migrate_blobs(
 
     with _store() as store:
         if switch and (running := store.leases.count_other_processes()):
-            raise PatinaError(str(migration.StillRunningError(running, store.leases.seconds)))
+            raise PatinaError(str(migration.StillRunningError(running, store.leases.process_seconds)))
         blobs = migration.open_target(target, settings(), store)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Copying")

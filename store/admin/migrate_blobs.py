@@ -75,7 +75,7 @@ def switch_storage(store: Store, target: Blobs) -> None:
     Raises `StillRunningError` if processes run.
     """
     if running := store.leases.count_other_processes():
-        raise StillRunningError(running, store.leases.seconds)
+        raise StillRunningError(running, store.leases.process_seconds)
     identity = new_id()
     target.write_id(identity)
     if isinstance(target, FolderBlobs):

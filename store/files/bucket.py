@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import obstore
+from obstore.exceptions import GenericError, JoinError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import from_url
+
 from store.errors import StorageUnavailable
 
-try:
-    import obstore
-    from obstore.exceptions import GenericError, JoinError, PermissionDeniedError, UnauthenticatedError
-    from obstore.store import from_url
-except ImportError as error:
-    raise SystemExit(f"PATINA_BLOBS_URL needs the package obstore: pip install 'patina[s3]' ({error})") from error
-
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Config
 
 PART_BYTES = 8 * 2**20  # of one request: a large object is read and written in parts
 CONCURRENT_PARTS = 4
@@ -31,8 +28,11 @@ UNAVAILABLE = (GenericError, JoinError, PermissionDeniedError, UnauthenticatedEr
 class Bucket:
     """Objects by key, below the prefix of `url`. Methods raise `StorageUnavailable`.
 
-    Outages are retried for a while inside. Credentials, region and endpoint come from the environment, in the
-    variables that the tools of the provider read, such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL.
+    Outages and throttling are retried for a while inside. After a failure calls are no longer retried until one
+    succeeds, so that an outage does not fill the API with requests that wait.
+
+    Credentials, region and endpoint come from the environment, in the variables that the tools of the provider read,
+    such as AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL.
     """
 
     def __init__(self, url: str):
@@ -47,37 +47,52 @@ class Bucket:
                 "base": 2,
             },
         }
-        if url.startswith("s3"):  # the server checks what arrives; the others do not offer it
-            config = {"checksum_algorithm": "SHA256"}
-            self._store = from_url(url, config=config, client_options=client, retry_config=retry)
+        # The server compares what arrives with a checksum. Only S3 offers that.
+        config: S3Config | None = {"checksum_algorithm": "SHA256"} if url.startswith("s3:") else None
+        self._failing = False
+        try:
+            self._patient = from_url(url, config=config, client_options=client, retry_config=retry)
             self._hasty = from_url(url, config=config, client_options=client, retry_config={"max_retries": 0})
+        except UNAVAILABLE as error:  # a variable is missing
+            raise StorageUnavailable(_first_line(error)) from error
+
+    @contextmanager
+    def _store(self, *, retry: bool = True) -> Iterator[ObjectStore]:
+        """Yields the store to call, and translates its errors."""
+        try:
+            yield self._patient if retry and not self._failing else self._hasty
+        except UNAVAILABLE as error:
+            self._failing = True
+            raise StorageUnavailable(_first_line(error)) from error
+        except FileNotFoundError:
+            self._failing = False
+            raise
         else:
-            self._store = from_url(url, client_options=client, retry_config=retry)
-            self._hasty = from_url(url, client_options=client, retry_config={"max_retries": 0})
+            self._failing = False
 
     def put(self, key: str, data: bytes) -> None:
-        with _translate_errors():
-            obstore.put(self._store, key, data, use_multipart=False)
+        with self._store() as store:
+            obstore.put(store, key, data, use_multipart=False)
 
     def put_file(self, key: str, file: Path) -> None:
         """Stores a file, in parts if it is large."""
-        with _translate_errors():
-            obstore.put(self._store, key, file, chunk_size=PART_BYTES, max_concurrency=CONCURRENT_PARTS)
+        with self._store() as store:
+            obstore.put(store, key, file, chunk_size=PART_BYTES, max_concurrency=CONCURRENT_PARTS)
 
     def read(self, key: str) -> bytes:
         """Returns all bytes. Raises `FileNotFoundError`."""
-        with _translate_errors():
-            return bytes(obstore.get(self._store, key).bytes())
+        with self._store() as store:
+            return bytes(obstore.get(store, key).bytes())
 
     def size(self, key: str) -> int:
         """Returns the size in bytes. Raises `FileNotFoundError`."""
-        with _translate_errors():
-            return obstore.head(self._store, key)["size"]
+        with self._store() as store:
+            return obstore.head(store, key)["size"]
 
     def iter_parts(self, key: str) -> Iterator[bytes]:
         """Yields the bytes, with a request for each part. Raises `FileNotFoundError`."""
-        with _translate_errors():
-            found = obstore.get(self._store, key)
+        with self._store() as store:
+            found = obstore.get(store, key)
             size = found.meta["size"]
             whole = bytes(found.bytes()) if size <= PART_BYTES else b""
         del found  # closes the connection of a large object
@@ -85,36 +100,37 @@ class Bucket:
             yield whole
             return
         for start in range(0, size, PART_BYTES):
-            with _translate_errors():
-                part = obstore.get_range(self._store, key, start=start, length=min(PART_BYTES, size - start))
-            yield bytes(part)
+            with self._store() as store:
+                part = bytes(obstore.get_range(store, key, start=start, length=min(PART_BYTES, size - start)))
+            yield part
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yields (key, size in bytes) of the objects in a folder of keys, in the store's order."""
-        with _translate_errors():
-            for batch in obstore.list(self._store, prefix, chunk_size=LIST_BATCH):
+        with self._store() as store:
+            for batch in obstore.list(store, prefix, chunk_size=LIST_BATCH):
                 yield from ((found["path"], found["size"]) for found in batch)
 
     def copy(self, key: str, target: str) -> None:
         """Raises `FileNotFoundError`."""
-        with _translate_errors():
-            obstore.copy(self._store, key, target)
+        with self._store() as store:
+            obstore.copy(store, key, target)
 
     def delete(self, keys: Sequence[str], *, retry: bool = True) -> None:
         """Deletes those of the objects that exist. Without `retry` an outage raises at once."""
-        with _translate_errors():
-            obstore.delete(self._store if retry else self._hasty, keys)
+        with self._store(retry=retry) as store:
+            try:
+                obstore.delete(store, keys)
+            except FileNotFoundError:  # S3 does not mind; the others give up at the first that is missing
+                for key in keys:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(store, key)
 
     def sign(self, key: str, seconds: float) -> str:
         """Returns a URL that serves the object for this time without credentials."""
-        with _translate_errors():
-            return obstore.sign(self._store, "GET", key, timedelta(seconds=seconds))
+        with self._store() as store:
+            return obstore.sign(store, "GET", key, timedelta(seconds=seconds))  # type: ignore[arg-type]
 
 
-@contextmanager
-def _translate_errors() -> Iterator[None]:
-    try:
-        yield
-    except UNAVAILABLE as error:
-        message, _, _ = str(error).partition("\n")
-        raise StorageUnavailable(message) from error
+def _first_line(error: Exception) -> str:
+    """Returns what an error says, without the debug output that follows."""
+    return str(error).partition("\n")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from store.leases import BACKUP, Leases
 from store.repositories.blobs import BlobRepository
 
 CONCURRENCY = 16  # small objects that are stored at the same time
+CLEAN_SECONDS = 300.0  # between two removals of what killed processes left on this computer
 DELETE_BATCH = 100  # objects; their transaction lasts as long as the request
 FOLDER, DAMAGED = "blobs", "damaged"
 LOCKS = 64  # so that threads that need the same blob download it once
@@ -37,6 +39,7 @@ class BucketBlobs(Blobs):
         self._cache = cache
         self._database = database
         self._pool = ThreadPoolExecutor(CONCURRENCY, "bucket")
+        self._clean_at = 0.0
         self._locks = [threading.Lock() for _ in range(LOCKS)]
 
     def put_all(self, contents: Sequence[bytes]) -> list[str]:
@@ -82,6 +85,9 @@ class BucketBlobs(Blobs):
 
     def _local_folder(self) -> Path:
         """Returns this process's own folder of names for files that it uses."""
+        if time.monotonic() > self._clean_at:  # no reaper may run on this computer
+            self._clean_at = time.monotonic() + CLEAN_SECONDS
+            self.remove_stale_scratch()
         folder = self.temporary / f"{self.leases.announce()}-local"
         folder.mkdir(exist_ok=True)
         return folder

@@ -25,8 +25,8 @@ class LeaseRepository:
         self.session.execute(delete(Lease).where(Lease.name == name))
         self.session.add(Lease(name=name, holder=holder, expires_at=now() + seconds))
 
-    def renew(self, names: Collection[str], holder: str, seconds: float) -> None:
-        mine = Lease.name.in_(names), Lease.holder == holder
+    def renew(self, name: str, holder: str, seconds: float) -> None:
+        mine = Lease.name == name, Lease.holder == holder
         self.session.execute(update(Lease).where(*mine).values(expires_at=now() + seconds))
 
     def release(self, names: Collection[str], holder: str) -> None:

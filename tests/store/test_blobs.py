@@ -242,7 +242,7 @@ def test_scratch_of_a_living_process_stays_however_old(any_store: Store) -> None
 
 
 def test_scratch_of_a_dead_process_is_removed(folder_store: Store, tmp_path: Path) -> None:
-    leases = Leases(folder_store.database, 0.2)
+    leases = Leases(folder_store.database, 0.05)
     dead = FolderBlobs(tmp_path, leases)
     with dead.scratch() as folder:
         os.utime(folder, (0, 0))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from config.settings import Settings
 from store.admin.doctor import check
 from store.admin.migrate_blobs import StillRunningError, migrate_blobs, open_target, switch_storage
+from store.data_folder import MISCONFIGURED
 from store.deployment import WrongStorageError, bind_storage
 from store.errors import StorageUnavailable
 from store.files.bucket import Bucket
@@ -208,15 +209,37 @@ def test_bytes_that_change_on_the_way_are_refused(
         proxy.replace = b"patina", b"patinb"
         with pytest.raises(StorageUnavailable):
             bucket.put("changed", b"patina")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.url)
     with pytest.raises(FileNotFoundError):
         Bucket(bucket_store.blobs.location).read("changed")
 
 
-def test_a_missing_package_is_explained(tmp_path: Path) -> None:
-    script = "import sys; sys.modules['obstore'] = None\nfrom app.server import serve\nserve()"
-    environment = {"PATINA_BLOBS_URL": "s3://bucket", "PATINA_DATA_DIR": str(tmp_path)}
-    ended = subprocess.run(
-        [sys.executable, "-c", script], env=os.environ | environment, check=False, timeout=50, capture_output=True
-    )
-    assert ended.returncode == 78
-    assert b"pip install 'patina[s3]'" in ended.stdout + ended.stderr
+def test_an_outage_is_waited_for_once(
+    bucket_store: Store, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each request of an outage would block a thread of the API for as long as the first."""
+    monkeypatch.setattr("store.files.bucket.RETRY_SECONDS", 1)
+    with s3_proxy(s3_server.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        bucket = Bucket(bucket_store.blobs.location)
+        tries = []
+        proxy.shut(busy=True)
+        for _ in range(3):
+            before = proxy.refused
+            with pytest.raises(StorageUnavailable):
+                bucket.put("key", b"patina")
+            tries.append(proxy.refused - before)
+        assert tries[0] > 1
+        assert tries[1:] == [1, 1]
+        proxy.open = True
+        bucket.put("key", b"patina")
+        assert bucket.read("key") == b"patina"
+
+
+def test_a_missing_package_is_explained(folder_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.delitem(sys.modules, "store.files.bucket")
+    with capture_logs() as lines, pytest.raises(SystemExit) as ended:
+        open_target("s3://bucket", Settings(data_dir=tmp_path), folder_store)
+    assert ended.value.code == MISCONFIGURED
+    assert "pip install 'patina[s3]'" in lines[0]["hint"]

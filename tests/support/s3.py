@@ -12,7 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from config.process import die_with_parent
 
 BUCKET = "patina-tests"
 KEY, SECRET = "patina", "a secret of tests"
@@ -21,7 +24,7 @@ START_SECONDS = 60
 
 @dataclass
 class S3Server:
-    """`environment` is what clients need. The server can be frozen, so that it does not answer."""
+    """`environment` is what clients need."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -35,14 +38,6 @@ class S3Server:
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": "us-east-1",
         }
-
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
 
 
 @contextmanager
@@ -66,12 +61,20 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
         "-s3",
         f"-s3.config={config}",
         "-master.telemetry=false",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         "-master.volumeSizeLimitMB=64",
         "-volume.max=20",
         *(f"-{name}={port}" for name, port in ports.items()),
     ]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={"HOME": str(folder), **os.environ})
+        process = subprocess.Popen(
+            command,
+            stdout=log,
+            stderr=log,
+            cwd=folder,
+            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - a test server
+        )
     try:
         url = f"http://127.0.0.1:{ports['s3.port']}"
         _wait_until_ready(url, process, folder / "log")
