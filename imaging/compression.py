@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from imaging.avif_header import read_avif_quality
 from imaging.webp_header import read_webp_quality
 
 MAX_SEGMENTS = 2_000  # before the first scan; files of cameras have 30 at most
@@ -72,6 +73,9 @@ def read_compression(path: Path) -> FileCompression | None:
             if start == b"RI":
                 quality = read_webp_quality(opened)
                 return None if quality is None else FileCompression("webp", sampling=(2, 2), quality=quality)
+            if start == b"\0\0":
+                quality = read_avif_quality(opened)
+                return None if quality is None else FileCompression("avif", sampling=(2, 2), quality=quality)
             return _read_jpeg(opened) if start == b"\xff\xd8" else None
         except (struct.error, IndexError, ValueError):
             return None

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from models.jpeg import BLOCK, NO_JPEG, compress_with_tables, scale_standard_tables
 
-CODECS = {"webp": "WEBP"}  # their names in Pillow
+CODECS = {"webp": "WEBP", "avif": "AVIF"}  # their names in Pillow
+CODEC_OPTIONS: dict[str, dict[str, int]] = {"avif": {"speed": 10, "max_threads": 1}}  # besides the quality
 CODEC_TILE = 1024  # pixels a side; a multiple of every JPEG unit
 
 
@@ -170,11 +171,13 @@ def send_through_codec(image: Tensor, compression: Compression) -> Tensor:
     Returns the decoded image. The gradient passes as if nothing had changed.
     """
     pixels = image.detach().clamp(0, 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    decoded = pixels.copy()
+    decoded, options = pixels.copy(), CODEC_OPTIONS.get(compression.codec, {})
     for top in range(0, pixels.shape[0], CODEC_TILE):
         for left in range(0, pixels.shape[1], CODEC_TILE):
             tile, buffer = (slice(top, top + CODEC_TILE), slice(left, left + CODEC_TILE)), io.BytesIO()
-            Image.fromarray(pixels[tile]).save(buffer, CODECS[compression.codec], quality=compression.quality)
+            Image.fromarray(pixels[tile]).save(
+                buffer, CODECS[compression.codec], quality=compression.quality, **options
+            )
             with Image.open(buffer) as opened:
                 decoded[tile] = np.asarray(opened.convert("RGB"))
     result = torch.from_numpy(decoded).permute(2, 0, 1).to(image)

@@ -71,6 +71,31 @@ def test_the_quality_of_lossy_webp_is_read(quality: int, has_alpha: bool, tmp_pa
         read_compression(tmp_path / "cut")
 
 
+@pytest.mark.parametrize("quality", [10, 33, 60, 85, 97])
+@pytest.mark.parametrize(("size", "subsampling"), [((40, 30), "4:2:0"), ((451, 300), "4:4:4"), ((4200, 70), "4:2:0")])
+def test_the_quality_of_an_avif_is_read(quality: int, size: tuple[int, int], subsampling: str, tmp_path: Path) -> None:
+    """Also with several tiles, which wide images have."""
+    picture = Image.fromarray(data.chelsea()).resize(size)
+    picture.save(tmp_path / "photo", "AVIF", quality=quality, subsampling=subsampling, speed=10)
+    found = read_compression(tmp_path / "photo")
+    assert found is not None
+    assert found.codec == "avif"
+    assert found.quality == pytest.approx(quality, abs=1)
+
+
+def test_a_damaged_or_lossless_avif_says_nothing_or_the_truth(tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    Image.fromarray(data.chelsea()).save(path, "AVIF", quality=100, subsampling="4:4:4", speed=10)
+    assert read_compression(path) is None
+    Image.fromarray(data.chelsea()).save(path, "AVIF", quality=60, speed=10)
+    content = path.read_bytes()
+    for at in range(0, 600, 3):
+        path.write_bytes(content[:at])
+        read_compression(path)
+        path.write_bytes(content[:at] + b"\xff\xff" + content[at + 2 : 1000])
+        read_compression(path)
+
+
 def test_damaged_headers_say_nothing_or_the_truth(tmp_path: Path) -> None:
     """Cut off or changed anywhere, a header is never an error, and takes no time."""
     content, rng = write(tmp_path, orientation=6, qtables=OWN).read_bytes(), np.random.default_rng(1)

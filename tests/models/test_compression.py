@@ -64,11 +64,12 @@ def test_models_keep_their_bank_and_old_ones_their_qualities(tmp_path: Path) -> 
             np.testing.assert_array_equal(first.lr, second.lr)
 
 
-def test_webp_is_that_of_its_encoder_with_a_straight_gradient() -> None:
-    bank = CompressionBank((Compression(codec="webp", quality=40), OWN))
+@pytest.mark.parametrize(("codec", "options"), [("webp", {}), ("avif", {"speed": 10})])
+def test_a_codec_is_its_encoder_with_a_straight_gradient(codec: str, options: dict[str, int]) -> None:
+    bank = CompressionBank((Compression(codec=codec, quality=40), OWN))
     pixels = np.asarray(Image.fromarray(data.chelsea()).resize((120, 90)))
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=40)
+    Image.fromarray(pixels).save(buffer, codec.upper(), quality=40, **options)
     expected = np.asarray(Image.open(buffer).convert("RGB"))
     images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().repeat(2, 1, 1, 1).requires_grad_()
     compressed = bank(images, torch.tensor([0, 1]))
