@@ -58,7 +58,7 @@ def process_group(device: str) -> Iterator[str]:
             )
         device, backend = f"cuda:{local_rank}", "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(device)
-    with _translate_errors():
+    with translate_errors():
         dist.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield device
@@ -94,7 +94,7 @@ def average(tensor: Tensor) -> Tensor:
     if count_processes() == 1:
         return tensor
     mean = tensor.detach().clone()
-    with _translate_errors():
+    with translate_errors():
         dist.all_reduce(mean)
     return mean / count_processes()
 
@@ -142,7 +142,7 @@ def share_object(value: Any = None) -> Any:
     if count_processes() == 1:
         return value
     values = [value]
-    with _translate_errors():
+    with translate_errors():
         dist.broadcast_object_list(values, device=torch.device("cpu"))
     return values[0]
 
@@ -158,7 +158,7 @@ def gather_generators(generators: Mapping[str, torch.Generator]) -> dict[str, Te
         send_command(Command.SEND_GENERATORS)
     own = torch.stack([generator.get_state() for generator in generators.values()])
     states = [torch.empty_like(own) for _ in range(count_processes())]
-    with _translate_errors():
+    with translate_errors():
         dist.all_gather(states, own)
     if get_rank():
         return {}
@@ -193,70 +193,14 @@ def _generator_key(name: str, rank: int) -> str:
     return f"generator.{name}.{rank}"
 
 
-def synchronize_batch_norm(network: nn.Module) -> None:
-    """Lets BatchNorm normalize by the statistics of all processes' batches. Parameters and names stay the same."""
-    if count_processes() == 1:
-        return
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                parent.register_module(name, SynchronizedBatchNorm(child))
-
-
-class SynchronizedBatchNorm(nn.BatchNorm2d):
-    """BatchNorm over the batches of all processes. torch's own SyncBatchNorm works on GPUs only."""
-
-    def __init__(self, local: nn.BatchNorm2d):
-        super().__init__(local.num_features, local.eps, local.momentum, device=local.weight.device)
-        self.load_state_dict(local.state_dict())
-        self.weight, self.bias = local.weight, local.bias  # those that the optimizer has
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(input)
-        assert self.momentum is not None
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        count = input.numel() // input.shape[1] * count_processes()  # all processes have batches of one size
-        mean = _sum_over_processes(input.sum((0, 2, 3))) / count
-        centered = input - mean[:, None, None]
-        variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / count
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
-            self.get_buffer("num_batches_tracked").add_(1)
-        scale: Tensor = self.weight * (variance + self.eps).rsqrt()
-        return centered * scale[:, None, None] + self.bias[:, None, None]
-
-
-def _sum_over_processes(tensor: Tensor) -> Tensor:
-    """Returns the sum over all processes. Gradients pass."""
-    total: Tensor = _AllReduce.apply(tensor)  # type: ignore[no-untyped-call]
-    return total
-
-
-class _AllReduce(torch.autograd.Function):
-    """The sum over all processes. Its gradient is the sum of their gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        total = tensor.contiguous().clone()
-        with _translate_errors():
-            dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _sum_over_processes(*gradients)
-
-
 def _broadcast(tensor: Tensor) -> None:
-    with _translate_errors():
+    with translate_errors():
         dist.broadcast(tensor, 0)
 
 
 @contextmanager
-def _translate_errors() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
+    """Raises PeerLostError for an error of the communication inside."""
     try:
         yield
     except RuntimeError as error:

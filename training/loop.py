@@ -10,6 +10,7 @@ from pathlib import Path
 
 from models.degradation import Degradation
 from models.networks.edsr import EDSR
+from training.batch_norm import synchronize_batch_norm
 from training.config import TrainConfig
 from training.data.compressions import inspect_compressions
 from training.data.photos import Photos
@@ -20,7 +21,6 @@ from training.distributed import (
     leading,
     send_command,
     share_weights,
-    synchronize_batch_norm,
 )
 from training.follower import follow
 from training.phases.encode import encode_real_photos
