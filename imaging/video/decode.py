@@ -77,6 +77,8 @@ class VideoDecoder:
         streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
         if not streams:
             raise ImageRejected("no_frames", "The file has sound, but no pictures.")
+        if streams[0].codec_context is None:
+            raise ImageRejected("unknown_codec", "The video has a codec that is not known. Convert it to H.264.")
         self._stream: VideoStream = streams[0]
         self._stream.thread_type = "AUTO"
         self._stream.thread_count = THREADS
