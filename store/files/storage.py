@@ -55,5 +55,10 @@ def open_bucket(url: str, settings: Settings, database: Database, leases: Leases
     bucket, local = Bucket(url), settings.scratch_dir or settings.data_dir
     cache = FileCache(local / "cache", settings.scratch_bytes, settings.min_free_bytes)
     blobs = BucketBlobs(bucket, Scratch(local / "tmp", leases), cache, database, leases)
-    quota = StorageQuota([local], settings.max_storage_bytes, settings.min_free_bytes, measure=blobs.stored_bytes)
-    return Storage(blobs, BucketUploads(bucket), quota)
+    uploads = BucketUploads(bucket)
+
+    def measure() -> int:
+        return blobs.stored_bytes() + uploads.stored_bytes()
+
+    quota = StorageQuota([local], settings.max_storage_bytes, settings.min_free_bytes, measure=measure)
+    return Storage(blobs, uploads, quota)

@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from store.db.tables import Blob, Upload, now
+from store.db.tables import Blob, now
 
 READ_BATCH = 10_000  # rows
 WRITE_BATCH = 1000
@@ -57,7 +57,4 @@ class BlobRepository:
         yield from self.session.scalars(select(Blob.sha256).execution_options(yield_per=READ_BATCH))
 
     def total_bytes(self) -> int:
-        """Returns the size of all blobs and of unfinished uploads."""
-        blobs = self.session.scalar(select(func.coalesce(func.sum(Blob.size), 0)))
-        unfinished = select(func.coalesce(func.sum(Upload.received), 0)).where(Upload.completed_at.is_(None))
-        return int(blobs or 0) + int(self.session.scalar(unfinished) or 0)
+        return int(self.session.scalar(select(func.sum(Blob.size))) or 0)

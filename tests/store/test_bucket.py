@@ -21,6 +21,7 @@ from store.files.bucket import Bucket
 from store.files.bucket_blobs import BucketBlobs, key_of
 from store.files.file_cache import FileCache
 from store.files.gc import referenced_hashes
+from store.files.storage import open_bucket
 from store.leases import Leases
 from store.store import Store
 from tests.support.blob_files import age, remove, replace_bytes
@@ -190,6 +191,17 @@ def test_an_upload_in_parts_goes_to_any_api(bucket_store: Store, tmp_path: Path)
     assert second.size("an-upload") == 11
     second.delete_unknown(set)
     assert second.list_ids() == set()
+
+
+def test_the_quota_counts_blobs_and_unfinished_uploads(bucket_store: Store, bucket_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, max_storage_bytes=1000, min_free_bytes=0)
+    storage = open_bucket(bucket_url, settings, bucket_store.database, bucket_store.leases)
+    storage.blobs.put(bytes(600))
+    storage.blobs.put(bytes(600))
+    with storage.partial_uploads.open("an-upload", 0) as part:
+        part.write(bytes(100))
+        part.flush()
+    assert storage.quota.available() == 300
 
 
 def test_a_signed_url_needs_no_credentials(blobs: BucketBlobs) -> None:
