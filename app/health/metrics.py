@@ -87,11 +87,12 @@ class StoreCollector(Collector):
 
     def _collect_queue(self) -> Iterable[Metric]:
         queue = self.store.queue
-        workers: dict[tuple[str, ...], float] = {(name,): queue.count_workers(name) for name in QUEUES}
-        yield gauge("patina_workers", "Running workers.", ["queue"], workers)
-        places = Counter[tuple[str, ...]]()
-        for name in QUEUES:
-            places.update((name, get_host(worker), get_gpu(worker)) for worker in queue.workers(name))
+        workers = {name: queue.workers(name) for name in QUEUES}
+        counts: dict[tuple[str, ...], float] = {(name,): len(running) for name, running in workers.items()}
+        yield gauge("patina_workers", "Running workers.", ["queue"], counts)
+        places = Counter[tuple[str, ...]](
+            (name, get_host(worker), get_gpu(worker)) for name, running in workers.items() for worker in running
+        )
         yield gauge(
             "patina_worker_processes",
             "Running workers by computer, and by GPU if they have one of their own.",

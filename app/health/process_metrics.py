@@ -29,11 +29,12 @@ class ProcessCollector(Collector):
         yield GaugeMetricFamily(
             "patina_database_connections_limit", "PATINA_DATABASE_CONNECTIONS.", value=connections.limit
         )
-        yield GaugeMetricFamily(
-            "patina_free_bytes",
-            "Bytes that fit on the disk of the data folder before PATINA_MIN_FREE_BYTES are left.",
-            value=self.store.quota.available_on_disk(),
+        free = GaugeMetricFamily(
+            "patina_free_bytes", "Bytes that fit on the disk of the data folder before PATINA_MIN_FREE_BYTES are left."
         )
+        with skip_on(OSError, "disk"):
+            free.add_metric([], self.store.quota.available_on_disk())
+        yield free
         crashes = CounterMetricFamily(
             "patina_decoder_crashes", "Processes for decoding images that died or were killed.", labels=["process"]
         )
