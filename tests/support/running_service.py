@@ -170,6 +170,7 @@ def running_service(data_dir: Path, **environment: str) -> Iterator[Service]:
             data_dir=data_dir,
             database_url=environment.get("PATINA_DATABASE_URL"),
             redis_url=environment.get("PATINA_REDIS_URL"),
+            blobs_url=environment.get("PATINA_BLOBS_URL"),
         )
         with httpx.Client(base_url=url, timeout=60) as http:
             yield Service(http, process, settings, log)
