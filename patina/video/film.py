@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
+
 from config.settings import Settings
 from imaging.image_files import read_picture
 from imaging.png import PngWriter
@@ -88,6 +90,8 @@ class FilmSr:
         try:
             with _naming(self.source):
                 return self._run(on_progress)
+        except av.FFmpegError as error:
+            raise PatinaError(f"{self.target} cannot be written: {error}") from error
         finally:
             self._reader.close()
 
