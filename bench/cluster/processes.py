@@ -78,6 +78,7 @@ def run_cluster(folder: Path) -> Iterator[Cluster]:
             "PATINA_PORT": str(port),
             "PATINA_REQUIRE_TOKENS": "true",
             "PATINA_TORCH_THREADS": "1",
+            "PATINA_CANCEL_GRACE_SECONDS": "120",  # nobody restarts a worker here
             "PATINA_TOKEN_REQUESTS_PER_MINUTE": "1000000",
             "PATINA_ADDRESS_REQUESTS_PER_MINUTE": "1000000",
             "OMP_WAIT_POLICY": "PASSIVE",

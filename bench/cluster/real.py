@@ -127,7 +127,7 @@ def _measure_waits(cluster: Cluster, dataset: str, rounds: int) -> list[Metric]:
     waits: dict[int, list[float]] = {1: [], 2: []}
     for workers, taken in waits.items():
         with cluster.workers(CORES[:workers]):
-            large = [_degrade(cluster.client("alice"), dataset, samples=200, seed=seed) for seed in range(LARGE_JOBS)]
+            large = [_degrade(cluster.client("alice"), dataset, samples=50, seed=seed) for seed in range(LARGE_JOBS)]
             _wait_until_running(cluster.client("alice"), large[0])
             for seed in range(rounds):
                 time.sleep(1)

@@ -98,22 +98,27 @@ class ClaimRepository:
         taken = self.take(shard, worker, lease_seconds, ALL) if shard else None
         return taken.job if taken else None
 
-    def take(self, shard: Shard, worker: str, lease_seconds: float, items: int) -> Claim | None:
+    def take(
+        self, shard: Shard, worker: str, lease_seconds: float, items: int, *, was_queued: bool = True
+    ) -> Claim | None:
         """Claims at most the first `items` of a queued shard; the rest becomes another one.
 
         Returns None if this version cannot run the job. Raises `ClaimRaced` if another worker was faster.
         """
-        before = self._lock(shard.job_id)
-        changed = self._update(
-            Job.id == shard.job_id,
-            Job.status.in_(ACTIVE),
-            IS_READABLE,
-            status="running",
-            error=None,
-            attempt=Job.attempt + 1,
-            started_at=case((Job.started_at.is_(None), now()), else_=Job.started_at),
+        changed = (
+            update(Job)
+            .where(Job.id == shard.job_id, Job.status.in_(ACTIVE), IS_READABLE)
+            .values(
+                status="running",
+                error=None,
+                attempt=Job.attempt + 1,
+                started_at=case((Job.started_at.is_(None), now()), else_=Job.started_at),
+            )
+            .returning(Job)
         )
-        if before is None or not changed:
+        options = {"synchronize_session": False, "populate_existing": True}
+        job = self.session.scalar(changed, execution_options=options)  # from here on its row is locked
+        if job is None:
             return None
         stop = min(shard.stop, shard.start + items)
         taken = self._update_shard(
@@ -123,7 +128,7 @@ class ClaimRepository:
             Shard.stop == shard.stop,
             status="running",
             stop=stop,
-            attempt=select(Job.attempt).where(Job.id == shard.job_id).scalar_subquery(),
+            attempt=job.attempt,
             worker=worker,
             lease_until=now() + lease_seconds,
             claimed_at=now(),
@@ -133,10 +138,9 @@ class ClaimRepository:
         )
         if not taken:
             raise ClaimRaced(shard.id)
-        job = self.session.get_one(Job, shard.job_id, populate_existing=True)
         if stop < shard.stop:
             self.add_shard(job, stop, shard.stop, queued_at=shard.queued_at)
-        return Claim(job, shard.start, stop, shard.expansion, before.status == "queued", stop < shard.stop)
+        return Claim(job, shard.start, stop, shard.expansion, was_queued, stop < shard.stop)
 
     def mark_worker_too_old(self, job_id: str) -> bool:
         """Records that a queued job waits for a newer worker, and returns whether it does."""
@@ -166,24 +170,17 @@ class ClaimRepository:
 
     def record(self, job_id: str, attempt: int, progress: Progress, samples: Sequence[NewSample] = ()) -> None:
         """Adds finished samples and the progress. Raises `LeaseLostError`, and then adds nothing."""
-        self._lock(job_id)
+        if samples or progress.done is None:
+            values = self._progress_of_shards(job_id, attempt, progress.per_second or 0.0, samples)
+        else:
+            given = {"done": progress.done, "total": progress.total, "metrics": progress.metrics}
+            values = {name: value for name, value in given.items() if value is not None}
+            values |= {"per_second": progress.per_second, "eta_seconds": progress.eta_seconds}
+        self._update(Job.id == job_id, **values)  # locks its row
         changes: dict[str, Any] = {"progressed_at": now(), "per_second": progress.per_second}
         if samples:
             changes["crash_count"] = 0  # the job makes progress
         self.update_claim(job_id, attempt, **changes)
-        if samples or progress.done is None:
-            self._update(Job.id == job_id, **self._progress_of_shards(job_id, samples))
-        else:
-            values: dict[str, Any] = {
-                "done": progress.done,
-                "per_second": progress.per_second,
-                "eta_seconds": progress.eta_seconds,
-            }
-            if progress.total is not None:
-                values["total"] = progress.total
-            if progress.metrics is not None:
-                values["metrics"] = progress.metrics
-            self._update(Job.id == job_id, **values)
         if samples:
             self.session.execute(insert(Sample), [_to_row(job_id, sample) for sample in samples])
 
@@ -213,7 +210,7 @@ class ClaimRepository:
             return False
         if status == "succeeded" and error_if_none_ok and not job.ok:
             status, error = "failed", error_if_none_ok
-        self._end(job_id, status, error)
+        self._end(job_id, status, error, has_shards=bool(left))
         return True
 
     def set_model(self, job_id: str, attempt: int, model_id: str) -> None:
@@ -299,10 +296,12 @@ class ClaimRepository:
         return self.session.execute(query).first()
 
     @staticmethod
-    def _progress_of_shards(job_id: str, samples: Sequence[NewSample]) -> dict[str, Any]:
+    def _progress_of_shards(
+        job_id: str, attempt: int, per_second: float, samples: Sequence[NewSample]
+    ) -> dict[str, Any]:
         counts = Counter(sample.status for sample in samples)
-        running = Shard.status == "running"
-        rate = select(func.sum(Shard.per_second)).where(Shard.job_id == job_id, running).scalar_subquery()
+        others = Shard.job_id == job_id, Shard.status == "running", Shard.attempt != attempt
+        rate = select(func.coalesce(func.sum(Shard.per_second), 0.0)).where(*others).scalar_subquery() + per_second
         done = Job.done + len(samples)
         return {
             "done": done,
@@ -326,10 +325,11 @@ class ClaimRepository:
 
     def _requeue(self, claim: Sequence[ColumnElement[bool]], **changes: Any) -> None:
         """Raises `LeaseLostError` if there is no such claim."""
-        self._count_usage(claim)
+        row = self.session.execute(select(Shard.owner, now() - Shard.claimed_at).where(*claim)).first()
         values = {"status": "queued", "attempt": None, "worker": None, "lease_until": None, "per_second": None}
-        if not self._update_shard(*claim, **values, **changes):
+        if row is None or not self._update_shard(*claim, **values, **changes):
             raise LeaseLostError("the job has ended, or another worker has its shard")
+        self._add_usage(*row)
 
     def _settle(self, job: Any, **changes: Any) -> None:
         """Cancels or requeues a job if nothing of it runs anymore."""
@@ -344,27 +344,27 @@ class ClaimRepository:
         running = select(Shard.id).where(Shard.job_id == job_id, Shard.status == "running").limit(1)
         return self.session.scalar(running) is not None
 
-    def _end(self, job_id: str, status: str, error: dict[str, str] | None = None) -> None:
+    def _end(self, job_id: str, status: str, error: dict[str, str] | None = None, *, has_shards: bool = True) -> None:
         """Ends the job. Workers of its shards lose their leases."""
         values = {"status": status, "error": error, "finished_at": now(), "eta_seconds": None}
         self._update(Job.id == job_id, **values)
-        self.session.execute(delete(Shard).where(Shard.job_id == job_id, Shard.expansion.is_(None)))
-        # A retry goes on to list items where this one stopped.
-        listing = {"status": "stopped", "attempt": None, "worker": None, "lease_until": None, "crash_count": 0}
-        self._update_shard(Shard.job_id == job_id, **listing)
+        if has_shards:
+            self.session.execute(delete(Shard).where(Shard.job_id == job_id, Shard.expansion.is_(None)))
+            # A retry goes on to list items where this one stopped.
+            listing = {"status": "stopped", "attempt": None, "worker": None, "lease_until": None, "crash_count": 0}
+            self._update_shard(Shard.job_id == job_id, **listing)
         Outbox(self.session).enqueue([job_id])
 
     def _delete_claim(self, job_id: str, attempt: int) -> None:
-        claim = _is_claim(job_id, attempt)
-        self._count_usage(claim)
-        if not execute_counted(self.session, delete(Shard).where(*claim)):
+        deleted = delete(Shard).where(*_is_claim(job_id, attempt)).returning(Shard.owner, now() - Shard.claimed_at)
+        row = self.session.execute(deleted, execution_options={"synchronize_session": False}).first()
+        if row is None:
             raise _lease_lost(job_id, attempt)
+        self._add_usage(*row)
 
-    def _count_usage(self, claim: Sequence[ColumnElement[bool]]) -> None:
-        query = select(Shard.owner, now() - Shard.claimed_at).where(*claim)
-        for owner, seconds in self.session.execute(query):
-            if owner is not None:
-                UsageRepository(self.session).add(owner, worker_seconds=seconds or 0.0)
+    def _add_usage(self, owner: str | None, seconds: float | None) -> None:
+        if owner is not None:
+            UsageRepository(self.session).add(owner, worker_seconds=seconds or 0.0)
 
     def update_claim(self, job_id: str, attempt: int, **changes: Any) -> None:
         """Changes the shard of a claim, of which the caller has locked the job. Raises `LeaseLostError`."""

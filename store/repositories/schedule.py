@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, case, false, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, String, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from store.db.statements import execute_counted
 from store.db.tables import Job, Shard, Usage, now
 from store.repositories import claims
 from store.repositories.claims import ACTIVE, ALL, Claim, ClaimRepository
-from store.repositories.usage import LATELY
+from store.repositories.usage import LATELY, UsageRepository
 
 FIRST_SAMPLES = {"degrade": 512, "sr": 8}  # of a job's first shard; later ones depend on the measured speed
 SHARE = 2  # a worker takes at most one part in SHARE × workers of what is left, so that all end at the same time
@@ -56,11 +57,13 @@ class ScheduleRepository:
         `served` is the job that the worker ran until now: its owner's turn is over, so it still counts as running.
         Returns None if no shard waits. Raises `ClaimRaced` if another worker was faster.
         """
-        row = self.session.execute(self._line(queue, served).limit(1)).first()
+        line = self._line(after_serving=served is not None)
+        row = self.session.execute(line.limit(1), self._parameters(queue, served)).first()
         if row is None:
             return None
         shard, job = row.Shard, row.Job
-        return ClaimRepository(self.session).take(shard, worker, lease_seconds, self._count_items(shard, job, workers))
+        items, was_queued = self._count_items(shard, job, workers), job.status == "queued"
+        return ClaimRepository(self.session).take(shard, worker, lease_seconds, items, was_queued=was_queued)
 
     def reserve_better(self, queue: str, claimed: Job, *, seconds: float) -> bool:
         """Returns whether another shard should run instead, and reserves it, so that no other worker stops for it.
@@ -79,12 +82,12 @@ class ScheduleRepository:
         long_enough = select(Shard.id).where(
             Shard.job_id == claimed.id, Shard.attempt == claimed.attempt, Shard.claimed_at < now() - seconds
         )
-        line = self._line(queue).where(
+        line = self._line().where(
             free,
             Shard.queued_at < now() - UNNOTICED_SECONDS,
             or_(Job.started_at.is_(None), long_enough.exists()),
         )
-        row = self.session.execute(line.limit(1)).first()
+        row = self.session.execute(line.limit(1), self._parameters(queue)).first()
         if row is None or (row.running, -row.Shard.priority) >= (mine, -claimed.priority):
             return False
         reserve = update(Shard).where(Shard.id == row.Shard.id, Shard.status == "queued", free)
@@ -95,7 +98,9 @@ class ScheduleRepository:
         queue = self.session.scalar(select(Shard.queue).where(Shard.job_id == job_id, Shard.status == "queued"))
         if queue is None:
             return None
-        line = self._line(queue, limited=False).subquery()
+        columns = (Shard.job_id, Shard.owner, Shard.priority, Shard.queued_at)
+        line = self._line(limited=False)
+        line = line.with_only_columns(*columns, line.selected_columns["running"], maintain_column_froms=True).subquery()
         jobs = (
             select(
                 line.c.job_id,
@@ -112,45 +117,24 @@ class ScheduleRepository:
         turns = select(jobs, turn).subquery()
         order = turns.c.turn, turns.c.priority.desc(), turns.c.queued_at, turns.c.job_id
         places = select(turns, func.row_number().over(order_by=order).label("place")).subquery()
-        row = self.session.execute(select(places).where(places.c.job_id == job_id)).first()
+        row = self.session.execute(select(places).where(places.c.job_id == job_id), self._parameters(queue)).first()
         if row is None:
             return None
         limit = self.limits.running
         over_running = row.owner is not None and limit is not None and row.running >= limit
-        over_seconds = bool(self.session.scalar(select(self._is_over_seconds(literal(row.owner)))))
-        return Place(row.place, over_running, over_seconds)
+        return Place(row.place, over_running, self._is_over_seconds(row.owner))
 
-    def _line(self, queue: str, served: Job | None = None, *, limited: bool = True) -> Select[Any]:
+    def _is_over_seconds(self, owner: str | None) -> bool:
+        limit = self.limits.worker_seconds
+        return limit is not None and owner is not None and UsageRepository(self.session).worker_seconds(owner) >= limit
+
+    def _line(self, *, after_serving: bool = False, limited: bool = True) -> Select[Any]:
         """Selects (Shard, Job, running) of all shards that wait, in the order in which workers take them."""
-        counts = (
-            select(Shard.owner, func.count().label("count"))
-            .where(Shard.queue == queue, Shard.status == "running")
-            .group_by(Shard.owner)
-            .subquery()
-        )
-        running: ColumnElement[int] = func.coalesce(counts.c.count, 0)
-        if served is not None:
-            running = running + case((Shard.owner.is_not_distinct_from(served.owner), 1), else_=0)
-        columns = (Shard, Job) if limited else (Shard.job_id, Shard.owner, Shard.priority, Shard.queued_at)
-        line = (
-            select(*columns, running.label("running"))
-            .join(Job, Job.id == Shard.job_id)
-            .outerjoin(counts, counts.c.owner.is_not_distinct_from(Shard.owner))
-            .where(Shard.queue == queue, Shard.status == "queued", Job.status.in_(ACTIVE))
-            .where(Job.cancel_requested.is_(False), claims.IS_READABLE)
-            .order_by(running, Shard.priority.desc(), Shard.queued_at, Shard.job_id, Shard.start)
-        )
-        if limited and self.limits.running is not None:
-            line = line.where(or_(Shard.owner.is_(None), func.coalesce(counts.c.count, 0) < self.limits.running))
-        if limited and self.limits.worker_seconds is not None:
-            line = line.where(~self._is_over_seconds(Shard.owner))
-        return line
+        limits = self.limits if limited else TokenLimits()
+        return _build_line(limits, after_serving, claims.IS_READABLE)
 
-    def _is_over_seconds(self, owner: SQLColumnExpression[str | None]) -> ColumnElement[bool]:
-        if self.limits.worker_seconds is None:
-            return false()
-        used = select(func.sum(Usage.worker_seconds)).where(Usage.owner == owner, LATELY).scalar_subquery()
-        return func.coalesce(used, 0.0) >= self.limits.worker_seconds
+    def _parameters(self, queue: str, served: Job | None = None) -> dict[str, Any]:
+        return {"queue": queue} if served is None else {"queue": queue, "served_owner": served.owner}
 
     def _count_items(self, shard: Shard, job: Job, workers: int) -> int:
         if shard.stop == ALL or shard.expansion is not None:
@@ -161,3 +145,37 @@ class ScheduleRepository:
         waiting = select(func.sum(Shard.stop - Shard.start)).where(Shard.job_id == job.id, Shard.status == "queued")
         share = math.ceil((self.session.scalar(waiting) or 0) / (SHARE * workers))
         return max(1, usual // SMALLEST_SHARE, min(usual, share))
+
+
+@lru_cache(maxsize=16)
+def _build_line(limits: TokenLimits, after_serving: bool, is_readable: ColumnElement[bool]) -> Select[Any]:
+    """Builds the query of `_line` once, which takes longer than to execute it. Its parameters are bound later."""
+    queue = bindparam("queue", type_=String)
+    counts = (
+        select(Shard.owner, func.count().label("count"))
+        .where(Shard.queue == queue, Shard.status == "running")
+        .group_by(Shard.owner)
+        .subquery()
+    )
+    running: ColumnElement[int] = func.coalesce(counts.c.count, 0)
+    if after_serving:  # that owner's turn is over, so it still counts
+        served = bindparam("served_owner", type_=String)
+        running = running + case((Shard.owner.is_not_distinct_from(served), 1), else_=0)
+    line = (
+        select(Shard, Job, running.label("running"))
+        .join(Job, Job.id == Shard.job_id)
+        .outerjoin(counts, counts.c.owner.is_not_distinct_from(Shard.owner))
+        .where(Shard.queue == queue, Shard.status == "queued", Job.status.in_(ACTIVE))
+        .where(Job.cancel_requested.is_(False), is_readable)
+        .order_by(running, Shard.priority.desc(), Shard.queued_at, Shard.job_id, Shard.start)
+    )
+    if limits.running is not None:
+        line = line.where(or_(Shard.owner.is_(None), func.coalesce(counts.c.count, 0) < limits.running))
+    if limits.worker_seconds is not None:
+        line = line.where(~_is_over_seconds(Shard.owner, limits.worker_seconds))
+    return line
+
+
+def _is_over_seconds(owner: SQLColumnExpression[str | None], limit: float) -> ColumnElement[bool]:
+    used = select(func.sum(Usage.worker_seconds)).where(Usage.owner == owner, LATELY).scalar_subquery()
+    return func.coalesce(used, 0.0) >= limit
