@@ -6,6 +6,7 @@ They reuse parts of the accuracy benchmark's `cameras.py`, whose folder must be 
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,12 +75,51 @@ def sample_day_or_night(rng: Rng, clean: Array) -> Array:
     return np.asarray(rng.normal(0, rng.uniform(1, 2) if rng.random() < 0.5 else rng.uniform(8, 13), clean.shape))
 
 
+def shake(rng: Rng) -> Array:
+    """Returns a camera shake kernel: a bent, uneven trace of 4 to 14 pixels, slightly defocused."""
+    fine, size, steps = 8, cameras.SUPPORT, 64
+    direction = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.12, steps))
+    speed = np.convolve(rng.uniform(0.2, 1, steps + 8), np.ones(9) / 9, "valid")
+    y, x = np.cumsum(speed * np.sin(direction)), np.cumsum(speed * np.cos(direction))
+    scale = rng.uniform(4, 14) / np.hypot(np.diff(y), np.diff(x)).sum()
+    y, x = ((trace - trace.mean()) * scale for trace in (y, x))
+    edges = (np.arange(size * fine + 1) - size * fine / 2) / fine
+    shape = gaussian_filter(np.histogram2d(y, x, bins=(edges, edges))[0], 0.8 * fine)
+    kernel = shape.reshape(size, fine, size, fine).sum((1, 3))
+    return np.asarray(kernel / kernel.sum())
+
+
 def grain(rng: Rng, clean: Array) -> Array:
     """Returns noise that is correlated between neighbors and channels, and strongest in midtones."""
     field = rng.normal(0, 1, clean.shape) + rng.normal(0, 1, (*clean.shape[:2], 1))
     field = gaussian_filter(field, (0.7, 0.7, 0))
     level = rng.uniform(3, 8) * (0.4 + 1.2 * np.sqrt(np.clip(clean, 0, 255) / 255 * (1 - np.clip(clean, 0, 255) / 255)))
     return np.asarray(field / field.std() * level)
+
+
+@dataclass(frozen=True)
+class KindsCamera(cameras.Camera):  # type: ignore[misc]
+    """A set of photos of several kinds, equally many: each has its own kernels and noise.
+
+    `draw_kernel` and `draw_noise` are not used. `by_scene`: all photos of a scene are of one kind.
+    """
+
+    kinds: tuple[Any, ...] = ()  # cameras
+    by_scene: bool = False
+
+    def shoot(self, hr: Array, rng: Rng) -> Any:
+        """Photographs `hr`, as `Camera.shoot` does."""
+        kind = zlib.crc32(hr.tobytes()) % len(self.kinds) if self.by_scene else int(rng.integers(len(self.kinds)))
+        return self.kinds[kind].shoot(hr, rng)
+
+
+def of_kinds(name: str, *kinds: Any, by_scene: bool = False) -> KindsCamera:
+    """Returns a camera of several kinds. Its kernels are drawn from all of them."""
+
+    def draw_kernel(rng: Rng) -> Array:
+        return np.asarray(kinds[int(rng.integers(len(kinds)))].draw_kernel(rng))
+
+    return KindsCamera(name, draw_kernel, kinds[0].draw_noise, kinds=kinds, by_scene=by_scene)
 
 
 @dataclass(frozen=True)
@@ -159,6 +199,24 @@ EXTRA_CAMERAS = {
         cameras.Camera("motion", motion, cameras.white_noise(2, 5)),
         cameras.Camera("defocus", defocus, cameras.sensor_noise(read=(1, 3), shot=(0.05, 0.4))),
         cameras.Camera("mixed", sample_sharp_or_shaken, sample_day_or_night),
+        of_kinds(
+            "shaken",
+            cameras.Camera("sharp", cameras.gaussian_blur(0.6, 1.0), cameras.white_noise(2, 5)),
+            cameras.Camera("shake", shake, cameras.white_noise(2, 5)),
+        ),
+        of_kinds(
+            "phones",
+            cameras.Camera("new", cameras.gaussian_blur(0.8, 1.2, isotropic=True), cameras.white_noise(1, 2)),
+            cameras.Camera("old", cameras.gaussian_blur(2.0, 2.8), cameras.sensor_noise(read=(3, 6), shot=(0.2, 0.8))),
+        ),
+        of_kinds(
+            "daynight",
+            cameras.Camera("day", cameras.gaussian_blur(0.9, 1.4), cameras.white_noise(1, 2)),
+            cameras.Camera(
+                "night", cameras.gaussian_blur(1.8, 3.2), cameras.sensor_noise(read=(4, 8), shot=(0.1, 0.5))
+            ),
+            by_scene=True,
+        ),
         cameras.Camera("grain", cameras.gaussian_blur(1.0, 2.6), grain),
         cameras.Camera("restore", sized_blur(25, 0.4, 1.6), cameras.white_noise(2, 8), (60, 90), scale=1),
         cameras.Camera(

@@ -137,11 +137,11 @@ def run_phases(
                 send_command(Command.JOINT_STEP, progress)
                 metrics = joint_step(state, lr_photos, hr_photos, progress)
             case Phase.FIT:
-                encode_real_photos(state, lr_photos)  # once
+                encode_real_photos(state, lr_photos, hr_photos)  # once
                 metrics = fit_step(state, hr_photos, progress)
                 state.fit_steps += 1
             case Phase.MATCH:
-                encode_real_photos(state, lr_photos)
+                encode_real_photos(state, lr_photos, hr_photos)
                 metrics = match_step(state, lr_photos, hr_photos, progress)
                 state.match_steps += 1
                 state.sr_started_at = fraction

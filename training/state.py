@@ -78,6 +78,8 @@ class RealFeatures(NamedTuple):
     brightness: Tensor  # (N,), see EstimatorFeatures.mean_brightness
     group: Tensor  # (N,); consecutive entries with one number show the same patch of one scene
     noise_curves: Tensor = torch.zeros(0, 5, 18)  # (photos, 5, 18), see training/estimator/flat_noise.py; may be empty
+    # (N, bins), the predicted kernel spectrum without scenes' effects (training/estimator/scene_effects.py); or empty
+    corrected_spectrum: Tensor = torch.zeros(0, 0)
 
     @property
     def pairs(self) -> Tensor:
@@ -189,7 +191,7 @@ class TrainState:
                 tensors |= {f"optimizer.{name}.{index}.{key}": tensor for key, tensor in moments.items()}
         if self.real:
             tensors["real.predicted"] = self.real.predicted.concat()
-            others = ("brightness", "group", "noise_curves")
+            others = ("brightness", "group", "noise_curves", "corrected_spectrum")
             tensors |= {f"real.{name}": getattr(self.real, name) for name in others}
         tensors |= {f"best.{key}": tensor for key, tensor in self.best.items()}
         description = {
@@ -239,8 +241,8 @@ class TrainState:
                     if moment.shape == weight.shape:  # a fused step requires one memory layout for both
                         loaded[key] = torch.empty_like(weight).copy_(moment)
         real = {key: tensor.to(device) for key, tensor in _with_prefix(tensors, "real.").items()}
-        # Earlier versions had no noise curves, and before that other entries, with which the photos are encoded again.
-        if real.keys() | {"noise_curves"} == set(RealFeatures._fields):
+        # Earlier versions had other entries. With these, the photos are encoded again.
+        if real.keys() == set(RealFeatures._fields):
             state.real = RealFeatures(**real | {"predicted": DegradationTargets.split(real["predicted"])})
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])

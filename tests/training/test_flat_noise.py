@@ -104,7 +104,7 @@ def test_generated_steps_are_measured_like_photos() -> None:
 def test_the_noise_network_is_fitted_to_measured_noise(photos: PhotoSets, tmp_path: Path) -> None:
     real = Photos.write(tmp_path, [make_noisy_photo(seed, coarse=True) for seed in range(4)])
     state = TrainState(adapt_config(make_config("default"), real, photos[1]), 0, "cpu")
-    encode_real_photos(state, real)
+    encode_real_photos(state, real, photos[1])
     assert state.real is not None
     assert state.real.noise_curves.shape == (4, 5, COLORS * COLUMNS)
     before = noise_step_distance(state)[0].item()

@@ -22,7 +22,7 @@ from training.estimator.network import DegradationEstimator, DegradationTargets,
 from training.loop import train
 from training.optim import optimizer_step
 from training.phases.encode import encode_real_photos
-from training.phases.fit import fit_step, remove_scene_mean
+from training.phases.fit import fit_step
 from training.phases.joint import joint_step
 from training.phases.match import match_step
 from training.state import Phase, RealFeatures, TrainState
@@ -74,7 +74,7 @@ def test_phases_follow_each_other(photos: PhotoSets, total: int, fit: int, match
 def test_estimator_is_frozen(photos: PhotoSets) -> None:
     state = TrainState(adapt_config(make_config("default"), *photos), 0, "cpu")
     before = copy_parameters(state.estimator)
-    encode_real_photos(state, photos[0])
+    encode_real_photos(state, *photos)
     assert state.get_phase(0.0) == (Phase.FIT, 0.0)
     fit_step(state, photos[1], 0.0)
     phase, progress = state.get_phase(0.45)
@@ -146,23 +146,12 @@ def test_noise_is_matched_given_its_brightness(clean: tuple[int, ...], tmp_path:
     assert 1.2 * dark < bright < 9
 
 
-def test_scene_mean_does_not_count_as_spread() -> None:
-    generator = torch.Generator().manual_seed(0)
-    content = 5 * torch.randn(300, 1, generator=generator).repeat_interleave(4, 0)
-    kernels = 2 + torch.randn(1200, 1, generator=generator)
-    centered = remove_scene_mean(kernels + content, torch.arange(300).repeat_interleave(4))
-    assert centered.std().item() == pytest.approx(1, rel=0.05)
-    assert centered.mean().item() == pytest.approx((kernels + content).mean().item(), abs=1e-4)
-    alone = torch.randn(7, 2, generator=generator)
-    assert torch.equal(remove_scene_mean(alone, torch.arange(7)), alone)
-
-
 def test_photos_of_one_scene_are_cropped_alike(photos: PhotoSets, tmp_path: Path) -> None:
     """They are encoded at the same positions, and compared in pairs while matching."""
     shots = [photos[0][0], photos[0][0], photos[0][1], photos[0][1]]
     real = Photos.write(tmp_path / "lr", shots)
     state = TrainState(adapt_config(make_config("default"), real, photos[1]), 0, "cpu")
-    encode_real_photos(state, real)
+    encode_real_photos(state, real, photos[1])
     fit_step(state, photos[1], 0.0)
     assert state.real is not None
     pairs = state.real.pairs.tolist()

@@ -54,7 +54,7 @@ def test_fit_removes_covariance_between_colors(photos: PhotoSets) -> None:
             return covariance(state.degradation.draw_noise(latents, blurred))
 
     before = learned()
-    encode_real_photos(state, photos[0])
+    encode_real_photos(state, *photos)
     fit_step(state, photos[1], 0.0)
     state.config = replace(state.config, matching=replace(state.matching, fit_batch=16))
     for step in range(15):

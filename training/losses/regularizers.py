@@ -28,15 +28,26 @@ def degradation_prior(
 
     The noise includes the JPEG residual. `white_noise`: whether noise should be independent between pixels and colors.
     """
+    return kernel_prior(matching, kernel) + noise_prior(matching, network, noise, spectra, white_noise=white_noise)
+
+
+def kernel_prior(matching: MatchingConfig, kernel: Tensor) -> Tensor:
+    """Returns the weighted penalties on kernel (B, K, K)."""
     log_concavity = matching.log_concavity_weight * log_concavity_penalty(kernel)
-    kernel_prior = log_concavity + matching.roundness_weight * elongation_penalty(kernel)
+    return log_concavity + matching.roundness_weight * elongation_penalty(kernel)
+
+
+def noise_prior(
+    matching: MatchingConfig, network: NoiseNetwork | None, noise: Tensor, spectra: Spectra, *, white_noise: bool
+) -> Tensor:
+    """Returns the weighted penalties on the noise network and its noise (N, 3, h, w); arguments as above."""
     if network is None:
-        return kernel_prior
+        return noise.new_zeros(())
     latent_prior = matching.latent_gain_weight * latent_gain_penalty(network)
     if not white_noise:
-        return kernel_prior + latent_prior
+        return latent_prior
     filter_prior = matching.filter_correlation_weight * filter_correlation_penalty(network) + latent_prior
-    return kernel_prior + filter_prior + matching.color_weight * opponent_covariance(spectra.to_opponent(noise))
+    return filter_prior + matching.color_weight * opponent_covariance(spectra.to_opponent(noise))
 
 
 def opponent_covariance(opponent: Tensor) -> Tensor:

@@ -1,23 +1,31 @@
-"""The encode phase: the estimator predicts kernel and noise of the real photos, once."""
+"""The encode phase: the estimator predicts kernel and noise of the real photos, once.
+
+Its errors on clean photos with known kernels are measured, too. They show how much scenes mislead it.
+"""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from models.compression import nearest_quality
+from models.geometry import centered_kernel_size, conv_strided
 from models.jpeg import NO_JPEG
 from training.data.photos import Photos, sample_patches
 from training.data.scenes import group_by_scene
+from training.data.simulation import random_kernels, random_noise
 from training.estimator.flat_noise import measure_photos
 from training.estimator.network import DegradationTargets, get_features
+from training.estimator.scene_effects import remove_scene_effects
 from training.state import RealFeatures, TrainState
 
 MAX_MEASURED = 120  # photos whose flattest windows are measured
 MIN_QUALITY = 92  # JPEG quality of most photos, from which noise survives in even areas
+MAX_SCENES, DEGRADED = 60, 4  # clean photos on which the estimator's error is measured, and how often each is degraded
 
 
 @torch.no_grad()
-def encode_real_photos(state: TrainState, photos: Photos) -> None:
+def encode_real_photos(state: TrainState, photos: Photos, hr_photos: Photos) -> None:
     """Sets `state.real` to the estimator's predictions for the real photos, unless it is set.
 
     Every photo counts equally often. Photos of one scene are cropped at the same positions, so that their content
@@ -66,9 +74,42 @@ def encode_real_photos(state: TrainState, photos: Photos) -> None:
     # Strong compression leaves no noise in even areas.
     measurable = bank.is_empty or usual >= MIN_QUALITY
     curves = measure_photos(photos, usable[:: 1 + len(usable) // MAX_MEASURED] if measurable else [])
-    state.real = RealFeatures(
-        predicted,
-        torch.cat(brightness),
-        torch.tensor(groups, device=state.device),
-        curves.to(state.device),
-    )
+    scenes = torch.tensor(groups, device=state.device)
+    generator = torch.Generator().manual_seed(state.seed)  # its own: the steps draw as they would without it
+    covariance = measure_error_covariance(state, hr_photos, generator)
+    spectrum = remove_scene_effects(predicted.kernel_spectrum, scenes, covariance, generator)
+    state.real = RealFeatures(predicted, torch.cat(brightness), scenes, curves.to(state.device), spectrum)
+
+
+def measure_error_covariance(state: TrainState, hr_photos: Photos, generator: torch.Generator) -> Tensor:
+    """Measures how scenes mislead the estimator: the covariance of its mean errors on kernels, (bins, bins).
+
+    Clean photos get random kernels and noise; the errors of each photo are averaged.
+    """
+    scale, crop, crops_per_photo = state.config.scale, state.matching.crop, state.matching.crops_per_photo
+    features, size = get_features(scale, state.device), centered_kernel_size(scale)
+    usable = hr_photos.indices_fitting(crop * scale)
+    errors = []
+    for index in usable[:: 1 + (len(usable) - 1) // MAX_SCENES]:
+        patches = sample_patches(
+            hr_photos,
+            DEGRADED * crops_per_photo,
+            crop * scale,
+            generator,
+            crops_per_photo=crops_per_photo,
+            margin=((size - scale) // 2,) * 2,
+            augment=False,
+            indices=[index],
+        )
+        kernel = random_kernels(DEGRADED, size, scale, generator)
+        blurred = conv_strided(patches.float(), kernel.repeat_interleave(crops_per_photo, 0), scale)
+        crops = (blurred + random_noise(blurred, crops_per_photo, generator)).clamp(0, 255).round().to(state.device)
+        quality = torch.full((len(crops),), NO_JPEG, device=state.device)
+        predicted = state.estimator(features.window_features(crops, quality, crops_per_photo))
+        true_targets = DegradationTargets(
+            features.kernel_targets(kernel.to(state.device)), predicted.noise_amplitude, predicted.brightness_slope
+        )
+        true = state.estimator.normalize_targets(true_targets)
+        errors.append((predicted.kernel_spectrum - true.kernel_spectrum).mean(0))
+    mean_errors = torch.stack(errors)
+    return torch.cov(mean_errors.T) if len(errors) > 1 else mean_errors.T @ mean_errors

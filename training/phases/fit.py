@@ -10,13 +10,15 @@ from models.losses import quantize_ste
 from training.data.photos import Photos
 from training.estimator.network import DegradationTargets, get_features
 from training.estimator.spectra import WINDOW, energy_distance
-from training.losses.regularizers import degradation_prior
+from training.losses.regularizers import kernel_prior, noise_prior
 from training.optim import optimizer_step, set_lr
 from training.phases.noise_steps import noise_step_distance
 from training.phases.patches import sample_hr, sample_latents
-from training.state import TrainState
+from training.state import RealFeatures, TrainState
 
-INNER_UPDATES = 16  # of small networks in one step, so that it takes about as long as a step of large ones
+# Of these small networks in one step, so that it takes about as long as a step of large ones. Kernels of several kinds
+# take more updates to part than noise does.
+KERNEL_UPDATES, NOISE_UPDATES = 32, 16
 
 
 def fit_step(state: TrainState, hr_photos: Photos, progress: float) -> dict[str, float]:
@@ -27,50 +29,47 @@ def fit_step(state: TrainState, hr_photos: Photos, progress: float) -> dict[str,
     which does not show how noise depends on brightness. Returns metrics.
     """
     config, matching, degradation = state.config, state.matching, state.degradation
-    features, estimator = get_features(config.scale, state.device), state.estimator
-    assert state.real is not None
+    optimizer, real = state.optimizers["degradation"], state.real
+    assert real is not None
     window, _ = sample_hr(state, hr_photos, matching.fit_batch, WINDOW)
-    real, measured = state.real.predicted, bool(len(state.real.noise_curves))
-    real_spectrum = remove_scene_mean(real.kernel_spectrum, state.real.group)
     with torch.no_grad():
         kernel = degradation.kernel(sample_latents(state, matching.fit_batch, WINDOW).kernel)
         blurred = conv_strided(window, kernel, config.scale)  # (32, 3, 32, 32)
     kernel_lr, noise_lr = matching.fit_kernel_lr * (1 - progress), matching.fit_noise_lr * (1 - progress)
-    set_lr(state.optimizers["degradation"], kernel_lr, noise_lr)
-    distance, no_noise = torch.zeros(()), features.noise_targets(torch.zeros_like(blurred), blurred, 1)
-    for _ in range(INNER_UPDATES):
-        latents = sample_latents(state, matching.fit_batch, WINDOW)
-        kernel = degradation.kernel(latents.kernel)
-        if measured:
-            noise_distance, noise = noise_step_distance(state)
-            noise_targets = no_noise
-        else:
-            noise = degradation.add_jpeg_residual(latents, blurred, degradation.draw_noise(latents, blurred))
-            noise = quantize_ste(blurred + noise) - blurred
-            noise_targets = features.noise_targets(255 * noise, 255 * blurred, 1)
-        generated: DegradationTargets = estimator.normalize_targets(
-            DegradationTargets(features.kernel_targets(kernel), *noise_targets)
-        )
-        kernel_distance = energy_distance(generated.kernel_spectrum, real_spectrum)
-        if not measured:
-            noise_distance = energy_distance(generated.noise_amplitude, real.noise_amplitude)
-        distance = torch.stack([kernel_distance, noise_distance]).sum()
-        loss = distance + degradation_prior(
-            matching, kernel, degradation.noise, noise, features.spectra, white_noise=not measured
-        )
-        optimizer_step(state.optimizers["degradation"], loss, max_grad_norm=config.max_grad_norm)
-    return {"fit": distance.item()}
+    set_lr(optimizer, kernel_lr, noise_lr)
+    noise_distance = kernel_distance = torch.zeros(())
+    for _ in range(NOISE_UPDATES if degradation.has_noise else 0):
+        noise_distance, prior = _noise_distance(state, real, blurred)
+        optimizer_step(optimizer, noise_distance + prior, max_grad_norm=config.max_grad_norm)
+    for _ in range(KERNEL_UPDATES):
+        kernel_distance, prior = _kernel_distance(state, real)
+        optimizer_step(optimizer, kernel_distance + prior, max_grad_norm=config.max_grad_norm)
+    return {"fit": noise_distance.item() + kernel_distance.item()}
 
 
-def remove_scene_mean(predicted: Tensor, group: Tensor) -> Tensor:
-    """Replaces each group's mean in predicted (N, F) by the mean of all; group is (N,).
+def _kernel_distance(state: TrainState, real: RealFeatures) -> tuple[Tensor, Tensor]:
+    """Draws kernels. Returns the energy distance of their targets from the real photos' predictions, and the prior."""
+    features, batch = get_features(state.config.scale, state.device), state.matching.fit_batch
+    kernel = state.degradation.kernel(sample_latents(state, batch, 1).kernel)
+    nothing = torch.zeros(batch, real.predicted.noise.shape[1], device=kernel.device)
+    targets = DegradationTargets.split(torch.cat([features.kernel_targets(kernel), nothing], 1))
+    spectrum = state.estimator.normalize_targets(targets).kernel_spectrum
+    target = real.corrected_spectrum if len(real.corrected_spectrum) else real.predicted.kernel_spectrum
+    return energy_distance(spectrum, target), kernel_prior(state.matching, kernel)
 
-    The content of a scene misleads the estimator by the same amount in each of its photos. An entry that is alone in
-    its group stays as it is.
-    """
-    count = torch.bincount(group)[:, None]
-    mean = predicted.new_zeros(len(count), predicted.shape[1]).index_add_(0, group, predicted) / count
-    # The mean of n entries is closer to each of them than the true mean.
-    correction = (count / (count - 1).clamp_min(1)).sqrt()
-    centered = predicted.mean(0) + correction[group] * (predicted - mean[group])
-    return torch.where(count[group] == 1, predicted, centered)
+
+def _noise_distance(state: TrainState, real: RealFeatures, blurred: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws noise. Returns the energy distance from the real photos' noise, and the prior."""
+    features, degradation = get_features(state.config.scale, state.device), state.degradation
+    if measured := bool(len(real.noise_curves)):
+        distance, noise = noise_step_distance(state)
+    else:
+        latents = sample_latents(state, len(blurred), WINDOW)
+        noise = degradation.add_jpeg_residual(latents, blurred, degradation.draw_noise(latents, blurred))
+        noise = quantize_ste(blurred + noise) - blurred
+        nothing = torch.zeros_like(real.predicted.kernel_spectrum[:1]).expand(len(noise), -1)
+        targets = DegradationTargets(nothing, *features.noise_targets(255 * noise, 255 * blurred, 1))
+        amplitude = state.estimator.normalize_targets(targets).noise_amplitude
+        distance = energy_distance(amplitude, real.predicted.noise_amplitude)
+    prior = noise_prior(state.matching, degradation.noise, noise, features.spectra, white_noise=not measured)
+    return distance, prior
