@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(
         0,
         ge=0,
-        description="Time between SIGTERM to the API and its end, in which it still answers and GET /ready returns 503, "
+        description="Time between SIGTERM to the API and its end, in which it still answers and `GET /ready` is 503, "
         "so that a load balancer stops sending requests to it.",
     )
     stall_seconds: float = Field(
