@@ -31,6 +31,7 @@ from app.uploads.service import (
     upload_busy,
 )
 from config.settings import Settings
+from store.db.database import Session
 from store.db.tables import Upload
 from store.errors import LeaseHeld
 from store.leases import UPLOAD
@@ -166,17 +167,23 @@ class _Part:
                 self.store.quota.commit(self.offset - self.start)
 
     def _count(self) -> None:
+        with self.store.database.read() as session:  # before bytes of another request are replaced
+            self._require_lease(session)
         self.file.flush()
         with self.store.database.write() as session:
-            try:
-                self.store.leases.require(session, UPLOAD + self.upload.id)
-            except LeaseHeld as error:  # this process was frozen, and another one has continued
-                raise upload_busy() from error
+            self._require_lease(session)
             if not UploadRepository(session).set_received(self.upload.id, self.offset, self.settings.upload_seconds):
                 raise not_found("upload", self.upload.id)
             if self.upload.inputs_id is not None:  # they must not expire while a part of them arrives
                 InputsRepository(session).prolong(self.upload.inputs_id, self.settings.upload_seconds)
         self.counted = self.offset
+
+    def _require_lease(self, session: Session) -> None:
+        """Raises `ProblemError` (423) if this process was frozen, and another one has continued."""
+        try:
+            self.store.leases.require(session, UPLOAD + self.upload.id)
+        except LeaseHeld as error:
+            raise upload_busy() from error
 
 
 async def _wait_for_lock(store: Store, settings: Settings, upload_id: str) -> None:

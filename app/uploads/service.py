@@ -136,6 +136,8 @@ def finalize(store: Store, settings: Settings, upload: Upload) -> Upload:
         path = folder / "part-0"
         # A copy or second name, because ingestion moves the file; the upload stays until the images are recorded.
         store.partial_uploads.assemble(upload.id, path)
+        if path.stat().st_size != upload.length:  # a process that was frozen has replaced a part: it is sent again
+            raise upload_busy()
         with path.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         file = ReceivedFile(upload.name, path, sha256)

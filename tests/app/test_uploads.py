@@ -32,6 +32,7 @@ from config.settings import Settings
 from patina import AsyncClient, Client
 from patina.schemas import Upload as UploadResult
 from store.db.tables import Upload
+from store.repositories.uploads import DatasetTarget
 from store.store import Store
 from tests.support.api import Api, AuthApi, serve_api
 from tests.support.images import make_png, make_tar, make_zip
@@ -219,7 +220,7 @@ def test_an_upload_resumes_after_the_api_was_killed(running: ApiProcess) -> None
 
 def test_a_write_during_shutdown_is_stored_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     data = os.urandom(BATCH_BYTES)
-    upload = service.create(api.store, api.settings, api.create_dataset(), Role.lr, 2 * BATCH_BYTES, "")
+    upload = service.create(api.store, api.settings, DatasetTarget(api.create_dataset(), Role.lr), 2 * BATCH_BYTES, "")
 
     class Sending:
         async def stream(self) -> AsyncIterator[bytes]:

@@ -7,16 +7,19 @@ from contextlib import AbstractContextManager
 import pytest
 
 from store.db.database import Session
+from store.files.folder_blobs import FolderBlobs
 from store.store import Store
 
 
 def record_unsynced(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Returns a list that gets an entry per transaction: whether a power cut could still lose a blob's name."""
-    store.blobs.sync()
+    blobs = store.blobs
+    assert isinstance(blobs, FolderBlobs)
+    blobs.sync()
     write, unsynced = store.database.write, list[bool]()
 
     def recording_write() -> AbstractContextManager[Session]:
-        unsynced.append(bool(store.blobs._unsynced))
+        unsynced.append(bool(blobs._unsynced))
         return write()
 
     monkeypatch.setattr(store.database, "write", recording_write)
