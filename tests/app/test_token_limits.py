@@ -61,7 +61,7 @@ def test_used_seconds_of_workers_are_limited(limited: AuthApi, dataset: str) -> 
         UsageRepository(session).add(limited.get_token_id("alice"), worker_seconds=100.5)
     refused = degrade(limited, "alice", dataset)
     assert (refused.status_code, refused.json()["code"]) == (429, "token_seconds_used")
-    heartbeat = limited.store.queue.heartbeat("warm", "a worker")
+    heartbeat = limited.store.queue.heartbeat("warm", "worker")
     heartbeat.ping()
     assert limited.call("alice", "GET", f"/jobs/{waiting}").json()["wait"]["reason"] == "token_seconds"
     heartbeat.close()
@@ -102,7 +102,7 @@ def test_a_waiting_job_says_its_place_and_why(limited: AuthApi, dataset: str) ->
         return found["place"], found["reason"]
 
     assert wait("alice", first) == (1, "no_worker")
-    heartbeat = limited.store.queue.heartbeat("warm", "a worker")
+    heartbeat = limited.store.queue.heartbeat("warm", "worker")
     heartbeat.ping()
     assert wait("alice", first) == (1, "next")
     assert wait("bob", other) == (2, "others_first")
