@@ -27,6 +27,7 @@ ARGUMENTS: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/datasets/{dataset_id}/uploads"): {"params": {"role": "lr"}, "headers": {"Upload-Length": "10"}},
     ("post", "/inputs"): {"json": {}},
     ("put", "/inputs/{inputs_id}/parts/{number}"): FILES,
+    ("post", "/inputs/{inputs_id}/parts/{number}/uploads"): {"headers": {"Upload-Length": "10"}},
     ("patch", "/uploads/{upload_id}"): {
         "headers": {"Upload-Offset": "0", "Content-Type": PART},
         "content": b"0123456789",
