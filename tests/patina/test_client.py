@@ -264,7 +264,7 @@ def test_resumable_upload_survives_a_database_restart(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("patina.client.http.RETRY_DELAYS", (0, 0, 0))
     with httpx.Client(transport=httpx.MockTransport(respond), base_url="http://patina") as http:
-        send_resumable(Connection(http), "d", "lr", ("large.zip", tmp_path / "large.zip"), {})
+        send_resumable(Connection(http), "/datasets/d/uploads", ("large.zip", tmp_path / "large.zip"), {}, role="lr")
     assert (bytes(received), failures) == (b"abcdefgh", [])
 
 

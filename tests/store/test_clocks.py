@@ -71,6 +71,7 @@ def test_wrong_clock_changes_no_lease_and_no_deletion(
     assert store.blobs.path(young).exists()
     with store.database.read() as session:
         remaining = session.scalar(select(Shard.lease_until - now()).where(Shard.job_id == waiting))
+    assert remaining is not None
     assert LEASE - 10 < remaining <= LEASE, "its lease is as long as ours"
     store.close()
 
