@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, String, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -98,9 +98,9 @@ class ScheduleRepository:
         queue = self.session.scalar(select(Shard.queue).where(Shard.job_id == job_id, Shard.status == "queued"))
         if queue is None:
             return None
-        columns = (Shard.job_id, Shard.owner, Shard.priority, Shard.queued_at)
-        line = self._line(limited=False)
-        line = line.with_only_columns(*columns, line.selected_columns["running"], maintain_column_froms=True).subquery()
+        query = self._line(limited=False)
+        columns = Shard.job_id, Shard.owner, Shard.priority, Shard.queued_at, query.selected_columns["running"]
+        line: Any = query.with_only_columns(*columns, maintain_column_froms=True).subquery()
         jobs = (
             select(
                 line.c.job_id,
@@ -161,7 +161,7 @@ def _build_line(limits: TokenLimits, after_serving: bool, is_readable: ColumnEle
     if after_serving:  # that owner's turn is over, so it still counts
         served = bindparam("served_owner", type_=String)
         running = running + case((Shard.owner.is_not_distinct_from(served), 1), else_=0)
-    line = (
+    line: Any = (
         select(Shard, Job, running.label("running"))
         .join(Job, Job.id == Shard.job_id)
         .outerjoin(counts, counts.c.owner.is_not_distinct_from(Shard.owner))
@@ -173,7 +173,7 @@ def _build_line(limits: TokenLimits, after_serving: bool, is_readable: ColumnEle
         line = line.where(or_(Shard.owner.is_(None), func.coalesce(counts.c.count, 0) < limits.running))
     if limits.worker_seconds is not None:
         line = line.where(~_is_over_seconds(Shard.owner, limits.worker_seconds))
-    return line
+    return cast(Select[Any], line)
 
 
 def _is_over_seconds(owner: SQLColumnExpression[str | None], limit: float) -> ColumnElement[bool]:

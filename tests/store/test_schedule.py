@@ -59,7 +59,7 @@ def reserve(store: Store, claimed: Claim, seconds: float = SOON) -> bool:
 
 def test_claims_cover_a_job_without_gap_or_overlap(store: Store) -> None:
     job = make_job(store, items=1000)
-    claims = []
+    claims = list[Claim]()
     while claimed := claim(store, f"worker {len(claims)}", workers=3):
         claims.append(claimed)
     assert [item for each in claims for item in range(each.start, each.stop)] == list(range(1000))
