@@ -241,8 +241,8 @@ class TrainState:
                     if moment.shape == weight.shape:  # a fused step requires one memory layout for both
                         loaded[key] = torch.empty_like(weight).copy_(moment)
         real = {key: tensor.to(device) for key, tensor in _with_prefix(tensors, "real.").items()}
-        # Earlier versions had other entries. With these, the photos are encoded again.
-        if real.keys() == set(RealFeatures._fields):
+        # Earlier versions lack entries with a default, and before that had others: the photos are encoded again.
+        if real.keys() | RealFeatures._field_defaults.keys() == set(RealFeatures._fields):
             state.real = RealFeatures(**real | {"predicted": DegradationTargets.split(real["predicted"])})
         for name, generator in state.generators.items():
             generator.set_state(tensors[f"generator.{name}"])
