@@ -179,7 +179,7 @@ class FolderBlobs(Blobs):
 
     def check(self) -> None:
         with self.scratch() as folder:
-            (folder / "check").touch()
+            (folder / "check").write_bytes(bytes(4096))  # on a full disk, an empty file can still be created
 
     def read_id(self) -> str | None:
         try:

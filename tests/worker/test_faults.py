@@ -254,4 +254,5 @@ def test_a_restarted_service_continues_unfinished_jobs(tmp_path: Path) -> None:
         service.wait_until_running(job_id, 1)
     with running_service(data_dir) as service:
         job = service.wait_until_finished(job_id)
-        assert (job["status"], job["attempt"], job["counts"]) == ("succeeded", 2, {"ok": 1000, "failed": 0})
+        assert (job["status"], job["counts"]) == ("succeeded", {"ok": 1000, "failed": 0})
+        assert job["attempt"] > 1, "the service was stopped in the middle"

@@ -163,7 +163,8 @@ class EstimatorFeatures:
     def kernel_targets(self, kernel: Tensor) -> Tensor:
         """Computes the kernel spectrum (B, bins) of kernel (B, K, K), see DegradationTargets."""
         response = self.spectra.kernel_power_response(kernel, self.scale)
-        return (-(response + MIN_RESPONSE).log()).clamp_min(0).sqrt()
+        # Above 0: the root's derivative is infinite there, where a kernel passes a frequency unchanged.
+        return (-(response + MIN_RESPONSE).log()).clamp_min(1e-6).sqrt()
 
     def noise_targets(self, noise: Tensor, blurred: Tensor, crops_per_photo: int) -> tuple[Tensor, Tensor]:
         """Computes noise amplitude and brightness slope, see DegradationTargets.
