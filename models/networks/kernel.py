@@ -14,6 +14,7 @@ from torch import Tensor, nn
 EPS = 1e-12  # weight of a tap below which its logarithm is ignored
 ELONGATION_SCALE = 0.12  # elongation that gets half of the penalty: one axis an eighth longer than the other
 MAX_SIGMA_FRACTION = 1 / 4  # largest sigma of a Gaussian, as a fraction of the window's side
+MAX_EXPONENT = 8.0  # of a Gaussian's precision relative to the first one; above, it is a single point anyway
 NEWTON_STEPS = 24
 # Of a kernel's negative taps. The positive ones then sum to less than 2, which keeps sums of pixels below 2⁹, where
 # float32 holds multiples of 2⁻¹⁵ exactly (models/fixed_point.py).
@@ -168,13 +169,19 @@ def gaussian_logits(shape: Tensor, size: int, center: float, sigma: float) -> Te
     """
     n, e, d = shape.unbind(1)
     length = (e**2 + d**2 + 1e-6).sqrt()
-    larger, smaller = (n + length).exp(), (n - length).exp()  # eigenvalues of the matrix exponential
+    larger, smaller = _limited_exp(n + length), _limited_exp(n - length)  # eigenvalues of the matrix exponential
     mean, slope = (larger + smaller) / 2, (larger - smaller) / (2 * length)
     minimum = (MAX_SIGMA_FRACTION * size) ** -2
     start = sigma**-2 - minimum
     xx, yy, xy = minimum + start * (mean + e * slope), minimum + start * (mean - e * slope), start * d * slope
     y, x = _offsets(center, size, shape)
     return -0.5 * (xx[:, None] * x**2 + 2 * xy[:, None] * (x * y) + yy[:, None] * y**2)
+
+
+def _limited_exp(exponent: Tensor) -> Tensor:
+    """Returns the exponential, which grows slowly above MAX_EXPONENT: photos without any blur ask for infinity."""
+    excess = (exponent - MAX_EXPONENT).clamp_min(0)
+    return (exponent - 0.99 * excess).exp()
 
 
 def _offsets(center: float, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
