@@ -27,7 +27,7 @@ class MatchingConfig:
     select_after: float = 0.5  # fraction of the matching after which the best of
     num_candidates: int = 5  # candidates is selected by the report's score
     fit_steps: int = 30
-    fit_until: float = 0.1  # fraction of the training
+    fit_until: float = 0.2  # fraction of the training
     match_steps: int = 300
     match_until: float = 0.5  # fraction of the training
     pair_difference_weight: float = 2.0  # of differences between photos of one scene, relative to the photos
