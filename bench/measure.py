@@ -27,6 +27,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 Workload = Callable[[], object]
 RESET_PEAK = "5"  # proc(5): writing this to /proc/PID/clear_refs resets VmHWM
 
@@ -152,6 +154,12 @@ def _read_status(pid: int | str, field: str) -> int:
         if name == field:
             return 1024 * int(value.split()[0])
     raise ProcessLookupError(f"process {pid} has no memory any more")
+
+
+def cpu_seconds(*processes: psutil.Process) -> float:
+    """Returns the CPU time of all these processes."""
+    times = [process.cpu_times() for process in processes]
+    return float(sum(time.user + time.system for time in times))
 
 
 def run(

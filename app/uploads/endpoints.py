@@ -36,6 +36,9 @@ router = APIRouter(tags=["uploads"])
 tus = APIRouter(route_class=TusRoute)
 WRONG_VERSION = problem_responses(HTTPStatus.PRECONDITION_FAILED)
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
+CREATION_PROBLEMS = (
+    NOT_FOUND | WRONG_VERSION | problem_responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+)
 
 
 @tus.options(
@@ -52,9 +55,7 @@ async def get_capabilities(dataset_id: Id, settings: SettingsDep) -> Response:
     status_code=HTTPStatus.CREATED,
     summary="Create a resumable upload of an image or an archive",
     response_class=Response,
-    responses=NOT_FOUND
-    | WRONG_VERSION
-    | problem_responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=CREATION_PROBLEMS,
     dependencies=[RequireDatasetOwner],
 )
 def create_upload(
@@ -79,9 +80,7 @@ def create_upload(
     status_code=HTTPStatus.CREATED,
     summary="Create a resumable upload of a part of inputs",
     response_class=Response,
-    responses=NOT_FOUND
-    | WRONG_VERSION
-    | problem_responses(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    responses=CREATION_PROBLEMS,
 )
 def create_upload_of_part(
     inputs_id: Id,

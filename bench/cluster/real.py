@@ -21,7 +21,7 @@ import torch
 from sqlalchemy import func, insert, select, update
 
 from bench.cluster.processes import Cluster, run_cluster
-from bench.measure import Metric, Summary, compute_ratio
+from bench.measure import Metric, Summary, compute_ratio, cpu_seconds
 from models.checkpoint import save_degradation
 from models.degradation import Degradation, DegradationConfig
 from store.db.tables import Dataset, Image, Item
@@ -115,11 +115,11 @@ def _compare_workers(cluster: Cluster, dataset: str, samples: int, rounds: int) 
 
 def _run_job(cluster: Cluster, dataset: str, seed: int, processes: list[psutil.Process], **fields: object) -> Run:
     """Runs a job on the dataset's images to its end."""
-    before = sum(map(_cpu_seconds, processes))
+    before = cpu_seconds(*processes)
     job = _wait_until_ended(cluster.client("alice"), _degrade(cluster.client("alice"), dataset, seed=seed, **fields))
     if job["counts"]["failed"] or job["status"] != "succeeded":
         raise RuntimeError(f"the job did not generate all samples: {job}")
-    return Run(_seconds_between(job["started"], job["finished"]), sum(map(_cpu_seconds, processes)) - before)
+    return Run(_seconds_between(job["started"], job["finished"]), cpu_seconds(*processes) - before)
 
 
 def _measure_waits(cluster: Cluster, dataset: str, rounds: int) -> list[Metric]:
@@ -256,8 +256,3 @@ def _wait_until_ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
 
 def _seconds_between(start: str, end: str) -> float:
     return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.measure import cpu_seconds
 from store.db.access import Caller
 from store.db.database import Database
 from store.db.migrate import migrate
@@ -109,11 +110,11 @@ def _measure(database: Database, server: psutil.Process, waiting_jobs: int, roun
             JobRepository(session).finish(job.id, job.attempt, "succeeded")
 
     def cost(work: Callable[[], None]) -> Cost:
-        server_began, worker_began = _cpu_seconds(server), time.process_time()
+        server_began, worker_began = _server_seconds(server), time.process_time()
         for _ in range(rounds):
             work()
         worker_seconds = time.process_time() - worker_began
-        return Cost(1000 * (_cpu_seconds(server) - server_began) / rounds, 1000 * worker_seconds / rounds)
+        return Cost(1000 * (_server_seconds(server) - server_began) / rounds, 1000 * worker_seconds / rounds)
 
     return Transactions(cost(lambda: record(1)), cost(lambda: record(MANY)), cost(renew), cost(look), cost(claim))
 
@@ -125,10 +126,8 @@ def _claim(database: Database) -> Job:
         return claim.job
 
 
-def _cpu_seconds(server: psutil.Process) -> float:
-    """Returns the CPU time of all processes of the server."""
-    times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
-    return float(sum(time.user + time.system for time in times))
+def _server_seconds(server: psutil.Process) -> float:
+    return cpu_seconds(server, *server.children(recursive=True))
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ from store.repositories.uploads import DatasetTarget
 from store.store import Store
 from tests.support.api import Api, AuthApi, serve_api
 from tests.support.images import make_png, make_tar, make_zip
+from tests.support.proxy import find_free_port
 from tests.support.wait_until import wait_until
 from worker.maintenance.expire_uploads import ExpireUploads
 
@@ -82,9 +83,7 @@ class ApiProcess:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterator[ApiProcess]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     folder = tmp_path_factory.mktemp("running")
     ours = {
         "PATINA_DATA_DIR": str(folder),

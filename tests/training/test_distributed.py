@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import itertools
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from torch import Tensor
 import training.phases.joint
 import training.phases.sr
 from models.degradation import Latents
+from tests.support.proxy import find_free_port
 from tests.support.training_factories import PhotoSets, collect_weights, have_same_weights, make_config
 from tests.support.training_peer import PeerTask
 from training import distributed
@@ -45,10 +45,7 @@ def configure(preset: str) -> TrainConfig:
 @contextmanager
 def joined_by_peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Makes this process rank 0 of two."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "WORLD_SIZE": "2"}
     command = [sys.executable, "-m", "tests.support.training_peer"]
     peer = subprocess.Popen(command, env={**os.environ, **rendezvous, "RANK": "1", "LOCAL_RANK": "1"})
     try:

@@ -10,17 +10,14 @@ import httpx
 import pytest
 
 from config.settings import Settings
-from models.checkpoint import save_degradation
 from store.db.tables import Job
 from store.deployment import bind_storage
-from store.model_files import DEGRADER
 from store.store import Store
 from tests.support.api import Api, serve_api
 from tests.support.images import make_photos, read_tar
-from tests.support.model_factories import make_degradation
 from tests.support.s3 import S3Server
 from tests.support.s3_proxy import S3Proxy, s3_proxy
-from tests.support.store_factories import create_model
+from tests.support.small_model import store_small_model
 from tests.support.wait_until import wait_until
 from worker.execute import execute_job
 from worker.runtime.context import WorkerContext
@@ -54,11 +51,7 @@ def api(settings: Settings) -> Iterator[Api]:
 def submit(api: Api) -> str:
     """Stores a small model and submits a job of nine samples. Returns the job's id."""
     dataset = api.create_dataset(scale=2)
-    with api.store.blobs.scratch() as folder:
-        save_degradation(make_degradation(2, None), folder / DEGRADER)
-        files = {DEGRADER: api.store.blobs.put_file(folder / DEGRADER)}
-    with api.store.database.write() as session:
-        create_model(session, dataset, scale=2, files=files)
+    store_small_model(api.store, dataset)
     return api.degrade(dataset, PHOTOS, samples=3, seed=7)
 
 

@@ -12,11 +12,9 @@ import pytest
 from sqlalchemy import update
 
 from config.settings import Settings
-from models.checkpoint import save_degradation
 from store.db.access import Caller
 from store.db.tables import Job, Shard
 from store.errors import LeaseLostError
-from store.model_files import DEGRADER
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.samples import NewSample, SampleRepository
@@ -24,8 +22,7 @@ from store.repositories.schedule import ScheduleRepository
 from store.store import Store
 from tests.support.api import Api, serve_api
 from tests.support.images import make_photos, read_tar
-from tests.support.model_factories import make_degradation
-from tests.support.store_factories import create_model
+from tests.support.small_model import store_small_model
 from tests.support.wait_until import wait_until
 from worker.execute import execute_job
 from worker.runtime.context import WorkerContext
@@ -44,11 +41,7 @@ def api(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Api]:
 def dataset(api: Api) -> str:
     """A dataset with a small model."""
     dataset = api.create_dataset(scale=2)
-    with api.store.blobs.scratch() as folder:
-        save_degradation(make_degradation(2, None), folder / DEGRADER)
-        files = {DEGRADER: api.store.blobs.put_file(folder / DEGRADER)}
-    with api.store.database.write() as session:
-        create_model(session, dataset, scale=2, files=files)
+    store_small_model(api.store, dataset)
     return dataset
 
 

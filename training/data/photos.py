@@ -90,6 +90,11 @@ class Photos:
         return [index for index, shape in enumerate(self.shapes) if min(shape) >= side]
 
 
+def thin_out(indices: list[int], limit: int) -> list[int]:
+    """Returns at most `limit` of the indices, evenly spaced."""
+    return indices[:: 1 + (len(indices) - 1) // limit]
+
+
 def sample_patches(
     photos: Photos,
     count: int,

@@ -115,6 +115,12 @@ class DegradationEstimator(nn.Module):
         normalized: Tensor = (targets.concat() - self.target_mean) / self.target_std  # type: ignore[operator]
         return DegradationTargets.split(normalized)
 
+    def normalize_kernel_spectrum(self, spectrum: Tensor) -> Tensor:
+        """Does the same with kernel spectra (N, bins) alone."""
+        bins = spectrum.shape[1]
+        normalized: Tensor = (spectrum - self.target_mean[:bins]) / self.target_std[:bins]  # type: ignore[index]
+        return normalized
+
     def forward(self, features: Tensor) -> DegradationTargets:
         """Predicts normalized targets of N photos from their windows' features (N, W, F)."""
         embedded: Tensor = self.embed((features - self.mean) / self.std)  # type: ignore[operator]  # (N, W, width)

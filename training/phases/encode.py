@@ -11,7 +11,7 @@ from torch import Tensor
 from models.compression import nearest_quality
 from models.geometry import centered_kernel_size, conv_strided
 from models.jpeg import NO_JPEG
-from training.data.photos import Photos, sample_patches
+from training.data.photos import Photos, sample_patches, thin_out
 from training.data.scenes import group_by_scene
 from training.data.simulation import random_kernels, random_noise
 from training.estimator.flat_noise import measure_photos
@@ -36,8 +36,7 @@ def encode_real_photos(state: TrainState, photos: Photos, hr_photos: Photos) -> 
     matching, features = state.matching, get_features(state.config.scale, state.device)
     predictions, brightness = list[DegradationTargets](), list[torch.Tensor]()
     groups, group = list[int](), 0
-    usable = photos.indices_fitting(matching.crop)
-    usable = usable[:: 1 + (len(usable) - 1) // matching.num_real_crops]
+    usable = thin_out(photos.indices_fitting(matching.crop), matching.num_real_crops)
     generator = state.generators["real"]
     bank = state.degradation.compression
     # Of photos whose compression is not known: that of most others.
@@ -88,9 +87,8 @@ def measure_error_covariance(state: TrainState, hr_photos: Photos, generator: to
     """
     scale, crop, crops_per_photo = state.config.scale, state.matching.crop, state.matching.crops_per_photo
     features, size = get_features(scale, state.device), centered_kernel_size(scale)
-    usable = hr_photos.indices_fitting(crop * scale)
     errors = []
-    for index in usable[:: 1 + (len(usable) - 1) // MAX_SCENES]:
+    for index in thin_out(hr_photos.indices_fitting(crop * scale), MAX_SCENES):
         patches = sample_patches(
             hr_photos,
             DEGRADED * crops_per_photo,
@@ -105,11 +103,8 @@ def measure_error_covariance(state: TrainState, hr_photos: Photos, generator: to
         blurred = conv_strided(patches.float(), kernel.repeat_interleave(crops_per_photo, 0), scale)
         crops = (blurred + random_noise(blurred, crops_per_photo, generator)).clamp(0, 255).round().to(state.device)
         quality = torch.full((len(crops),), NO_JPEG, device=state.device)
-        predicted = state.estimator(features.window_features(crops, quality, crops_per_photo))
-        true_targets = DegradationTargets(
-            features.kernel_targets(kernel.to(state.device)), predicted.noise_amplitude, predicted.brightness_slope
-        )
-        true = state.estimator.normalize_targets(true_targets)
-        errors.append((predicted.kernel_spectrum - true.kernel_spectrum).mean(0))
+        predicted = state.estimator(features.window_features(crops, quality, crops_per_photo)).kernel_spectrum
+        true = state.estimator.normalize_kernel_spectrum(features.kernel_targets(kernel.to(state.device)))
+        errors.append((predicted - true).mean(0))
     mean_errors = torch.stack(errors)
     return torch.cov(mean_errors.T) if len(errors) > 1 else mean_errors.T @ mean_errors

@@ -49,11 +49,9 @@ def fit_step(state: TrainState, hr_photos: Photos, progress: float) -> dict[str,
 
 def _kernel_distance(state: TrainState, real: RealFeatures) -> tuple[Tensor, Tensor]:
     """Draws kernels. Returns the energy distance of their targets from the real photos' predictions, and the prior."""
-    features, batch = get_features(state.config.scale, state.device), state.matching.fit_batch
-    kernel = state.degradation.kernel(sample_latents(state, batch, 1).kernel)
-    nothing = torch.zeros(batch, real.predicted.noise.shape[1], device=kernel.device)
-    targets = DegradationTargets.split(torch.cat([features.kernel_targets(kernel), nothing], 1))
-    spectrum = state.estimator.normalize_targets(targets).kernel_spectrum
+    features = get_features(state.config.scale, state.device)
+    kernel = state.degradation.kernel(sample_latents(state, state.matching.fit_batch, 1).kernel)
+    spectrum = state.estimator.normalize_kernel_spectrum(features.kernel_targets(kernel))
     target = real.corrected_spectrum if len(real.corrected_spectrum) else real.predicted.kernel_spectrum
     return energy_distance(spectrum, target), kernel_prior(state.matching, kernel)
 

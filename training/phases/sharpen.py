@@ -7,6 +7,7 @@ EDSR to sharpen less, which is right where a camera did it already (docs/experim
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from models.degradation import DegradationConfig, eval_mode
 from models.losses import quantize_ste
 from models.networks.kernel import KernelConfig, clear_negative_taps, compute_moments
-from training.data.photos import Photos
+from training.data.photos import Photos, thin_out
 from training.distributed import share_object, share_weights
 from training.estimator.overshoot import Overshoot, measure_overshoot
 from training.state import TrainState
@@ -36,7 +37,7 @@ def sharpen(state: TrainState, lr_photos: Photos, hr_photos: Photos) -> dict[str
 
     None, unless real ones overshoot significantly further. The positive taps keep their width. Returns metrics.
     """
-    real = measure_overshoot([center(lr_photos[index], SIDE) for index in spread(len(lr_photos), MAX_PHOTOS)])
+    real = measure_overshoot([center(photo, SIDE) for photo in _choose(lr_photos)])
     generated = _measure_generated(state, hr_photos)
     if real is None or generated is None or (errors := _standard_errors(real, generated)) < SIGNIFICANT:
         return {"sharpening_amount": 0.0}
@@ -71,8 +72,8 @@ def _measure_generated(state: TrainState, hr_photos: Photos) -> Overshoot | None
     generator = torch.Generator().manual_seed(state.seed)
     photos = []
     with eval_mode(degradation):
-        for index in spread(len(hr_photos), MAX_PHOTOS):
-            clean = torch.from_numpy(np.array(center(hr_photos[index], SIDE * scale)))
+        for photo in _choose(hr_photos):
+            clean = torch.from_numpy(np.array(center(photo, SIDE * scale)))
             clean = clean.permute(2, 0, 1)[None].to(state.device).float() / 255
             size = clean.shape[2] // scale, clean.shape[3] // scale
             latents = degradation.draw_latents(1, size, generator).to(state.device)
@@ -118,13 +119,12 @@ def _standard_errors(real: Overshoot, generated: Overshoot) -> float:
     return (real.mean - generated.mean) / float(np.hypot(real.error, generated.error) + 1e-9)
 
 
+def _choose(photos: Photos) -> Iterator[NDArray[np.uint8]]:
+    return (photos[index] for index in thin_out(list(range(len(photos))), MAX_PHOTOS))
+
+
 def center(photo: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Returns the center of a photo (h, w, 3), up to `side` pixels high and wide."""
     height, width = (min(side, full) for full in photo.shape[:2])
     top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
     return photo[top : top + height, left : left + width]
-
-
-def spread(count: int, limit: int) -> list[int]:
-    """Returns up to `limit` indices below `count`, evenly spaced."""
-    return list(range(count))[:: 1 + (count - 1) // limit]
