@@ -26,7 +26,7 @@ def run_sr(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone:
     options = SrOptions.from_parameters(job.parameters)
     with store.database.read() as session:
         model = require_model(ModelRepository(session).get(job.model_id or ""))
-    edsr = edsr_for(context, model)
+    network = edsr_for(context, model)
 
     def on_progress(fraction: float) -> None:
         lease.check()
@@ -51,10 +51,10 @@ def run_sr(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone:
         """Upscales a picture and returns the SHA-256 of the result's blob. Raises `ImageRejected`."""
         lr = picture.rgb if picture.alpha is None else fill_transparent(picture.rgb, picture.alpha)
         bits = bits_of(picture, options)
-        rows = upscale_rows(edsr, lr, tile=options.tile, bits=bits, on_progress=on_progress)
+        rows = upscale_rows(network, lr, tile=options.tile, bits=bits, on_progress=on_progress)
         with store.blobs.scratch() as folder:
             path = folder / "sr"
-            write_result(path, picture, edsr.config.scale, rows, options)
+            write_result(path, picture, network.edsr.config.scale, rows, options)
             return store.blobs.put_file(path)
 
     pending = pending_items(store, claim, samples=1)

@@ -12,8 +12,8 @@ import torch
 from config.settings import Settings
 from models.checkpoint import load_degradation, load_edsr
 from models.device import choose_device, choose_devices
+from models.inference.streaming import StreamingEDSR
 from models.inference.triplet import TripletSampler
-from models.networks.edsr import EDSR
 from store.db.tables import Model
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
@@ -46,7 +46,7 @@ def samplers_for(context: WorkerContext, model: Model) -> list[TripletSampler]:
     return [_load_sampler(context.store.blobs, sha256, device) for device in choose_devices(context.settings.device)]
 
 
-def edsr_for(context: WorkerContext, model: Model) -> EDSR:
+def edsr_for(context: WorkerContext, model: Model) -> StreamingEDSR:
     """Returns the model's super-resolution network."""
     return _load_edsr(context.store.blobs, model.files[SR], choose_device(context.settings.device))
 
@@ -57,8 +57,8 @@ def _load_sampler(blobs: Blobs, sha256: str, device: str) -> TripletSampler:
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _load_edsr(blobs: Blobs, sha256: str, device: str) -> EDSR:
-    return load_edsr(_verified_path(blobs, sha256), device)
+def _load_edsr(blobs: Blobs, sha256: str, device: str) -> StreamingEDSR:
+    return StreamingEDSR(load_edsr(_verified_path(blobs, sha256), device))
 
 
 def _verified_path(blobs: Blobs, sha256: str) -> Path:
