@@ -1,5 +1,7 @@
 """Feeds a reader with mutations of the files in `fuzz/corpus`: `python -m fuzz.files archive`.
 
+With `--seeds '*.heic'` it starts from the files of one format alone.
+
 It stops after the given seconds, or at a file that crashes the reader, hangs it or takes too much memory. That file is
 written to `fuzz/found`. Move it to the corpus when the reader is repaired: a test replays the corpus.
 """
@@ -7,6 +9,7 @@ written to `fuzz/found`. Move it to the corpus when the reader is repaired: a te
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -29,9 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m fuzz.files", description=__doc__)
     parser.add_argument("reader", choices=READERS)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seeds", default="*", help="pattern of the corpus files to start from")
     arguments = parser.parse_args()
     FOUND.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as new:
+    with tempfile.TemporaryDirectory() as new, tempfile.TemporaryDirectory() as seeds:
+        for file in (CORPUS / arguments.reader).glob(arguments.seeds):
+            shutil.copy(file, seeds)
         options = [
             f"-max_total_time={arguments.seconds}",
             f"-max_len={MAX_FILE_BYTES}",
@@ -40,7 +46,7 @@ def main() -> None:
             f"-artifact_prefix={FOUND}/{arguments.reader}-",
             "-print_final_stats=1",
         ]
-        atheris.Setup([sys.argv[0], *options, new, str(CORPUS / arguments.reader)], READERS[arguments.reader])
+        atheris.Setup([sys.argv[0], *options, new, seeds], READERS[arguments.reader])
         atheris.Fuzz()
 
 
