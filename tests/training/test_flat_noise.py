@@ -45,6 +45,11 @@ def make_noisy_photo(seed: int, *, coarse: bool) -> NDArray[np.uint8]:
     return np.asarray(np.clip(clean + std * noise, 0, 255).round(), dtype=np.uint8)
 
 
+def one_by_one(count: int) -> list[list[int]]:
+    """Returns scenes of one photo each."""
+    return [[index] for index in range(count)]
+
+
 def split(curves: torch.Tensor) -> NDArray[np.float32]:
     """Returns noise curves (N, 5, 18) by color, (N, 5, 3, 6)."""
     return curves.view(len(curves), len(STEPS), COLORS, COLUMNS).numpy()
@@ -65,7 +70,7 @@ def test_statistics_are_those_of_noise_alone() -> None:
 
 def test_photos_show_tone_curve_and_correlation(tmp_path: Path) -> None:
     photos = Photos.write(tmp_path, [make_noisy_photo(seed, coarse=True) for seed in range(6)])
-    curves = split(measure_photos(photos, list(range(6))))
+    curves = split(measure_photos(photos, one_by_one(6)))
     assert curves.shape == (6, 5, 3, COLUMNS)
     assert np.median(curves[..., 0], 0) ** 2 == pytest.approx(np.tile(TONE_CURVE[:, None], 3), rel=0.2)
     second, finest = np.median(curves[:, 2, 0, 2] ** 2), np.median(curves[:, 2, 0, 4] ** 2)
@@ -79,18 +84,34 @@ def test_levels_differ_where_photos_do(tmp_path: Path) -> None:
     for shot in shots[4:]:  # halves the noise, not the brightness
         even = np.repeat(np.array(STEPS), 64)[None, :, None]
         shot[:96] = (even + (shot[:96] - even) / 2).round()
-    curves = split(measure_photos(Photos.write(tmp_path, shots), list(range(8))))
+    curves = split(measure_photos(Photos.write(tmp_path, shots), one_by_one(8)))
     levels = curves[:, 2, 0, 0] ** 2
     assert levels[:4].mean() == pytest.approx(2 * levels[4:].mean(), rel=0.25)
 
 
 def test_white_noise_is_left_to_the_estimator(tmp_path: Path) -> None:
     photos = Photos.write(tmp_path / "white", [make_noisy_photo(seed, coarse=False) for seed in range(4)])
-    assert len(measure_photos(photos, list(range(4)))) == 0
+    assert len(measure_photos(photos, one_by_one(4))) == 0
     assert len(measure_photos(photos, [])) == 0
     rng = np.random.default_rng(0)
     small = Photos.write(tmp_path / "small", [rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)])
-    assert len(measure_photos(small, [0])) == 0
+    assert len(measure_photos(small, [[0]])) == 0
+
+
+def test_few_scenes_show_texture_not_noise(tmp_path: Path) -> None:
+    photos = Photos.write(tmp_path, [make_noisy_photo(seed, coarse=True) for seed in range(6)])
+    assert len(measure_photos(photos, one_by_one(6))) == 6
+    assert len(measure_photos(photos, [[0, 1, 2], [3, 4, 5]])) == 0
+
+
+def test_texture_of_one_brightness_is_not_its_noise(tmp_path: Path) -> None:
+    shots = [make_noisy_photo(seed, coarse=True) for seed in range(12)]
+    rng = np.random.default_rng(1)
+    for shot in shots[5:]:  # seven of twelve photos show foliage wherever they are dark
+        foliage = 12 * uniform_filter(rng.normal(size=(192, 64)), 2) * 2
+        shot[:, 64:128] = np.clip(shot[:, 64:128] + foliage[..., None], 0, 255)
+    curves = split(measure_photos(Photos.write(tmp_path, shots), one_by_one(12)))
+    assert np.median(curves[:, 1, 0, 0]) ** 2 == pytest.approx(TONE_CURVE[1], rel=0.35)  # 12 levels with the foliage
 
 
 def test_generated_steps_are_measured_like_photos() -> None:
@@ -102,7 +123,8 @@ def test_generated_steps_are_measured_like_photos() -> None:
 
 
 def test_the_noise_network_is_fitted_to_measured_noise(photos: PhotoSets, tmp_path: Path) -> None:
-    real = Photos.write(tmp_path, [make_noisy_photo(seed, coarse=True) for seed in range(4)])
+    scenes = [np.roll(make_noisy_photo(seed, coarse=True), 64 * seed, axis=1) for seed in range(4)]
+    real = Photos.write(tmp_path, scenes)
     state = TrainState(adapt_config(make_config("default"), real, photos[1]), 0, "cpu")
     encode_real_photos(state, real, photos[1])
     assert state.real is not None

@@ -22,9 +22,13 @@ STEPS = (24.0, 72.0, 120.0, 168.0, 216.0)  # brightness of the gray steps, in 8-
 HALF_STEP = 24.0
 RINGS = ((0.05, 0.16), (0.16, 0.28), (0.28, 0.4), (0.4, 0.71))  # in cycles per pixel
 COLORS = 3  # luma and two color differences
+MAX_MEASURED = 120  # photos
 FLATTEST, MIN_WINDOWS = 0.05, 40  # share of a photo's windows of a brightness, and how many it must have of them
+MIN_SCENES, MIN_STEPS = 3, 3  # with even areas of a brightness, and brightnesses with as many scenes
 CLIPPED = 3.0  # 8-bit levels from black or white; noise of windows whose mean is nearer is cut off
 QUANTILE = 0.45  # over photos; some have texture in all windows
+# Most photos may have texture in all windows of a brightness, as foliage is always dark. Those with less then show it.
+LOW_QUANTILE, MAX_RATIO = 0.35, 1.5
 WHITE_RATIO = 0.6  # between the amplitudes of the finest and the second ring of luma; above, noise counts as white
 FLOOR = 0.1  # in squared 8-bit levels, about the power of rounding
 NUM_STATISTICS = COLORS * (2 + len(RINGS))
@@ -70,29 +74,40 @@ def to_curves(power: Tensor) -> Tensor:
     return torch.cat([(power[..., :-1].clamp_min(0) + FLOOR) ** 0.25, correlation], 3).flatten(2)
 
 
-def measure_photos(photos: Photos, indices: list[int]) -> Tensor:
-    """Measures the noise of the photos at `indices`: noise curves (N, 5, 18), see `to_curves`.
+def measure_photos(photos: Photos, scenes: list[list[int]]) -> Tensor:
+    """Measures the noise of photos, whose indices are given scene by scene: noise curves (N, 5, 18), see `to_curves`.
 
     By gray step, then by color: the whole, each ring of frequencies, and the correlation with the next color. All
     photos share one curve over brightness and differ in its level. Empty (0, 5, 18) if the noise is white, for which
-    the estimator is more exact: it knows how texture looks. Empty, too, if fewer than three photos have even areas.
+    the estimator is more exact: it knows how texture looks. Empty, too, if too few scenes have even areas: what they
+    show may be texture.
     """
     statistics, nothing = WindowStatistics(), torch.zeros(0, len(STEPS), NUM_STATISTICS)
-    if not indices:
+    chosen = [(index, scene) for scene, indices in enumerate(scenes) for index in indices]
+    chosen = chosen[:: 1 + len(chosen) // MAX_MEASURED]
+    if not chosen:
         return nothing
-    found = torch.stack([_measure_photo(photos[index], statistics) for index in indices])
+    found = torch.stack([_measure_photo(photos[index], statistics) for index, _ in chosen])
     known = ~found[..., 0, 0].isnan()  # (photos, 5)
-    known_steps = [step for step in range(len(STEPS)) if known[:, step].sum() >= min(3, len(indices))]
-    if not known_steps:
+    owners = torch.tensor([scene for _, scene in chosen])
+    known_steps = [step for step in range(len(STEPS)) if len(owners[known[:, step]].unique()) >= MIN_SCENES]
+    if len(known_steps) < MIN_STEPS:
         return nothing
     # Where too few photos have a brightness, noise is as at the nearest one.
     nearest = [min(known_steps, key=lambda other: abs(other - step)) for step in range(len(STEPS))]
-    curve = torch.stack([found[known[:, step], step].quantile(QUANTILE, dim=0) for step in nearest])
+    curve = torch.stack([_typical(found[known[:, step], step]) for step in nearest])
     rings = curve[:, 0, 1:-1].mean(0)
     if rings[-1] > WHITE_RATIO**2 * rings[1]:
         return nothing
     level = _relative_levels(found[..., 0].sum(2), curve[..., 0].sum(1))
     return to_curves(curve[None] * level[:, None, None, None])
+
+
+def _typical(measured: Tensor) -> Tensor:
+    """Returns the statistics (3, 2 + rings) that most photos (N, 3, 2 + rings) have where they show noise alone."""
+    usual, low = measured.quantile(QUANTILE, dim=0), measured.quantile(LOW_QUANTILE, dim=0)
+    variance, low_variance = usual[:, 0].sum(), low[:, 0].sum()
+    return usual * (MAX_RATIO * low_variance / variance).clamp(max=1)
 
 
 def _relative_levels(power: Tensor, curve: Tensor) -> Tensor:

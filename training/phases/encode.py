@@ -19,7 +19,6 @@ from training.estimator.network import DegradationTargets, get_features
 from training.estimator.scene_effects import remove_scene_effects
 from training.state import RealFeatures, TrainState
 
-MAX_MEASURED = 120  # photos whose flattest windows are measured
 MIN_QUALITY = 92  # JPEG quality of most photos, from which noise survives in even areas
 MAX_SCENES, DEGRADED = 60, 4  # clean photos on which the estimator's error is measured, and how often each is degraded
 
@@ -46,7 +45,8 @@ def encode_real_photos(state: TrainState, photos: Photos, hr_photos: Photos) -> 
         known = photos.compressions[index]
         return nearest_quality(known.compression) if known and len(bank.owners) else usual
 
-    for scene in group_by_scene(photos, usable):
+    scenes = group_by_scene(photos, usable)
+    for scene in scenes:
         qualities = [get_quality(index) for index in scene]
         for _ in range(matching.num_real_crops // len(usable)):
             position = generator.get_state()
@@ -72,12 +72,12 @@ def encode_real_photos(state: TrainState, photos: Photos, hr_photos: Photos) -> 
     predicted = DegradationTargets(*(torch.cat(parts) for parts in zip(*predictions, strict=True)))
     # Strong compression leaves no noise in even areas.
     measurable = bank.is_empty or usual >= MIN_QUALITY
-    curves = measure_photos(photos, usable[:: 1 + len(usable) // MAX_MEASURED] if measurable else [])
-    scenes = torch.tensor(groups, device=state.device)
+    curves = measure_photos(photos, scenes if measurable else [])
+    scene_of_crops = torch.tensor(groups, device=state.device)
     generator = torch.Generator().manual_seed(state.seed)  # its own: the steps draw as they would without it
     covariance = measure_error_covariance(state, hr_photos, generator)
-    spectrum = remove_scene_effects(predicted.kernel_spectrum, scenes, covariance, generator)
-    state.real = RealFeatures(predicted, torch.cat(brightness), scenes, curves.to(state.device), spectrum)
+    spectrum = remove_scene_effects(predicted.kernel_spectrum, scene_of_crops, covariance, generator)
+    state.real = RealFeatures(predicted, torch.cat(brightness), scene_of_crops, curves.to(state.device), spectrum)
 
 
 def measure_error_covariance(state: TrainState, hr_photos: Photos, generator: torch.Generator) -> Tensor:
