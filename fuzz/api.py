@@ -45,7 +45,8 @@ from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.inputs import InputsRepository
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import ModelRepository
-from store.repositories.samples import NewItem, NewSample, SampleRepository
+from store.repositories.result_shards import ResultShardRepository
+from store.repositories.samples import NewItem, NewResultShard, NewSample, SampleRepository
 from store.repositories.uploads import DatasetTarget, UploadRepository
 from store.repositories.webhooks import EVENTS, WebhookRepository
 from store.store import Store
@@ -162,7 +163,7 @@ def write_records(store: Store) -> dict[str, str]:
             "degrade",
             dataset_id=dataset.id,
             model_id=model.id,
-            parameters={"samples": 1, "seed": 0, "format": "zip", "source": None},
+            parameters={"samples": 1, "seed": 0, "format": "zip", "source": None, "store": "shards"},
             unit="samples",
             total=1,
         )
@@ -170,6 +171,8 @@ def write_records(store: Store) -> dict[str, str]:
         claimed = jobs.claim(job.id, "a worker", 60)
         assert claimed
         jobs.record(job.id, claimed.attempt, Progress(1, 1, 1.0, None), [NewSample(0, 0, {"lr": blob, "noise": blob})])
+        # Its shard is no tar, and its sample is recorded like one of the other kind.
+        ResultShardRepository(session).add(job.id, NewResultShard(blob, store.blobs.size(blob), []))
         webhook = WebhookRepository(session).create("https://example.com/", EVENTS)
         jobs.finish(job.id, claimed.attempt, "succeeded")
         upload = UploadRepository(session).create(
@@ -190,6 +193,7 @@ def write_records(store: Store) -> dict[str, str]:
         "position": "0",
         "sample": "0",
         "what": "lr",
+        "shard": "0",
     }
 
 

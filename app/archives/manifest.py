@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from app.archives.hr import HrImageWriter
-from app.archives.schemas import Split
 from app.archives.segments import ResultsChangedError
-from app.jobs.service import file_suffix
 from store.db.tables import Item, Job, Sample
-from store.degrade_options import DegradeOptions, sample_seed_key
 from store.files.blobs import Blobs
+from store.files.stored_file import StoredFile
+from store.manifest import ResultNames, Split, encode_line, hash_threshold
 from store.repositories.jobs import JobRepository
+from store.repositories.result_shards import ResultShardRepository
 from store.repositories.samples import SampleFilter, SampleRepository
 from store.store import Store
 
@@ -26,14 +25,19 @@ ROWS_BATCH = 500  # samples read per query; a million of them must not be in mem
 class ArchivedFile:
     kind: str
     name: str
-    content: str | Callable[[], bytes]  # the SHA-256 of a blob, or a function that creates the bytes
+    content: StoredFile | Callable[[], bytes]  # or a function that creates the bytes
 
     def open(self, blobs: Blobs) -> tuple[int, Iterator[bytes]]:
         """Returns (size in bytes, chunks)."""
-        if isinstance(self.content, str):
-            return blobs.size(self.content), blobs.iter_chunks(self.content)
+        if isinstance(self.content, StoredFile):
+            return self.content.size(blobs), self.content.iter_chunks(blobs)
         data = self.content()
         return len(data), iter([data])
+
+    @property
+    def crc32(self) -> int | None:
+        """The CRC-32 of its bytes, if it is known without reading them."""
+        return self.content.crc32 if isinstance(self.content, StoredFile) else None
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class ArchivedSample:
     files: list[ArchivedFile]
 
     def to_json(self) -> bytes:
-        return json.dumps(self.line, ensure_ascii=False).encode()
+        return encode_line(self.line)
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,14 @@ class Manifest:
     """Reads its job's samples from the database in each pass, and keeps none of them in memory."""
 
     store: Store
-    job: Job
-    scale: int | None  # None for an old job that did not record it and whose model was deleted
-    kernel_origin: Sequence[int] | None  # (top, left); None for super-resolution, and as for `scale`
+    names: ResultNames
     hr: bool = False
     leave_out: frozenset[str] = frozenset()
-    validation: float | None = None
     split: Split | None = None
+
+    @property
+    def job(self) -> Job:
+        return self.names.job
 
     def samples(self, *, only_ok: bool = False, skip: int = 0, take: int | None = None) -> Iterator[ArchivedSample]:
         """Yields samples in the order of images and sample numbers. `skip` and `take` count filtered samples.
@@ -65,7 +70,7 @@ class Manifest:
         Raises `ResultsChangedError` if the samples were deleted or the job was retried meanwhile. A download must
         then break off, because its end would look complete.
         """
-        hr_writer = HrImageWriter(self.store, self.scale) if self.hr and self.scale else None
+        hr_writer = HrImageWriter(self.store, self.names.scale) if self.hr and self.names.scale else None
         after: tuple[int, int] | None = None
         sample_filter = self._filter(only_ok)
         while take is None or take > 0:
@@ -74,13 +79,19 @@ class Manifest:
                 rows = SampleRepository(session).list_samples(
                     self.job.id, sample_filter, after=after, skip=skip, limit=limit
                 )
+                numbers = {sample.shard for sample, _ in rows if sample.shard is not None}
+                shards = ResultShardRepository(session).hashes(self.job.id, numbers)
             for sample, item in rows:
-                yield self._archive(sample, item, hr_writer)
+                shard = None if sample.shard is None else shards[sample.shard]
+                yield self._archive(sample, item, shard, hr_writer)
             if len(rows) < limit:
                 break
             skip, take = 0, None if take is None else take - len(rows)
             after = rows[-1][0].position, rows[-1][0].sample
+        self.check_unchanged()
 
+    def check_unchanged(self) -> None:
+        """Raises `ResultsChangedError` if the samples were deleted or the job was retried meanwhile."""
         with self.store.database.read() as session:
             job = JobRepository(session).get(self.job.id)
         if job is None or job.expired_at is not None or job.finished_at != self.job.finished_at:
@@ -96,56 +107,24 @@ class Manifest:
             return SampleRepository(session).count_samples(self.job.id, self._filter(only_ok=True))
 
     def _filter(self, only_ok: bool) -> SampleFilter:
-        if self.split is None or self.validation is None:
+        if self.split is None or self.names.validation is None:
             return SampleFilter(only_ok)
-        threshold = _hash_threshold(self.validation)
+        threshold = hash_threshold(self.names.validation)
         return SampleFilter(only_ok, *((None, threshold) if self.split is Split.validation else (threshold, None)))
 
-    def _archive(self, sample: Sample, item: Item, hr_writer: HrImageWriter | None) -> ArchivedSample:
-        name = f"{item.output_name}_{sample.sample}" if self.job.kind == "degrade" else item.output_name
+    def _archive(
+        self, sample: Sample, item: Item, shard: str | None, hr_writer: HrImageWriter | None
+    ) -> ArchivedSample:
+        names, number = self.names, sample.sample
+        key = names.key(item, number)
+        if sample.code is not None:
+            line = names.line_without_files(item, number, sample.status, sample.code, sample.message)
+            return ArchivedSample(key, line, [])
         files = [
-            ArchivedFile(kind, f"{kind}/{name}.{file_suffix(kind, self.job.parameters)}", sha256)
-            for kind, sha256 in sample.files.items()
+            ArchivedFile(kind, names.path(kind, item, number), StoredFile.from_record(value, shard))
+            for kind, value in sample.files.items()
             if kind not in self.leave_out
         ]
         if hr_writer and files:
-            files.insert(0, ArchivedFile("hr", f"hr/{item.output_name}.png", partial(hr_writer.write, item)))
-        return ArchivedSample(encode_key(name), self._line(sample, item, files), files)
-
-    def _line(self, sample: Sample, item: Item, files: list[ArchivedFile]) -> dict[str, Any]:
-        line: dict[str, Any] = {"source": item.name, "source_sha256": item.sha256, "name": item.output_name}
-        if self.job.kind == "degrade":
-            line |= {"sample": sample.sample, "seed": self.job.parameters["seed"]}
-        line["status"] = sample.status
-        if sample.code is not None:
-            return line | {"code": sample.code, "message": sample.message}
-        line |= {file.kind: file.name for file in files}
-        if self.validation is not None:
-            is_validation = (item.sha256 or "") < _hash_threshold(self.validation)
-            line["split"] = Split.validation if is_validation else Split.train
-        if self.scale is not None:
-            line["scale"] = self.scale
-        if self.kernel_origin is not None:
-            line |= {"kernel_origin": self.kernel_origin, "padding": "reflect"}
-        if item.crop:
-            line["crop"] = item.crop
-        if quality := self._jpeg_quality(sample, item):
-            line |= {"jpeg_quality": quality, "adds_up": False}
-        return line | {"model": self.job.model_id}
-
-    def _jpeg_quality(self, sample: Sample, item: Item) -> int | None:
-        if self.job.kind != "degrade" or item.sha256 is None:
-            return None
-        key = sample_seed_key(item.sha256, item.crop)
-        return DegradeOptions.from_parameters(self.job.parameters).jpeg_quality(key, sample.sample)
-
-
-def encode_key(name: str) -> str:
-    """Returns a name as a WebDataset key: without dots, because data loaders end the key at the first one."""
-    return name.replace("%", "%25").replace(".", "%2E")
-
-
-def _hash_threshold(fraction: float) -> str:
-    """Returns the prefix of a SHA-256 that this fraction of all hashes is less than."""
-    share = round(fraction * 2**32)
-    return f"{share:08x}" if share < 2**32 else "g"  # greater than every hex digit
+            files.insert(0, ArchivedFile("hr", names.path("hr", item, number), partial(hr_writer.write, item)))
+        return ArchivedSample(key, names.line(item, number, [file.kind for file in files]), files)

@@ -6,16 +6,13 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from store.manifest import Split
+
 
 class ArchiveFormat(StrEnum):
     zip = "zip"
     tar = "tar"
     webdataset = "webdataset"
-
-
-class Split(StrEnum):
-    train = "train"
-    validation = "validation"
 
 
 class Extra(StrEnum):
@@ -49,3 +46,13 @@ class ArchiveQuery(BaseModel):
         None, ge=1, lt=2**31, description="WebDataset: samples per shard. Default: all in one shard."
     )
     shard: int = Field(0, ge=0, lt=2**31, description="WebDataset: number of the shard, from 0.")
+
+
+class ShardRead(BaseModel):
+    """A tar with the files of samples: `KEY.lr.png`, `KEY.json` and so on."""
+
+    number: int = Field(description="From 0.")
+    samples: int
+    size: int = Field(description="Bytes.")
+    sha256: str
+    links: dict[str, str] = Field(description="`self` is the tar.")

@@ -11,16 +11,21 @@ from http import HTTPStatus
 from importlib.metadata import version
 
 from app.archives.manifest import Manifest
-from app.archives.schemas import ArchiveFormat, ArchiveQuery
+from app.archives.schemas import ArchiveFormat, ArchiveQuery, ShardRead
 from app.archives.segments import Segment
-from app.archives.streams import tar_segments, webdataset_segments, zip_segments
-from app.http.problems import ProblemError
+from app.archives.streams import stored_segments, tar_segments, webdataset_segments, zip_segments
+from app.http.problems import ProblemError, not_found
+from app.http.root_path import link
+from app.http.schemas import Page
 from app.jobs.schemas import Kind, Status
-from app.jobs.service import check_not_expired
+from app.jobs.service import bad_cursor, check_not_expired, parse_number
 from app.lookup import get_job_or_404
 from store.db.database import Session
 from store.db.tables import Job
+from store.files.stored_file import StoredFile
+from store.manifest import ResultNames, ResultStore, result_store
 from store.repositories.models import ModelRepository
+from store.repositories.result_shards import ResultShardRepository
 from store.store import Store
 
 ARCHIVE_VERSION = 1  # raise it when the same results would give other bytes
@@ -41,7 +46,7 @@ class Archive:
 def create_archive(store: Store, job_id: str, query: ArchiveQuery) -> Archive:
     """Raises `ProblemError` if the job has no such archive."""
     manifest = _create_manifest(store, job_id, query)
-    samples = manifest.count_ok()
+    samples = manifest.job.ok if manifest.split is None else manifest.count_ok()
     archive_format = query.format or ArchiveFormat(manifest.job.parameters.get("format", ArchiveFormat.zip))
     name = "_".join([job_id, *([query.split] if query.split else [])])
     describe = partial(
@@ -56,6 +61,9 @@ def create_archive(store: Store, job_id: str, query: ArchiveQuery) -> Archive:
     if archive_format is ArchiveFormat.tar:
         segments = partial(tar_segments, manifest)
         return describe(name=f"{name}.tar", media_type="application/x-tar", shards=1, segments=segments)
+    if _is_stored(manifest, query):
+        segments, describe = partial(stored_segments, manifest), partial(describe, measure_first=True)
+        return describe(name=f"{name}.tar", media_type="application/x-tar", shards=1, segments=segments)
     size = query.shard_size
     shards = 1 if size is None else max(1, -(-samples // size))
     if query.shard >= shards:
@@ -65,6 +73,59 @@ def create_archive(store: Store, job_id: str, query: ArchiveQuery) -> Archive:
     segments = partial(webdataset_segments, manifest, skip=query.shard * (size or 0), take=size)
     shard = f"{name}_{query.shard:06}.tar"
     return describe(name=shard, media_type="application/x-tar", shards=shards, segments=segments)
+
+
+def list_shards(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[ShardRead]:
+    after = -1 if cursor is None else parse_number(cursor)
+    if after is None:
+        raise bad_cursor()
+    with store.database.read() as session:
+        _check_has_shards(get_job_or_404(session, job_id))
+        rows = ResultShardRepository(session).list(job_id, after=after, limit=limit)
+    url = link(f"/jobs/{job_id}/shards")
+    items = [
+        ShardRead(
+            number=row.number,
+            samples=row.samples,
+            size=row.size,
+            sha256=row.sha256,
+            links={"self": f"{url}/{row.number}"},
+        )
+        for row in rows
+    ]
+    return Page(items=items, next=str(rows[-1].number) if len(rows) == limit else None)
+
+
+def find_shard(store: Store, job_id: str, number: int) -> StoredFile:
+    """Raises `ProblemError` if the job has no such shard."""
+    with store.database.read() as session:
+        _check_has_shards(get_job_or_404(session, job_id))
+        shard = ResultShardRepository(session).get(job_id, number)
+    if shard is None:
+        raise not_found("shard", f"{job_id}/{number}")
+    return StoredFile(shard.sha256)
+
+
+def _check_has_shards(job: Job) -> None:
+    check_not_expired(job)
+    if result_store(job.parameters) is not ResultStore.shards:
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            "no_shards",
+            "The job stores each result by itself. Get /jobs/{id}/archive?format=webdataset&shard_size=1000&shard=0 "
+            "and so on, or submit the job with store=shards.",
+        )
+
+
+def _is_stored(manifest: Manifest, query: ArchiveQuery) -> bool:
+    """Tells whether the stored shards of a job are what is asked for."""
+    parameters = manifest.job.parameters
+    return (
+        result_store(parameters) is ResultStore.shards
+        and query.shard_size is None
+        and not (query.hr or query.leave_out or query.split)
+        and manifest.names.validation == parameters.get("validation")
+    )
 
 
 def _etag(job: Job, archive_format: ArchiveFormat, query: ArchiveQuery) -> str:
@@ -105,7 +166,8 @@ def _create_manifest(store: Store, job_id: str, query: ArchiveQuery) -> Manifest
             "no_split",
             "The job has no split. Give the validation fraction, such as validation=0.05.",
         )
-    return Manifest(store, job, scale, origin, query.hr, frozenset(query.leave_out), validation, query.split)
+    names = ResultNames(job, scale, origin, validation)
+    return Manifest(store, names, query.hr, frozenset(query.leave_out), query.split)
 
 
 def _get_geometry(session: Session, job: Job) -> tuple[int | None, Sequence[int] | None]:

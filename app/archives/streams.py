@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from asyncio import Task, create_task
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -13,11 +12,13 @@ from anyio import to_thread
 from app.archives.manifest import ArchivedFile, Manifest
 from app.archives.segments import Segment, literal
 from app.archives.zip import ZipMember, write_zip
+from store.files.blobs import Blobs
+from store.repositories.result_shards import ResultShardRepository
+from store.tar import END, tar_header, tar_padding
 
 MANIFEST = "manifest.jsonl"
-MODE = 0o644
+SHARDS_BATCH = 500  # rows read per query
 CHUNK_BYTES = 2**18  # sent at a time; each chunk costs a call in a thread
-_TAR_END = bytes(2 * tarfile.BLOCKSIZE)
 
 
 async def stream(archive: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -66,7 +67,7 @@ def tar_segments(manifest: Manifest) -> Iterator[Segment]:
         yield from _tar_member(file.name, *file.open(manifest.store.blobs))
     # A tar needs each member's size first, so an extra pass measures the lines instead of holding them.
     yield from _tar_member(MANIFEST, _count_bytes(manifest.lines()), manifest.lines())
-    yield literal(_TAR_END)
+    yield literal(END)
 
 
 def webdataset_segments(manifest: Manifest, *, skip: int = 0, take: int | None = None) -> Iterator[Segment]:
@@ -80,7 +81,32 @@ def webdataset_segments(manifest: Manifest, *, skip: int = 0, take: int | None =
             yield from _tar_member(f"{sample.key}.{file.kind}.{suffix}", *file.open(manifest.store.blobs))
         line = sample.to_json()
         yield from _tar_member(f"{sample.key}.json", len(line), iter([line]))
-    yield literal(_TAR_END)
+    yield literal(END)
+
+
+def stored_segments(manifest: Manifest) -> Iterator[Segment]:
+    """Yields the shards of a job with `store=shards` as one tar."""
+    store, last = manifest.store, -1
+    while True:
+        with store.database.read() as session:
+            shards = ResultShardRepository(session).list(manifest.job.id, after=last, limit=SHARDS_BATCH)
+        for shard in shards:
+            yield Segment(shard.size - len(END), partial(_without_end, store.blobs, shard.sha256))
+        if len(shards) < SHARDS_BATCH:
+            break
+        last = shards[-1].number
+    manifest.check_unchanged()
+    yield literal(END)
+
+
+def _without_end(blobs: Blobs, sha256: str) -> Iterator[bytes]:
+    """Yields all but the last bytes of a tar, which say that it ends."""
+    held = b""
+    for chunk in blobs.iter_chunks(sha256):
+        data = held + chunk
+        held = data[-len(END) :]
+        if data := data[: -len(END)]:
+            yield data
 
 
 def _count_bytes(chunks: Iterator[bytes]) -> int:
@@ -98,8 +124,6 @@ def _unique_files(manifest: Manifest) -> Iterator[ArchivedFile]:
 
 
 def _tar_member(name: str, size: int, content: Iterator[bytes]) -> Iterator[Segment]:
-    header = tarfile.TarInfo(name)
-    header.size, header.mode = size, MODE
-    yield literal(header.tobuf(tarfile.PAX_FORMAT))
+    yield literal(tar_header(name, size))
     yield Segment(size, lambda: content)
-    yield literal(bytes(-size % tarfile.BLOCKSIZE))
+    yield literal(tar_padding(size))

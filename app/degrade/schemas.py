@@ -11,8 +11,9 @@ from app.archives.schemas import ArchiveFormat, Extra
 from app.http.schemas import Id
 from app.ingest.documentation import form_body
 from app.ingest.options import DEPTH, DEPTH_SCHEMA, FRAMES, FRAMES_SCHEMA, Depth, Frames
-from app.jobs.options import PRIORITY, PRIORITY_SCHEMA, Priority
+from app.jobs.options import PRIORITY, PRIORITY_SCHEMA, STORE, STORE_SCHEMA, Priority
 from store.degrade_options import LrFormat
+from store.manifest import ResultStore
 
 QUALITIES = r"^\d{1,3}(-\d{1,3})?$"
 
@@ -39,7 +40,7 @@ CommaSeparated = Annotated[list[T], BeforeValidator(_split_commas)]
 
 
 # After the digests of idempotent requests were first stored.
-DEGRADE_FIELDS_ADDED = ("inputs", "frames", "depth", "source_from", "source_to", "priority")
+DEGRADE_FIELDS_ADDED = ("inputs", "frames", "depth", "source_from", "source_to", "priority", "store")
 
 
 class DegradeRequest(BaseModel):
@@ -80,6 +81,7 @@ class DegradeRequest(BaseModel):
         description="Apply JPEG compression after the learned degradation: a quality, `75`, or a range, `60-95`, from "
         "which one is sampled for each result. The triplet then no longer adds up; its manifest line says so.",
     )
+    store: ResultStore = STORE
     priority: Priority = PRIORITY
     validation: float | None = Field(
         None, ge=0, le=1, description="Fraction of the images in the validation split, chosen by their SHA-256."
@@ -105,6 +107,7 @@ DEGRADE_BODY = form_body(
     leave_out={"type": "string", "enum": ["kernel", "noise", "kernel,noise"], "example": "noise"},
     lr_format={"type": "string", "enum": [format.value for format in LrFormat], "default": "png", "example": "webp"},
     jpeg={"type": "string", "pattern": QUALITIES, "example": "60-95"},
+    store=STORE_SCHEMA,
     priority=PRIORITY_SCHEMA,
     validation={"type": "number", "minimum": 0, "maximum": 1, "example": 0.05},
 )

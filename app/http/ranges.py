@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Query, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 from app.http.problems import ProblemError, problem_responses
-from store.files.blobs import CHUNK, Blobs
+from store.files.blobs import Blobs
+from store.files.stored_file import StoredFile
 
 REDIRECT_SECONDS = 3600.0
 ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII | re.IGNORECASE)
@@ -77,37 +77,32 @@ def select_range(headers: Mapping[str, str], size: int, etag: str) -> ByteRange 
     return ByteRange(start, stop, size)
 
 
-def respond_with_blob(
+def respond_with_file(
     request_headers: Mapping[str, str],
     blobs: Blobs,
-    sha256: str,
+    file: StoredFile,
     *,
     media_type: str,
     name: str,
     redirect: bool = False,
+    check_parts: bool = True,
 ) -> Response:
     """Returns a response with a stored file, or with the part of it that was asked for.
 
-    With `redirect` it leads to the bucket that has the file. Raises `BlobMissing`, and `BlobCorrupt` for a part; a
-    whole file that is corrupt breaks off before its end.
+    With `redirect` it leads to the bucket that has the file, unless that is a part of a blob. Raises `BlobMissing`, and
+    `BlobCorrupt` for a part, unless `check_parts` is False, which saves reading the whole file; a whole file that is
+    corrupt breaks off before its end.
     """
-    if redirect and (url := blobs.signed_url(sha256, REDIRECT_SECONDS)):
+    if redirect and file.part is None and (url := blobs.signed_url(file.sha256, REDIRECT_SECONDS)):
         return RedirectResponse(url, HTTPStatus.TEMPORARY_REDIRECT, {"Cache-Control": "no-store"})
-    etag = f'"{sha256}"'
+    etag = file.etag
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="{name}"'}
-    size = blobs.size(sha256)
+    size = blobs.size(file.sha256)
+    size = size if file.part is None else file.part.size
     byte_range = select_range(request_headers, size, etag)
     if byte_range is None:
         headers["Content-Length"] = str(size)
-        return StreamingResponse(blobs.iter_chunks(sha256), media_type=media_type, headers=headers)
-    content = _read_range(blobs.verified_path(sha256), byte_range)
+        return StreamingResponse(file.iter_chunks(blobs), media_type=media_type, headers=headers)
+    start, stop = byte_range.start, byte_range.stop
+    content = file.iter_range(blobs, start, stop) if check_parts else blobs.iter_part(file.sha256, start, stop - start)
     return StreamingResponse(content, HTTPStatus.PARTIAL_CONTENT, headers | byte_range.headers, media_type=media_type)
-
-
-def _read_range(file: Path, byte_range: ByteRange) -> Iterator[bytes]:
-    remaining = byte_range.stop - byte_range.start
-    with file.open("rb") as opened:
-        opened.seek(byte_range.start)
-        while remaining > 0 and (chunk := opened.read(min(CHUNK, remaining))):
-            remaining -= len(chunk)
-            yield chunk

@@ -14,7 +14,7 @@ from app.auth.ownership import RequireJobOwner
 from app.http.dependencies import SettingsDep, StoreDep
 from app.http.idempotency import IdempotencyKey, IdempotentRequest
 from app.http.problems import problem_responses
-from app.http.ranges import RANGE_RESPONSES, Redirect, respond_with_blob
+from app.http.ranges import RANGE_RESPONSES, Redirect, respond_with_file
 from app.http.schemas import Count, Cursor, Id, Limit, Page
 from app.jobs import lifecycle, service
 from app.jobs.dependencies import JobsDep, WatcherDep
@@ -207,8 +207,8 @@ def delete_results(job_id: Id, store: StoreDep) -> None:
 def get_result_file(
     job_id: Id, position: Count, sample: Count, what: str, store: StoreDep, request: Request, redirect: Redirect = False
 ) -> Response:
-    sha256, suffix = service.find_result_file(store, job_id, position, sample, what)
+    file, suffix = service.find_result_file(store, job_id, position, sample, what)
     name = f"{job_id}_{position}_{sample}_{what}.{suffix}"
-    return respond_with_blob(
-        request.headers, store.blobs, sha256, media_type=MEDIA_TYPES[suffix], name=name, redirect=redirect
+    return respond_with_file(
+        request.headers, store.blobs, file, media_type=MEDIA_TYPES[suffix], name=name, redirect=redirect
     )

@@ -6,6 +6,7 @@ from app.http.root_path import link
 from app.http.schemas import FileWarning
 from app.jobs.schemas import EventRead, JobError, JobRead, Kind, ProgressRead, ResultRead, Status
 from store.db.tables import Event, Item, Job, Sample
+from store.manifest import ResultStore, result_store
 
 
 def to_job_read(job: Job) -> JobRead:
@@ -62,6 +63,8 @@ def _links(job: Job) -> dict[str, str]:
         links |= {name: f"{url}/{name}" for name in ("finish", "continue", "preview")}
     elif job.expired_at is None:
         links |= {name: f"{url}/{name}" for name in ("results", "archive")}
+        if result_store(job.parameters) is ResultStore.shards:
+            links["shards"] = f"{url}/shards"
     if job.model_id:
         links["model"] = link(f"/models/{job.model_id}")
     return links

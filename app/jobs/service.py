@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 
 from app.auth.revocation import require_valid
 from app.http.problems import ProblemError, not_found
@@ -13,15 +12,16 @@ from app.jobs.mapping import to_event_read, to_job_read, to_result_read
 from app.jobs.schemas import EventRead, JobRead, Kind, ResultRead, Status
 from app.lookup import get_job_or_404
 from store.db.tables import Job
+from store.files.stored_file import StoredFile
+from store.manifest import file_suffix
 from store.repositories.events import EventRepository
 from store.repositories.jobs import JobRepository
 from store.repositories.models import PreviewRepository
+from store.repositories.result_shards import ResultShardRepository
 from store.repositories.samples import SampleRepository
-from store.sr_options import SrOptions
 from store.store import Store
 
 MAX_CURSOR_DIGITS = 9  # database integers end at 2**31
-SUFFIXES = {"lr": "png", "hr": "png", "kernel": "npy", "noise": "npy"}  # by kind of file
 
 
 def get_many(store: Store, job_ids: Sequence[str]) -> dict[str, JobRead]:
@@ -43,7 +43,7 @@ def list_jobs(
 def list_events(store: Store, job_id: str, cursor: str | None, limit: int) -> Page[EventRead]:
     after = parse_number(cursor or "0")
     if after is None:
-        raise _bad_cursor()
+        raise bad_cursor()
     with store.database.read() as session:
         get_job_or_404(session, job_id)
         rows = EventRepository(session).list_after(job_id, after, limit)
@@ -102,23 +102,19 @@ def list_results(store: Store, job_id: str, cursor: str | None, limit: int) -> P
     )
 
 
-def find_result_file(store: Store, job_id: str, position: int, sample: int, kind: str) -> tuple[str, str]:
-    """Returns the SHA-256 and the suffix of a sample's file. Raises `ProblemError` if there is none."""
+def find_result_file(store: Store, job_id: str, position: int, sample: int, kind: str) -> tuple[StoredFile, str]:
+    """Returns a sample's file and its suffix. Raises `ProblemError` if there is none."""
     with store.database.read() as session:
         row = SampleRepository(session).get_sample(job_id, position, sample)
         job = JobRepository(session).get(job_id)
+        number = None if row is None else row.shard
+        shard = None if number is None else ResultShardRepository(session).get(job_id, number)
     if job is not None:
         check_not_expired(job)
     if row is None or job is None or kind not in row.files:
         raise not_found("file", f"{job_id}/{position}/{sample}/{kind}")
-    return str(row.files[kind]), file_suffix(kind, job.parameters)
-
-
-def file_suffix(kind: str, parameters: Mapping[str, Any]) -> str:
-    """Returns the suffix of a result file, without dot, in a job with these parameters."""
-    if kind == "lr":
-        return str(parameters.get("lr_format", SUFFIXES[kind]))
-    return SrOptions.from_parameters(parameters).image_format.suffix if kind == "sr" else SUFFIXES[kind]
+    file = StoredFile.from_record(row.files[kind], shard.sha256 if shard else None)
+    return file, file_suffix(kind, job.parameters)
 
 
 def check_not_expired(job: Job) -> None:
@@ -143,11 +139,11 @@ def _parse_sample_cursor(cursor: str | None) -> tuple[int, int] | None:
     first, _, second = cursor.partition(".")
     position, sample = parse_number(first), parse_number(second)
     if position is None or sample is None:
-        raise _bad_cursor()
+        raise bad_cursor()
     return position, sample
 
 
-def _bad_cursor() -> ProblemError:
+def bad_cursor() -> ProblemError:
     return ProblemError(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "bad_cursor",

@@ -9,11 +9,12 @@ from fastapi.responses import StreamingResponse
 
 from app.http.dependencies import StoreDep
 from app.http.problems import problem_responses
-from app.http.ranges import RANGE_RESPONSES, Redirect, respond_with_blob
+from app.http.ranges import RANGE_RESPONSES, Redirect, respond_with_file
 from app.http.schemas import Cursor, Id, Limit, Page
 from app.models import service
 from app.models.report import ReportRead
 from app.models.schemas import ModelDetailRead, ModelRead
+from store.files.stored_file import StoredFile
 
 router = APIRouter(prefix="/models", tags=["models"])
 NOT_FOUND = problem_responses(HTTPStatus.NOT_FOUND)
@@ -46,10 +47,10 @@ def get_model_file(model_id: Id, name: str, store: StoreDep, request: Request, r
     sha256 = service.find_file(store, model_id, name)
     if not redirect:
         store.blobs.verified_path(sha256)  # a model is useless in part: better an error than a download that breaks off
-    return respond_with_blob(
+    return respond_with_file(
         request.headers,
         store.blobs,
-        sha256,
+        StoredFile(sha256),
         media_type="application/octet-stream",
         name=name,
         redirect=redirect,

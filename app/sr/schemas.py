@@ -11,11 +11,12 @@ from app.http.schemas import Id
 from app.ingest.documentation import form_body
 from app.ingest.options import FRAMES, FRAMES_SCHEMA, Frames, ReadOptions
 from app.ingest.options import Depth as ReadDepth
-from app.jobs.options import PRIORITY, PRIORITY_SCHEMA, Priority
+from app.jobs.options import PRIORITY, PRIORITY_SCHEMA, STORE, STORE_SCHEMA, Priority
+from store.manifest import ResultStore
 from store.sr_options import Color, Depth, ImageFormat, Metadata
 
 # After the digests of idempotent requests were first stored.
-SR_FIELDS_ADDED = ("inputs", "quality", "metadata", "color", "frames", "depth", "archive", "priority")
+SR_FIELDS_ADDED = ("inputs", "quality", "metadata", "color", "frames", "depth", "archive", "priority", "store")
 
 
 class SrRequest(BaseModel):
@@ -51,6 +52,7 @@ class SrRequest(BaseModel):
         "results have 8, and images with more are refused.",
     )
     archive: ArchiveFormat = Field(ArchiveFormat.zip, description="Default format of the job's archive.")
+    store: ResultStore = STORE
     priority: Priority = PRIORITY
 
     @model_validator(mode="after")
@@ -70,7 +72,7 @@ class SrRequest(BaseModel):
 
     def to_parameters(self) -> dict[str, Any]:
         """Returns the job's parameters; `format` is that of its archive."""
-        options = self.model_dump(mode="json", include={"tile", "quality", "metadata", "color"})
+        options = self.model_dump(mode="json", include={"tile", "quality", "metadata", "color", "store"})
         options["depth"] = (self.depth or Depth.eight).value
         return {**options, "image_format": self.format.value, "format": self.archive.value}
 
@@ -94,5 +96,6 @@ SR_BODY = form_body(
     color={"type": "string", "enum": [*map(str, Color)], "default": "srgb", "example": "keep"},
     depth={"type": "string", "enum": [*map(str, Depth)], "example": "keep"},
     archive={"type": "string", "enum": [*map(str, ArchiveFormat)], "default": "zip", "example": "tar"},
+    store=STORE_SCHEMA,
     priority=PRIORITY_SCHEMA,
 )

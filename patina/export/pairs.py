@@ -59,7 +59,7 @@ def read_png_size(png: bytes) -> tuple[int, int]:
 
 
 def _parse_pair(key: str, files: dict[str, bytes]) -> Pair:
-    name = key.replace("%2E", ".").replace("%25", "%")  # as `encode_key` in app/archives/manifest.py encodes it
+    name = key.replace("%2E", ".").replace("%25", "%")  # as `ResultNames.key` in store/manifest.py encodes it
     return Pair(
         name, files["hr"], _to_png(files["lr"]), files.get("kernel"), files.get("noise"), json.loads(files["json"])
     )

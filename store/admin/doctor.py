@@ -11,7 +11,20 @@ from functools import partial
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from store.db.tables import Checkpoint, Dataset, Image, InputPart, Item, Job, Model, Preview, Sample, Shard, now
+from store.db.tables import (
+    Checkpoint,
+    Dataset,
+    Image,
+    InputPart,
+    Item,
+    Job,
+    Model,
+    Preview,
+    ResultShard,
+    Sample,
+    Shard,
+    now,
+)
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
 from store.files.gc import referenced_hashes
@@ -53,6 +66,7 @@ def check(store: Store, *, deep: bool) -> Iterator[Finding]:
             )
         yield from _missing_photos(session, missing)
         yield from _missing_results(session, missing)
+        yield from _missing_shards(session, missing)
         yield from _missing_inputs(session, missing)
         yield from _missing_input_parts(session, missing)
         yield from _missing_model_files(session, missing)
@@ -104,7 +118,8 @@ def _remove_photo(image_id: str, dataset_id: str, role: str, session: Session) -
 
 def _missing_results(session: Session, missing: set[str]) -> Iterator[Finding]:
     lost: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for sample in session.scalars(select(Sample).execution_options(yield_per=1000)):
+    in_blobs = select(Sample).where(Sample.shard.is_(None))
+    for sample in session.scalars(in_blobs.execution_options(yield_per=1000)):
         if missing.intersection(sample.files.values()):
             lost[sample.job_id].append((sample.position, sample.sample))
     for job_id, samples in lost.items():
@@ -120,6 +135,24 @@ def _requeue(job_id: str, samples: list[tuple[int, int]], session: Session) -> N
     for position, number in samples:
         lost = (Sample.job_id == job_id) & (Sample.position == position) & (Sample.sample == number)
         session.execute(delete(Sample).where(lost))
+    _recount_results(job_id, session)
+    JobRepository(session).requeue_after_data_loss(job_id)
+
+
+def _missing_shards(session: Session, missing: set[str]) -> Iterator[Finding]:
+    for shard in session.scalars(select(ResultShard).execution_options(yield_per=1000)):
+        if shard.sha256 in missing:
+            yield Finding(
+                f"The shard {shard.number} of job {shard.job_id} is missing, with {shard.samples} results.",
+                "Queues the job again. It generates the same results from the images that still exist. If it was "
+                "canceled or has failed, retry it.",
+                partial(_requeue_shard, shard.job_id, shard.number),
+            )
+
+
+def _requeue_shard(job_id: str, number: int, session: Session) -> None:
+    session.execute(delete(Sample).where(Sample.job_id == job_id, Sample.shard == number))
+    session.execute(delete(ResultShard).where(ResultShard.job_id == job_id, ResultShard.number == number))
     _recount_results(job_id, session)
     JobRepository(session).requeue_after_data_loss(job_id)
 

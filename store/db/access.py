@@ -33,6 +33,7 @@ from store.db.tables import (
     Lease,
     Model,
     Preview,
+    ResultShard,
     Sample,
     Shard,
     Table,
@@ -113,9 +114,10 @@ CRITERIA: dict[type[Table], Callable[[str], ColumnElement[bool]]] = {
 }
 UNLIMITED: frozenset[type[Table]] = frozenset(
     {
-        Event,  # this and the next five: endpoints first read the job, webhook or inputs, which are limited
+        Event,  # this and the next six: endpoints first read the job, webhook or inputs, which are limited
         Preview,
         Checkpoint,
+        ResultShard,
         Delivery,
         InputPart,
         Shard,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from store.db.database import Database, translate_errors
 from store.errors import DatabaseUnavailable
 
-REVISION = "0022"  # of the newest file in migrations/versions
+REVISION = "0023"  # of the newest file in migrations/versions
 POLL_SECONDS = 0.02
 WARN_AFTER_SECONDS = 10.0
 

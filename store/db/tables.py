@@ -256,7 +256,10 @@ class Item(Table):
 
 
 class Sample(Table):
-    """A finished sample. `files` maps kinds (lr, kernel, noise, sr) to the SHA-256 of their blobs."""
+    """A finished sample. `files` maps kinds (lr, kernel, noise, sr) to the SHA-256 of their blobs.
+
+    With a `shard`, the number of a `ResultShard`, it maps them to their places there: [start, size, CRC-32], in bytes.
+    """
 
     __tablename__ = "samples"
 
@@ -266,7 +269,20 @@ class Sample(Table):
     status: Mapped[str] = mapped_column(String(8))
     code: Mapped[str | None] = mapped_column(String(64))
     message: Mapped[str | None] = mapped_column(Text)
+    shard: Mapped[int | None]
     files: Mapped[dict[str, Any]]
+
+
+class ResultShard(Table):
+    """A tar of a job with `store=shards`: all files of `samples` finished samples. Its blob has `size` bytes."""
+
+    __tablename__ = "result_shards"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)  # from 0, in the order in which they were finished
+    sha256: Mapped[str] = mapped_column(SHA256)
+    size: Mapped[int] = mapped_column(BigInteger)
+    samples: Mapped[int]
 
 
 class Model(Table):

@@ -91,6 +91,13 @@ class Blobs(ABC):
         """
 
     @abstractmethod
+    def iter_part(self, sha256: str, start: int, size: int) -> Iterator[bytes]:
+        """Yields `size` bytes from `start` on, fewer if the blob ends before. Only the caller can check them.
+
+        Raises `BlobMissing`.
+        """
+
+    @abstractmethod
     def signed_url(self, sha256: str, seconds: float) -> str | None:
         """Returns a URL that serves the blob for this time without credentials; None if there is no such thing."""
 
@@ -154,6 +161,15 @@ class Blobs(ABC):
     @abstractmethod
     def write_id(self, deployment: str) -> None:
         """Writes the deployment's id."""
+
+
+def read_part(file: Path, start: int, size: int) -> Iterator[bytes]:
+    """Yields `size` bytes of a local file from `start` on, fewer if it ends before."""
+    with file.open("rb") as opened:
+        opened.seek(start)
+        while size > 0 and (chunk := opened.read(min(CHUNK, size))):
+            size -= len(chunk)
+            yield chunk
 
 
 def check_hash(found: str, expected: str) -> None:

@@ -99,9 +99,14 @@ class Bucket:
         if whole:
             yield whole
             return
-        for start in range(0, size, PART_BYTES):
+        yield from self.iter_range(key, 0, size)
+
+    def iter_range(self, key: str, start: int, size: int) -> Iterator[bytes]:
+        """Yields `size` bytes from `start` on, with a request for each part. Raises `FileNotFoundError`."""
+        stop = start + size
+        for first in range(start, stop, PART_BYTES):
             with self._store() as store:
-                part = bytes(obstore.get_range(store, key, start=start, length=min(PART_BYTES, size - start)))
+                part = bytes(obstore.get_range(store, key, start=first, length=min(PART_BYTES, stop - first)))
             yield part
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:

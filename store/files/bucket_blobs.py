@@ -109,6 +109,10 @@ class BucketBlobs(Blobs):
         with _translate_missing(sha256):
             yield from verify_chunks(_split(self._bucket.iter_parts(key_of(sha256))), sha256)
 
+    def iter_part(self, sha256: str, start: int, size: int) -> Iterator[bytes]:
+        with _translate_missing(sha256):
+            yield from _split(self._bucket.iter_range(key_of(sha256), start, size))
+
     def signed_url(self, sha256: str, seconds: float) -> str:
         return self._bucket.sign(key_of(sha256), seconds)
 

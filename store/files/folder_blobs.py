@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from store.errors import BlobMissing
-from store.files.blobs import CHUNK, ID_NAME, Blobs, check_hash, verify_chunks
+from store.files.blobs import CHUNK, ID_NAME, Blobs, check_hash, read_part, verify_chunks
 from store.files.durable import flush_folder, write_durably
 from store.files.quota import folder_size
 from store.files.scratch import Scratch, is_older
@@ -123,6 +123,12 @@ class FolderBlobs(Blobs):
     def iter_chunks(self, sha256: str) -> Iterator[bytes]:
         with self._open(sha256) as opened:
             yield from verify_chunks(iter(lambda: opened.read(CHUNK), b""), sha256)
+
+    def iter_part(self, sha256: str, start: int, size: int) -> Iterator[bytes]:
+        try:
+            yield from read_part(self.path(sha256), start, size)
+        except FileNotFoundError:
+            raise BlobMissing(sha256) from None
 
     def iter_older_than(self, seconds: float) -> Iterator[str]:
         limit = self._scratch.now() - seconds

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from store.db.database import Database
-from store.db.tables import Checkpoint, Image, InputPart, Item, Model, Preview, Sample
+from store.db.tables import Checkpoint, Image, InputPart, Item, Model, Preview, ResultShard, Sample
 from store.files.blobs import Blobs
 
 READ_BATCH = 10_000  # rows
@@ -18,10 +18,11 @@ READ_BATCH = 10_000  # rows
 
 def iter_referenced_hashes(session: Session) -> Iterator[str]:
     """Yields the SHA-256 of every blob that a record names, once for each record."""
-    for column in (Image.sha256, Item.sha256, Checkpoint.sha256):
+    for column in (Image.sha256, Item.sha256, Checkpoint.sha256, ResultShard.sha256):
         yield from filter(None, session.scalars(select(column).execution_options(yield_per=READ_BATCH)))
-    for column_of_files in (Sample.files, Model.files, Preview.files):
-        for files in session.scalars(select(column_of_files).execution_options(yield_per=READ_BATCH)):
+    in_blobs = select(Sample.files).where(Sample.shard.is_(None))
+    for query in (in_blobs, select(Model.files), select(Preview.files)):
+        for files in session.scalars(query.execution_options(yield_per=READ_BATCH)):
             yield from files.values()
     for records in session.scalars(select(InputPart.files).execution_options(yield_per=100)):
         yield from (record["sha256"] for record in records if "sha256" in record)

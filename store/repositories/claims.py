@@ -25,14 +25,15 @@ from store.db.tables import Job, Sample, Shard, now
 from store.errors import LeaseLostError
 from store.ids import new_id
 from store.queue import INFERENCE, QUEUE_OF_KIND
-from store.repositories.samples import NewSample
+from store.repositories.result_shards import ResultShardRepository
+from store.repositories.samples import NewResultShard, NewSample
 from store.repositories.usage import UsageRepository
 from store.repositories.webhooks import Outbox
 
 ACTIVE = ("queued", "running")
 STOPPED = ("failed", "canceled")
 ALL = 2**31 - 1  # `stop` of a shard whose items are not counted, such as a training; it is never divided
-PARAMETERS_VERSION = 3  # of jobs' `parameters`; raise it when older workers would misread new ones
+PARAMETERS_VERSION = 4  # of jobs' `parameters`; raise it when older workers would misread new ones
 # By this version. Any other job waits for a newer worker.
 IS_READABLE = and_(Job.kind.in_(tuple(QUEUE_OF_KIND)), Job.parameters_version <= PARAMETERS_VERSION)
 
@@ -168,8 +169,20 @@ class ClaimRepository:
         cancel_requested = self.session.scalar(select(Job.cancel_requested).where(Job.id == job_id))
         return LeaseRenewal(bool(cancel_requested), found.progressed_at)
 
-    def record(self, job_id: str, attempt: int, progress: Progress, samples: Sequence[NewSample] = ()) -> None:
-        """Adds finished samples and the progress. Raises `LeaseLostError`, and then adds nothing."""
+    def record(
+        self,
+        job_id: str,
+        attempt: int,
+        progress: Progress,
+        samples: Sequence[NewSample] = (),
+        shards: Sequence[NewResultShard] = (),
+    ) -> None:
+        """Adds finished samples, those of result shards too, and the progress.
+
+        Raises `LeaseLostError`, and then adds nothing.
+        """
+        rows = [_to_row(job_id, sample) for sample in samples]
+        samples = [*samples, *(sample for shard in shards for sample in shard.samples)]
         if samples or progress.done is None:
             values = self._progress_of_shards(job_id, attempt, progress.per_second or 0.0, samples)
         else:
@@ -181,8 +194,11 @@ class ClaimRepository:
         if samples:
             changes["crash_count"] = 0  # the job makes progress
         self.update_claim(job_id, attempt, **changes)
-        if samples:
-            self.session.execute(insert(Sample), [_to_row(job_id, sample) for sample in samples])
+        for shard in shards:
+            number = ResultShardRepository(self.session).add(job_id, shard)
+            rows += [_to_row(job_id, sample, number) for sample in shard.samples]
+        if rows:
+            self.session.execute(insert(Sample), rows)
 
     def finish(
         self,
@@ -387,7 +403,7 @@ def _lease_lost(job_id: str, attempt: int) -> LeaseLostError:
     return LeaseLostError(f"job {job_id} has ended, or another worker has what was attempt {attempt}'s")
 
 
-def _to_row(job_id: str, sample: NewSample) -> dict[str, Any]:
+def _to_row(job_id: str, sample: NewSample, shard: int | None = None) -> dict[str, Any]:
     return {
         "job_id": job_id,
         "position": sample.position,
@@ -395,5 +411,6 @@ def _to_row(job_id: str, sample: NewSample) -> dict[str, Any]:
         "status": sample.status,
         "code": sample.code,
         "message": sample.message,
+        "shard": shard,
         "files": sample.files,
     }

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, func, select
 from config.tracing import current_traceparent
 from store.db.access import caller_of
 from store.db.statements import list_newest, lock_globally
-from store.db.tables import Checkpoint, Item, Job, Preview, Sample, Shard, now
+from store.db.tables import Checkpoint, Item, Job, Preview, ResultShard, Sample, Shard, now
 from store.ids import new_id
 from store.repositories.claims import (
     ACTIVE,
@@ -187,7 +187,7 @@ class JobRepository(ClaimRepository):
         for job_id in list(expired):
             if not self._update(due, Job.id == job_id, expired_at=now()):  # a user has just retried it
                 expired.remove(job_id)
-        for table in (Sample, Item, Checkpoint, Preview, Shard):
+        for table in (Sample, ResultShard, Item, Checkpoint, Preview, Shard):
             self.session.execute(delete(table).where(table.job_id.in_(expired)))
         return expired
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, insert, select, tuple_
 from sqlalchemy.orm import Session
@@ -30,7 +31,7 @@ class NewSample:
 
     position: int
     sample: int
-    files: dict[str, str]
+    files: dict[str, Any]
     code: str | None = None
     message: str | None = None
     skipped: bool = False
@@ -40,6 +41,15 @@ class NewSample:
         if self.skipped:
             return "skipped"
         return "ok" if self.code is None else "failed"
+
+
+@dataclass(frozen=True)
+class NewResultShard:
+    """A stored tar with all files of these samples. Theirs are places in it: [start, size, CRC-32]."""
+
+    sha256: str
+    size: int
+    samples: Sequence[NewSample]
 
 
 @dataclass(frozen=True)

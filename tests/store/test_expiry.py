@@ -11,6 +11,7 @@ import pytest
 from app.archives.manifest import Manifest
 from app.archives.segments import ResultsChangedError
 from store.files.gc import collect_garbage
+from store.manifest import ResultNames
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository, Progress
 from store.repositories.models import CheckpointRepository
@@ -70,7 +71,7 @@ def test_archive_fails_if_results_expire_meanwhile(store: Store) -> None:
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
     assert job is not None
-    contents = Manifest(store, job, None, None)
+    contents = Manifest(store, ResultNames(job, None, None))
     assert len(list(contents.samples())) == 1
     time.sleep(0.05)
     expire(store)
@@ -83,7 +84,7 @@ def test_archive_fails_if_the_job_is_retried_meanwhile(store: Store) -> None:
     with store.database.read() as session:
         job = JobRepository(session).get(job_id)
     assert job is not None
-    contents = Manifest(store, job, None, None)
+    contents = Manifest(store, ResultNames(job, None, None))
     assert len(list(contents.samples())) == 1
     for status in ("queued", "canceled"):
         with store.database.write() as session:

@@ -24,12 +24,14 @@ from worker.jobs.degrade_batches import (
     split_by_bytes,
     split_by_pixels,
 )
-from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results, shard_done
+from worker.jobs.items import PendingItem, check_disk_space, pending_items, shard_done
+from worker.jobs.result_files import EncodedSample, ResultFiles, record_results
 from worker.jobs.triplet_files import encode_triplet, mean_gradient
 from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease, ShardYielded
 from worker.runtime.model_cache import require_model, samplers_for, single_threaded_torch
 from worker.runtime.outcome import ShardDone
+from worker.runtime.progress import Result
 from worker.runtime.thread_pool import Budget, OrderedThreadPool
 
 
@@ -48,30 +50,19 @@ def run_degrade(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone
         except BlobMissing:
             return math.inf
 
-    def process(batch: Batch, thread: int) -> Iterator[NewSample]:
-        return _BatchProcessor(store, samplers[thread % len(samplers)], options, budget).process_batch(batch)
-
     threads = THREADS_PER_CORE * context.settings.torch_threads
     pending = pending_items(store, claim, options.samples)
     batches = plan_batches(pending, file_size, threads)
-    with record_results(store, claim) as recorder, single_threaded_torch(context.settings):
+    with record_results(store, claim) as (recorder, files), single_threaded_torch(context.settings):
+
+        def process(batch: Batch, thread: int) -> Iterator[Result]:
+            sampler = samplers[thread % len(samplers)]
+            return _BatchProcessor(store, files, sampler, options, budget).process_batch(batch)
+
         complete = OrderedThreadPool(threads, process).run(batches, recorder.add, lease.check, lease.is_yielding)
     if not complete:
         raise ShardYielded
-    return shard_done(pending, recorder.seconds)
-
-
-@dataclass(frozen=True)
-class EncodedTriplet:
-    """The encoded files of one sample, by kind."""
-
-    item: PendingItem
-    sample: int
-    files: dict[str, bytes]
-
-    @property
-    def size(self) -> int:
-        return sum(map(len, self.files.values()))
+    return shard_done(job, pending, recorder.seconds)
 
 
 @dataclass(frozen=True)
@@ -79,11 +70,12 @@ class _BatchProcessor:
     """Opens, loads, degrades, encodes and stores the images of a batch."""
 
     store: Store
+    results: ResultFiles
     sampler: TripletSampler
     options: DegradeOptions
     budget: Budget
 
-    def process_batch(self, batch: Batch) -> Iterator[NewSample]:
+    def process_batch(self, batch: Batch) -> Iterator[Result]:
         """Yields one result for each sample: ok, failed or skipped."""
         check_disk_space(self.store)
         opened, failed = self._open(batch)
@@ -93,7 +85,7 @@ class _BatchProcessor:
                 images, rejected = self._load(files)
                 yield from rejected
                 for triplets in split_by_bytes(self._encode(images), lambda triplet: triplet.size):
-                    yield from self._store(triplets)
+                    yield from self.results.put_all(triplets)
 
     def _open(self, batch: Sequence[FileWork]) -> tuple[list[OpenedFile], list[NewSample]]:
         """Returns the usable files and the results of the others."""
@@ -127,13 +119,8 @@ class _BatchProcessor:
                     images.append((item, SourceImage(crop, item.seed_key, item.samples)))
         return images, rejected
 
-    def _encode(self, images: Sequence[tuple[PendingItem, SourceImage]]) -> Iterator[EncodedTriplet]:
+    def _encode(self, images: Sequence[tuple[PendingItem, SourceImage]]) -> Iterator[EncodedSample]:
         sources = [source for _, source in images]
         for index, sample, triplet in self.sampler.sample(sources, seed=self.options.seed):
             item, source = images[index]
-            yield EncodedTriplet(item, sample, encode_triplet(triplet, self.options, source.seed_key, sample))
-
-    def _store(self, triplets: Sequence[EncodedTriplet]) -> Iterator[NewSample]:
-        sha256s = iter(self.store.blobs.put_all([data for each in triplets for data in each.files.values()]))
-        for triplet in triplets:
-            yield from triplet.item.succeed(triplet.sample, {kind: next(sha256s) for kind in triplet.files})
+            yield EncodedSample(item, sample, encode_triplet(triplet, self.options, source.seed_key, sample))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,17 +12,18 @@ import structlog
 from numpy.typing import NDArray
 
 from imaging.rejections import ImageRejected
-from store.db.tables import Item
+from store.db.tables import Item, Job
 from store.degrade_options import sample_seed_key
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
+from store.manifest import ResultStore, result_store
 from store.repositories.claims import Claim
 from store.repositories.samples import NewSample, SampleRepository
 from store.store import Store
 from worker.runtime.outcome import JobFailedError, ShardDone
-from worker.runtime.progress import ProgressRecorder
 
 SHARD_SECONDS = 10.0  # that a worker should need for a shard: each costs a few transactions
+TAR_SECONDS = 60.0  # the same for jobs that store shards, since a result shard ends with the shard of the job
 MAX_SHARD_ITEMS = 4096
 MAX_GROWTH = 8  # of a shard to the next
 
@@ -93,8 +93,13 @@ class PendingItem:
         ]
 
     @property
+    def items(self) -> list[Item]:
+        """The item and its copies."""
+        return [self.item, *self.copies]
+
+    @property
     def _positions(self) -> list[int]:
-        return [item.position for item in (self.item, *self.copies)]
+        return [item.position for item in self.items]
 
 
 def pending_items(store: Store, claim: Claim, samples: int) -> list[PendingItem]:
@@ -116,21 +121,12 @@ def _image_key(item: Item, samples: Sequence[int]) -> Hashable:
     return item.sha256, tuple(item.crop or ()), samples if isinstance(samples, range) else tuple(samples)
 
 
-@contextmanager
-def record_results(store: Store, claim: Claim) -> Iterator[ProgressRecorder]:
-    """Records every result that is added inside, also when the work is interrupted."""
-    recorder = ProgressRecorder(store, claim.job.id, claim.job.attempt)
-    try:
-        yield recorder
-    finally:
-        recorder.record()
-
-
-def shard_done(items: Sequence[PendingItem], seconds: float) -> ShardDone:
+def shard_done(job: Job, items: Sequence[PendingItem], seconds: float) -> ShardDone:
     """Returns the outcome of a shard whose pending items took so long."""
     if not items:
         return ShardDone(None)
-    usual = SHARD_SECONDS * len(items) / max(seconds, 1e-3)
+    target = TAR_SECONDS if result_store(job.parameters) is ResultStore.shards else SHARD_SECONDS
+    usual = target * len(items) / max(seconds, 1e-3)
     return ShardDone(max(1, min(int(usual), MAX_GROWTH * len(items), MAX_SHARD_ITEMS)))
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from imaging.image_info import Picture
 from imaging.rejections import ImageRejected
 from models.inference.tiling import upscale_rows
 from store.repositories.claims import Claim
 from store.repositories.models import ModelRepository
-from store.repositories.samples import NewSample
 from store.sr_options import Color, Depth, SrOptions
 from worker.jobs.alpha import fill_transparent
-from worker.jobs.items import PendingItem, check_disk_space, pending_items, record_results, shard_done
+from worker.jobs.items import PendingItem, check_disk_space, pending_items, shard_done
+from worker.jobs.result_files import record_results
 from worker.jobs.sr_files import bits_of, write_result
 from worker.runtime.context import WorkerContext
 from worker.runtime.lease import Lease, ShardYielded
 from worker.runtime.model_cache import edsr_for, require_model
 from worker.runtime.outcome import ShardDone
+from worker.runtime.progress import Result
 
 
 def run_sr(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone:
@@ -33,7 +35,7 @@ def run_sr(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone:
         if fraction < 1:
             recorder.set_partial(fraction)
 
-    def process(item: PendingItem) -> Iterator[NewSample]:
+    def process(item: PendingItem) -> Iterator[Result]:
         """Yields the results of an image and its copies: ok or failed."""
         try:
             picture = store.decoders.read_picture(
@@ -41,24 +43,21 @@ def run_sr(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone:
                 deep=options.depth is not Depth.eight,
                 keep_color=options.color is Color.keep,
             )
-            result = upscale(picture)
+            with store.blobs.scratch() as folder:
+                upscale(picture, folder / "sr")
+                yield from files.put_file(item, "sr", folder / "sr")
         except ImageRejected as error:
             yield from item.fail(error)
-        else:
-            yield from item.succeed(0, {"sr": result})
 
-    def upscale(picture: Picture) -> str:
-        """Upscales a picture and returns the SHA-256 of the result's blob. Raises `ImageRejected`."""
+    def upscale(picture: Picture, path: Path) -> None:
+        """Writes an upscaled picture. Raises `ImageRejected`."""
         lr = picture.rgb if picture.alpha is None else fill_transparent(picture.rgb, picture.alpha)
         bits = bits_of(picture, options)
         rows = upscale_rows(network, lr, tile=options.tile, bits=bits, on_progress=on_progress)
-        with store.blobs.scratch() as folder:
-            path = folder / "sr"
-            write_result(path, picture, network.edsr.config.scale, rows, options)
-            return store.blobs.put_file(path)
+        write_result(path, picture, network.edsr.config.scale, rows, options)
 
     pending = pending_items(store, claim, samples=1)
-    with record_results(store, claim) as recorder:
+    with record_results(store, claim) as (recorder, files):
         for item in pending:
             lease.check()
             if lease.is_yielding():
@@ -66,4 +65,4 @@ def run_sr(context: WorkerContext, claim: Claim, lease: Lease) -> ShardDone:
             check_disk_space(store)
             for result in process(item):
                 recorder.add(result)
-    return shard_done(pending, recorder.seconds)
+    return shard_done(job, pending, recorder.seconds)
