@@ -162,6 +162,16 @@ def cpu_seconds(*processes: psutil.Process) -> float:
     return float(sum(time.user + time.system for time in times))
 
 
+def tree_cpu_seconds(process: psutil.Process) -> float:
+    """Returns the CPU time of a process and of all below it, those that have ended included."""
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            time = one.cpu_times()  # a parent's has that of children that have ended
+            total += time.user + time.system + time.children_user + time.children_system
+    return total
+
+
 def run(
     description: str | None,
     measure: Callable[[argparse.Namespace], Sequence[Metric]],

@@ -1,12 +1,15 @@
 """Injects real faults into a running service. Exits with status 1 if it loses, duplicates or leaves over anything.
 
 python -m bench.chaos --faults 200 --minutes 11 --seed 0
+python -m bench.chaos --cluster --faults 300 --minutes 25
 
 Simulated clients upload, train, degrade, super-resolve, cancel, retry and delete. Meanwhile processes are killed,
 frozen and terminated, the queue and its file are lost, the disk fills up, the database is locked, blobs change on disk
-and clients disconnect. After that, everything that was answered with 2xx is compared with the results of an
-undisturbed service. A training must also resume from a checkpoint of the last minute. The seed fixes the faults and
-their order, but not what the processes do at that moment.
+and clients disconnect. With `--cluster`, the service is two APIs behind a load balancer, three warm workers and a train
+worker on PostgreSQL, Valkey and a bucket; the bucket goes away, throttles and is slow, connections to the database end,
+a worker's network is cut, and the load balancer is restarted. After that, everything that was answered with 2xx is
+compared with the results of an undisturbed service. A training must also resume from a checkpoint of the last minute.
+The seed fixes the faults and their order, but not what the processes do at that moment.
 """
 
 from __future__ import annotations
@@ -14,30 +17,38 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from bench.chaos.client import Client, Traffic
-from bench.chaos.databases import run_postgresql
-from bench.chaos.faults import FAULTS, Environment, draw_faults, inject
+from bench.chaos.cluster_faults import CLUSTER_FAULTS
+from bench.chaos.environment import VARIABLES, Environment
+from bench.chaos.faults import FAULTS, Faults
 from bench.chaos.leftovers import find_leftovers, find_oldest_resume
 from bench.chaos.load import Ledger, SimulatedClient
 from bench.chaos.seeding import seed_model
-from bench.chaos.service import Service
 from bench.chaos.verdict import Verdict, check_all_finished, compare_datasets, compare_jobs, compare_results
 from bench.measure import Metric, add_json_option, save_metrics
+from bench.services.cluster import Shape, open_cluster
+from bench.services.local import LocalService
+from bench.services.postgresql import run_postgresql
+from bench.services.service import Service
 
 NUM_CLIENTS = 4  # one of them trains
 DISK_BYTES = 3 * 2**30  # in memory, as far as it is used
 REPORT_EVERY_SECONDS = 20
 MAX_CHECKPOINT_AGE = 60  # seconds of training that a fault may cost
+CLUSTER = Shape(apis=2, warm_workers=3, train_workers=1, bucket=True, load_balancer=True, networks=True)
 
 
 @dataclass
@@ -57,24 +68,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--only", choices=FAULTS, metavar="NAME", help=f"inject this fault alone: {'; '.join(FAULTS)}")
+    names = list(dict.fromkeys([*FAULTS, *CLUSTER_FAULTS]))
+    parser.add_argument("--only", choices=names, metavar="NAME", help=f"inject this fault alone: {'; '.join(names)}")
+    parser.add_argument("--cluster", action="store_true", help="a small cluster instead of one computer")
     parser.add_argument("--minutes", type=float, default=11, help="of fault injection; the comparison takes longer")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--keep", type=Path, help="keep the data and the log in this new folder")
     add_json_option(parser)
     options = parser.parse_args(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell would ignore the first
+        signal.signal(number, lambda *_: sys.exit(1))
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start", flush=True)
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
-        disk = stack.enter_context(mount_small_disk(folder / "disk"))
-        database = stack.enter_context(run_postgresql()) if options.database == "postgresql" else None
-        url = database.url if database else None
-        service = Service((disk or folder / "disk") / "data", folder / "service.log", url)
-        reference = Service(folder / "reference", folder / "reference.log")
-        environment = Environment(service, Ledger(), random.Random(options.seed), disk, database)
+        environment = stack.enter_context((open_small_cluster if options.cluster else open_computer)(folder, options))
+        reference = LocalService(folder / "reference", folder / "reference.log", VARIABLES)
         outcome = run_and_compare(environment, reference, options)
     return report(environment, outcome, options)
+
+
+@contextmanager
+def open_computer(folder: Path, options: argparse.Namespace) -> Iterator[Environment]:
+    """Yields a service of one computer, not yet started."""
+    rng, log = random.Random(options.seed), folder / "service.log"
+    with ExitStack() as stack:
+        disk = stack.enter_context(mount_small_disk(folder / "disk"))
+        postgresql = stack.enter_context(run_postgresql()) if options.database == "postgresql" else None
+        url = postgresql.url if postgresql else None
+        service = LocalService((disk or folder / "disk") / "data", log, VARIABLES, url)
+        yield Environment(service, Ledger(), rng, disk, postgresql)
+
+
+@contextmanager
+def open_small_cluster(folder: Path, options: argparse.Namespace) -> Iterator[Environment]:
+    """Yields a cluster, not yet started."""
+    with open_cluster(folder / "cluster", folder / "service.log", CLUSTER, VARIABLES) as cluster:
+        rng = random.Random(options.seed)
+        yield Environment(cluster, Ledger(), rng, postgresql=cluster.postgresql, cluster=cluster)
 
 
 def run_and_compare(environment: Environment, reference: Service, options: argparse.Namespace) -> Outcome:
@@ -89,7 +120,7 @@ def run_and_compare(environment: Environment, reference: Service, options: argpa
         ]
         for client in clients:
             client.start()
-        outcome.faults = inject_faults(environment, options.faults, 60 * options.minutes, options.only)
+        outcome.faults = inject_faults(environment, options.faults, 60 * options.minutes, faults_of(options))
         print("all faults injected; waiting for the jobs to finish", flush=True)
         service.wait_until_ready()
         for client in clients:
@@ -118,18 +149,24 @@ def run_and_compare(environment: Environment, reference: Service, options: argpa
     return outcome
 
 
-def inject_faults(environment: Environment, count: int, seconds: float, only: str | None) -> dict[float, str]:
-    """Injects `count` faults over the given time, of kind `only` or of all. Returns their names by the time of each."""
+def faults_of(options: argparse.Namespace) -> Faults:
+    """Returns the faults to inject."""
+    faults = CLUSTER_FAULTS if options.cluster else FAULTS
+    return {options.only: faults[options.only]} if options.only else faults
+
+
+def inject_faults(environment: Environment, count: int, seconds: float, faults: Faults) -> dict[float, str]:
+    """Injects `count` faults over the given time. Returns their names by the time of each."""
     started = reported = time.monotonic()
     injected: dict[float, str] = {}
-    pending = [only] * count if only else draw_faults(count, environment.random)
+    pending = draw_faults(count, environment.random, faults)
     while len(injected) < count:
         remaining = max(0.0, seconds - (time.monotonic() - started))
         time.sleep(environment.random.uniform(0, 1.6) * remaining / (count - len(injected)))
-        name = inject_next(environment, pending)
+        name = inject_next(environment, pending, faults)
         if name is None:
-            if not only:
-                pending += draw_faults(count - len(injected), environment.random)
+            if len(faults) > 1:
+                pending += draw_faults(count - len(injected), environment.random, faults)
             elif time.monotonic() - started > seconds:
                 break  # it has no target
             time.sleep(0.5)
@@ -142,11 +179,21 @@ def inject_faults(environment: Environment, count: int, seconds: float, only: st
     return injected
 
 
-def inject_next(environment: Environment, pending: list[str]) -> str | None:
+def draw_faults(count: int, rng: random.Random, faults: Faults) -> list[str]:
+    """Returns names of faults in random order. Every kind occurs at least once if `count` suffices."""
+    names = list(faults)
+    weights = [weight for weight, _ in faults.values()]
+    drawn = rng.sample(names, min(count, len(names))) + rng.choices(names, weights, k=max(0, count - len(names)))
+    rng.shuffle(drawn)
+    return drawn
+
+
+def inject_next(environment: Environment, pending: list[str], faults: Faults) -> str | None:
     """Injects the first pending fault that has a target now, and removes it from the list."""
     for position, name in enumerate(pending):
-        if inject(name, environment):
-            return pending.pop(position)
+        with suppress(psutil.NoSuchProcess):  # the target died at the same time
+            if faults[name][1](environment):
+                return pending.pop(position)
     return None
 
 
@@ -180,7 +227,7 @@ def report(environment: Environment, outcome: Outcome, options: argparse.Namespa
     injected = Counter(outcome.faults.values())
     for name, count in injected.most_common():
         print(f"| {name} | {count} |")
-    if missing := [name for name in ([options.only] if options.only else FAULTS) if not injected[name]]:
+    if missing := [name for name in faults_of(options) if not injected[name]]:
         print(f"\nnot injected, because there was no target or no means: {', '.join(missing)}")
     kinds = Counter(job.request.kind for job in ledger.accepted_jobs)
     reported = sum(len(job.reported_losses) for job in ledger.accepted_jobs)

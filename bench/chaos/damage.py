@@ -7,7 +7,7 @@ import random
 
 from sqlalchemy import select
 
-from bench.chaos.service import Service
+from bench.services.service import Service
 from store.db.database import Session
 from store.db.tables import Checkpoint, Image, Item, Job, Sample
 from store.errors import DatabaseUnavailable

@@ -3,76 +3,66 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 import psutil
 
 from bench.chaos.damage import damage_blob
-from bench.chaos.databases import PostgreSQL, lock_sqlite
-from bench.chaos.load import Ledger
-from bench.chaos.service import (
+from bench.chaos.environment import LEASE_SECONDS, Environment
+from bench.chaos.shifted_clock import worker_with_shifted_clock
+from bench.chaos.sqlite_lock import lock_sqlite
+from bench.services.service import (
     API,
     DECODER,
-    LEASE_SECONDS,
     REAPER,
     TRAIN_PROCESS,
     TRAIN_WORKER,
     WORKER,
     ProcessPattern,
-    Service,
     send_signal,
 )
-from bench.chaos.shifted_clock import worker_with_shifted_clock
 
 FROZEN_SECONDS = LEASE_SECONDS + 2
 LOCKED_SECONDS = (1.0, 6.0)
 FULL_SECONDS = (1.0, 5.0)
 
-
-@dataclass
-class Environment:
-    """The targets of the faults."""
-
-    service: Service
-    ledger: Ledger
-    random: random.Random
-    disk: Path | None  # a small file system that holds only the data folder
-    postgresql: PostgreSQL | None
-    orphans: list[str] = field(default_factory=list)
-    damaged: set[str] = field(default_factory=set)  # SHA-256 of blobs
-
-
 Fault = Callable[[Environment], bool]
+Faults = Mapping[str, tuple[int, Fault]]  # by name, each with its frequency
 
 
-def kill(process: ProcessPattern) -> Fault:
-    return lambda environment: send_signal(environment.service.find(process), signal.SIGKILL)
+def kill(pattern: ProcessPattern) -> Fault:
+    return lambda environment: send_signal(find(environment, pattern), signal.SIGKILL)
+
+
+def find(environment: Environment, *patterns: ProcessPattern) -> psutil.Process | None:
+    """Returns a random process of the first of these patterns that has one."""
+    for pattern in patterns:
+        if found := environment.service.find_all(pattern):
+            return environment.random.choice(sorted(found, key=lambda process: process.pid))
+    return None
 
 
 def terminate(environment: Environment) -> bool:
     """Sends SIGTERM to a process of the service, as an upgrade or a container stop does."""
-    process = environment.random.choice((WORKER, WORKER, TRAIN_WORKER, TRAIN_PROCESS, API, REAPER))
-    return send_signal(environment.service.find(process), signal.SIGTERM)
+    pattern = environment.random.choice((WORKER, WORKER, TRAIN_WORKER, TRAIN_PROCESS, API, REAPER))
+    return send_signal(find(environment, pattern), signal.SIGTERM)
 
 
 def kill_valkey(environment: Environment) -> bool:
-    return send_signal(environment.service.find_valkey(), signal.SIGKILL)
+    return send_signal(environment.service.find_program("valkey"), signal.SIGKILL)
 
 
 def kill_valkey_and_delete_its_files(environment: Environment) -> bool:
     """Deletes the whole folder, as if the disk had been replaced."""
     if not kill_valkey(environment):
         return False
-    shutil.rmtree(environment.service.settings.data_dir / "valkey", ignore_errors=True)
+    shutil.rmtree(environment.service.valkey_folder, ignore_errors=True)
     return True
 
 
@@ -80,7 +70,7 @@ def kill_valkey_and_damage_its_file(environment: Environment) -> bool:
     """Overwrites bytes in the middle. Valkey refuses to start from such a file."""
     if not kill_valkey(environment):
         return False
-    files = (environment.service.settings.data_dir / "valkey" / "appendonlydir").glob("*.aof")
+    files = (environment.service.valkey_folder / "appendonlydir").glob("*.aof")
     for file in (file for file in files if file.stat().st_size > 200):
         with file.open("r+b") as opened:
             opened.seek(file.stat().st_size // 2)
@@ -105,16 +95,19 @@ def restart(environment: Environment) -> bool:
     return True
 
 
-def freeze(environment: Environment) -> bool:
-    """Stops a worker or a training process for longer than its lease, then continues it."""
-    patterns = [WORKER, TRAIN_WORKER, TRAIN_PROCESS]
-    environment.random.shuffle(patterns)
-    frozen = next(filter(None, (environment.service.find(pattern) for pattern in patterns)), None)
-    if not send_signal(frozen, signal.SIGSTOP):
-        return False
-    time.sleep(FROZEN_SECONDS)
-    send_signal(frozen, signal.SIGCONT)
-    return True
+def freeze(*patterns: ProcessPattern) -> Fault:
+    """Stops a process for longer than its lease, then continues it."""
+
+    def inject(environment: Environment) -> bool:
+        shuffled = environment.random.sample(patterns, len(patterns))
+        frozen = find(environment, *shuffled)
+        if not send_signal(frozen, signal.SIGSTOP):
+            return False
+        time.sleep(FROZEN_SECONDS)
+        send_signal(frozen, signal.SIGCONT)
+        return True
+
+    return inject
 
 
 def fill_disk(environment: Environment) -> bool:
@@ -163,7 +156,7 @@ def disconnect_during_upload(environment: Environment) -> bool:
         "Content-Length: 5000000\r\n\r\n"
         '--b\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     ).encode()
-    address = ("127.0.0.1", environment.service.port)
+    address = ("127.0.0.1", int(environment.service.url.rpartition(":")[2]))
     with suppress(OSError), socket.create_connection(address, timeout=5) as connection:
         connection.sendall(head + environment.random.randbytes(environment.random.randint(0, 2_000_000)))
         return True
@@ -194,13 +187,13 @@ def shift_clock(environment: Environment) -> bool:
     hours = environment.random.choice((-1, 1))
     with worker_with_shifted_clock(environment.service, 3600 * hours):
         time.sleep(8)
-        send_signal(environment.service.find(WORKER), signal.SIGKILL)  # so that one worker takes over from the other
+        send_signal(find(environment, WORKER), signal.SIGKILL)  # so that one worker takes over from the other
         time.sleep(6)
     return True
 
 
 # Each with its frequency among 200 faults.
-FAULTS: dict[str, tuple[int, Fault]] = {
+FAULTS: Faults = {
     "kill -9 of the warm worker": (26, kill(WORKER)),
     "kill -9 of the train worker": (14, kill(TRAIN_WORKER)),
     "kill -9 of its training process": (14, kill(TRAIN_PROCESS)),
@@ -213,7 +206,7 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "kill -9 of all processes": (7, kill_everything),
     "Ctrl-C and restart": (3, restart),
     "SIGTERM while jobs run": (16, terminate),
-    "process frozen for longer than its lease": (9, freeze),
+    "process frozen for longer than its lease": (9, freeze(WORKER, TRAIN_WORKER, TRAIN_PROCESS)),
     "disk full": (8, fill_disk),
     "database locked or restarted": (8, block_database),
     "blob changed on disk": (14, change_blob),
@@ -221,20 +214,3 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "client disconnects during a download": (9, disconnect_during_download),
     "worker's clock shifted by an hour": (3, shift_clock),
 }
-
-
-def draw_faults(count: int, rng: random.Random) -> list[str]:
-    """Returns names of faults in random order. Every kind occurs at least once if `count` suffices."""
-    names = list(FAULTS)
-    weights = [weight for weight, _ in FAULTS.values()]
-    drawn = rng.sample(names, min(count, len(names))) + rng.choices(names, weights, k=max(0, count - len(names)))
-    rng.shuffle(drawn)
-    return drawn
-
-
-def inject(name: str, environment: Environment) -> bool:
-    """Injects a fault. Returns False if it has no target now."""
-    try:
-        return FAULTS[name][1](environment)
-    except psutil.NoSuchProcess:  # the target died at the same time
-        return False

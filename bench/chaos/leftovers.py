@@ -8,11 +8,14 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from bench.chaos.service import GRACE_SECONDS, Service
+from bench.chaos.environment import GRACE_SECONDS
+from bench.services.service import Service
 from store.db.database import Session
-from store.db.tables import Dataset, Image, Job, Model, Sample, Shard
+from store.db.tables import Dataset, Image, Job, Lease, Model, Sample, Shard, now
 from store.errors import BlobCorrupt
 from store.files.gc import referenced_hashes
+from store.leases import PROCESS
+from store.repositories.leases import LeaseRepository
 from store.store import Store
 
 COLLECTED_SECONDS = 3 * GRACE_SECONDS + 30
@@ -25,7 +28,7 @@ def find_leftovers(service: Service) -> list[str]:
     store = service.open_store()
     try:
         deadline = time.monotonic() + COLLECTED_SECONDS
-        while (found := _unreferenced_files(store)) and time.monotonic() < deadline:
+        while (found := _uncollected(service, store)) and time.monotonic() < deadline:
             time.sleep(1)
         with store.database.read() as session:
             found += list(_inconsistent_records(session))
@@ -34,16 +37,37 @@ def find_leftovers(service: Service) -> list[str]:
         store.close()
 
 
-def _unreferenced_files(store: Store) -> list[str]:
+def _uncollected(service: Service, store: Store) -> list[str]:
+    """Describes what maintenance should have deleted by now."""
+    return [*_unreferenced_files(service, store), *_queue_entries(store), *_expired_leases(store)]
+
+
+def _unreferenced_files(service: Service, store: Store) -> Iterator[str]:
     with store.database.read() as session:
         needed = referenced_hashes(session)
+        alive = [name.removeprefix(PROCESS) for name in LeaseRepository(session).list_live(PROCESS)]
     stored = set(store.blobs.iter_older_than(0))
-    return (
-        [f"temporary file {file.name}" for file in store.blobs.temporary.iterdir()]
-        + [f"partial upload {upload_id}" for upload_id in store.partial_uploads.list_ids()]
-        + [f"unreferenced blob {sha256}" for sha256 in stored - needed]
-        + [f"missing blob {sha256}" for sha256 in needed - stored]
-    )
+    own = {f"{process}-local" for process in alive}  # files that running processes have open
+    for folder in service.scratch_folders():
+        for path in folder.iterdir():
+            if path.name not in own:
+                yield f"temporary file {path.relative_to(service.folder)}"
+    yield from (f"partial upload {upload_id}" for upload_id in store.partial_uploads.list_ids())
+    yield from (f"unreferenced blob {sha256}" for sha256 in stored - needed)
+    yield from (f"missing blob {sha256}" for sha256 in (needed - stored) | store.blobs.find_missing(needed))
+    yield from (f"unrecorded blob {sha256}" for sha256 in store.blobs.find_unrecorded())
+
+
+def _queue_entries(store: Store) -> Iterator[str]:
+    """All jobs have ended, so nobody needs an entry."""
+    for pattern in ("rq:queue:*", "rq:job:*"):
+        yield from (f"queue entry {key.decode()}" for key in store.queue.redis.scan_iter(pattern))
+
+
+def _expired_leases(store: Store) -> Iterator[str]:
+    with store.database.read() as session:
+        for lease in session.scalars(select(Lease).where(Lease.expires_at < now())):
+            yield f"lease {lease.name}"
 
 
 def _undetected_damage(store: Store) -> Iterator[str]:
@@ -55,7 +79,7 @@ def _undetected_damage(store: Store) -> Iterator[str]:
                 readable.update(str(sha256) for sha256 in by_name.values())
     for sha256 in readable:
         try:
-            store.blobs.verified_path(sha256)
+            store.blobs.read(sha256)
         except BlobCorrupt:
             yield f"blob {sha256} is corrupt, and nobody noticed"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.chaos.service import Service
+from bench.services.service import Service
 from models.checkpoint import save_degradation, save_edsr
 from models.degradation import Degradation, DegradationConfig
 from models.networks.edsr import EDSR, EDSRConfig

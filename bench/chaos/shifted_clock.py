@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.chaos.service import STOP_SECONDS, Service
+from bench.services.service import STOP_SECONDS, Service
 
 SOURCE = r"""
 #define _GNU_SOURCE

@@ -2,7 +2,9 @@
 
 It runs an API, maintenance, and one or two workers with one core each, on PostgreSQL and Valkey. It prints how much
 faster two workers are than one, how long a small job waits behind large ones of another token, and how long a request
-for 400,000 images takes, and delays others. `python -m bench.cluster.simulate` says what to expect of more workers.
+for 400,000 images takes, and delays others. Two workers are compared with the mean of one on each core; the two cores
+must be free, so look at the share of them that the workers had. `python -m bench.cluster.simulate` says what to expect
+of more workers.
 """
 
 from __future__ import annotations

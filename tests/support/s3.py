@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,17 +32,21 @@ class S3Server:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        return {
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_REGION": "us-east-1",
-        }
+        return s3_environment(self.url)
 
 
-@contextmanager
-def running_s3(folder: Path) -> Iterator[S3Server]:
-    """Starts a server with its files in `folder`, and stops it at the end."""
+def s3_environment(url: str) -> Mapping[str, str]:
+    """Returns the variables that clients of the server at `url` need."""
+    return {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": "us-east-1",
+    }
+
+
+def s3_command(folder: Path) -> tuple[list[str], str]:
+    """Returns the command of a server with its files in `folder`, and its URL. The ports are free now."""
     config = folder / "s3.json"
     identity = {
         "name": "tests",
@@ -67,6 +71,13 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
         "-volume.max=20",
         *(f"-{name}={port}" for name, port in ports.items()),
     ]
+    return command, f"http://127.0.0.1:{ports['s3.port']}"
+
+
+@contextmanager
+def running_s3(folder: Path) -> Iterator[S3Server]:
+    """Starts a server with its files in `folder`, and stops it at the end."""
+    command, url = s3_command(folder)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             command,
@@ -76,16 +87,16 @@ def running_s3(folder: Path) -> Iterator[S3Server]:
             preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGKILL),  # noqa: PLW1509 - a test server
         )
     try:
-        url = f"http://127.0.0.1:{ports['s3.port']}"
-        _wait_until_ready(url, process, folder / "log")
+        if not is_s3_ready(url, lambda: process.poll() is None):
+            raise AssertionError((folder / "log").read_text()[-5000:])
         yield S3Server(url, process)
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Returns when the server can store an object."""
+def is_s3_ready(url: str, is_running: Callable[[], bool]) -> bool:
+    """Waits until the server can store an object. Returns False if it ends, or takes too long."""
     import obstore  # noqa: PLC0415 - few tests need it
     from obstore.exceptions import GenericError  # noqa: PLC0415
     from obstore.store import S3Store  # noqa: PLC0415
@@ -100,14 +111,14 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
         retry_config={"max_retries": 0},
     )
     deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and is_running():
         try:
             obstore.put(store, "ready", b"")
         except GenericError:
             time.sleep(0.1)
         else:
-            return
-    raise AssertionError(log.read_text()[-5000:])
+            return True
+    return False
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The service under test: `patina up` in its own folder. Its processes can be killed one by one or all at once."""
+"""A service whose processes can be killed one by one or all at once. Each kind of it has a supervisor for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,11 @@ import psutil
 
 from config.process import die_with_parent
 from config.settings import Settings
-from patina.local.up import require_free_port
 from store.store import Store
 
 READY_SECONDS = 120
 STOP_SECONDS = 40
-ORPHAN_SECONDS = 5  # by then the children of a killed service must be gone
-LEASE_SECONDS = 3
-CHECKPOINT_SECONDS = 2
-GRACE_SECONDS = 30  # before an unreferenced blob is deleted
+ORPHAN_SECONDS = 5  # by then the children of a killed supervisor must be gone
 
 ProcessPattern = tuple[str, ...]  # words of a command line
 WORKER: ProcessPattern = ("worker", "warm")
@@ -37,35 +34,41 @@ REAPER: ProcessPattern = ("worker.maintenance",)
 DECODER: ProcessPattern = ("imaging.decoder_process",)
 
 
-class Service:
-    """Keeps its port over restarts, so that its clients find it again."""
+class Service(ABC):
+    """Keeps its URL over restarts, so that its clients find it again. All its files are below `folder`."""
 
-    def __init__(self, data_dir: Path, log: Path, database_url: str | None = None):
-        self.data_dir = data_dir
+    url: str
+    settings: Settings  # of a program that opens the same store
+    command: Sequence[str]  # of the supervisor
+    num_workers = 2  # of all kinds
+
+    def __init__(self, folder: Path, log: Path, environment: Mapping[str, str]):
+        self.folder = folder
         self.log = log
-        self.port = require_free_port("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.settings = Settings(data_dir=data_dir, database_url=database_url, redis_url=None)
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("PATINA_")} | {
-            "PATINA_DATA_DIR": str(data_dir),
-            "PATINA_LEASE_SECONDS": str(LEASE_SECONDS),
-            "PATINA_REAP_EVERY_SECONDS": "0.5",
-            "PATINA_CHECKPOINT_EVERY_SECONDS": str(CHECKPOINT_SECONDS),
-            "PATINA_UNREFERENCED_BLOB_SECONDS": str(GRACE_SECONDS),
-            "PATINA_MAX_ATTEMPTS": "1000",  # here no job is the cause of a crash
-            "PATINA_MIN_FREE_BYTES": "0",  # otherwise the service rejects requests before the disk is full
-            "PATINA_TORCH_THREADS": "1",
-            "PATINA_LOG_JSON": "true",
-        }
-        if database_url:
-            self.environment["PATINA_DATABASE_URL"] = database_url
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PATINA_")}
+        self.environment = inherited | dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> psutil.Process:
+        """The supervisor, which must run."""
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
+    @property
+    @abstractmethod
+    def valkey_folder(self) -> Path:
+        """Where the queue's server has its files."""
+
+    def scratch_folders(self) -> list[Path]:
+        """Returns where processes put unfinished files."""
+        return [self.settings.data_dir / "tmp"]
 
     def start(self) -> None:
         """Starts the service and waits until it is ready."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "patina", "up", "--port", str(self.port)],
+                self.command,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -81,13 +84,14 @@ class Service:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"The service is not ready. See {self.log}.")
             if self._process is None or self._process.poll() is not None:
-                raise RuntimeError(f"`patina up` has exited. See {self.log}.")
+                raise RuntimeError(f"Its supervisor has exited. See {self.log}.")
             time.sleep(0.2)
 
     def is_ready(self) -> bool:
+        """Returns whether an API is ready and all workers are there."""
         try:
             ready = httpx.get(f"{self.url}/ready", timeout=5, trust_env=False)
-            return ready.status_code == 200 and all(ready.json()["workers"].values())
+            return ready.status_code == 200 and sum(ready.json()["workers"].values()) >= self.num_workers
         except httpx.TransportError:
             return False
 
@@ -103,7 +107,7 @@ class Service:
         children = [] if supervisor_only else list(self.descendants())
         self._process.kill()
         for process in children:
-            _signal(process, signal.SIGKILL)
+            send_signal(process, signal.SIGKILL)
         self._process.wait()
 
     def descendants(self) -> Iterator[psutil.Process]:
@@ -115,27 +119,29 @@ class Service:
         except psutil.NoSuchProcess:
             return
 
-    def find(self, pattern: ProcessPattern) -> psutil.Process | None:
-        """Returns a process whose command line has all words of the pattern."""
+    def find_all(self, pattern: ProcessPattern) -> list[psutil.Process]:
+        """Returns the processes whose command line has all words of the pattern."""
+        found = []
         for process in self.descendants():
             try:
                 if set(pattern) <= set(process.cmdline()):
-                    return process
+                    found.append(process)
             except psutil.Error:
                 continue
-        return None
+        return found
 
-    def find_valkey(self) -> psutil.Process | None:
+    def find_program(self, name: str) -> psutil.Process | None:
+        """Returns the process of another program, such as `valkey`."""
         for process in self.descendants():
             try:
-                if "valkey" in process.name():
+                if name in process.name():
                     return process
             except psutil.Error:
                 continue
         return None
 
     def orphans(self) -> list[str]:
-        """Returns the command lines of processes that use this data folder but are not below the supervisor."""
+        """Returns the command lines of processes of this service that are not below the supervisor."""
         known = {process.pid for process in self.descendants()} | {self._process.pid if self._process else 0}
         deadline = time.monotonic() + ORPHAN_SECONDS
         while found := [process for process in self._processes_of_this_folder() if process.pid not in known]:
@@ -149,7 +155,8 @@ class Service:
             try:
                 if process.status() == psutil.STATUS_ZOMBIE:
                     continue
-                if process.environ().get("PATINA_DATA_DIR") == str(self.data_dir):
+                data_dir = process.environ().get("PATINA_DATA_DIR")
+                if data_dir and Path(data_dir).is_relative_to(self.folder):
                     yield process
             except psutil.Error:
                 continue
@@ -168,12 +175,15 @@ class Service:
                     continue
 
 
+def python(*arguments: str) -> list[str]:
+    """Returns the command of a Python module with arguments."""
+    return [sys.executable, "-m", *arguments]
+
+
 def send_signal(process: psutil.Process | None, number: signal.Signals) -> bool:
     """Returns whether the process exists."""
-    return process is not None and _signal(process, number)
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> bool:
+    if process is None:
+        return False
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:
