@@ -30,6 +30,7 @@ from patina.client.progress import track_progress
 from patina.errors import PatinaError, ServiceError
 from patina.schemas import Alarm
 from store.degrade_options import LrFormat
+from store.result_store import ResultStore
 from store.scales import Scale
 from store.sr_options import Color, Depth, ImageFormat, Metadata
 
@@ -55,6 +56,16 @@ ReadDepth = Annotated[
 
 JobPriority = Annotated[
     int | None, typer.Option("--priority", min=-10, max=10, help="Jobs of a higher priority start first. Default: 0.")
+]
+
+
+Store = Annotated[
+    ResultStore | None,
+    typer.Option(
+        "--store",
+        help="Keep each result as a file (default), or about a thousand samples in one WebDataset tar, and download "
+        "these tars.",
+    ),
 ]
 
 
@@ -167,6 +178,7 @@ def degrade(
     ] = None,
     frames: Frames = None,
     depth: ReadDepth = None,
+    store: Store = None,
     priority: JobPriority = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the triplets.")] = Path("triplets"),
     as_json: AsJson = False,
@@ -192,6 +204,7 @@ def degrade(
                 validation=validation,
                 frames=frames,
                 depth=depth,
+                store=store,
                 priority=priority,
                 progress=tracker.show_count,
             )
@@ -225,6 +238,7 @@ def sr(
         ),
     ] = None,
     frames: Frames = None,
+    priority: JobPriority = None,
     codec: FilmCodec = None,
     crf: FilmCrf = None,
     progressive: Progressive = False,
@@ -244,7 +258,7 @@ def sr(
         if len(photos) > 1:
             raise typer.BadParameter("name one video alone")
         given = {"--format": image_format, "--quality": quality, "--metadata": metadata, "--color": color}
-        refuse_for_videos({**given, "--depth": depth, "--frames": frames})
+        refuse_for_videos({**given, "--depth": depth, "--frames": frames, "--priority": priority})
         with open_session(api, as_json) as session:
             source_model = session.get_model(model or _newest_model(session, dataset))
             super_resolve_video(session, photos[0], out, source_model, codec, crf, progressive=progressive)
@@ -263,6 +277,7 @@ def sr(
                 color=color,
                 depth=depth,
                 frames=frames,
+                priority=priority,
                 progress=tracker.show_count,
             )
         print_warnings(job.warnings)

@@ -178,7 +178,7 @@ def test_the_example_on_ray(photos: Path, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the extra ray, which `make` does not install")
     command = [sys.executable, "examples/degrade_in_bulk.py", str(photos), str(tmp_path), str(model)]
     options = ["--seed", str(SEED), "--samples", str(SAMPLES), "--images-per-shard", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     done = subprocess.run([*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "4 images degraded, 1 left out; 0 shards were there before" in done.stdout

@@ -99,8 +99,9 @@ def test_train_degrade_and_sr(service: LocalService, lr: Path, hr: Path, tmp_pat
     assert again.returncode == 0, normalize_output(again)
     assert read_contents(tmp_path / "triplets") == read_contents(tmp_path / "again")
 
-    restored = service.command("sr", str(lr / "0.png"), "--out", str(tmp_path / "sr"))
+    restored = service.command("sr", str(lr / "0.png"), "--priority", "2", "--out", str(tmp_path / "sr"))
     assert restored.returncode == 0, normalize_output(restored)
+    assert json.loads(service.command("jobs", "--json").stdout)[0]["priority"] == 2
     (picture,) = (tmp_path / "sr/sr").iterdir()
     assert Image.open(picture).size == (192, 160)
 
@@ -196,6 +197,8 @@ def test_mistakes_are_found_before_anything_is_created(service: LocalService, lr
         ("degrade", "--min-detail", "256"),
         ("degrade", "--crop", "8193"),
         ("degrade", "--crop-step", "8193"),
+        ("degrade", "--priority", "11"),
+        ("sr", "--priority", "-11"),
     ],
 )
 def test_invalid_options_are_refused_before_the_upload(command: str, option: str, value: str) -> None:
