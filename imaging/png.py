@@ -71,7 +71,7 @@ class PngWriter:
             )
         self.missing -= len(rows)
         pixel = self._channels * kind.itemsize  # bytes
-        samples = rows if kind.itemsize == 1 else rows.astype(">u2").view(np.uint8)
+        samples = rows if kind.itemsize == 1 else rows.astype(">u2", order="C").view(np.uint8)
         samples = samples.reshape(len(rows), self.width, pixel)
         filtered = np.empty((len(rows), 1 + pixel * self.width), np.uint8)
         filtered[:, 0] = FILTER_SUB

@@ -22,6 +22,7 @@ from imaging.readers.base import (
 )
 from imaging.readers.large import is_large, iter_rows
 from imaging.readers.properties import avif_bits, jpeg_2000_bits, read_cicp
+from imaging.rejections import corrupt_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,7 +167,10 @@ class Jpeg2000Image(PillowImage):
     def __init__(self, opened: BinaryIO):
         head = opened.read(HEADER_BYTES)
         opened.seek(0)
-        super().__init__(opened, "JPEG2000")
+        try:
+            super().__init__(opened, "JPEG2000")
+        except MemoryError as error:  # Pillow reads a box of any length at once
+            raise corrupt_image("a box is longer than the file") from error
         self.bits = jpeg_2000_bits(head)
 
     def _convert(self, strip: Image.Image) -> Rows:

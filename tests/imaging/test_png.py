@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imaging.image_files import read_picture
 from imaging.png import PngWriter
 from tests.support.images import make_picture
 
@@ -21,6 +22,17 @@ def test_image_written_in_pieces_reads_back(height: int, width: int, rows_per_wr
     with Image.open(file) as image:
         image.verify()  # checksums
     np.testing.assert_array_equal(np.asarray(Image.open(file)), pixels)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_rows_may_lie_in_memory_in_any_order(bits: int) -> None:
+    gray = (make_picture(5, 7)[..., :1].astype(np.uint16) * 257 >> (16 - bits)).astype(f"uint{bits}")
+    for pixels in (np.broadcast_to(gray, (5, 7, 3)), make_picture(7, 5).transpose(1, 0, 2).astype(f"uint{bits}")):
+        file = io.BytesIO()
+        with PngWriter(file, 7, 5, bits=bits) as png:
+            png.write(pixels)
+        file.seek(0)
+        np.testing.assert_array_equal(read_picture(file, deep=True).rgb, pixels)
 
 
 def test_missing_rows_raise() -> None:
