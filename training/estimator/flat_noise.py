@@ -106,8 +106,7 @@ def measure_photos(photos: Photos, scenes: list[list[int]]) -> Tensor:
 def _typical(measured: Tensor) -> Tensor:
     """Returns the statistics (3, 2 + rings) that most photos (N, 3, 2 + rings) have where they show noise alone."""
     usual, low = measured.quantile(QUANTILE, dim=0), measured.quantile(LOW_QUANTILE, dim=0)
-    variance, low_variance = usual[:, 0].sum(), low[:, 0].sum()
-    return usual * (MAX_RATIO * low_variance / variance).clamp(max=1)
+    return usual * (MAX_RATIO * low[:, :1] / usual[:, :1].clamp_min(1e-9)).clamp(max=1)  # texture is mostly gray
 
 
 def _relative_levels(power: Tensor, curve: Tensor) -> Tensor:
