@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -53,6 +54,28 @@ def write_atomically(chunks: Iterable[bytes], target: Path) -> None:
         partial_file.replace(target)
     finally:
         partial_file.unlink(missing_ok=True)
+
+
+def write_verified(chunks: Iterable[bytes], target: Path, sha256: str) -> None:
+    """Writes a file as `write_atomically` does. Raises `PatinaError`, and writes none, if it has another SHA-256."""
+    digest = hashlib.sha256()
+
+    def verify() -> Iterator[bytes]:
+        for chunk in chunks:
+            digest.update(chunk)
+            yield chunk
+        if digest.hexdigest() != sha256:
+            raise PatinaError(f"{target.name} arrived with other bytes than it has in the service. Download it again.")
+
+    write_atomically(verify(), target)
+
+
+def is_complete(file: Path, size: int, sha256: str) -> bool:
+    """Returns whether the file exists and has these bytes."""
+    if not file.is_file() or file.stat().st_size != size:
+        return False
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == sha256
 
 
 def _check_name(name: str) -> PurePosixPath:

@@ -124,6 +124,16 @@ class Result(_Schema):
     links: dict[str, str] = Field(default_factory=dict)  # its files: lr, kernel and noise, or sr
 
 
+class ResultShard(_Schema):
+    """A WebDataset tar with results of a job with `store="shards"`."""
+
+    number: int
+    samples: int
+    size: int  # bytes
+    sha256: str
+    links: dict[str, str] = Field(default_factory=dict)
+
+
 class Delivery(_Schema):
     """The delivery of one webhook message."""
 

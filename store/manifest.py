@@ -20,18 +20,6 @@ class Split(StrEnum):
     validation = "validation"
 
 
-class ResultStore(StrEnum):
-    """How a job stores its results: each file as a blob, or the files of many samples in one."""
-
-    files = "files"
-    shards = "shards"
-
-
-def result_store(parameters: Mapping[str, Any]) -> ResultStore:
-    """Returns how a job with these parameters stores its results."""
-    return ResultStore(parameters.get("store", ResultStore.files))
-
-
 def file_suffix(kind: str, parameters: Mapping[str, Any]) -> str:
     """Returns the suffix of a result file, without dot, in a job with these parameters."""
     if kind == "lr":

@@ -23,9 +23,10 @@ from app.lookup import get_job_or_404
 from store.db.database import Session
 from store.db.tables import Job
 from store.files.stored_file import StoredFile
-from store.manifest import ResultNames, ResultStore, result_store
+from store.manifest import ResultNames
 from store.repositories.models import ModelRepository
 from store.repositories.result_shards import ResultShardRepository
+from store.result_store import ResultStore, result_store
 from store.store import Store
 
 ARCHIVE_VERSION = 1  # raise it when the same results would give other bytes

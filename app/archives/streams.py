@@ -55,10 +55,10 @@ def zip_segments(manifest: Manifest) -> Iterator[Segment]:
 
     def members() -> Iterator[ZipMember]:
         for file in _unique_files(manifest):
-            yield ZipMember(file.name, partial(file.open, manifest.store.blobs))
+            yield ZipMember(file.name, partial(file.open, manifest.store.blobs), file.crc32)
         yield ZipMember(MANIFEST, lambda: (_count_bytes(manifest.lines()), manifest.lines()))
 
-    return write_zip(members)
+    return write_zip(members, manifest.store.blobs.temporary)
 
 
 def tar_segments(manifest: Manifest) -> Iterator[Segment]:

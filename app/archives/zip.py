@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Self
 
 from app.archives.segments import Segment, literal
 
@@ -23,7 +25,9 @@ DATE = (1 << 5 | 1) << 16  # 1 January 1980, the earliest that a zip can hold; f
 IN_ZIP64 = 0xFFFFFFFF
 FILE_MODE = 0o100644 << 16
 UNKNOWN = -1
+TABLE_IN_MEMORY = 2**20  # bytes
 
+ROW = struct.Struct("<Qq")  # size and CRC-32 of a member
 LOCAL_HEADER = struct.Struct("<4sHHHIIIIHH")
 LOCAL_EXTRA = struct.Struct("<HHQQ")
 DESCRIPTOR = struct.Struct("<4sIQQ")
@@ -38,31 +42,69 @@ END = struct.Struct("<4sHHHHIIH")
 class ZipMember:
     name: str
     open: Callable[[], tuple[int, Iterator[bytes]]]  # returns (size in bytes, chunks)
+    crc32: int | None = None  # of its bytes, if it is known
 
 
-def write_zip(members: Callable[[], Iterable[ZipMember]]) -> Iterator[Segment]:
+def write_zip(members: Callable[[], Iterable[ZipMember]], folder: Path) -> Iterator[Segment]:
     """Yields a zip. `members` yields the same members each time; it is called twice.
 
-    Memory holds a few bytes for each member.
+    Sizes and checksums of many members are kept in an unnamed file in `folder` and not in memory.
     """
-    sizes, checksums = array("Q"), array("q")  # of each member
-    offset = 0
-    for number, member in enumerate(members()):
-        size, chunks = member.open()
-        sizes.append(size)
-        checksums.append(UNKNOWN)
-        header = _local_header(member.name)
-        yield literal(header)
-        yield Segment(_stored_size(size), _Content(number, size, chunks, checksums).blocks)
-        yield Segment(DESCRIPTOR.size, _Descriptor(number, member, size, checksums).read)
-        offset += len(header) + _stored_size(size) + DESCRIPTOR.size
-    directory, start = offset, 0
-    for number, member in enumerate(members()):
-        entry = _Entry(number, member, sizes[number], start, checksums)
-        yield Segment(entry.size, entry.read)
-        directory += entry.size
-        start += len(_local_header(member.name)) + _stored_size(sizes[number]) + DESCRIPTOR.size
-    yield literal(_end(len(sizes), offset, directory - offset))
+    with _Table(folder) as table:
+        offset = 0
+        for number, member in enumerate(members()):
+            size, chunks = member.open()
+            table.append(size, member.crc32)
+            header = _local_header(member.name)
+            yield literal(header)
+            yield Segment(_stored_size(size), _Content(number, size, chunks, table).blocks)
+            yield Segment(DESCRIPTOR.size, _Descriptor(number, member, size, table).read)
+            offset += len(header) + _stored_size(size) + DESCRIPTOR.size
+        directory, start = offset, 0
+        for number, member in enumerate(members()):
+            size = table.size(number)
+            entry = _Entry(number, member, size, start, table)
+            yield Segment(entry.size, entry.read)
+            directory += entry.size
+            start += len(_local_header(member.name)) + _stored_size(size) + DESCRIPTOR.size
+        yield literal(_end(table.length, offset, directory - offset))
+
+
+class _Table:
+    """The size and the CRC-32 of each member, in memory while they are few."""
+
+    def __init__(self, folder: Path):
+        self.length = 0
+        self._file = SpooledTemporaryFile(TABLE_IN_MEMORY, dir=folder)  # noqa: SIM115 - closed by `__exit__`
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, size: int, crc32: int | None) -> None:
+        self._file.seek(self.length * ROW.size)
+        self._file.write(ROW.pack(size, UNKNOWN if crc32 is None else crc32))
+        self.length += 1
+
+    def size(self, number: int) -> int:
+        return self._read(number)[0]
+
+    def crc32(self, number: int) -> int | None:
+        """Returns None if it is not known yet."""
+        crc32 = self._read(number)[1]
+        return None if crc32 == UNKNOWN else crc32
+
+    def set_crc32(self, number: int, crc32: int) -> None:
+        size = self.size(number)
+        self._file.seek(number * ROW.size)
+        self._file.write(ROW.pack(size, crc32))
+
+    def _read(self, number: int) -> tuple[int, int]:
+        self._file.seek(number * ROW.size)
+        size, crc32 = ROW.unpack(self._file.read(ROW.size))
+        return size, crc32
 
 
 @dataclass(frozen=True)
@@ -72,7 +114,7 @@ class _Content:
     number: int
     size: int
     chunks: Iterator[bytes]
-    checksums: array[int]
+    table: _Table
 
     def blocks(self) -> Iterator[bytes]:
         remaining, pending, checksum = self.size, b"", 0
@@ -92,7 +134,7 @@ class _Content:
                 blocks += [BLOCK_HEADER.pack(remaining <= 0, len(block), len(block) ^ BLOCK_BYTES), block]
             pending = bytes(data[position:])
             yield b"".join(blocks)
-        self.checksums[self.number] = checksum
+        self.table.set_crc32(self.number, checksum)
 
 
 @dataclass(frozen=True)
@@ -102,10 +144,10 @@ class _Descriptor:
     number: int
     member: ZipMember
     size: int
-    checksums: array[int]
+    table: _Table
 
     def read(self) -> Iterator[bytes]:
-        checksum = _get_checksum(self.number, self.member, self.checksums)
+        checksum = _get_checksum(self.number, self.member, self.table)
         yield DESCRIPTOR.pack(b"PK\x07\x08", checksum, _stored_size(self.size), self.size)
 
 
@@ -117,7 +159,7 @@ class _Entry:
     member: ZipMember
     size_of_member: int
     offset: int
-    checksums: array[int]
+    table: _Table
 
     @property
     def size(self) -> int:
@@ -125,21 +167,22 @@ class _Entry:
 
     def read(self) -> Iterator[bytes]:
         name, stored = self.member.name.encode(), _stored_size(self.size_of_member)
-        checksum = _get_checksum(self.number, self.member, self.checksums)
+        checksum = _get_checksum(self.number, self.member, self.table)
         header = (b"PK\x01\x02", VERSION, UNIX, VERSION, FLAGS, DEFLATE, DATE, checksum, IN_ZIP64, IN_ZIP64)
         yield CENTRAL_HEADER.pack(*header, len(name), CENTRAL_EXTRA.size, 0, 0, 0, FILE_MODE, IN_ZIP64)
         yield name
         yield CENTRAL_EXTRA.pack(1, CENTRAL_EXTRA.size - 4, self.size_of_member, stored, self.offset)
 
 
-def _get_checksum(number: int, member: ZipMember, checksums: array[int]) -> int:
+def _get_checksum(number: int, member: ZipMember, table: _Table) -> int:
     """Returns the CRC-32 of a member. Reads the member if its bytes were not sent, because the client has them."""
-    if checksums[number] == UNKNOWN:
+    checksum = table.crc32(number)
+    if checksum is None:
         checksum = 0
         for chunk in member.open()[1]:
             checksum = zlib.crc32(chunk, checksum)
-        checksums[number] = checksum
-    return checksums[number]
+        table.set_crc32(number, checksum)
+    return checksum
 
 
 def _stored_size(size: int) -> int:

@@ -13,7 +13,7 @@ from app.ingest.documentation import form_body
 from app.ingest.options import DEPTH, DEPTH_SCHEMA, FRAMES, FRAMES_SCHEMA, Depth, Frames
 from app.jobs.options import PRIORITY, PRIORITY_SCHEMA, STORE, STORE_SCHEMA, Priority
 from store.degrade_options import LrFormat
-from store.manifest import ResultStore
+from store.result_store import ResultStore
 
 QUALITIES = r"^\d{1,3}(-\d{1,3})?$"
 

@@ -6,7 +6,7 @@ from app.http.root_path import link
 from app.http.schemas import FileWarning
 from app.jobs.schemas import EventRead, JobError, JobRead, Kind, ProgressRead, ResultRead, Status
 from store.db.tables import Event, Item, Job, Sample
-from store.manifest import ResultStore, result_store
+from store.result_store import ResultStore, result_store
 
 
 def to_job_read(job: Job) -> JobRead:

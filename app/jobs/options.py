@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from store.manifest import ResultStore
+from store.result_store import ResultStore
 
 MIN_PRIORITY, MAX_PRIORITY = -10, 10
 

@@ -12,7 +12,7 @@ from app.ingest.documentation import form_body
 from app.ingest.options import FRAMES, FRAMES_SCHEMA, Frames, ReadOptions
 from app.ingest.options import Depth as ReadDepth
 from app.jobs.options import PRIORITY, PRIORITY_SCHEMA, STORE, STORE_SCHEMA, Priority
-from store.manifest import ResultStore
+from store.result_store import ResultStore
 from store.sr_options import Color, Depth, ImageFormat, Metadata
 
 # After the digests of idempotent requests were first stored.

@@ -56,8 +56,14 @@ class Session:
                 names.append(name)
                 tracker.show_count(len(names))
 
-            lines = job.download(folder, on_file=count)
-        self._report_results(job, folder, lines, left_out)
+            if job.parameters.get("store") == "shards":
+                job.download_shards(folder, on_file=count)
+                ok, failed = job.counts["ok"], _list_failed(job)
+            else:
+                lines = job.download(folder, on_file=count)
+                ok = sum(line["status"] == "ok" for line in lines)
+                failed = [line for line in lines if line["status"] == "failed"]
+        self._report_results(job, folder, ok, failed, left_out)
 
     def save_sheet(self, model: Model, file: Path) -> None:
         model.sheet(file)
@@ -75,13 +81,13 @@ class Session:
             return newest
         raise PatinaError(NOTHING_TRAINED)
 
-    def _report_results(self, job: Job, folder: Path, lines: list[dict[str, Any]], left_out: Sequence[LeftOut]) -> None:
-        """Prints a manifest's failures and counts. Exits with `FAILED` if any result failed."""
-        failed = [line for line in lines if line["status"] == "failed"]
-        ok = sum(line["status"] == "ok" for line in lines)
+    def _report_results(
+        self, job: Job, folder: Path, ok: int, failed: list[dict[str, Any]], left_out: Sequence[LeftOut]
+    ) -> None:
+        """Prints failures and counts. Exits with `FAILED` if any result failed."""
         for line in failed:
             print_error(line["source"], line.get("message") or line["status"])
-        self.out.print(f"{ok} of {len(lines)} results are in {folder}")
+        self.out.print(f"{ok} of {int(job.progress.done)} results are in {folder}")
         result = {"job": job, "folder": str(folder.absolute()), "ok": ok, "failed": failed, "left_out": list(left_out)}
         self.out.print_result(result)
         if failed:
@@ -95,6 +101,13 @@ class Session:
             target = f" --api {self.service.url}" if "PATINA_API" not in os.environ else ""
             stderr.print(f"\nThe job keeps running. To follow it:  patina jobs {job}{target}", highlight=False)
             stderr.print(f"To cancel it:  patina jobs {job}{target} --cancel", highlight=False)
+
+
+def _list_failed(job: Job) -> list[dict[str, Any]]:
+    if not job.counts["failed"]:
+        return []
+    fields = {"source", "source_sha256", "sample", "status", "code", "message"}
+    return [result.model_dump(include=fields) for result in job.results() if result.status == "failed"]
 
 
 @contextmanager

@@ -114,8 +114,8 @@ def test_zip_members_of_any_size_are_read_back(tmp_path: Path) -> None:
     def split(data: bytes, step: int = 50_000) -> Iterator[bytes]:
         return (data[start : start + step] for start in range(0, len(data), step))
 
-    data = b"".join(read_all(write_zip(members)))
-    assert len(data) == measure(write_zip(members))
+    data = b"".join(read_all(write_zip(members, tmp_path)))
+    assert len(data) == measure(write_zip(members, tmp_path))
     with zipfile.ZipFile(io.BytesIO(data)) as opened:
         assert opened.testzip() is None
         assert {name: opened.read(name) for name in opened.namelist()} == files
@@ -123,10 +123,10 @@ def test_zip_members_of_any_size_are_read_back(tmp_path: Path) -> None:
     checked = subprocess.run(["unzip", "-t", tmp_path / "a.zip"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     for start in (0, 31, 100_000, len(data) - 500):
-        assert b"".join(read_part(write_zip(members), ByteRange(start, len(data), len(data)))) == data[start:]
+        assert b"".join(read_part(write_zip(members, tmp_path), ByteRange(start, len(data), len(data)))) == data[start:]
     wrong = [ZipMember("a", lambda: (3, iter([b"ab"])))]
     with pytest.raises(ResultsChangedError):
-        list(read_all(write_zip(lambda: wrong)))
+        list(read_all(write_zip(lambda: wrong, tmp_path)))
 
 
 @pytest.mark.parametrize("archive_format", ["zip", "tar"])

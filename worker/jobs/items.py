@@ -16,9 +16,9 @@ from store.db.tables import Item, Job
 from store.degrade_options import sample_seed_key
 from store.errors import BlobCorrupt, BlobMissing
 from store.files.blobs import Blobs
-from store.manifest import ResultStore, result_store
 from store.repositories.claims import Claim
 from store.repositories.samples import NewSample, SampleRepository
+from store.result_store import ResultStore, result_store
 from store.store import Store
 from worker.runtime.outcome import JobFailedError, ShardDone
 

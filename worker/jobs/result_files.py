@@ -17,9 +17,10 @@ from pathlib import Path
 from store.db.tables import Item
 from store.errors import LeaseLostError
 from store.files.blobs import CHUNK, Blobs, read_part
-from store.manifest import ResultNames, ResultStore, encode_line, result_store
+from store.manifest import ResultNames, encode_line
 from store.repositories.claims import Claim
 from store.repositories.samples import NewResultShard, NewSample
+from store.result_store import ResultStore, result_store
 from store.store import Store
 from store.tar import END, tar_header, tar_padding
 from worker.jobs.items import PendingItem

@@ -97,6 +97,7 @@ class AsyncDataset(AsyncRecord):
         validation: float | None = None,
         frames: str | None = None,
         depth: str | None = None,
+        store: str | None = None,
         priority: int | None = None,
         progress: bool | OnUpload = False,
     ) -> AsyncJob:
@@ -110,7 +111,8 @@ class AsyncDataset(AsyncRecord):
         smallest mean difference of neighboring pixels, 0 to 255. `leave_out` is any of "kernel" and "noise".
         `lr_format` is png or webp. `jpeg` compresses after the learned degradation: a quality such as 75, or "60-95"
         to draw one for each sample. `validation` is the fraction of images in the validation split. `frames` and
-        `depth` are as in `upload`.
+        `depth` are as in `upload`. `store` is files (the default) or shards: about a thousand samples in one WebDataset
+        tar, for which the job has `download_shards`.
         """
         fields = drop_none(
             {
@@ -130,6 +132,7 @@ class AsyncDataset(AsyncRecord):
                 "validation": validation,
                 "frames": frames,
                 "depth": depth,
+                "store": store,
             }
         )
         path = f"/datasets/{self.id}/degrade"
@@ -144,7 +147,8 @@ class AsyncDataset(AsyncRecord):
     ) -> AsyncJob:
         """Submits a job that super-resolves photos with the network trained last for this dataset.
 
-        `options` are those of the API: `format`, `quality`, `metadata`, `color`, `depth`, `frames` and `priority`.
+        `options` are those of the API: `format`, `quality`, `metadata`, `color`, `depth`, `frames`, `store` and
+        `priority`.
         """
         return await super_resolve(self._connection, paths, progress, dataset=self.id, tile=tile, **options)
 

@@ -13,15 +13,15 @@ from typing import Any
 
 from pydantic import Field
 
-from patina.archive import ManifestLine, extract
-from patina.client._sync.concurrency import sleep
+from patina.archive import ManifestLine, extract, is_complete, write_verified
+from patina.client._sync.concurrency import run_blocking, sleep
 from patina.client._sync.connection import PATIENCE_SECONDS, Connection
 from patina.client._sync.inputs import submit_photos
 from patina.client._sync.resources import Record, Resource
 from patina.client.http import drop_none
 from patina.client.progress import OnUpload, progress_callback
 from patina.errors import JobError, ServiceUnavailableError
-from patina.schemas import GALLERY_FILES, Event, FileWarning, JobFailure, Progress, Result
+from patina.schemas import GALLERY_FILES, Event, FileWarning, JobFailure, Progress, Result, ResultShard
 
 OnJob = Callable[["Job"], None]
 OnFile = Callable[[str], None]
@@ -160,6 +160,27 @@ class Job(Record):
         )
         consumer = partial(extract, folder=Path(folder), on_file=on_file)
         return self._connection.consume(f"/jobs/{self.id}/archive", consumer, params=params)
+
+    def shards(self, limit: int | None = None) -> list[ResultShard]:
+        """Lists the tars of a job with `store="shards"`, while it runs those that are finished."""
+        return self._connection.list_all(ResultShard, f"/jobs/{self.id}/shards", limit)
+
+    def download_shards(self, folder: str | Path, *, on_file: OnFile | None = None) -> list[Path]:
+        """Downloads the tars of a job with `store="shards"` as shard-000000.tar and so on. Returns their paths.
+
+        Those that are in the folder already are only checked, so the same call resumes an interrupted download.
+        `on_file` is called with the name of each tar.
+        """
+        paths: list[Path] = []
+        for shard in self.shards():
+            target = Path(folder) / f"shard-{shard.number:06}.tar"
+            if not run_blocking(partial(is_complete, target, shard.size, shard.sha256)):
+                consumer = partial(write_verified, target=target, sha256=shard.sha256)
+                self._connection.consume(f"/jobs/{self.id}/shards/{shard.number}", consumer)
+            paths.append(target)
+            if on_file:
+                on_file(target.name)
+        return paths
 
     def export(
         self,
