@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import datasets
 import httpx
 import pytest
 
@@ -124,3 +125,32 @@ def test_results_can_be_fetched_from_the_bucket(api: Api, settings: Settings) ->
     assert redirect.status_code == 307
     fetched = httpx.get(redirect.headers["location"])
     assert fetched.content == direct.content
+
+
+def test_shards_are_read_from_the_bucket(
+    api: Api, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.jobs.result_files.SHARD_SAMPLES", 5)
+    files = submit(api)
+    work(settings, files)
+    dataset = api.http.get(f"/jobs/{files}").json()["dataset"]
+    job_id = api.degrade(dataset, PHOTOS, samples=3, seed=7, store="shards")
+    assert work(settings.model_copy(update={"data_dir": tmp_path / "worker"}), job_id).ok == 9
+    expected = read_tar(api.http.get(f"/jobs/{files}/archive?format=webdataset").content)
+    shards = api.http.get(f"/jobs/{job_id}/shards").json()["items"]
+    urls = []
+    for shard in shards:
+        redirect = api.http.get(f"{shard['links']['self']}?redirect=true", follow_redirects=False)
+        assert redirect.status_code == 307
+        urls.append(redirect.headers["location"])
+        assert httpx.get(urls[-1], headers={"Range": "bytes=512-600"}).status_code == 206
+        single = api.http.get(shard["links"]["self"], headers={"Range": "bytes=512-600"})
+        assert single.content == httpx.get(urls[-1]).content[512:601]
+    members = {name: data for url in urls for name, data in read_tar(httpx.get(url).content).items()}
+    assert members == expected
+    result = api.http.get(f"/jobs/{job_id}/results/1/2/kernel?redirect=true", follow_redirects=False)
+    assert result.content == members["1_2.kernel.npy"], "a part of an object cannot be redirected to"
+    with monkeypatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "0")
+        rows = datasets.load_dataset("webdataset", data_files=urls, split="train", streaming=True)
+        assert sorted(row["__key__"] for row in rows) == [f"{photo}_{n}" for photo in range(3) for n in range(3)]
