@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
 
-from imaging.color import ColorConverter, round_to_8_bits
+from imaging.color import LAB, ColorConverter, round_to_8_bits
 from imaging.image_info import ImageCheck, ImageSize, Picture, Rectangle
 from imaging.readers.base import STRIP_ROWS, OpenImage
 from imaging.readers.opening import open_image
@@ -162,7 +162,10 @@ def _decode(
                 stored_alpha = _as_stored(alpha, image.orientation)
         assert stored_rgb is not None
         rows = slice(top, top + len(samples))
-        stored_rgb[rows] = converter.to_rgb(round_to_8_bits(samples) if to_8_bits else samples)
+        # Of CIELAB after the conversion: a step there in 8 bits is up to ten of sRGB.
+        is_rounded_first = to_8_bits and converter.space != LAB
+        colors = converter.to_rgb(round_to_8_bits(samples) if is_rounded_first else samples)
+        stored_rgb[rows] = round_to_8_bits(colors) if colors.dtype != stored_rgb.dtype else colors
         if alpha_rows is not None and stored_alpha is not None:
             stored_alpha[rows] = round_to_8_bits(alpha_rows) if to_8_bits else alpha_rows
     assert rgb is not None

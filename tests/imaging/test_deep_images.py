@@ -104,6 +104,17 @@ def test_compressed_deep_tiff_keeps_its_bits(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_picture(tmp_path / "image", deep=True).rgb, pixels)
 
 
+def test_deep_cielab_is_rounded_once(tmp_path: Path) -> None:
+    """Steps of CIELAB in 8 bits are up to ten levels of sRGB."""
+    path = tmp_path / "image"
+    lab = make_deep(20, 30, 3) // 4 + np.uint16(24_000)
+    lab[..., 1:] ^= 0x8000  # a and b have a sign
+    tifffile.imwrite(path, lab, photometric="cielab")
+    deep = read_picture(path, deep=True).rgb
+    assert deep.dtype == np.uint16
+    np.testing.assert_array_equal(read_rgb(path), to_8_bits(deep))
+
+
 def test_white_is_zero_in_deep_tiffs_too(tmp_path: Path) -> None:
     pixels = make_deep(20, 30, 1)[..., 0]
     tifffile.imwrite(tmp_path / "image", pixels, photometric="miniswhite")
