@@ -18,9 +18,11 @@ from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.job import Job as QueueEntry
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 
 from store.errors import QueueUnavailable
 from store.ids import new_id
+from store.keepalive import redis_options
 
 INFERENCE, TRAIN = "warm", "train"  # names of queues on the server
 QUEUES = (INFERENCE, TRAIN)
@@ -70,8 +72,9 @@ class JobQueue:
     """
 
     def __init__(self, url: str):
-        self.redis = Redis.from_url(url, **TIMEOUTS)
         self._url = url
+        self._options = redis_options(url)
+        self.redis = self._connect(**TIMEOUTS)
 
     def close(self) -> None:
         self.redis.close()
@@ -133,7 +136,7 @@ class JobQueue:
 
     def heartbeat(self, queue: str, worker: str) -> WorkerHeartbeat:
         """Returns a connection that shows others that the worker is alive."""
-        return WorkerHeartbeat(Redis.from_url(self._url, client_name=_client_name(queue, worker), **TIMEOUTS))
+        return WorkerHeartbeat(self._connect(client_name=_client_name(queue, worker), **TIMEOUTS))
 
     @_translate_errors()
     def workers(self, queue: str, timeout: int = HEARTBEAT_TIMEOUT) -> list[str]:
@@ -162,18 +165,20 @@ class JobQueue:
                 worker = _Worker(
                     [queue],
                     # RQ sets the timeout of this connection, which waits for minutes on an empty queue.
-                    connection=Redis.from_url(self._url, socket_connect_timeout=2),
+                    connection=self._connect(socket_connect_timeout=2),
                     serializer=JSONSerializer,
-                    job_class=_entry_class(handle),
                     name=new_id(),  # RQ lets no worker come back under its name
                     log_job_description=False,
                 )
-                worker.shutdown = shutdown
+                worker.shutdown, worker.handle = shutdown, handle
                 worker.work(logging_level="WARNING")
             except RedisError as error:
                 log.warning("queue unavailable", error=str(error))
             with suppress(StopRequested):  # by a signal in this moment
                 shutdown.wait(RECONNECT_SECONDS)
+
+    def _connect(self, **options: Any) -> Redis:
+        return Redis.from_url(self._url, **self._options, **options)
 
     def _queue(self, name: str) -> Queue:
         return Queue(name, connection=self.redis, serializer=JSONSerializer)
@@ -184,20 +189,30 @@ class _Worker(SimpleWorker):
 
     max_connection_wait_time = 2.0  # seconds; RQ would wait a minute for a server that is back
     shutdown: threading.Event
+    handle: Callable[[str], None]
+
+    def execute_job(self, job: QueueEntry, queue: Queue) -> None:
+        """Deletes the entry, then calls `handle`.
+
+        RQ would keep it to the end. If the worker was killed or the server lost meanwhile, it would stay forever.
+        """
+        with suppress(RedisError):  # `request_stop` knows the state all the same
+            self.set_state(WorkerStatus.BUSY)
+        with self.connection.pipeline() as pipeline:
+            pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
+            pipeline.delete(QueueEntry.key_for(job.id))
+            pipeline.execute()
+        try:
+            self.handle(_job_of(job.id))
+        except Exception:
+            log.exception("could not run job", job=_job_of(job.id))
+        self.set_state(WorkerStatus.IDLE)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self.shutdown.set()
         # RQ also notes the stop on the server. Its failure must not break the job that runs.
         with suppress(RedisError):
             super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
-
-
-def _entry_class(handle: Callable[[str], None]) -> type[QueueEntry]:
-    class Entry(QueueEntry):
-        def perform(self) -> None:
-            handle(_job_of(self.id))
-
-    return Entry
 
 
 def _job_of(entry: str) -> str:

@@ -43,6 +43,7 @@ class Store:
         return self.as_caller(LOCAL)
 
     def close(self) -> None:
+        self.blobs.close()
         self.leases.close()
         self.database.close()
         self.queue.close()

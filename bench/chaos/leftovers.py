@@ -59,9 +59,11 @@ def _unreferenced_files(service: Service, store: Store) -> Iterator[str]:
 
 
 def _queue_entries(store: Store) -> Iterator[str]:
-    """All jobs have ended, so nobody needs an entry."""
+    """All jobs have ended, so nobody needs an entry. RQ's own marks expire."""
+    server = store.queue.redis
     for pattern in ("rq:queue:*", "rq:job:*"):
-        yield from (f"queue entry {key.decode()}" for key in store.queue.redis.scan_iter(pattern))
+        keys = [key for key in server.scan_iter(pattern) if server.ttl(key) < 0]
+        yield from (f"queue entry {key.decode()}" for key in keys)
 
 
 def _expired_leases(store: Store) -> Iterator[str]:

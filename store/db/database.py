@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
+from store import keepalive
 from store.db.access import LOCAL, Caller, ScopedSession
 from store.db.tables import Job
 from store.errors import DatabaseError, DatabaseUnavailable, DuplicateError
@@ -26,6 +27,7 @@ MAX_CONNECTIONS = 40  # as many as the API has threads
 KEPT_CONNECTIONS = 10  # that stay open when nobody uses them
 BUSY_SECONDS = 30  # that a SQLite writer waits for another one
 BUSY_POLL_SECONDS = 0.01
+IDLE_SECONDS = 120  # that PostgreSQL waits inside a transaction, which may hold locks, for a process that is frozen
 SQLITE_DUPLICATES = (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 POSTGRESQL_DUPLICATE = "23505"  # SQLSTATE unique_violation
 
@@ -120,8 +122,19 @@ class Database:
 
 
 def _postgresql(url: str, pool: dict[str, int]) -> Engine:
+    given = make_url(url).query
+    options = {name: value for name, value in keepalive.postgresql_options().items() if name not in given}
     # pool_pre_ping: after a restart of the server a request reconnects instead of failing.
-    return create_engine(url, pool_pre_ping=True, **pool)
+    engine = create_engine(url, pool_pre_ping=True, connect_args=options, **pool)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        settings = keepalive.postgresql_settings() | {"idle_in_transaction_session_timeout": 1000 * IDLE_SECONDS}
+        # Not as options of the connection, which PgBouncer refuses.
+        connection.execute("; ".join(f"SET SESSION {name} = {value}" for name, value in settings.items()))
+        connection.commit()
+
+    return engine
 
 
 def _sqlite(url: str, pool: dict[str, int]) -> Engine:

@@ -35,6 +35,10 @@ class Blobs(ABC):
         """Yields a local folder for unfinished files and removes it at the end, with all files not moved in."""
         return self._scratch.folder()
 
+    def close(self) -> None:
+        """Removes the process's folders in `temporary`."""
+        self._scratch.remove_own()
+
     # Store
 
     def put(self, data: bytes) -> str:

@@ -20,7 +20,6 @@ from store.leases import BACKUP, Leases
 from store.repositories.blobs import BlobRepository
 
 CONCURRENCY = 16  # small objects that are stored at the same time
-CLEAN_SECONDS = 300.0  # between two removals of what killed processes left on this computer
 DELETE_BATCH = 100  # objects; their transaction lasts as long as the request
 FOLDER, DAMAGED = "blobs", "damaged"
 LOCKS = 64  # so that threads that need the same blob download it once
@@ -85,12 +84,16 @@ class BucketBlobs(Blobs):
 
     def _local_folder(self) -> Path:
         """Returns this process's own folder of names for files that it uses."""
-        if time.monotonic() > self._clean_at:  # no reaper may run on this computer
-            self._clean_at = time.monotonic() + CLEAN_SECONDS
-            self.remove_stale_scratch()
+        self._clean_if_due()
         folder = self.temporary / f"{self.leases.announce()}-local"
         folder.mkdir(exist_ok=True)
         return folder
+
+    def _clean_if_due(self) -> None:
+        """Removes what killed processes left on this computer, where no reaper may run."""
+        if time.monotonic() > self._clean_at:
+            self._clean_at = time.monotonic() + self.leases.process_seconds
+            self.remove_stale_scratch()
 
     def read(self, sha256: str) -> bytes:
         with _translate_missing(sha256):
@@ -138,6 +141,7 @@ class BucketBlobs(Blobs):
         self._scratch.remove_old_files(seconds)
 
     def check(self) -> None:
+        self._clean_if_due()
         with self.scratch():
             self._bucket.size(ID_NAME)
 

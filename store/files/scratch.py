@@ -40,10 +40,15 @@ class Scratch:
         old = [path for path in self.root.iterdir() if is_older(path, limit) and path.is_dir()]
         if not old:
             return
-        alive = self._leases.list_processes()
+        alive = self._leases.list_processes() | {self._leases.holder}  # its own may have expired during an outage
         for path in old:
             if path.name.partition("-")[0] not in alive:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def remove_own(self) -> None:
+        """Removes all folders of this process, which ends."""
+        for path in self.root.glob(f"{self._leases.holder}-*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def remove_old_files(self, seconds: float) -> None:
         """Removes files that killed processes left more than `seconds` ago."""

@@ -256,6 +256,16 @@ def test_scratch_of_a_dead_process_is_removed(folder_store: Store, tmp_path: Pat
         assert not folder.exists()
 
 
+def test_an_ended_process_leaves_no_scratch(any_store: Store) -> None:
+    sha256 = any_store.blobs.put(b"patina")
+    used = any_store.blobs.verified_path(sha256)
+    with any_store.blobs.scratch() as unfinished:
+        any_store.close()
+        assert not unfinished.exists()
+    del used
+    assert not list(any_store.blobs.temporary.iterdir())
+
+
 def test_deletion_can_be_paused(any_store: Store) -> None:
     blobs = any_store.blobs
     sha256 = blobs.put(b"patina")

@@ -122,3 +122,19 @@ def test_killed_worker_disappears_at_once(redis_url: str) -> None:
     worker.kill()
     worker.communicate()
     assert wait_until(lambda: queue.count_workers(INFERENCE) == 0, seconds=1)
+
+
+def test_a_killed_worker_leaves_nothing_in_the_queue(redis_url: str) -> None:
+    code = f"""
+import os, signal, threading
+from store.queue import JobQueue
+JobQueue({redis_url!r}).consume("warm", lambda _: os.kill(os.getpid(), signal.SIGKILL), threading.Event())
+"""
+    queue = JobQueue(redis_url)
+    queue.enqueue("job-1", "degrade")
+    queue.enqueue("job-2", "train")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    keys = {key.decode() for key in queue.redis.scan_iter("rq:*") if queue.redis.ttl(key) < 0}
+    waiting = {key.decode() for key in queue.redis.keys("rq:job:job-2*")}
+    assert keys - {"rq:workers", "rq:workers:warm"} == {"rq:queues", "rq:queue:train", *waiting}
+    assert queue.queued_ids() == {"job-2"}

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -375,10 +375,10 @@ def run_training(job_id: str, attempt: int) -> None:
 
 
 def _lead_training(job_id: str, attempt: int, shutdown: threading.Event) -> None:
-    store = Store.open(settings())
-    with store.database.read() as session:
-        job = JobRepository(session).get(job_id)
-    if job is None or job.attempt != attempt:
-        log.info("lease lost")
-        return
-    run_and_record(store, job.id, job.attempt, TrainingAttempt(store, settings(), job, shutdown).run_or_exit)
+    with closing(Store.open(settings())) as store:
+        with store.database.read() as session:
+            job = JobRepository(session).get(job_id)
+        if job is None or job.attempt != attempt:
+            log.info("lease lost")
+            return
+        run_and_record(store, job.id, job.attempt, TrainingAttempt(store, settings(), job, shutdown).run_or_exit)

@@ -13,7 +13,7 @@ import structlog
 from config.settings import Settings
 from store.db.schema import wait_until_current
 from store.deployment import require_own_storage
-from store.errors import QueueUnavailable
+from store.errors import DatabaseError, QueueUnavailable
 from store.queue import HEARTBEAT_TIMEOUT, TRAIN
 from store.store import Store
 from worker.runtime.context import WorkerContext
@@ -38,8 +38,10 @@ def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext,
     require_own_storage(context.store.blobs, context.store.database)
     os.nice(NICE)
     stop_heartbeat = _start_heartbeat(context.store, queue, context.name)
+    stop_cleaning = _start_cleaning(context.store)
     log.info("worker ready", queue=queue, worker=context.name)
     context.store.queue.consume(queue, partial(execute, context), context.shutdown)
+    stop_cleaning()
     stop_heartbeat()
     context.store.close()
 
@@ -47,25 +49,52 @@ def run_worker(settings: Settings, queue: str, execute: Callable[[WorkerContext,
 def _start_heartbeat(store: Store, name: str, worker: str) -> Callable[[], None]:
     """Sends this worker's heartbeat and metrics from a thread. Returns a function that stops it."""
     queue = store.queue
-    heartbeat, stopped = queue.heartbeat(name, worker), threading.Event()
+    heartbeat = queue.heartbeat(name, worker)
 
     def beat() -> None:
+        try:
+            heartbeat.ping()
+            if gpus := read_gpus():
+                queue.report_gpus(socket.gethostname(), gpus)
+            if crashes := store.decoders.crashes:
+                queue.report_decoder_crashes(worker, crashes)
+        except QueueUnavailable as error:
+            log.warning("queue unavailable", error=str(error))
+
+    stop_beating = _repeat(beat, HEARTBEAT_TIMEOUT / 4, "heartbeat")
+
+    def stop() -> None:
+        stop_beating()
+        heartbeat.close()
+
+    return stop
+
+
+def _start_cleaning(store: Store) -> Callable[[], None]:
+    """Removes what killed processes left here, where no reaper may run, every now and then. Returns what stops it."""
+
+    def clean() -> None:
+        try:
+            store.blobs.remove_stale_scratch()
+        except (DatabaseError, OSError) as error:
+            log.warning("scratch folders not cleaned", error=str(error))
+
+    return _repeat(clean, store.leases.process_seconds, "cleaning")
+
+
+def _repeat(work: Callable[[], None], seconds: float, name: str) -> Callable[[], None]:
+    """Calls `work` now and every so many seconds in a thread. Returns a function that stops it."""
+    stopped = threading.Event()
+
+    def run() -> None:
         while not stopped.is_set():
-            try:
-                heartbeat.ping()
-                if gpus := read_gpus():
-                    queue.report_gpus(socket.gethostname(), gpus)
-                if crashes := store.decoders.crashes:
-                    queue.report_decoder_crashes(worker, crashes)
-            except QueueUnavailable as error:
-                log.warning("queue unavailable", error=str(error))
-            stopped.wait(HEARTBEAT_TIMEOUT / 4)
+            work()
+            stopped.wait(seconds)
 
     def stop() -> None:
         stopped.set()
         thread.join()
-        heartbeat.close()
 
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     return stop
