@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, cast, delete, func, select, tuple_, update
+from sqlalchemy import BigInteger, Text, cast, delete, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
@@ -15,6 +15,7 @@ from store.db.statements import execute_counted, list_newest
 from store.db.tables import Dataset, Image, Item, Job, Sample, now
 from store.ids import new_id
 from store.repositories.jobs import ACTIVE
+from store.repositories.samples import INSERT_BATCH
 
 COUNT_LOCK = {"key_share": True}  # other transactions can still refer to the row
 MAX_BIND_PARAMS = 10_000  # of one statement; databases take 32,766 (SQLite) and 65,535 (PostgreSQL)
@@ -114,28 +115,33 @@ class DatasetRepository:
         # Others who add to this dataset wait until the transaction ends: the same image may come twice at once.
         dataset = self.session.get_one(Dataset, dataset_id, with_for_update=COUNT_LOCK, populate_existing=True)
         known = self._find_images(dataset_id, role, [image.sha256 for image in images])
-        rows, known_before = [], len(known)
+        time_now, added = self.session.scalar(select(now())), list[dict[str, Any]]()
         for image in images:
             if image.sha256 not in known:
-                known[image.sha256] = Image(
-                    id=new_id(),
-                    dataset_id=dataset_id,
-                    role=role,
-                    name=image.name,
-                    sha256=image.sha256,
-                    width=image.width,
-                    height=image.height,
-                    compression=image.compression,
-                )
-                self.session.add(known[image.sha256])
-            rows.append(known[image.sha256])
-        added = len(known) - known_before
+                row = {
+                    "id": new_id(),
+                    "dataset_id": dataset_id,
+                    "role": role,
+                    "name": image.name,
+                    "sha256": image.sha256,
+                    "width": image.width,
+                    "height": image.height,
+                    "compression": image.compression,
+                    "findings": None,
+                    "perceptual_hash": None,
+                    "created_at": time_now,
+                }
+                added.append(row)
+                known[image.sha256] = Image(**row)
+        # Not as objects of the session, which take three times as long: all who write to SQLite wait meanwhile.
+        for start in range(0, len(added), INSERT_BATCH):
+            self.session.execute(insert(Image), added[start : start + INSERT_BATCH])
         if role == "lr":
-            dataset.lr_images += added
+            dataset.lr_images += len(added)
         else:
-            dataset.hr_images += added
+            dataset.hr_images += len(added)
         self.session.flush()
-        return rows
+        return [known[image.sha256] for image in images]
 
     def _find_images(self, dataset_id: str, role: str, sha256s: Sequence[str]) -> dict[str, Image]:
         found: dict[str, Image] = {}
