@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from store.db.tables import Item, Sample
@@ -59,6 +59,10 @@ class SampleFilter:
     only_ok: bool = False
     from_sha256: str | None = None
     below_sha256: str | None = None
+
+    @property
+    def needs_items(self) -> bool:
+        return self.from_sha256 is not None or self.below_sha256 is not None
 
     def conditions(self) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = []
@@ -114,17 +118,32 @@ class SampleRepository:
             .join(Item, _ITEM_OF_SAMPLE)
             .where(Sample.job_id == job_id, *filters.conditions())
             .order_by(Sample.position, Sample.sample)
-            .offset(skip)
             .limit(limit)
         )
-        if after is not None:
+        if skip:
+            # Found without the items, most of which would be read for nothing.
+            first = self._find_keys(job_id, filters, after).offset(skip).limit(1)
+            if (key := self.session.execute(first).first()) is None:
+                return []
+            query = query.where(_key_of_sample >= tuple(key))
+        elif after is not None:
             # The comparison of pairs lets the database enter the index there instead of at the job's first sample.
-            query = query.where(tuple_(Sample.position, Sample.sample) > after)
+            query = query.where(_key_of_sample > after)
         return [(sample, item) for sample, item in self.session.execute(query)]
 
     def count_samples(self, job_id: str, filters: SampleFilter = SampleFilter()) -> int:
-        query = select(func.count()).select_from(Sample).join(Item, _ITEM_OF_SAMPLE)
-        return self.session.scalar(query.where(Sample.job_id == job_id, *filters.conditions())) or 0
+        found = self._find_keys(job_id, filters).order_by(None).subquery()
+        return self.session.scalar(select(func.count()).select_from(found)) or 0
+
+    @staticmethod
+    def _find_keys(job_id: str, filters: SampleFilter, after: tuple[int, int] | None = None) -> Select[tuple[int, int]]:
+        """Selects the (position, sample) of finished samples, in order. Reads items only if the filters need them."""
+        query = select(Sample.position, Sample.sample).where(Sample.job_id == job_id, *filters.conditions())
+        if filters.needs_items:
+            query = query.join(Item, _ITEM_OF_SAMPLE)
+        if after is not None:
+            query = query.where(_key_of_sample > after)
+        return query.order_by(Sample.position, Sample.sample)
 
     def get_sample(self, job_id: str, position: int, sample: int) -> Sample | None:
         return self.session.get(Sample, (job_id, position, sample))
@@ -150,4 +169,5 @@ class SampleRepository:
         return pending
 
 
+_key_of_sample = tuple_(Sample.position, Sample.sample)
 _ITEM_OF_SAMPLE = (Item.job_id == Sample.job_id) & (Item.position == Sample.position)

@@ -99,6 +99,10 @@ def test_train_degrade_and_sr(service: LocalService, lr: Path, hr: Path, tmp_pat
     assert again.returncode == 0, normalize_output(again)
     assert read_contents(tmp_path / "triplets") == read_contents(tmp_path / "again")
 
+    shards = service.command("degrade", str(hr), "--samples", "2", "--store", "shards", "-o", str(tmp_path / "shards"))
+    assert f"6 of 6 results are in {tmp_path / 'shards'}" in normalize_output(shards)
+    assert [path.name for path in (tmp_path / "shards").iterdir()] == ["shard-000000.tar"]
+
     restored = service.command("sr", str(lr / "0.png"), "--priority", "2", "--out", str(tmp_path / "sr"))
     assert restored.returncode == 0, normalize_output(restored)
     assert json.loads(service.command("jobs", "--json").stdout)[0]["priority"] == 2

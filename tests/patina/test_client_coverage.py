@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tarfile
 from pathlib import Path
 
 import anyio
@@ -113,6 +114,23 @@ def check_submissions(dataset: Dataset, folder: Path, monkeypatch: pytest.Monkey
         assert dataset.sr(folder / "0.png").wait().counts["ok"] == 1
     assert job.counts["ok"] == 3
     job.delete_results()
+    check_shards(dataset, folder / "0.png", folder.parent / "shards")
+
+
+def check_shards(dataset: Dataset, photo: Path, folder: Path) -> None:
+    """A second call replaces what is incomplete, and leaves the rest alone."""
+    job = dataset.degrade(photo, samples=2, store="shards").wait()
+    (shard,) = job.shards()
+    (path,) = job.download_shards(folder)
+    assert (path.name, path.stat().st_size, shard.samples) == ("shard-000000.tar", shard.size, 2)
+    with tarfile.open(path) as opened:
+        assert {"0_0.lr.png", "0_1.json"} < set(opened.getnames())
+    whole, inode = path.read_bytes(), path.stat().st_ino
+    job.download_shards(folder)
+    assert path.stat().st_ino == inode
+    path.write_bytes(whole[:-1])
+    job.download_shards(folder)
+    assert path.read_bytes() == whole
 
 
 def check_webhooks(patina: Client) -> None:
