@@ -4,8 +4,10 @@
 
 For each camera, photos are split and shot as in recovery.py. The models are stubs with the camera's own kernels and
 noise, wrong in one way: too wide or narrow, too strong or weak, all the same, independent of brightness, or not
-compressed. Prints Spearman's correlation between their scores and their distances to the camera; with --verbose, each
-stub. `--model degrader.safetensors` adds a trained degradation, for the camera of --camera.
+compressed. For mixtures of extra_cameras.py, they may also lie between the kinds, or have them in other shares, and the
+report knows what the estimator predicts for the real photos. Prints Spearman's correlation between their scores and
+their distances to the camera; with --verbose, each stub. `--model degrader.safetensors` adds a trained degradation, for
+the camera of --camera.
 """
 
 from __future__ import annotations
@@ -31,8 +33,12 @@ from models.networks.kernel import KernelConfig
 from models.networks.noise import NoiseConfig
 from tests.support.degradation_stubs import FixedKernels
 from training.data.photos import Photos
+from training.data.preparation import adapt_config
+from training.phases.encode import encode_real_photos
+from training.presets import get_preset
 from training.report.evaluator import Evaluator
 from training.report.metrics import principal_axes
+from training.state import RealFeatures, TrainState
 
 NUM_KERNELS = 300  # in a stub
 LEVELS_PER_PIXEL = 4  # of the true distance: levels of noise std that weigh as much as a pixel of width
@@ -41,6 +47,12 @@ CAMERAS = {
     "phone": ((0.8, 3.5), False, (1, 4), (0.1, 1.0)),
     "compact": ((1.4, 2.4), True, (4, 10), None),
     "web": ((1.0, 2.0), True, (1, 4), None),
+}
+
+# Of mixtures: read noise, shot noise of each kind.
+MIXTURES = {
+    "shaken": (((2, 5), None), ((2, 5), None)),
+    "phones": (((1, 2), None), ((3, 6), (0.2, 0.8))),
 }
 
 
@@ -55,6 +67,8 @@ class Deviation:
     one_sigma: bool = False  # noise of the same std in all photos
     uniform: bool = False  # noise that does not depend on brightness
     uncompressed: bool = False
+    merged: float = 0.0  # of mixtures: how far kernels are moved to the mean width, 0..1
+    share: float = 0.5  # of mixtures: of the first kind
 
 
 class StubDegradation(Degradation):
@@ -93,6 +107,67 @@ class StubDegradation(Degradation):
         white = latents.white_noise[:, :, margin:-margin, margin:-margin]
         noise: Tensor = self.deviation.noise * variance.sqrt() * white / 255
         return noise
+
+
+class MixtureStub(Degradation):
+    """The kinds of a mixture, apart from the deviation. Blur and noise are independent, as in a learned model."""
+
+    def __init__(self, camera: Any, deviation: Deviation):
+        noise = NoiseConfig(condition_on_image=True, z=4, width=4, blocks=1, dim=3, num_filters=4)
+        super().__init__(DegradationConfig(camera.scale, KernelConfig(size=24), noise, True))
+        self.kinds, self.deviation = MIXTURES[camera.name], deviation
+        rng = np.random.default_rng(0)
+        drawn = [
+            camera.kinds[int(number >= deviation.share * NUM_KERNELS)].draw_kernel(rng) for number in range(NUM_KERNELS)
+        ]
+        kernels = torch.from_numpy(np.array(drawn)).float()
+        size = torch.stack(principal_axes(kernels)[:2]).prod(0).sqrt()
+        factor = (size.mean() / size) ** deviation.merged * deviation.width
+        self.kernel = FixedKernels(resize_kernels(kernels, factor))  # type: ignore[assignment]
+
+    def draw_noise(self, latents: Latents, blurred: Tensor) -> Tensor:
+        assert self.config.noise
+        margin = self.config.noise.margin
+        share = torch.special.ndtr(latents.noise[:, :3])
+        variances = []
+        for read, shot in self.kinds:
+            variance = (read[0] + (read[1] - read[0]) * share[:, :1]) ** 2
+            if shot:
+                variance = variance + (shot[0] + (shot[1] - shot[0]) * share[:, 1:2]) * 255 * blurred.clamp(0, 1)
+            variances.append(variance)
+        variance = torch.where(share[:, 2:] < self.deviation.share, *variances)
+        white = latents.white_noise[:, :, margin:-margin, margin:-margin]
+        noise: Tensor = self.deviation.noise * variance.sqrt() * white / 255
+        return noise
+
+
+def resize_kernels(kernel: Tensor, factor: Tensor) -> Tensor:
+    """Makes kernels (N, K, K) wider by factor (N,), around the window's center."""
+    theta = torch.zeros(len(kernel), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = 1 / factor
+    grid = torch.nn.functional.affine_grid(theta, [len(kernel), 1, *kernel.shape[1:]], align_corners=False)
+    resized = torch.nn.functional.grid_sample(kernel[:, None], grid, align_corners=False)[:, 0]
+    return resized / resized.sum((1, 2), keepdim=True)
+
+
+def get_mixture_deviations() -> dict[str, Deviation]:
+    deviations = {"right": Deviation()}
+    deviations |= {f"merged {part}": Deviation(merged=part) for part in (0.3, 0.6, 1.0)}
+    deviations |= {f"share {share}": Deviation(share=share) for share in (0.1, 0.25, 0.75, 0.9)}
+    deviations |= {f"width ×{factor}": Deviation(width=factor) for factor in (0.75, 0.9, 1.1, 1.25)}
+    deviations |= {f"noise ×{factor}": Deviation(noise=factor) for factor in (0.5, 1.5)}
+    rng = np.random.default_rng(9)
+    for number in range(8):
+        width, noise, merged = np.exp(rng.normal(0, 0.2)), np.exp(rng.normal(0, 0.3)), rng.uniform(0, 1)
+        deviations[f"random {number}"] = Deviation(float(width), noise=float(noise), merged=float(merged))
+    return deviations
+
+
+def encode(lr: Photos, hr: Photos, scale: int, seed: int) -> RealFeatures | None:
+    """Returns what the estimator predicts for the real photos, as a training would."""
+    state = TrainState(adapt_config(get_preset("default", scale, device="cpu"), lr, hr), seed, "cpu")
+    encode_real_photos(state, lr, hr)
+    return state.real
 
 
 def get_deviations(camera: Any) -> dict[str, Deviation]:
@@ -151,14 +226,19 @@ def rank_models(
         started = time.monotonic()
         evaluator = Evaluator(lr, hr, camera.scale, seed=options.seed, num_crops=options.crops)
         seconds = time.monotonic() - started
-        true = measure_crops(evaluator, StubDegradation(camera, gaussian, Deviation()))
-        models: dict[str, Degradation] = {
-            name: StubDegradation(camera, gaussian, deviation) for name, deviation in get_deviations(camera).items()
-        }
+        is_mixture = camera.name in MIXTURES
+        real_features = encode(lr, hr, camera.scale, options.seed) if is_mixture else None
+
+        def make(deviation: Deviation) -> Degradation:
+            return MixtureStub(camera, deviation) if is_mixture else StubDegradation(camera, gaussian, deviation)
+
+        true = measure_crops(evaluator, make(Deviation()))
+        deviations = get_mixture_deviations() if is_mixture else get_deviations(camera)
+        models = {name: make(deviation) for name, deviation in deviations.items()}
         models |= {path.stem: load_degradation(path) for path in options.model}
         rows = []
         for name, model in models.items():
-            report = evaluator.report(model)
+            report = evaluator.report(model, (), real_features)
             assert report.two_sample is not None
             error = compute_error(measure_crops(evaluator, model), true)
             rows.append((error, report.score, name, report, report.two_sample))
@@ -185,7 +265,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench", type=Path, help="folder of recovery.py and cameras.py")
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--camera", action="append", choices=sorted(CAMERAS), help="repeatable; default: all")
+    parser.add_argument(
+        "--camera", action="append", choices=sorted(CAMERAS | MIXTURES), help="repeatable; default: all"
+    )
     parser.add_argument("--model", type=Path, action="append", default=[], help="a trained degradation")
     parser.add_argument("--crops", type=int, default=240, help="groups of crops that a report compares")
     parser.add_argument(
@@ -199,12 +281,14 @@ def main() -> None:
     import recovery  # noqa: PLC0415
     from cameras import gaussian  # noqa: PLC0415
 
+    from bench.extra_cameras import EXTRA_CAMERAS  # noqa: PLC0415 - it imports cameras.py of the external benchmark
+
     torch.set_num_threads(1)
     paths = sorted(path for path in options.photos.iterdir() if path.suffix in {".jpg", ".png"})
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     metrics: list[Metric] = []
-    for name in options.camera or sorted(CAMERAS):
-        metrics += rank_models(recovery.CAMERAS[name], gaussian, recovery.halve, pictures, options)
+    for name in options.camera or sorted(CAMERAS | MIXTURES):
+        metrics += rank_models((recovery.CAMERAS | EXTRA_CAMERAS)[name], gaussian, recovery.halve, pictures, options)
     save_metrics(options, metrics)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -52,9 +53,12 @@ MEBIBYTE = 2**20
 
 def measure(options: argparse.Namespace) -> list[Metric]:
     items, images = (2_000, 100) if options.quick else (100_000, 2_000)
-    metrics = [] if options.only == "job" else list(_measure_records(items))
-    if options.only != "records":
-        metrics += _measure_job(options.images or images)
+    metrics = []
+    for part, measured in (("records", _measure_records(items)), ("job", _measure_job(options.images or images))):
+        if options.only in (None, part):
+            for metric in measured:
+                print(metric, file=sys.stderr, flush=True)  # under load it takes long
+                metrics.append(metric)
     return metrics
 
 
@@ -84,7 +88,7 @@ def _measure_records(items: int) -> Iterator[Metric]:
                     yield Metric(f"{name}: a list of shards, CPU", 1000 * _time(shards), "ms")
             store.close()
             if kind is ResultStore.shards:
-                for count in (items // 10, items):
+                for count in (items // 100, items // 10, items):
                     added = measure_added_memory(_prepare_zip, folder, job_id, count)
                     label = f"{count * SAMPLES:,} samples: memory to plan a zip of their files"
                     yield Metric(label, added / MEBIBYTE, "MiB")
@@ -201,7 +205,7 @@ class _FirstItems(Manifest):
 # A job
 
 
-def _measure_job(images: int) -> list[Metric]:
+def _measure_job(images: int) -> Iterator[Metric]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = folder / "data"
@@ -210,11 +214,8 @@ def _measure_job(images: int) -> list[Metric]:
             httpx.Client(base_url=url, timeout=600, trust_env=False) as http,
         ):
             dataset = _train(http, images)
-            return [
-                metric
-                for kind in (*ResultStore, *ResultStore)
-                for metric in _run_job(http, data, dataset, kind, images)
-            ]
+            for kind in (*ResultStore, *ResultStore):
+                yield from _run_job(http, data, dataset, kind, images)
 
 
 def _run_job(http: httpx.Client, data: Path, dataset: str, kind: ResultStore, images: int) -> Iterator[Metric]:

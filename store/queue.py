@@ -20,7 +20,7 @@ from rq.job import Job as QueueEntry
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
-from store.errors import QueueUnavailable
+from store.errors import DatabaseUnavailable, QueueUnavailable
 from store.ids import new_id
 from store.keepalive import redis_options
 
@@ -204,6 +204,8 @@ class _Worker(SimpleWorker):
             pipeline.execute()
         try:
             self.handle(_job_of(job.id))
+        except DatabaseUnavailable as error:  # maintenance wakes a worker again
+            log.warning("could not claim job", job=_job_of(job.id), error=str(error))
         except Exception:
             log.exception("could not run job", job=_job_of(job.id))
         self.set_state(WorkerStatus.IDLE)

@@ -21,9 +21,10 @@ def check_readiness(store: Store, *, verbose: bool) -> ReadinessRead:
     Workers are no part: without any, the API still accepts jobs, which wait. Unless `verbose`, an error goes only to
     the log, because it may contain names and paths.
     """
-    checks = {
+    workers = list[WorkersRead]()
+    checks: dict[str, Callable[[], object]] = {
         "database": store.database.check,
-        "queue": store.queue.ping,
+        "queue": lambda: workers.append(count_workers(store)),
         "storage": store.blobs.check,
     }
     parts = {part: _run(part, check, verbose) for part, check in checks.items()}
@@ -31,7 +32,7 @@ def check_readiness(store: Store, *, verbose: bool) -> ReadinessRead:
     if failures:
         detail = "; ".join(f"{part}: {state}" for part, state in failures.items())
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", detail, parts=parts)
-    return ReadinessRead(parts=parts, workers=count_workers(store))
+    return ReadinessRead(parts=parts, workers=workers[0])
 
 
 def count_workers(store: Store) -> WorkersRead:

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from app.http.headers import HEADERS
-from store.errors import BlobCorrupt, BlobMissing, DatabaseUnavailable, StorageUnavailable
+from store.errors import BlobCorrupt, BlobMissing, DatabaseUnavailable, QueueUnavailable, StorageUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 DATABASE_RETRY_SECONDS = 2  # Retry-After while the database is unavailable
@@ -121,6 +121,16 @@ def install_problem_handlers(app: FastAPI) -> None:
             HTTPStatus.SERVICE_UNAVAILABLE,
             "database_unavailable",
             "Database unavailable; the request was not applied. Retry later.",
+            headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
+        )
+
+    @app.exception_handler(QueueUnavailable)
+    async def queue_unavailable(_: Request, error: QueueUnavailable) -> JSONResponse:
+        log.warning("queue unavailable", error=str(error))
+        return problem_response(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "queue_unavailable",
+            "Queue unavailable. Retry later; jobs are accepted all the same.",
             headers={"Retry-After": str(DATABASE_RETRY_SECONDS)},
         )
 

@@ -10,6 +10,7 @@ of more workers.
 from __future__ import annotations
 
 import argparse
+import os
 
 from bench.cluster.real import measure
 from bench.measure import run
@@ -21,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--items", type=int, help="images of the large request; default 400,000, or 20,000 with --quick"
     )
+    usable = sorted(os.sched_getaffinity(0))
+    cores = [usable[0], usable[1 % len(usable)]]
+    parser.add_argument("--cores", type=int, nargs=2, default=cores, help="of the workers, which should be free")
     parser.add_argument("--rounds", type=int, default=3, help="of the comparison of one worker with two")
 
 

@@ -33,7 +33,8 @@ from store.store import Store
 from tests.support.images import make_photos
 
 SCALE, SAMPLES, SIDE = 4, 4, 512
-CORES = (0, 1)
+JOB_SECONDS, QUICK_SECONDS = 45.0, 5.0  # CPU time of one worker for the measured job
+MAX_SAMPLES = 1000  # of each image, which the API allows
 LARGE_JOBS = 10
 ITEMS = 400_000
 PROBE_SECONDS = 0.1  # pause between two calls of somebody else
@@ -56,6 +57,7 @@ class Site:
 
     cluster: Cluster
     store: Store
+    cores: Sequence[int]  # two, of the workers
     _clients: dict[str, httpx.Client] = field(default_factory=dict)
 
     def client(self, name: str) -> httpx.Client:
@@ -73,7 +75,7 @@ class Site:
 
 
 @contextmanager
-def running_site() -> Iterator[Site]:
+def running_site(cores: Sequence[int]) -> Iterator[Site]:
     """Starts servers, API and maintenance, without workers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -82,7 +84,7 @@ def running_site() -> Iterator[Site]:
             cluster.start()
             store = cluster.open_store()
             try:
-                yield Site(cluster, store)
+                yield Site(cluster, store, cores)
             finally:
                 store.close()
                 cluster.stop()
@@ -106,12 +108,20 @@ class Run:
         return self.cpu_seconds / (len(self.worker_seconds) * self.seconds)
 
 
+@dataclass
+class Arrangement:
+    """On which cores there is a worker, and the jobs that these did, one in each round."""
+
+    cores: Sequence[int]
+    runs: list[Run] = field(default_factory=list)
+
+
 def measure(options: argparse.Namespace) -> list[Metric]:
     images = options.images or (24 if options.quick else 120)
     items = options.items or (20_000 if options.quick else ITEMS)
-    with running_site() as site:
+    with running_site(options.cores) as site:
         dataset = _create_dataset(site, images)
-        runs = _compare_workers(site, dataset, SAMPLES * images, options.rounds)
+        runs = _compare_workers(site, dataset, images, options.rounds, QUICK_SECONDS if options.quick else JOB_SECONDS)
         waits = _measure_waits(site, dataset, 2 if options.quick else 5)
         return [*runs, *waits, *_measure_acceptance(site, items)]
 
@@ -148,26 +158,30 @@ def _add_model(site: Site, dataset: str) -> None:
         )
 
 
-def _compare_workers(site: Site, dataset: str, samples: int, rounds: int) -> list[Metric]:
-    """Measures one worker on each core, and two on both, in alternating order.
+def _compare_workers(site: Site, dataset: str, images: int, rounds: int, seconds: float) -> list[Metric]:
+    """Measures one worker on each core, and two on both, in alternating order, on jobs that take one about `seconds`.
 
-    A core may be slower, or busy with other programs. So two workers are compared with the mean of one on each core.
+    A core may be slower, or busy with other programs. So two workers are compared with the mean of one on each core. A
+    shorter job would not be divided: a claim takes what lasts ten seconds.
     """
-    arrangements: list[tuple[int, ...]] = [*((core,) for core in CORES), CORES]
-    runs: dict[tuple[int, ...], list[Run]] = {cores: [] for cores in arrangements}
-    seeds = itertools.count()
+    first, second, both = Arrangement(site.cores[:1]), Arrangement(site.cores[1:]), Arrangement(site.cores)
+    seeds, per_image = itertools.count(), _choose_samples(site, dataset, images, seconds)
+    samples = per_image * images
     for number in range(rounds):
-        for cores in arrangements[:: -1 if number % 2 else 1]:
-            with site.cluster.workers(cores) as processes:
-                _run_job(site, dataset, next(seeds), processes)  # each worker loads the model
-                runs[cores].append(_run_job(site, dataset, next(seeds), processes))
-                print(f"round {number + 1}, cores {cores}: {_describe(runs[cores][-1], samples)}", flush=True)
-    both, alone = runs[CORES], list(zip(*(runs[core,] for core in CORES), strict=True))
-    rates_of_two = [samples / run.seconds for run in both]
+        for arrangement in (first, second, both)[:: -1 if number % 2 else 1]:
+            with site.cluster.workers(arrangement.cores) as processes:
+                # Long enough for each worker to take part, which loads the model.
+                _run_job(site, dataset, next(seeds), processes, per_image, source_to=1 + images // 2)
+                run = _run_job(site, dataset, next(seeds), processes, per_image)
+            arrangement.runs.append(run)
+            print(f"round {number + 1}, cores {arrangement.cores}: {_describe(run, samples)}", flush=True)
+    alone = list(zip(first.runs, second.runs, strict=True))
+    rates_of_two = [samples / run.seconds for run in both.runs]
     rates_of_one = [statistics.mean(samples / run.seconds for run in each) for each in alone]
     cpu_of_one = [statistics.mean(run.cpu_seconds for run in each) for each in alone]
-    busy = {len(cores): statistics.median(run.busy for run in runs[cores]) for cores in arrangements}
-    free = statistics.median(len(CORES) - run.other_seconds / run.seconds for run in both)
+    busy_alone = statistics.median(run.busy for run in (*first.runs, *second.runs))
+    busy = statistics.median(run.busy for run in both.runs)
+    free = statistics.median(len(both.cores) - run.other_seconds / run.seconds for run in both.runs)
     return [
         Metric("a degrade job, one worker with one core", Summary.from_values(rates_of_one), "samples a second"),
         Metric("the same, two workers with one core each", Summary.from_values(rates_of_two), "samples a second"),
@@ -177,11 +191,11 @@ def _compare_workers(site: Site, dataset: str, samples: int, rounds: int) -> lis
             "times",
             target=1.6,
             limit=f"{free:.2f}: two cores less what API, database and queue took; "
-            f"the workers had {busy[2]:.0%} of theirs, one alone {busy[1]:.0%}",
+            f"the workers had {busy:.0%} of theirs, one alone {busy_alone:.0%}",
         ),
         Metric(
             "CPU time of the job by two workers, relative to one",
-            compute_ratio([run.cpu_seconds for run in both], cpu_of_one),
+            compute_ratio([run.cpu_seconds for run in both.runs], cpu_of_one),
             "times",
             target=1.1,
             lower_is_better=True,
@@ -189,24 +203,34 @@ def _compare_workers(site: Site, dataset: str, samples: int, rounds: int) -> lis
         ),
         Metric(
             "CPU time of API, maintenance, database and queue, relative to the workers'",
-            Summary.from_values([run.other_seconds / run.cpu_seconds for run in both]),
+            Summary.from_values([run.other_seconds / run.cpu_seconds for run in both.runs]),
             "times",
         ),
     ]
 
 
+def _choose_samples(site: Site, dataset: str, images: int, seconds: float) -> int:
+    """Returns how many samples of each image take one worker so long."""
+    with site.cluster.workers(site.cores[:1]) as processes:
+        _run_job(site, dataset, 0, processes, SAMPLES)  # loads the model
+        run = _run_job(site, dataset, 1, processes, SAMPLES)
+    # By its CPU time: on a busy core it would choose too few.
+    return max(1, min(MAX_SAMPLES, round(SAMPLES * seconds / run.cpu_seconds)))
+
+
 def _describe(run: Run, samples: int) -> str:
     workers = " + ".join(f"{seconds:.1f}" for seconds in run.worker_seconds)
-    return (
-        f"{samples / run.seconds:.2f} samples/s, {run.seconds:.1f} s, CPU {workers} s, others {run.other_seconds:.1f} s"
-    )
+    speed = f"{samples / run.seconds:.2f} samples/s, {run.seconds:.1f} s"
+    return f"{speed}, CPU of the workers {workers} s, of the rest {run.other_seconds:.1f} s"
 
 
-def _run_job(site: Site, dataset: str, seed: int, processes: Sequence[psutil.Process]) -> Run:
-    """Runs a job on the dataset's images to its end."""
+def _run_job(
+    site: Site, dataset: str, seed: int, processes: Sequence[psutil.Process], samples: int, **fields: object
+) -> Run:
+    """Runs a job on the dataset's images to its end, with so many samples of each."""
     before, others_before = [tree_cpu_seconds(one) for one in processes], site.other_cpu_seconds()
     client = site.client("alice")
-    job = _wait_until_ended(client, _degrade(client, dataset, seed=seed))
+    job = _wait_until_ended(client, _degrade(client, dataset, seed=seed, samples=samples, **fields))
     if job["counts"]["failed"] or job["status"] != "succeeded":
         raise RuntimeError(f"the job did not generate all samples: {job}")
     seconds = [tree_cpu_seconds(one) - start for one, start in zip(processes, before, strict=True)]
@@ -218,7 +242,7 @@ def _measure_waits(site: Site, dataset: str, rounds: int) -> list[Metric]:
     """Measures how long a job of one image waits behind ten large ones of somebody else."""
     waits: dict[int, list[float]] = {1: [], 2: []}
     for workers, taken in waits.items():
-        with site.cluster.workers(CORES[:workers]):
+        with site.cluster.workers(site.cores[:workers]):
             large = [_degrade(site.client("alice"), dataset, samples=50, seed=seed) for seed in range(LARGE_JOBS)]
             _wait_until_running(site.client("alice"), large[0])
             for seed in range(rounds):
@@ -245,7 +269,7 @@ def _measure_acceptance(site: Site, items: int) -> list[Metric]:
     """Measures a request for a dataset of so many images, and the calls of another token meanwhile."""
     dataset = _fill_dataset(site, items)
     (api,) = site.cluster.find_all(API)
-    with site.cluster.workers(CORES[1:2]):
+    with site.cluster.workers(site.cores[1:]):
         with _probing(site) as calm:
             time.sleep(5)
         memory = api.memory_info().rss

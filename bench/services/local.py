@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.services.service import Service, python
+from bench.services.service import Service, find_lasting_port, python
 from config.settings import Settings
-from patina.local.up import require_free_port
 
 
 class LocalService(Service):
@@ -18,7 +17,7 @@ class LocalService(Service):
         if database_url:
             variables["PATINA_DATABASE_URL"] = database_url
         super().__init__(folder, log, variables)
-        port = require_free_port("127.0.0.1", 0)
+        port = find_lasting_port()
         self.url = f"http://127.0.0.1:{port}"
         self.settings = Settings(data_dir=folder, database_url=database_url, redis_url=None)
         self.command = python("patina", "up", "--port", str(port))

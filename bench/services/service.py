@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,12 @@ import psutil
 
 from config.process import die_with_parent
 from config.settings import Settings
+from patina.errors import StartError
+from patina.local.up import require_free_port
 from store.store import Store
 
+LOOPBACK = "127.0.0.1"
+LASTING_PORTS = (20_000, 32_000)
 READY_SECONDS = 120
 STOP_SECONDS = 40
 ORPHAN_SECONDS = 5  # by then the children of a killed supervisor must be gone
@@ -173,6 +179,16 @@ class Service(ABC):
                     yield json.loads(line)
                 except ValueError:  # two processes wrote at the same time, or one died while it wrote
                     continue
+
+
+def find_lasting_port(address: str = LOOPBACK) -> int:
+    """Returns a free port of this address that stays free while its server is restarted.
+
+    Linux gives those above to connections: in between, one of them may take the port.
+    """
+    while True:
+        with suppress(StartError):
+            return require_free_port(address, random.randrange(*LASTING_PORTS))
 
 
 def python(*arguments: str) -> list[str]:

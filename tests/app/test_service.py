@@ -36,6 +36,8 @@ def test_readiness_names_the_part_that_fails(api: Api, monkeypatch: pytest.Monke
     assert missing().keys() == {"storage"}
     api.store.blobs.temporary.mkdir()
     monkeypatch.setattr(api.store.queue, "redis", Redis.from_url("unix:///nowhere"))
+    counted = api.http.get("/health/workers")
+    assert (counted.status_code, counted.json()["code"]) == (503, "queue_unavailable")
     assert missing().keys() == {"queue"}
     monkeypatch.undo()
     api.store.database.close()
