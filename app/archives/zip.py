@@ -75,7 +75,7 @@ class _Table:
 
     def __init__(self, folder: Path):
         self.length = 0
-        self._file = SpooledTemporaryFile(TABLE_IN_MEMORY, dir=folder)  # noqa: SIM115 - closed by `__exit__`
+        self._file = SpooledTemporaryFile(TABLE_IN_MEMORY, dir=str(folder))  # noqa: SIM115 - closed by `__exit__`
 
     def __enter__(self) -> Self:
         return self

@@ -54,7 +54,8 @@ def _candidates(session: Session, rng: random.Random) -> set[str]:
         found = set(session.scalars(select(Item.sha256).where(Item.job_id.in_(jobs))))
         return {sha256 for sha256 in found if sha256} - set(session.scalars(select(Image.sha256)))
     if kind == "results":
-        files = session.scalars(select(Sample.files).where(Sample.job_id.in_(jobs)))
+        # Not shards: the same request makes other ones, which repair nothing.
+        files = session.scalars(select(Sample.files).where(Sample.job_id.in_(jobs), Sample.shard.is_(None)))
         return {str(sha256) for by_kind in files for sha256 in by_kind.values()}
     running = select(Job.id).where(Job.status == "running")
     return set(session.scalars(select(Checkpoint.sha256).where(Checkpoint.job_id.in_(running))))

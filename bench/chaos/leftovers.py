@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from bench.chaos.environment import GRACE_SECONDS
 from bench.services.service import Service
 from store.db.database import Session
-from store.db.tables import Dataset, Image, Job, Lease, Model, Sample, Shard, now
+from store.db.tables import Dataset, Image, Job, Lease, Model, ResultShard, Sample, Shard, now
 from store.errors import BlobCorrupt
 from store.files.gc import referenced_hashes
 from store.leases import PROCESS
@@ -76,7 +76,9 @@ def _undetected_damage(store: Store) -> Iterator[str]:
     """Checks the blobs that may be read again. Inputs of finished jobs and checkpoints of ended trainings are not."""
     with store.database.read() as session:
         readable = set(session.scalars(select(Image.sha256)))
-        for files in (session.scalars(select(Sample.files)), session.scalars(select(Model.files))):
+        readable.update(session.scalars(select(ResultShard.sha256)))
+        in_blobs = select(Sample.files).where(Sample.shard.is_(None))
+        for files in (session.scalars(in_blobs), session.scalars(select(Model.files))):
             for by_name in files:
                 readable.update(str(sha256) for sha256 in by_name.values())
     for sha256 in readable:

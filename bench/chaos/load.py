@@ -157,7 +157,8 @@ class SimulatedClient(threading.Thread):
     # What the actions are made of
 
     def _degrade_request(self) -> JobRequest:
-        fields = {"samples": self._random.randint(2, 24), "seed": self._seed()}
+        store = self._random.choice(("files", "shards"))
+        fields = {"samples": self._random.randint(2, 24), "seed": self._seed(), "store": store}
         return JobRequest("degrade", make_photos(self._random, self._random.randint(1, 4), (64, 240)), fields)
 
     def _seed(self) -> int:

@@ -136,7 +136,7 @@ class SampleRepository:
         return self.session.scalar(select(func.count()).select_from(found)) or 0
 
     @staticmethod
-    def _find_keys(job_id: str, filters: SampleFilter, after: tuple[int, int] | None = None) -> Select[tuple[int, int]]:
+    def _find_keys(job_id: str, filters: SampleFilter, after: tuple[int, int] | None = None) -> Select[int, int]:
         """Selects the (position, sample) of finished samples, in order. Reads items only if the filters need them."""
         query = select(Sample.position, Sample.sample).where(Sample.job_id == job_id, *filters.conditions())
         if filters.needs_items:
