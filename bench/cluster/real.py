@@ -34,6 +34,7 @@ from tests.support.images import make_photos
 
 SCALE, SAMPLES, SIDE = 4, 4, 512
 JOB_SECONDS, QUICK_SECONDS = 45.0, 5.0  # CPU time of one worker for the measured job
+CALIBRATION_SAMPLES = 40  # of each image; fewer cost more each
 MAX_SAMPLES = 1000  # of each image, which the API allows
 LARGE_JOBS = 10
 ITEMS = 400_000
@@ -212,10 +213,10 @@ def _compare_workers(site: Site, dataset: str, images: int, rounds: int, seconds
 def _choose_samples(site: Site, dataset: str, images: int, seconds: float) -> int:
     """Returns how many samples of each image take one worker so long."""
     with site.cluster.workers(site.cores[:1]) as processes:
-        _run_job(site, dataset, 0, processes, SAMPLES)  # loads the model
-        run = _run_job(site, dataset, 1, processes, SAMPLES)
+        _run_job(site, dataset, 0, processes, 1)  # loads the model
+        half = _run_job(site, dataset, 1, processes, CALIBRATION_SAMPLES, source_to=1 + images // 2)
     # By its CPU time: on a busy core it would choose too few.
-    return max(1, min(MAX_SAMPLES, round(SAMPLES * seconds / run.cpu_seconds)))
+    return max(1, min(MAX_SAMPLES, round(CALIBRATION_SAMPLES * seconds / (2 * half.cpu_seconds))))
 
 
 def _describe(run: Run, samples: int) -> str:

@@ -26,13 +26,13 @@ from worker.runtime.progress import RECORD_EVERY_SECONDS
 COSTS = Path(__file__).with_name("costs.json")  # of the computer in docs/scaling.md
 WARM_UP_SECONDS, MEASURED_SECONDS = 10.0, 30.0
 SHARD_SECONDS = 10.0  # of work in a claim; less at the end of a job
-BUSY = 0.9  # share of its time from which a resource counts as the limit
+BUSY = 0.9  # share of its time that makes a resource the limit
 CONNECTIONS = 4  # of each worker process to the database, measured; see docs/scaling.md
 
 
 @dataclass
 class Resource:
-    """A queue with `servers`. Requests are served in the order in which they come."""
+    """A queue with `servers`. Requests are served in their order."""
 
     name: str
     servers: int
@@ -98,7 +98,7 @@ class Cluster:
 @dataclass(frozen=True)
 class Outcome:
     share: float  # of the throughput that as many workers alone would have
-    busy: dict[str, float]  # share of the time in which each resource was in use
+    busy: dict[str, float]  # share of the time that each resource was in use
 
     @property
     def limit(self) -> str:
