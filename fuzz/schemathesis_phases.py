@@ -42,7 +42,7 @@ def main() -> None:
             command += ["--phases", arguments.phases, "--max-examples", str(arguments.examples)]
             command += ["--exclude-path-regex", "/events$"]  # endless streams
             command += ["--seed", str(arguments.seed), "--continue-on-failure", "--warnings", "off"]
-            # fuzz.api tells Schemathesis how to send parts of resumable uploads.
+            # fuzz.api shows Schemathesis how to send parts of resumable uploads.
             environment = os.environ | {"SCHEMATHESIS_HOOKS": "fuzz.api", "PYTHONPATH": str(ROOT)}
             finished = subprocess.run(command, cwd=folder, env=environment, check=False)
     raise SystemExit(finished.returncode)

@@ -39,7 +39,7 @@ FINE = 32  # sums of frequencies that are tried for each of a segment's frequenc
 MIN_LOCKING, MAX_LOCKING_ELSEWHERE, SURE_LOCKING = 0.8, 0.5, 0.91
 TOLERANCE = 3  # sums between those of the two directions, whose factors may differ by a fraction of a pixel
 LEAK = 5 * FINE // 2  # sums on each side of a locked one that are in part locked, too
-# JPEG's blocks lock multiples of 1/8, of which the largest most; enlarging by 8/5 and 4/3 locks one of them alone.
+# JPEG's blocks lock multiples of 1/8, most of all the largest; enlarging by 8/5 and 4/3 locks one of them alone.
 LOCKED_BY_JPEG, UNBLOCKED = (5, 6, 7), 0.75  # eighths; levels of blockiness
 # Demosaicing locks 1/2, too, but leaves more at high frequencies than enlarging by 2 does.
 LOCKED_BY_DEMOSAICING, MAX_HIGH_POWER = 4, 10**-3.45  # eighths; share of the power of low frequencies

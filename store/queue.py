@@ -29,7 +29,7 @@ QUEUES = (INFERENCE, TRAIN)
 QUEUE_OF_KIND = {"degrade": INFERENCE, "sr": INFERENCE, "train": TRAIN}
 HEARTBEAT_TIMEOUT = 10  # seconds of silence after which a worker counts as dead
 GPU_KEY, DECODER_KEY, STORED_KEY = "patina:gpu:", "patina:decoder:", "patina:stored-bytes"
-SEPARATOR = "_"  # in an entry's id, between its job and what tells it from the job's other entries
+SEPARATOR = "_"  # in an entry's id, between its job and what distinguishes it from the job's other entries
 # RQ's tools show this name. Workers read the id alone, so entries of earlier versions run as well.
 ENTRY_FUNCTION = "patina.execute_job"
 # A request must not hang when the queue is down; maintenance enqueues the job later.

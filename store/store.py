@@ -39,7 +39,7 @@ class Store:
         return replace(self, database=self.database.as_caller(caller))
 
     def as_anyone(self) -> Store:
-        """Returns the same store, in which all records are visible: for what must count those of others."""
+        """Returns the same store with all records visible: for what must count those of others."""
         return self.as_caller(LOCAL)
 
     def close(self) -> None:

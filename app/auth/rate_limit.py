@@ -32,7 +32,7 @@ class RateLimiter:
     def __init__(self, settings: Settings):
         self._shared = FixedWindowRateLimiter(_open_storage(settings.redis))
         self._own = FixedWindowRateLimiter(MemoryStorage())
-        self._shared_from = 0.0  # monotonic time from which Redis is asked
+        self._shared_from = 0.0  # monotonic time when Redis is asked again
         self._by_token = RateLimitItemPerMinute(settings.token_requests_per_minute)
         self._by_address = RateLimitItemPerMinute(settings.address_requests_per_minute)
 

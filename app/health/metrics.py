@@ -106,7 +106,7 @@ class StoreCollector(Collector):
         used = GaugeMetricFamily("patina_gpu_memory_used_bytes", "GPU memory in use.", labels=["host", "gpu"])
         total = GaugeMetricFamily("patina_gpu_memory_bytes", "Total GPU memory.", labels=["host", "gpu"])
         utilization = GaugeMetricFamily(
-            "patina_gpu_utilization_ratio", "Share of the time in which the GPU computes.", labels=["host", "gpu"]
+            "patina_gpu_utilization_ratio", "Share of the time that the GPU computes.", labels=["host", "gpu"]
         )
         for host, gpus in queue.gpus().items():
             for number, gpu in gpus.items():

@@ -25,7 +25,7 @@ async def stream_events(store: Store, watcher: JobWatcher, job_id: str, after: i
     """Yields a job's events after number `after`, and the job each time it changes, until it has ended.
 
     The id of an event is its number. A client that reconnects sends it as `Last-Event-ID`, and the stream resumes after
-    it. The last event is `end` with the id `N-end`, where N is the number before it. So the endpoint can tell a client
+    it. The last event is `end` with the id `N-end`, where N is the number before it. That distinguishes a client
     that has seen the end, which gets 204, from one that was interrupted after event N. If the job was retried
     meanwhile, the stream resumes after N.
     """

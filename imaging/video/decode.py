@@ -57,7 +57,7 @@ class VideoDecoder:
         self._open()
 
     def seek(self, stamp: int) -> None:
-        """Continues at the last key frame before a time stamp, as far as the file's index can tell."""
+        """Continues at the last key frame before a time stamp, as far as the file's index says."""
         try:
             self._container.seek(stamp, stream=self._stream)
         except (av.FFmpegError, OSError) as error:

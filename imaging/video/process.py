@@ -1,7 +1,7 @@
 """The process that decodes one video: `python -m imaging.video.process SOCKET MAX_PIXELS SECONDS`.
 
 Started by `imaging.video.reader`. Requests come as `imaging.decoder_serving` describes, each with the video's open
-file, of which the first is kept.
+file, and the first is kept.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class DiscriminatorConfig:
 
 
 class PatchDiscriminator(nn.Module):
-    """Scores how real each neighborhood of a low-resolution image looks."""
+    """Scores how real each neighborhood of a low-resolution image seems."""
 
     def __init__(self, config: DiscriminatorConfig):
         super().__init__()

@@ -9,7 +9,7 @@ import structlog
 
 from patina.local.child_process import ChildProcess, describe_exit
 
-TICK = 0.1  # seconds between two looks at the children
+TICK = 0.1  # seconds between two checks of the children
 
 log = structlog.get_logger()
 

@@ -72,7 +72,7 @@ def extract_frames(
 
 @dataclass(frozen=True)
 class _Window:
-    """Consecutive frames, of which at most `picks` are taken. `done` of `total` is the share of the video."""
+    """Consecutive frames; at most `picks` are taken. `done` of `total` is the share of the video."""
 
     frames: list[SeenFrame]
     picks: int

@@ -279,7 +279,7 @@ class ResultShard(Table):
     __tablename__ = "result_shards"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)  # from 0, in the order in which they were finished
+    number: Mapped[int] = mapped_column(primary_key=True)  # from 0, in the order of their ends
     sha256: Mapped[str] = mapped_column(SHA256)
     size: Mapped[int] = mapped_column(BigInteger)
     samples: Mapped[int]

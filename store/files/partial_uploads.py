@@ -57,7 +57,7 @@ class PartialUploads(ABC):
 
     @abstractmethod
     def list_ids(self) -> set[str]:
-        """Returns the ids of all uploads of which something is stored."""
+        """Returns the ids of all uploads that something is stored for."""
 
     @abstractmethod
     def stored_bytes(self) -> int:

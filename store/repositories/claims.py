@@ -71,7 +71,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class ExpiredJob:
-    """What became of a job of which a lease expired: the status is queued, running, failed or canceled."""
+    """What became of a job with an expired lease: the status is queued, running, failed or canceled."""
 
     id: str
     kind: str
@@ -383,7 +383,7 @@ class ClaimRepository:
             UsageRepository(self.session).add(owner, worker_seconds=seconds or 0.0)
 
     def update_claim(self, job_id: str, attempt: int, **changes: Any) -> None:
-        """Changes the shard of a claim, of which the caller has locked the job. Raises `LeaseLostError`."""
+        """Changes the shard of a claim. The caller has locked its job. Raises `LeaseLostError`."""
         # An update without changes still checks the fence.
         if not self._update_shard(*_is_claim(job_id, attempt), **(changes or {"attempt": attempt})):
             raise _lease_lost(job_id, attempt)

@@ -1,6 +1,6 @@
 """Items that a worker lists: a request for a whole dataset names its images, and a worker writes an item for each.
 
-So a request is accepted at once, whatever its size, and no transaction is long.
+So a request is accepted at once, for any size, and no transaction is long.
 """
 
 from __future__ import annotations

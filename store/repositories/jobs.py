@@ -127,7 +127,7 @@ class JobRepository(ClaimRepository):
     # --- requests of users ------------------------------------------------------------------------------------------
 
     def request_cancel(self, job_id: str) -> None:
-        """Cancels a queued job at once and tells a running one to stop. A job that has ended stays as it is."""
+        """Cancels a queued job at once and asks a running one to stop. A job that has ended stays as it is."""
         job = self._lock(job_id)
         if job is None or job.status not in ACTIVE:
             return

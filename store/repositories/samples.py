@@ -121,7 +121,7 @@ class SampleRepository:
             .limit(limit)
         )
         if skip:
-            # Found without the items, most of which would be read for nothing.
+            # Found without the items: most would be read for nothing.
             first = self._find_keys(job_id, filters, after).offset(skip).limit(1)
             if (key := self.session.execute(first).first()) is None:
                 return []

@@ -1,7 +1,7 @@
 """Which shard a free worker takes next: fair among owners, then by priority, then by age.
 
 The owner with the fewest running shards of the queue goes first. A shard keeps a worker for seconds, so a worker also
-looks while it works (`reserve_better`) whether another shard should go first.
+checks while it works (`reserve_better`) whether another shard should go first.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class ScheduleRepository:
         return limit is not None and owner is not None and UsageRepository(self.session).worker_seconds(owner) >= limit
 
     def _line(self, *, after_serving: bool = False, limited: bool = True) -> Select[Any]:
-        """Selects (Shard, Job, running) of all shards that wait, in the order in which workers take them."""
+        """Selects (Shard, Job, running) of all shards that wait, in the workers' order."""
         limits = self.limits if limited else TokenLimits()
         return _build_line(limits, after_serving, claims.IS_READABLE)
 

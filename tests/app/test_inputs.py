@@ -121,7 +121,7 @@ def encode_metadata(**values: str) -> str:
 
 
 def test_a_large_part_is_uploaded_resumably(api: Api, dataset: str) -> None:
-    """In two pieces, the first of which breaks off; the part then has the digest that was given."""
+    """In two pieces, and the first breaks off; the part then has the digest that was given."""
     inputs, photo = create(api), make_png(60, 60)
     metadata = encode_metadata(filename="large.png", digest="its hash", depth="scale")
     create_headers = {**TUS, "Upload-Length": str(len(photo)), "Upload-Metadata": metadata}

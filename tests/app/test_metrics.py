@@ -91,7 +91,7 @@ def test_metrics_match_the_database_and_the_queue(api: Api) -> None:
     assert metrics["patina_gpu_memory_used_bytes", "gpu=0,host=host"] == 5
     assert metrics["patina_gpu_memory_bytes", "gpu=0,host=host"] == 80
     assert metrics["patina_gpu_utilization_ratio", "gpu=0,host=host"] == 0.75
-    assert ("patina_gpu_utilization_ratio", "gpu=1,host=host") not in metrics, "the driver does not tell it"
+    assert ("patina_gpu_utilization_ratio", "gpu=1,host=host") not in metrics, "the driver does not report it"
     assert metrics["patina_decoder_crashes_total", "process=a worker"] == 2
     assert metrics["patina_decoder_crashes_total", "process=api"] == 0
 

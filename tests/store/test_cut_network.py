@@ -1,4 +1,4 @@
-"""A process whose network loses everything, as when a cable is pulled: nobody tells either side that it is gone."""
+"""A process whose network loses everything, as when a cable is pulled: neither side learns that it is gone."""
 
 from __future__ import annotations
 

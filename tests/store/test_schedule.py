@@ -1,4 +1,4 @@
-"""Shards of jobs: how they are divided, in which order workers take them, and what fences their writes."""
+"""Shards of jobs: how they are divided, the order of workers' claims, and what fences their writes."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_claims_cover_a_job_without_gap_or_overlap(store: Store) -> None:
     assert [item for each in claims for item in range(each.start, each.stop)] == list(range(1000))
     assert [each.job.attempt for each in claims] == list(range(1, len(claims) + 1)), "each has a number of its own"
     assert [each.has_rest for each in claims] == [True] * (len(claims) - 1) + [False]
-    assert len(claims) > 6, "no worker took so much that others would wait for it at the end"
+    assert len(claims) > 6, "no worker took a part for which others would wait for it at the end"
     assert [finish(store, each) for each in claims] == [False] * (len(claims) - 1) + [True]
     assert get(store, job).status == "succeeded"
 

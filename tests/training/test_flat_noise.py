@@ -107,7 +107,7 @@ def test_few_scenes_show_texture_not_noise(tmp_path: Path) -> None:
 def test_texture_of_one_brightness_is_not_its_noise(tmp_path: Path) -> None:
     shots = [make_noisy_photo(seed, coarse=True) for seed in range(12)]
     rng = np.random.default_rng(1)
-    for shot in shots[5:]:  # seven of twelve photos show foliage wherever they are dark
+    for shot in shots[5:]:  # seven of twelve photos show foliage where they are dark
         foliage = 12 * uniform_filter(rng.normal(size=(192, 64)), 2) * 2
         shot[:, 64:128] = np.clip(shot[:, 64:128] + foliage[..., None], 0, 255)
     curves = split(measure_photos(Photos.write(tmp_path, shots), one_by_one(12)))

@@ -52,7 +52,7 @@ def test_scene_effects_do_not_count_as_spread() -> None:
     predicted, covariance = simulate(kernels, 2.0)
     corrected = remove(predicted, torch.arange(SCENES).repeat_interleave(SHOTS), covariance)
     assert predicted.std().item() > 1.9
-    # Only the components in which predictions vary most are corrected.
+    # Only the components with the most varied predictions are corrected.
     assert corrected.std().item() < 1.5
     assert corrected.mean().item() == pytest.approx(predicted.mean().item(), abs=0.3)
 

@@ -79,7 +79,7 @@ def measure_photos(photos: Photos, scenes: list[list[int]]) -> Tensor:
 
     By gray step, then by color: the whole, each ring of frequencies, and the correlation with the next color. All
     photos share one curve over brightness and differ in its level. Empty (0, 5, 18) if the noise is white, for which
-    the estimator is more exact: it knows how texture looks. Empty, too, if too few scenes have even areas: what they
+    the estimator is more exact: it knows texture. Empty, too, if too few scenes have even areas: what they
     show may be texture.
     """
     statistics, nothing = WindowStatistics(), torch.zeros(0, len(STEPS), NUM_STATISTICS)

@@ -18,12 +18,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-KINDS = 2  # of kernels; more are seldom told from one another in photos
-COMPONENTS = 4  # principal components in which effects are estimated; the others hardly vary
+KINDS = 2  # of kernels; more are seldom distinguishable in photos
+COMPONENTS = 4  # principal components of estimated effects; the others hardly vary
 DEGREES_OF_FREEDOM = 4.0  # of the effects' t distribution
 ITERATIONS = 60
 PRIOR_SHARE = 0.25  # of the known scale in the effects' scale
-POOLED_SHARE = 0.04  # of all photos; so many of a kind are taken to spread as the others do
+POOLED_SHARE = 0.04  # of all photos; that share of a kind is taken to spread as the others do
 POOLED_SPREAD = 0.3  # variance of these, relative to the mean over kinds
 MIN_VARIANCE = 1e-4  # keeps covariances invertible
 

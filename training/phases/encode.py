@@ -19,7 +19,7 @@ from training.estimator.network import DegradationTargets, get_features
 from training.estimator.scene_effects import remove_scene_effects
 from training.state import RealFeatures, TrainState
 
-MIN_QUALITY = 92  # JPEG quality of most photos, from which noise survives in even areas
+MIN_QUALITY = 92  # JPEG quality of most photos; from here on noise survives in even areas
 MAX_SCENES, DEGRADED = 60, 4  # clean photos on which the estimator's error is measured, and how often each is degraded
 
 

@@ -122,7 +122,7 @@ def _image_key(item: Item, samples: Sequence[int]) -> Hashable:
 
 
 def shard_done(job: Job, items: Sequence[PendingItem], seconds: float) -> ShardDone:
-    """Returns the outcome of a shard whose pending items took so long."""
+    """Returns the outcome of a shard by the time of its pending items."""
     if not items:
         return ShardDone(None)
     target = TAR_SECONDS if result_store(job.parameters) is ResultStore.shards else SHARD_SECONDS

@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 
 class ReenqueueMissingJobs(Duty):
-    """Enqueues jobs of which work waits in the database but no entry in the queue, in two cycles in a row.
+    """Enqueues jobs that have waiting work in the database but no entry in the queue, in two cycles in a row.
 
     In one cycle alone, a worker may have taken the job from the queue without having claimed it yet.
     """

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 class RequeueStalledJobs(Duty):
     """Requeues the shards of jobs whose lease expired, and wakes a worker for each.
 
-    A job with a cancel request ends instead, as does one of which a shard has crashed too often.
+    A job with a cancel request ends instead, as does one with a shard that has crashed too often.
 
     While the database is unavailable, no worker can renew its lease. So after an outage every worker gets a grace
     period of one lease.

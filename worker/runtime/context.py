@@ -19,7 +19,7 @@ COUNT_SECONDS = 1.0  # for which the number of workers is remembered
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """`queue` is that from which the worker takes shards. `shutdown` is set when the process must exit."""
+    """`queue` is the source of the worker's shards. `shutdown` is set when the process must exit."""
 
     store: Store
     settings: Settings

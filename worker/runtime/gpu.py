@@ -13,7 +13,7 @@ import pynvml
 def read_gpus() -> dict[str, dict[str, int]]:
     """Returns bytes `used` (by all processes) and `total` of each GPU, by its number. Empty without a GPU.
 
-    `utilization` is the percentage of the last second or less in which the GPU computed, where the driver tells it.
+    `utilization` is the percentage of the last second or less that the GPU computed, where the driver reports it.
     """
     try:
         pynvml.nvmlInit()

@@ -83,7 +83,7 @@ def _start_cleaning(store: Store) -> Callable[[], None]:
 
 
 def _repeat(work: Callable[[], None], seconds: float, name: str) -> Callable[[], None]:
-    """Calls `work` now and every so many seconds in a thread. Returns a function that stops it."""
+    """Calls `work` now and at an interval in seconds in a thread. Returns a function that stops it."""
     stopped = threading.Event()
 
     def run() -> None:

@@ -94,6 +94,6 @@ def _to_batches(files: Sequence[NamedFile]) -> list[list[NamedFile]]:
 
 
 def _key_of(path: str, files: Sequence[NamedFile], fields: Mapping[str, Any]) -> str:
-    """Returns the same key for the same call on the same files, by which an interrupted call finds its parts."""
+    """Returns the same key for the same call on the same files, so that an interrupted call finds its parts."""
     named = [(name, str(file.absolute()), file.stat().st_size) for name, file in files]
     return hashlib.sha256(json.dumps([path, named, dict(fields)], sort_keys=True).encode()).hexdigest()
