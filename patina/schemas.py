@@ -194,10 +194,41 @@ class TwoSampleTest(_Schema):
     uncertainty: float
 
 
+class Overshoot(_Schema):
+    """How far pixels beside clear edges overshoot, as a fraction of the step."""
+
+    real: float
+    generated: float
+
+
+class Kind(_Schema):
+    """Photos of a kind, such as sharp or shaken ones. Means over them."""
+
+    share: float
+    major: float
+    minor: float
+    noise: float | None = None
+
+
+class KindComparison(_Schema):
+    """One kind or two."""
+
+    real: list[Kind]
+    generated: list[Kind]
+
+
+class Kinds(_Schema):
+    by_blur: KindComparison
+    by_noise: KindComparison | None = None
+
+
 class Report(_Schema):
     score: float
     two_sample: TwoSampleTest | None = None
+    sharpened_two_sample: TwoSampleTest | None = None
+    overshoot: Overshoot | None = None
     kernels: Kernels
     noise: Noise
     colors: ColorBias
+    kinds: Kinds | None = None
     alarms: list[Alarm]

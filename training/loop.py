@@ -31,7 +31,7 @@ from training.phases.sharpen import share_degradation, sharpen
 from training.phases.sr import sr_step
 from training.progress import Checkpoint, Progress, ProgressTracker
 from training.report.evaluator import Evaluator, Report, eval_crops_for
-from training.state import Phase, TrainState
+from training.state import Phase, RealFeatures, TrainState
 from training.warm_start import WarmStart
 
 SECONDS_PER_STEP = 0.1  # roughly, for a training whose length is given in steps
@@ -93,7 +93,7 @@ def train(
         with leading():
             run_phases(state, tracker, lr_photos, hr_photos, evaluator)
     degradation, edsr = state.degradation.eval(), state.edsr.eval()
-    return TrainResult(degradation, edsr, state.step, state.seconds, state.history.points, evaluator)
+    return TrainResult(degradation, edsr, state.step, state.seconds, state.history.points, state.real, evaluator)
 
 
 def _create_state(
@@ -148,7 +148,8 @@ def run_phases(
             case Phase.SR:
                 sharpening = {}
                 if not state.sharpened:
-                    sharpening = sharpen(state, lr_photos, hr_photos)
+                    sharpening = evaluate_due(state, evaluator, fraction)  # the mask belongs to the best candidate
+                    sharpening |= sharpen(state, lr_photos, hr_photos)
                     state.sharpened, degradation_is_shared = True, False
                 if not degradation_is_shared:
                     send_command(Command.TAKE_DEGRADATION)
@@ -156,15 +157,22 @@ def run_phases(
                     degradation_is_shared = True
                 send_command(Command.SR_STEP, progress)
                 metrics = sr_step(state, hr_photos, progress) | sharpening
-        if (due := state.get_num_evaluations_due(fraction)) > state.num_evaluated:
-            state.num_evaluated = due
-            metrics["score"] = select_best(state, evaluator())
+        if evaluated := evaluate_due(state, evaluator, fraction):
+            metrics |= evaluated
             degradation_is_shared = False
         tracker.after_step(metrics)
 
     tracker.finish()
     if state.best:  # after an early finish, the last candidate was not evaluated
         state.degradation.load_state_dict(state.best)
+
+
+def evaluate_due(state: TrainState, evaluator: Callable[[], Evaluator], fraction: float) -> dict[str, float]:
+    """Evaluates a candidate for the degradation, if one is due at `fraction` of the training. Returns its score."""
+    if (due := state.get_num_evaluations_due(fraction)) <= state.num_evaluated:
+        return {}
+    state.num_evaluated = due
+    return {"score": select_best(state, evaluator())}
 
 
 def select_best(state: TrainState, evaluator: Evaluator) -> float:
@@ -188,8 +196,9 @@ class TrainResult:
     steps: int
     seconds: float
     history: list[dict[str, float]]  # a few hundred points at most, each with its "step"
+    real_features: RealFeatures | None  # what the estimator predicted for the real photos; None for the paper's presets
     evaluator: Callable[[], Evaluator]  # built on the first call, unless the training built it
 
     def report(self) -> Report:
         """Returns the report on the degradation. Deterministic."""
-        return self.evaluator().report(self.degradation, self.history)
+        return self.evaluator().report(self.degradation, self.history, self.real_features)

@@ -138,6 +138,39 @@ class PhotoSetsRead(BaseModel):
     )
 
 
+class KindRead(BaseModel):
+    """Photos of a kind, such as sharp or shaken ones. Means over them."""
+
+    share: float = Field(description="Of all photos, 0..1.")
+    major: float = Field(description="Blur sigma along the major axis, in pixels.")
+    minor: float = Field(description="Blur sigma along the minor axis, in pixels.")
+    noise: float | None = Field(description="Standard deviation in levels; null if it was not estimated.")
+
+
+class KindComparisonRead(BaseModel):
+    """One kind of photos, or two, the sharper or the cleaner one first."""
+
+    real: list[KindRead] = Field(description="Estimated, without ground truth.")
+    generated: list[KindRead] = Field(description="As drawn from the model.")
+
+
+class KindsRead(BaseModel):
+    by_blur: KindComparisonRead
+    by_noise: KindComparisonRead | None = Field(description="Null if the real photos' noise was not estimated.")
+    blur_distance: float = Field(
+        description="Wasserstein-1 distance of widths between real and generated photos, mean of both axes, in pixels."
+    )
+
+
+class OvershootRead(BaseModel):
+    """How far pixels beside clear edges overshoot, as a fraction of the step: the sign of sharpening."""
+
+    real: float = Field(description="Mean over real photos.")
+    real_error: float = Field(description="Its standard error.")
+    generated: float = Field(description="Mean over generated photos.")
+    generated_error: float = Field(description="Its standard error.")
+
+
 class AlarmRead(BaseModel):
     code: str = Field(description="Stable; for programs.")
     severity: Literal["warning", "error"]
@@ -164,6 +197,7 @@ _EXAMPLE: dict[str, Any] = {
         "dark": _compare(5.1, 4.9, 1.6),
         "bright": _compare(9.0, 8.5, 2.2),
     },
+    "overshoot": {"real": 0.012, "real_error": 0.008, "generated": -0.004, "generated_error": 0.007},
     "kernels": {
         "major": {"mean": 2.6, "std": 0.6, "p5": 1.5, "p50": 2.7, "p95": 3.4},
         "minor": {"mean": 1.7, "std": 0.5, "p5": 0.9, "p50": 1.6, "p95": 2.7},
@@ -189,6 +223,23 @@ _EXAMPLE: dict[str, Any] = {
         "real": {"photos": 120, "used": 120, "smallest_side": 192},
         "clean": {"photos": 29, "used": 29, "smallest_side": 500},
         "content": {"accuracy": 0.52, "uncertainty": 0.04},
+    },
+    "kinds": {
+        "by_blur": {
+            "real": [
+                {"share": 0.54, "major": 0.96, "minor": 0.83, "noise": 3.7},
+                {"share": 0.46, "major": 2.72, "minor": 0.99, "noise": 3.5},
+            ],
+            "generated": [
+                {"share": 0.5, "major": 0.87, "minor": 0.83, "noise": 3.4},
+                {"share": 0.5, "major": 2.91, "minor": 0.87, "noise": 3.4},
+            ],
+        },
+        "by_noise": {
+            "real": [{"share": 1, "major": 1.77, "minor": 0.9, "noise": 3.6}],
+            "generated": [{"share": 1, "major": 1.89, "minor": 0.85, "noise": 3.4}],
+        },
+        "blur_distance": 0.1,
     },
     "discriminator_loss": 0.22,
     "num_crops": 240,
@@ -222,15 +273,28 @@ class ReportRead(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
 
     score: float = Field(
-        description="0 is perfect; of two models of the same photos the one with the lower score is better. "
-        "The distance of blur widths, in pixels, plus that of noise stds, in units of 4 levels."
+        description="0 is perfect; of two models of the same photos the one with the lower score is better. The "
+        "distance of blur widths, in pixels, plus that of noise stds, in units of 4 levels, plus that of overshoots "
+        "in tenths of the step."
     )
-    two_sample: TwoSampleRead | None = Field(description="Real against generated photos.")
+    two_sample: TwoSampleRead | None = Field(
+        description="Real against generated photos. Like `predicted`, of photos generated without the kernels' unsharp "
+        "mask; `overshoot` compares sharpening."
+    )
+    sharpened_two_sample: TwoSampleRead | None = Field(
+        None, description="The same with the kernels' unsharp mask. Null if there is none."
+    )
     predicted: PredictedStatsRead
+    overshoot: OvershootRead | None = Field(None, description="Null if too few photos have clear edges.")
     kernels: KernelMetricsRead
     noise: NoiseMetricsRead
     colors: ColorBiasRead
     photos: PhotoSetsRead
+    kinds: KindsRead | None = Field(
+        None,
+        description="Kinds of photos. Null with fewer than 30 real photos, after a training below 100 seconds, and "
+        "for the paper's presets.",
+    )
     discriminator_loss: float | None = Field(
         description="At the end of the training. 0.25: undecided, 0: it always separates real from generated."
     )

@@ -30,6 +30,7 @@ export async function show(main, { id, signal }) {
     gallery && h("section", { class: "card" }, h("h2", {}, "Kernels"), kernelGallery(gallery), h("div", { class: "charts" }, kernelCharts(gallery))),
     gallery && h("section", { class: "card" }, h("h2", {}, "Noise"), h("div", { class: "charts" }, noiseCharts(gallery))),
     report && comparisonCard(report),
+    report && report.kinds && kindsCard(report.kinds),
     historyCard(model));
   const game = realOrFake();
   const save = (saveAs) => () => saveAs(body, `${dataset.name}: ${title}`, `patina-report-${model.id}`).catch(showError);
@@ -56,6 +57,7 @@ function qualityCard(report) {
     h("dl", { class: "facts" },
       fact("Score", formatNumber(report.score, 2), "lower is better, among models of the same photos; a perfect one scores 0.1 to 0.3"),
       fact("Real-vs-generated accuracy", test ? `${formatPercent(test.accuracy)} ± ${formatPercent(test.uncertainty)}` : "–", "of a small classifier; 50 % is perfect"),
+      report.overshoot && fact("Overshoot at edges", `${formatPercent(report.overshoot.real)} real, ${formatPercent(report.overshoot.generated)} generated`, "how much photos are sharpened; both should be equal"),
       fact("Blur", `${formatNumber(report.kernels.major.mean, 2)} × ${formatNumber(report.kernels.minor.mean, 2)} px`, "mean sigma, major × minor axis"),
       fact("Noise", `${formatNumber(report.noise.std.mean, 2)} levels`, "standard deviation, of 255"),
       fact("Diversity", formatNumber(report.kernels.diversity, 2), "of kernels: 0 identical, 1 nothing in common")),
@@ -75,6 +77,19 @@ function comparisonCard(report) {
     h("p", { class: "muted" }, "A regressor predicts these statistics for both. Compare the columns; the absolute values are biased."),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Statistics" }, h("table", {},
       h("thead", {}, h("tr", {}, ["Statistic", "real", "generated", "distance", "unit"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows))));
+}
+
+function kindsCard(kinds) {
+  const rows = [["Blur", kinds.by_blur], ["Noise", kinds.by_noise]].filter(([, comparison]) => comparison).flatMap(([name, comparison]) =>
+    [["real", comparison.real], ["generated", comparison.generated]].flatMap(([whose, found]) => found.map((kind, index) =>
+      h("tr", {}, h("th", { scope: "row" }, index ? "" : `${name}, ${whose}`),
+        ...[formatPercent(kind.share), formatNumber(kind.major, 2), formatNumber(kind.minor, 2), kind.noise === null ? "–" : formatNumber(kind.noise, 1)]
+          .map((value) => h("td", { class: "number" }, value))))));
+  const isMixture = [kinds.by_blur, kinds.by_noise].some((comparison) => comparison && comparison.real.length > 1);
+  return h("section", { class: "card" }, h("h2", {}, "Kinds of photos"),
+    h("p", { class: "muted" }, `The real photos are of ${isMixture ? "two kinds. The generated ones should be, too" : "one kind"}. What is real is estimated.`),
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Kinds of photos" }, h("table", {},
+      h("thead", {}, h("tr", {}, ["Divided by", "share", "major, px", "minor, px", "noise, levels"].map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, rows))));
 }
 
 function historyCard(model) {

@@ -15,6 +15,7 @@ from patina.cli.session import open_session
 from patina.client import Model
 from patina.errors import PatinaError
 from patina.export.model_formats import ModelFormat
+from patina.kinds import describe_kinds
 from patina.schemas import Report
 
 MAX_LISTED = 20
@@ -95,6 +96,12 @@ def _format_metrics(report: Report) -> Table:
     if test := report.two_sample:
         accuracy = f"{test.accuracy:.0%} ± {test.uncertainty:.0%}"
         table.add_row("real vs. generated", accuracy, "accuracy of a small classifier; 50% is perfect")
+    if test := report.sharpened_two_sample:
+        accuracy = f"{test.accuracy:.0%} ± {test.uncertainty:.0%}"
+        table.add_row("", accuracy, "the same with sharpened kernels, which sharpen texture more than a camera does")
+    if overshoot := report.overshoot:
+        both = f"{overshoot.real:.1%}, {overshoot.generated:.1%}"
+        table.add_row("overshoot", both, "of real and generated photos beside edges: how much they are sharpened")
     for name, sigma in (("blur, major", kernels.major), ("blur, minor", kernels.minor)):
         spread = f"{sigma.mean:.2f} ({sigma.p5:.2f} to {sigma.p95:.2f})"
         table.add_row(name, spread, "sigma in high-resolution pixels: mean (5th to 95th percentile)")
@@ -114,6 +121,11 @@ def _format_metrics(report: Report) -> Table:
         table.add_row("", ends, f"standard deviation at brightness {between}")
     correlation = f"{noise.corr_right:.2f}, {noise.corr_down:.2f}, {noise.corr_red_green:.2f}"
     table.add_row("", correlation, "correlation with the right and lower neighbor, and of red and green")
+    if kinds := report.kinds:
+        for name, comparison in (("kinds, by blur", kinds.by_blur), ("kinds, by noise", kinds.by_noise)):
+            if comparison:
+                table.add_row(name, describe_kinds(comparison.real), "of real photos, as estimated: blur, noise")
+                table.add_row("", describe_kinds(comparison.generated), "of generated photos")
     shift = f"{colors.red:+.1f}, {colors.green:+.1f}, {colors.blue:+.1f}"
     table.add_row("color shift", shift, "of red, green and blue, in levels; 0 is perfect")
     return table

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from patina.kinds import describe_kinds
 from patina.schemas import GALLERY_FILES, Report
 from patina.sheet.page import (
     ALARM,
@@ -145,6 +146,11 @@ def _draw_report(page: Page, report: Report) -> None:
         page.draw_paragraph(
             f"A classifier separates generated from real photos {test.accuracy:.0%} ± {test.uncertainty:.0%} of the "
             "time; 50% is perfect, a pure guess."
+        )
+    if report.kinds and len(report.kinds.by_blur.real) == 2:
+        page.draw_paragraph(
+            f"Real photos are of two kinds (share, blur, noise) {describe_kinds(report.kinds.by_blur.real)}. Generated "
+            f"ones: {describe_kinds(report.kinds.by_blur.generated)}."
         )
     for alarm in report.alarms:
         color = ALARM if alarm.severity == "error" else TRUTH

@@ -13,10 +13,14 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import ndtr
 
 from tests.support.training_factories import make_config
+from training import loop
 from training.data.photos import Photos
 from training.data.preparation import adapt_config
 from training.estimator.overshoot import measure_overshoot
 from training.phases.sharpen import sharpen
+from training.report.alarms import check_overshoot
+from training.report.evaluator import Evaluator
+from training.report.metrics import OvershootComparison
 from training.state import TrainState
 
 Array = NDArray[Any]
@@ -101,3 +105,49 @@ def test_a_sharpened_training_goes_on_after_a_restart(
     assert loaded.sharpened
     assert loaded.config == state.config
     assert loaded.degradation.config == state.degradation.config
+
+
+def test_reports_judge_sharpening_at_edges(
+    make_state: Callable[[float], tuple[TrainState, Photos, Photos]],
+) -> None:
+    """Score and accuracy are of photos without the mask; the edges are of those with it."""
+    state, real, clean = make_state(0.8)
+    evaluator = Evaluator(real, clean, SCALE, num_crops=24)
+    before = evaluator.report(state.degradation)
+    sharpen(state, real, clean)
+    config = state.degradation.config
+    after = evaluator.report(state.degradation)
+    assert (state.degradation.config, state.degradation.kernel.config) == (config, config.kernel)
+    assert after.predicted == before.predicted
+    assert (before.sharpened_two_sample, after.sharpened_two_sample is None) == (None, False)
+    assert before.overshoot
+    assert after.overshoot
+    assert abs(after.overshoot.difference) < abs(before.overshoot.difference) / 3
+    assert after.score < before.score
+    assert "sharpening_differs" in [alarm.code for alarm in before.alarms]
+    assert "sharpening_differs" not in [alarm.code for alarm in after.alarms]
+
+
+@pytest.mark.parametrize(
+    ("generated", "severity", "words"),
+    [(0.08, None, ""), (0.05, "warning", "too little"), (0.0, "error", "too little"), (0.15, "error", "too much")],
+)
+def test_alarm_says_how_sharpening_differs(generated: float, severity: str | None, words: str) -> None:
+    overshoot = OvershootComparison(0.08, 0.008, generated, 0.006)
+    found = [(alarm.severity, words in alarm.message) for alarm in check_overshoot(overshoot)]
+    assert found == ([(severity, True)] if severity else [])
+
+
+def test_the_mask_is_measured_on_the_best_candidate(
+    make_state: Callable[[float], tuple[TrainState, Photos, Photos]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, *photos = make_state(0.0)
+    evaluated = []
+
+    def record(state: TrainState, *_photos: Photos) -> dict[str, float]:
+        evaluated.append(state.num_evaluated)
+        return {}
+
+    monkeypatch.setattr(loop, "sharpen", record)
+    loop.train(make_config("default", num_candidates=2), *photos, seed=0, max_steps=30)
+    assert evaluated == [2]

@@ -6,10 +6,16 @@ darker than the dark side and brighter than the bright side.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from models.degradation import Degradation, eval_mode
+from models.losses import quantize_ste
+from training.data.photos import Photos, thin_out
 
 Array = NDArray[Any]
 
@@ -20,6 +26,8 @@ MAX_ALONG = 0.25  # slope along an edge, relative to that across it; above, it i
 MAX_UNEVENNESS = 0.08  # range of a plateau, relative to the step
 UNCLIPPED = 12.0, 243.0  # 8-bit levels between which plateaus are; beyond, an overshoot is cut off
 MIN_EDGES, MIN_PHOTOS = 8, 6
+MAX_PHOTOS = 40
+SIDE = 192  # of the center of a photo that is measured, in low-resolution pixels
 
 
 class Overshoot(NamedTuple):
@@ -28,6 +36,48 @@ class Overshoot(NamedTuple):
     mean: float  # over photos, of the brightest and the darkest pixel beside an edge
     error: float  # its standard error
     profile: Array  # (REACH,), mean over photos by the distance from the edge, from 1 pixel on
+
+
+def measure_real_overshoot(lr_photos: Photos, max_photos: int = MAX_PHOTOS) -> Overshoot | None:
+    """Measures the centers of at most `max_photos` real photos."""
+    return measure_overshoot([center(photo, SIDE) for photo in _choose(lr_photos, max_photos)])
+
+
+@torch.no_grad()
+def measure_generated_overshoot(
+    degradation: Degradation, hr_photos: Photos, *, seed: int, device: str = "cpu", max_photos: int = MAX_PHOTOS
+) -> Overshoot | None:
+    """Measures photos that are generated from the centers of at most `max_photos` clean ones.
+
+    The same seed draws the same latents.
+    """
+    scale, generator = degradation.config.scale, torch.Generator().manual_seed(seed)
+    photos = []
+    with eval_mode(degradation):
+        for photo in _choose(hr_photos, max_photos):
+            clean = torch.from_numpy(np.array(center(photo, SIDE * scale)))
+            clean = clean.permute(2, 0, 1)[None].to(device).float() / 255
+            size = clean.shape[2] // scale, clean.shape[3] // scale
+            latents = degradation.draw_latents(1, size, generator).to(device)
+            lr = 255 * quantize_ste(degradation(clean, latents).lr)[0].nan_to_num(0, 0, 0)
+            photos.append(lr.permute(1, 2, 0).round().byte().cpu().numpy())
+    return measure_overshoot(photos)
+
+
+def count_standard_errors(real: Overshoot, generated: Overshoot) -> float:
+    """Returns by how many standard errors real photos overshoot further than generated ones; negative: less far."""
+    return (real.mean - generated.mean) / float(np.hypot(real.error, generated.error) + 1e-9)
+
+
+def _choose(photos: Photos, count: int) -> Iterator[NDArray[np.uint8]]:
+    return (photos[index] for index in thin_out(list(range(len(photos))), count))
+
+
+def center(photo: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Returns the center of a photo (h, w, 3), up to `side` pixels high and wide."""
+    height, width = (min(side, full) for full in photo.shape[:2])
+    top, left = (photo.shape[0] - height) // 2, (photo.shape[1] - width) // 2
+    return photo[top : top + height, left : left + width]
 
 
 def measure_overshoot(photos: list[NDArray[np.uint8]]) -> Overshoot | None:

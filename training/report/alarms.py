@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from training.report.metrics import ColorBias, KernelMetrics, PhotoSet, ReportMetrics
+from training.report.kinds import MIN_SIGMA, NOISE_OFFSET, Kind, KindComparison, Kinds
+from training.report.metrics import ColorBias, KernelMetrics, OvershootComparison, PhotoSet, ReportMetrics
 
 MIN_PHOTOS, FEW_PHOTOS = 8, 30
 MIN_NOISE_RATIO = 0.4  # of the real photos' noise
@@ -16,8 +18,13 @@ OFF_CENTER = 0.1, 0.5  # high-resolution pixels: warning, error
 COLOR_SHIFT = 1.0, 3.0  # 8-bit levels: warning, error
 MAX_BORDER_MASS = 0.1  # share of the kernels
 SEPARABLE = 0.7, 0.85  # held-out accuracy minus two standard errors: warning, error
+MAX_SCORE = 0.5  # below, photos may be distinguishable, but by little that matters
 CONTENT_GAP = 0.75  # held-out accuracy minus two standard errors, by content
 MIN_RESIZED, MIN_RESIZED_SHARE = 2, 0.3  # photos that were compressed, then resized
+OVERSHOOT = 2.0, 4.0  # standard errors of the difference: warning, error
+KIND_SHARE = 0.25  # difference between a kind's shares of the real and of the generated photos
+KIND_DISTANCE = 0.3  # of a kind's mean from the real one, relative to the distance between both kinds
+KIND_NOISE = 2.0  # 8-bit levels by which the noise of sharper and blurrier real photos differs
 D_SATURATED = 0.03  # the discriminator's loss
 
 
@@ -34,6 +41,8 @@ def find_alarms(metrics: ReportMetrics) -> tuple[Alarm, ...]:
         *find_model_alarms(metrics.kernels, metrics.colors, is_finite=metrics.is_finite),
         *_check_noise(metrics),
         *_check_training(metrics),
+        *check_overshoot(metrics.overshoot),
+        *_check_kinds(metrics.kinds),
         *_check_photos(metrics),
     ]
     return tuple(sorted(alarms, key=lambda alarm: alarm.severity))  # "error" sorts before "warning"
@@ -97,7 +106,7 @@ def _check_training(metrics: ReportMetrics) -> Iterator[Alarm]:
     if test and (lower_bound := test.accuracy - 2 * test.uncertainty) > SEPARABLE[0]:
         yield Alarm(
             "distinguishable",
-            "error" if lower_bound > SEPARABLE[1] else "warning",
+            "error" if lower_bound > SEPARABLE[1] and metrics.score > MAX_SCORE else "warning",
             f"A classifier separates generated from real photos {test.accuracy:.0%} of the time; 50% is perfect. "
             f"{_describe_difference(metrics)} Use clean photos of similar things, and train for ten minutes or more.",
         )
@@ -109,6 +118,75 @@ def _check_training(metrics: ReportMetrics) -> Iterator[Alarm]:
             "discriminator saturated and stopped providing gradient. Train with another seed, or with the preset "
             "`default`, which does not depend on it.",
         )
+
+
+def check_overshoot(overshoot: OvershootComparison | None) -> Iterator[Alarm]:
+    """Yields an alarm if generated photos are sharpened less or more than real ones."""
+    if overshoot is None or abs(overshoot.difference) <= OVERSHOOT[0] * overshoot.error:
+        return
+    amounts = ("little", "much") if overshoot.difference > 0 else ("much", "little")
+    yield Alarm(
+        "sharpening_differs",
+        "error" if abs(overshoot.difference) > OVERSHOOT[1] * overshoot.error else "warning",
+        f"Beside clear edges, real photos overshoot by {overshoot.real:.1%} of the step, generated ones by "
+        f"{overshoot.generated:.1%}: they are sharpened too {amounts[0]}. A network that trains on them sharpens too "
+        f"{amounts[1]}. Train with the preset `default`, which learns sharpening. Use more photos with clear edges.",
+    )
+
+
+def _check_kinds(kinds: Kinds | None) -> Iterator[Alarm]:
+    if kinds is None:
+        return
+    for comparison, quantity in ((kinds.by_blur, "blur"), (kinds.by_noise, "noise")):
+        if comparison is None or len(comparison.real) == 1 or not _differ(comparison, quantity):
+            continue
+        real, generated = (_describe_kinds(found, quantity) for found in (comparison.real, comparison.generated))
+        yield Alarm(
+            "kinds_merged",
+            "warning",
+            f"Real photos are of two kinds: {real}. Generated ones are {generated}. Train for ten minutes or more. If "
+            "it persists, use more photos, or train a dataset for each kind.",
+        )
+    real, generated = ([kind.noise or 0.0 for kind in found] for found in (kinds.by_blur.real, kinds.by_blur.generated))
+    spread = real[-1] - real[0]
+    if abs(spread) > KIND_NOISE and (generated[-1] - generated[0]) / spread < 0.5:
+        yield Alarm(
+            "kinds_mixed",
+            "warning",
+            f"Sharper real photos have noise of {real[0]:.1f} levels, blurrier ones of {real[-1]:.1f}, but generated "
+            f"ones of {generated[0]:.1f} and {generated[-1]:.1f}: a model draws blur and noise independently. Train a "
+            "dataset for each kind.",
+        )
+
+
+def _differ(comparison: KindComparison, quantity: str) -> bool:
+    """Whether the generated photos are not of the real photos' two kinds, or not in the same shares."""
+    if len(comparison.generated) == 1:
+        return True
+    (first, second), generated = (
+        [_locate(kind, quantity) for kind in found] for found in (comparison.real, comparison.generated)
+    )
+    errors = (math.dist(first, generated[0]), math.dist(second, generated[1]))
+    share = comparison.generated[0].share - comparison.real[0].share
+    return abs(share) > KIND_SHARE or max(errors) > KIND_DISTANCE * math.dist(first, second)
+
+
+def _locate(kind: Kind, quantity: str) -> tuple[float, ...]:
+    if quantity == "noise":
+        return (math.log((kind.noise or 0) + NOISE_OFFSET),)
+    return tuple(math.log(max(width, MIN_SIGMA)) for width in (kind.major, kind.minor))
+
+
+def _describe_kinds(kinds: tuple[Kind, ...], quantity: str) -> str:
+    values = (
+        f"{kind.noise or 0:.1f} levels of noise"
+        if quantity == "noise"
+        else f"blur of {kind.major:.1f} × {kind.minor:.1f} pixels"
+        for kind in kinds
+    )
+    if len(kinds) == 1:
+        return f"of one kind, with {next(values)}"
+    return " and ".join(f"{kind.share:.0%} with {value}" for kind, value in zip(kinds, values, strict=True))
 
 
 def _check_photos(metrics: ReportMetrics) -> Iterator[Alarm]:

@@ -9,7 +9,8 @@ differ in kind, the report says so, and its other metrics are less reliable.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,8 @@ from models.losses import quantize_ste
 from training.data.compressions import collect_compressions
 from training.data.photos import Photos
 from training.data.resized_blocks import count_resized
+from training.estimator.network import load_pretrained_estimator
+from training.estimator.overshoot import MAX_PHOTOS, measure_generated_overshoot, measure_real_overshoot
 from training.estimator.spectra import POWER_FLOOR
 from training.report.alarms import Alarm, find_alarms, find_resized_alarm
 from training.report.crops import (
@@ -31,22 +34,27 @@ from training.report.crops import (
     sample_hr_windows,
     sample_real_crops,
 )
+from training.report.kinds import Kinds, Strengths, compare_kinds, estimate_strengths
 from training.report.metrics import (
     NoiseAccumulator,
+    OvershootComparison,
     PhotoSet,
     PhotoSets,
     PredictedStats,
     ReportMetrics,
     StatComparison,
     measure_kernels,
+    principal_axes,
 )
 from training.report.regressor import STAT_NAMES, StatRegressor
 from training.report.two_sample import two_sample_accuracy
+from training.state import RealFeatures
 
 NUM_CROPS = 240  # groups of crops of real photos, and as many of generated ones
 SIM_FACTOR = 4  # the regressor trains on this many times as many simulated photos,
 MIN_SIMULATED = 64  # but at least on these
 LEVELS_PER_PIXEL = 4.0  # levels of noise std that weigh as much in the score as a pixel of width
+OVERSHOOT_PER_PIXEL = 0.1  # of the step at an edge; weighs as much in the score as a pixel of width
 LAST_POINTS = 20  # points of the history over which the discriminator's loss is averaged
 
 
@@ -101,34 +109,52 @@ class Evaluator:
         self.real_stats = self.regressor(torch.stack([self.features.degradation_features(crop) for crop in crops]))
 
     def score(self, degradation: Degradation) -> float:
-        """Computes the score. The lower of two is better; a perfect model scores 0.1 to 0.3."""
-        features = [self.features.degradation_features(crop.lr) for crop in self.generate(degradation)]
-        return _compute_score(self._compare(self.regressor(torch.stack(features))))
+        """Computes the score without its part for sharpening, which follows the training's candidates.
 
-    def report(self, degradation: Degradation, history: Sequence[dict[str, float]] = ()) -> Report:
-        """Computes the report. `history` is the metric history of the degradation's training."""
+        The lower of two is better; a perfect model scores 0.1 to 0.3.
+        """
+        return _compute_score(self._compare(self._predict_unsharpened(degradation)))
+
+    def report(
+        self,
+        degradation: Degradation,
+        history: Sequence[dict[str, float]] = (),
+        real_features: RealFeatures | None = None,
+    ) -> Report:
+        """Computes the report.
+
+        `history` is the metric history of the degradation's training, `real_features` what its estimator predicted for
+        the real photos. Without the latter, kinds of photos are not compared.
+        """
         accumulator, is_finite = NoiseAccumulator(), True
         kernels, features, content = list[Tensor](), list[Tensor](), list[Tensor]()
+        photos = self.real_photos, self.clean_photos
         for crop in self.generate(degradation):
             accumulator.add(crop.noise, crop.blurred)
             kernels.append(crop.kernel)
             features.append(self.features.degradation_features(crop.lr))
             content.append(self.features.content_features(crop.blurred))
             is_finite = is_finite and crop.is_finite
-        stats = self.regressor(torch.stack(features))
-        predicted = self._compare(stats)
+        stats, sharpened_two_sample = self.regressor(torch.stack(features)), None
+        if degradation.config.kernel.sharpening_amount:
+            sharpened_two_sample = two_sample_accuracy(self.real_stats, stats, *photos)
+            stats = self._predict_unsharpened(degradation)
+        predicted, overshoot = self._compare(stats), self._compare_overshoot(degradation)
         losses = [point["discriminator"] for point in history if "discriminator" in point][-LAST_POINTS:]
         real = _describe_photos(self.lr_photos, self.geometry.side)
         clean = _describe_photos(self.hr_photos, self.geometry.side * self.scale)
-        photos = self.real_photos, self.clean_photos
+        kinds = self._compare_kinds(torch.stack(kernels), torch.tensor(accumulator.stds), real_features)
         metrics = ReportMetrics(
-            score=_compute_score(predicted),
+            score=_compute_score(predicted, kinds) + _compute_overshoot_score(overshoot),
             two_sample=two_sample_accuracy(self.real_stats, stats, *photos),
+            sharpened_two_sample=sharpened_two_sample,
             predicted=predicted,
+            overshoot=overshoot,
             kernels=measure_kernels(torch.stack(kernels), degradation.kernel_origin, self.scale),
             noise=accumulator.get_noise_metrics(),
             colors=accumulator.get_color_bias(),
             photos=PhotoSets(real, clean, two_sample_accuracy(self.real_content, torch.stack(content), *photos)),
+            kinds=kinds,
             discriminator_loss=sum(losses) / len(losses) if losses else None,
             num_crops=self.num_crops,
             is_finite=is_finite,
@@ -166,6 +192,31 @@ class Evaluator:
                     kernel, 255 * (lr - noise), 255 * noise.expand_as(lr), 255 * quantize_ste(lr), is_finite
                 )
 
+    def _predict_unsharpened(self, degradation: Degradation) -> Tensor:
+        """Predicts the stats (N, 8) of photos that are generated without the kernels' unsharp mask."""
+        with without_sharpening(degradation):
+            features = [self.features.degradation_features(crop.lr) for crop in self.generate(degradation)]
+        return self.regressor(torch.stack(features))
+
+    def _compare_overshoot(self, degradation: Degradation) -> OvershootComparison | None:
+        max_photos = min(MAX_PHOTOS, self.num_crops)  # as everything here, few after a short training
+        real = measure_real_overshoot(self.lr_photos, max_photos)
+        generated = measure_generated_overshoot(
+            degradation, self.hr_photos, seed=self.seed, device=self.device, max_photos=max_photos
+        )
+        if real is None or generated is None:
+            return None
+        return OvershootComparison(real.mean, real.error, generated.mean, generated.error)
+
+    def _compare_kinds(self, kernel: Tensor, noise_std: Tensor, features: RealFeatures | None) -> Kinds | None:
+        """Compares kinds of real photos with those of generated ones, of kernel (N, K, K) and noise_std (N,)."""
+        real = features and estimate_strengths(features, load_pretrained_estimator(), self.scale)
+        if real is None:
+            return None
+        major, minor = (width.nan_to_num(0) for width in principal_axes(kernel)[:2])
+        num_photos = len(self.lr_photos.indices_fitting(self.geometry.side))
+        return compare_kinds(real, num_photos, Strengths(major, minor, noise_std))
+
     def _compare(self, stats: Tensor) -> PredictedStats:
         comparisons = {}
         for index, name in enumerate(STAT_NAMES):
@@ -195,11 +246,42 @@ class GeneratedCrop(NamedTuple):
     is_finite: bool
 
 
-def _compute_score(predicted: PredictedStats) -> float:
+def _compute_score(predicted: PredictedStats, kinds: Kinds | None = None) -> float:
+    """Returns the distance of widths, in pixels, and of noise stds, in units of LEVELS_PER_PIXEL.
+
+    Content blurs the regressor's predictions so much that it hardly sees merged kinds. So where the estimator predicted
+    the real photos' widths, the distance from these counts for half of the widths.
+    """
     widths, stds = list[float](), list[float]()
     for name, comparison in vars(predicted).items():
         (widths if name in ("major", "minor") else stds).append(comparison.distance)
-    return sum(widths) / len(widths) + sum(stds) / len(stds) / LEVELS_PER_PIXEL
+    width = sum(widths) / len(widths)
+    if kinds:
+        width = (width + kinds.blur_distance) / 2
+    return width + sum(stds) / len(stds) / LEVELS_PER_PIXEL
+
+
+def _compute_overshoot_score(overshoot: OvershootComparison | None) -> float:
+    """Returns the difference of overshoots in units of OVERSHOOT_PER_PIXEL, shrunk by what may be chance."""
+    if overshoot is None:
+        return 0.0
+    certainty = max(0.0, 1 - (overshoot.error / (abs(overshoot.difference) + 1e-9)) ** 2)
+    return certainty * abs(overshoot.difference) / OVERSHOOT_PER_PIXEL
+
+
+@contextmanager
+def without_sharpening(degradation: Degradation) -> Iterator[None]:
+    """Sets the kernels' unsharp mask aside, and the temperature that holds their width under it."""
+    config = degradation.config
+    if not config.kernel.sharpening_amount:
+        yield
+        return
+    kernel = replace(config.kernel, sharpening_amount=0.0, temperature=1.0)
+    degradation.config, degradation.kernel.config = replace(config, kernel=kernel), kernel
+    try:
+        yield
+    finally:
+        degradation.config, degradation.kernel.config = config, config.kernel
 
 
 def _describe_photos(photos: Photos, side: int) -> PhotoSet:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.networks.kernel import clear_negative_taps, compute_moments
+from training.report.kinds import Kinds
 from training.report.two_sample import TwoSample
 
 BRIGHTNESS_BIN = 32  # in 8-bit levels
@@ -129,17 +130,45 @@ class PhotoSets:
 
 
 @dataclass(frozen=True)
+class OvershootComparison:
+    """How far pixels beside clear edges overshoot, as a fraction of the step: the sign of sharpening.
+
+    Means over photos and their standard errors (training/estimator/overshoot.py).
+    """
+
+    real: float
+    real_error: float
+    generated: float
+    generated_error: float
+
+    @property
+    def difference(self) -> float:
+        return self.real - self.generated
+
+    @property
+    def error(self) -> float:
+        """The standard error of the difference."""
+        return math.hypot(self.real_error, self.generated_error) + 1e-9
+
+
+@dataclass(frozen=True)
 class ReportMetrics:
     """All numbers are finite. What could not be measured is None."""
 
-    # 0 is perfect: distance of blur widths in pixels plus that of noise stds in units of 4 levels, as predicted.
+    # 0 is perfect: distance of blur widths in pixels, plus that of noise stds in units of 4 levels, as predicted, plus
+    # that of overshoots in units of a tenth of the step.
     score: float
-    two_sample: TwoSample | None  # real against generated photos; 0.5 is perfect
+    # Real against generated photos; 0.5 is perfect. Like `predicted`, of photos generated without the kernels' unsharp
+    # mask, because spectra do not show sharpening; `overshoot` compares it.
+    two_sample: TwoSample | None
+    sharpened_two_sample: TwoSample | None  # the same with the mask; None if there is no mask
     predicted: PredictedStats
+    overshoot: OvershootComparison | None  # None: too few photos have clear edges
     kernels: KernelMetrics
     noise: NoiseMetrics
     colors: ColorBias
     photos: PhotoSets
+    kinds: Kinds | None  # None: too few photos, or a preset without the estimator
     discriminator_loss: float | None  # at the end: 0.25 if it cannot separate, 0 if it always can
     num_crops: int  # groups of crops of real photos, and as many of generated ones
     is_finite: bool  # False: kernels or noise were not; such values were replaced by 0
