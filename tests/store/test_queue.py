@@ -135,6 +135,6 @@ JobQueue({redis_url!r}).consume("warm", lambda _: os.kill(os.getpid(), signal.SI
     queue.enqueue("job-2", "train")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     keys = {key.decode() for key in queue.redis.scan_iter("rq:*") if queue.redis.ttl(key) < 0}
-    waiting = {key.decode() for key in queue.redis.keys("rq:job:job-2*")}
+    waiting = {key.decode() for key in queue.redis.scan_iter("rq:job:job-2*")}
     assert keys - {"rq:workers", "rq:workers:warm"} == {"rq:queues", "rq:queue:train", *waiting}
     assert queue.queued_ids() == {"job-2"}
