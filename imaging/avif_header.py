@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from itertools import pairwise
 from typing import BinaryIO
 
-MAX_BOXES = 200
-MAX_META_BYTES = 2**18
+from imaging.iso_media import Bits, find_meta, list_items
+
+BRANDS = (b"avif", b"avis", b"mif1")
 ITEM_BYTES = 400  # of an image: far more than its headers need
 SEQUENCE, FRAME, FRAME_HEADER = 1, 6, 3  # types of OBUs
 SELECT = 2
@@ -22,10 +22,10 @@ def read_avif_quality(opened: BinaryIO) -> int | None:
 
     Reads from the start. May raise ValueError, IndexError or `struct.error` for damaged ones.
     """
-    meta = _find_meta(opened)
-    for offset, length in _list_items(meta) if meta else ():
-        opened.seek(offset)
-        index = _read_quantizer(opened.read(min(length, ITEM_BYTES)))
+    meta = find_meta(opened, BRANDS)
+    for item in list_items(meta) if meta else ():
+        opened.seek(item.offset)
+        index = _read_quantizer(opened.read(min(item.length, ITEM_BYTES)))
         if index is not None:
             return _quality(index)
     return None
@@ -39,67 +39,6 @@ def _quality(index: int) -> int:
     return 0
 
 
-def _find_meta(opened: BinaryIO) -> bytes | None:
-    """Returns the content of the box `meta` (ISO 14496-12)."""
-    opened.seek(0)
-    if opened.read(12)[4:] not in (b"ftypavif", b"ftypavis", b"ftypmif1"):
-        return None
-    opened.seek(0)
-    for _ in range(MAX_BOXES):
-        head = opened.read(8)
-        if len(head) < 8:
-            return None
-        size, kind = struct.unpack(">I4s", head)
-        if kind == b"meta":
-            return opened.read(min(size - 8, MAX_META_BYTES))
-        if size < 8:
-            return None
-        opened.seek(size - 8, 1)
-    return None
-
-
-def _list_items(meta: bytes) -> list[tuple[int, int]]:
-    """Returns (offset, length) of the first extent of each item in the file, from the box `iloc`."""
-    at = 4  # version and flags
-    for _ in range(MAX_BOXES):
-        size, kind = struct.unpack_from(">I4s", meta, at)
-        if kind == b"iloc":
-            return _parse_locations(meta[at + 8 : at + size])
-        if size < 8:
-            break
-        at += size
-    return []
-
-
-def _parse_locations(box: bytes) -> list[tuple[int, int]]:
-    version, sizes = box[0], struct.unpack_from(">H", box, 4)[0]
-    offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
-    index_size = sizes & 15 if version else 0
-    at = 6
-    count, at = _take(box, at, 2 if version < 2 else 4)
-    items = []
-    for _ in range(min(count, MAX_BOXES)):
-        _, at = _take(box, at, 2 if version < 2 else 4)
-        method, at = _take(box, at, 2) if version else (0, at)
-        _, at = _take(box, at, 2)
-        base, at = _take(box, at, base_size)
-        extents, at = _take(box, at, 2)
-        for number in range(min(extents, MAX_BOXES)):
-            _, at = _take(box, at, index_size)
-            offset, at = _take(box, at, offset_size)
-            length, at = _take(box, at, length_size)
-            if number == 0 and method & 15 == 0:
-                items.append((base + offset, length))
-    return items
-
-
-def _take(box: bytes, at: int, size: int) -> tuple[int, int]:
-    """Returns a number of `size` bytes, and the position behind it."""
-    if at + size > len(box):
-        raise IndexError(at)
-    return int.from_bytes(box[at : at + size], "big"), at + size
-
-
 def _read_quantizer(data: bytes) -> int | None:
     """Returns base_q_idx, 0..255, of the first frame of a bit stream; None for a lossless one and for none."""
     at, sequence = 0, None
@@ -110,9 +49,9 @@ def _read_quantizer(data: bytes) -> int | None:
         if has_size:
             size, at = _read_leb128(data, at)
         if kind == SEQUENCE:
-            sequence = _Sequence(_Bits(data[at : at + size]))
+            sequence = _Sequence(Bits(data[at : at + size]))
         elif kind in (FRAME, FRAME_HEADER) and sequence is not None:
-            return _parse_frame(_Bits(data[at:]), sequence) or None
+            return _parse_frame(Bits(data[at:]), sequence) or None
         at += size
     return None
 
@@ -127,22 +66,10 @@ def _read_leb128(data: bytes, at: int) -> tuple[int, int]:
     return value, at
 
 
-class _Bits:
-    def __init__(self, data: bytes):
-        self._data, self._at = data, 0
-
-    def read(self, count: int) -> int:
-        value = 0
-        for _ in range(count):
-            value = 2 * value + (self._data[self._at >> 3] >> (7 - (self._at & 7)) & 1)
-            self._at += 1
-        return value
-
-
 class _Sequence:
     """The parts of a sequence header that say how to read a frame header. Raises ValueError for one of a video."""
 
-    def __init__(self, bits: _Bits):
+    def __init__(self, bits: Bits):
         bits.read(3)  # profile
         still, self.reduced = bits.read(1), bits.read(1)
         if not still:
@@ -164,7 +91,7 @@ class _Sequence:
             self._read_tools(bits)
         self.superres = bits.read(1)
 
-    def _skip_operating_points(self, bits: _Bits) -> None:
+    def _skip_operating_points(self, bits: Bits) -> None:
         if bits.read(1):
             raise ValueError("timing in a still picture")
         bits.read(1)  # initial display delay
@@ -173,7 +100,7 @@ class _Sequence:
             if bits.read(5) > 7:
                 bits.read(1)
 
-    def _read_tools(self, bits: _Bits) -> None:
+    def _read_tools(self, bits: Bits) -> None:
         bits.read(4)  # tools between frames
         has_order_hint = bits.read(1)
         if has_order_hint:
@@ -185,7 +112,7 @@ class _Sequence:
             self.order_hint_bits = bits.read(3) + 1
 
 
-def _parse_frame(bits: _Bits, sequence: _Sequence) -> int:
+def _parse_frame(bits: Bits, sequence: _Sequence) -> int:
     override = 0
     # Else it shows another frame, is no key frame, or hidden.
     if not sequence.reduced and (bits.read(1) or bits.read(2) or not bits.read(1)):
@@ -212,7 +139,7 @@ def _parse_frame(bits: _Bits, sequence: _Sequence) -> int:
     return bits.read(8)
 
 
-def _skip_tiles(bits: _Bits, width: int, sequence: _Sequence) -> None:
+def _skip_tiles(bits: Bits, width: int, sequence: _Sequence) -> None:
     """Reads the division into tiles (5.9.15)."""
     block = 128 if sequence.large_blocks else 64
     columns, rows = -(-width // block), -(-sequence.height // block)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from imaging.avif_header import read_avif_quality
+from imaging.heic_header import read_heic_quality
 from imaging.webp_header import read_webp_quality
 
 MAX_SEGMENTS = 2_000  # before the first scan; files of cameras have 30 at most
@@ -36,7 +37,7 @@ class FileCompression:
 
     Of JPEG, `tables` are the quantization steps of each component, 64 each in rows: one for a gray photo, else luma and
     two of chroma. `sampling` is the number of pixels (across, down) for each chroma sample: (2, 2) is 4:2:0. Of other
-    codecs, `quality` is that of Pillow's encoder, 0..100, and there are no tables.
+    codecs, `quality` is that of Pillow's or pillow-heif's encoder, 0..100, and there are no tables.
     """
 
     codec: str
@@ -75,7 +76,10 @@ def read_compression(path: Path) -> FileCompression | None:
                 return None if quality is None else FileCompression("webp", sampling=(2, 2), quality=quality)
             if start == b"\0\0":
                 quality = read_avif_quality(opened)
-                return None if quality is None else FileCompression("avif", sampling=(2, 2), quality=quality)
+                codec = "avif"
+                if quality is None:
+                    codec, quality = "heic", read_heic_quality(opened)
+                return None if quality is None else FileCompression(codec, sampling=(2, 2), quality=quality)
             return _read_jpeg(opened) if start == b"\xff\xd8" else None
         except (struct.error, IndexError, ValueError):
             return None

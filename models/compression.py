@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +16,17 @@ from torch import Tensor, nn
 
 from models.jpeg import BLOCK, NO_JPEG, compress_with_tables, scale_standard_tables
 
-CODECS = {"webp": "WEBP", "avif": "AVIF"}  # their names in Pillow
-CODEC_OPTIONS: dict[str, dict[str, int]] = {"avif": {"speed": 10, "max_threads": 1}}  # besides the quality
+CODECS = {"webp": "WEBP", "avif": "AVIF", "heic": "HEIF"}  # their names in Pillow
+# Besides the quality. One thread each: x265 would start as many as there are cores, for each patch.
+CODEC_OPTIONS: dict[str, dict[str, Any]] = {
+    "avif": {"speed": 10, "max_threads": 1},
+    "heic": {"enc_params": {"preset": "veryfast", "x265:pools": "none", "x265:frame-threads": "1"}},
+}
 CODEC_TILE = 1024  # pixels a side; a multiple of every JPEG unit
+
+
+class MissingEncoder(RuntimeError):
+    """The encoder of a codec is not installed."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +42,7 @@ class Compression:
     sampling: tuple[int, int] = (2, 2)  # pixels (across, down) for each chroma sample
     count: int = 1  # photos that have it
     codec: str = ""  # one of CODECS instead of JPEG
-    quality: int = 0  # of that codec's encoder in Pillow, 0..100
+    quality: int = 0  # of that codec's encoder in Pillow (of HEIC, in pillow-heif), 0..100
 
     def __post_init__(self) -> None:
         for table in (self.luma, self.cb, self.cr):
@@ -165,11 +176,37 @@ class CompressionBank(nn.Module):
         return lr
 
 
+def can_encode(codec: str) -> bool:
+    """Returns whether one of CODECS has its encoder here. That of HEIC is an extra, since x265 is GPL."""
+    return codec != "heic" or find_spec("pillow_heif") is not None
+
+
+def require_encoders(compressions: tuple[Compression, ...]) -> None:
+    """Raises `MissingEncoder` if a compression cannot be reproduced here."""
+    if not all(can_encode(entry.codec) for entry in compressions):
+        raise MissingEncoder(
+            "The model compresses photos as HEIC, whose encoder is not installed. Install it: pip install "
+            "'patina[heic]'."
+        )
+
+
+@cache
+def _register_heif() -> None:
+    """Lets Pillow write and read HEIC."""
+    import pillow_heif  # noqa: PLC0415 - an extra
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    pillow_heif.options.DECODE_THREADS = 1
+
+
 def send_through_codec(image: Tensor, compression: Compression) -> Tensor:
     """Sends an image (3, h, w), in 0..255, through another codec than JPEG, in tiles of CODEC_TILE pixels.
 
-    Returns the decoded image. The gradient passes as if nothing had changed.
+    Returns the decoded image. The gradient passes as if nothing had changed. Raises `MissingEncoder`.
     """
+    if compression.codec == "heic":
+        require_encoders((compression,))
+        _register_heif()
     pixels = image.detach().clamp(0, 255).round().byte().permute(1, 2, 0).cpu().numpy()
     decoded, options = pixels.copy(), CODEC_OPTIONS.get(compression.codec, {})
     for top in range(0, pixels.shape[0], CODEC_TILE):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -81,6 +82,34 @@ def test_the_quality_of_an_avif_is_read(quality: int, size: tuple[int, int], sub
     assert found is not None
     assert found.codec == "avif"
     assert found.quality == pytest.approx(quality, abs=1)
+
+
+@pytest.mark.parametrize("quality", [0, 33, 60, 85])
+@pytest.mark.parametrize(("size", "options"), [((40, 30), {}), ((451, 300), {"chroma": 444}), ((64, 64), {"bits": 10})])
+def test_the_quality_of_a_heic_is_read(
+    quality: int, size: tuple[int, int], options: dict[str, int], tmp_path: Path
+) -> None:
+    picture = Image.fromarray(data.chelsea()).resize(size)
+    heif = pillow_heif.from_pillow(picture)
+    if options.pop("bits", 8) > 8:
+        deep = np.asarray(picture).astype(np.uint16) * 257
+        heif = pillow_heif.from_bytes("RGB;16", size, deep.tobytes())
+    heif.save(tmp_path / "photo", quality=quality, **options)
+    found = read_compression(tmp_path / "photo")
+    assert found is not None
+    assert found.codec == "heic"
+    assert found.quality == pytest.approx(quality, abs=1)
+
+
+def test_a_damaged_heic_says_nothing_or_the_truth(tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    pillow_heif.from_pillow(Image.fromarray(data.chelsea()).resize((64, 64))).save(path, quality=50)
+    content = path.read_bytes()
+    for at in range(0, 1000, 3):
+        path.write_bytes(content[:at])
+        read_compression(path)
+        path.write_bytes(content[:at] + b"\xff\xff" + content[at + 2 :])
+        read_compression(path)
 
 
 def test_a_damaged_or_lossless_avif_says_nothing_or_the_truth(tmp_path: Path) -> None:

@@ -6,19 +6,31 @@ import io
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 import torch
 from PIL import Image
 from skimage import data
 
+from imaging.compression import FileCompression
 from models.checkpoint import load_degradation, save_degradation
-from models.compression import Compression, CompressionBank, nearest_quality, standard_compression
+from models.compression import (
+    CODECS,
+    Compression,
+    CompressionBank,
+    MissingEncoder,
+    nearest_quality,
+    require_encoders,
+    standard_compression,
+)
 from models.degradation import Degradation, DegradationConfig
 from models.inference.triplet import degrade_image
 from models.jpeg import compress
 from models.networks.kernel import KernelConfig
+from training.data.compressions import describe_file
 
 OWN = Compression((12,) * 64, (20,) * 64, (24,) * 64, (2, 1), count=3)
 BANK = (standard_compression(60), Compression(count=2), OWN)
@@ -64,12 +76,16 @@ def test_models_keep_their_bank_and_old_ones_their_qualities(tmp_path: Path) -> 
             np.testing.assert_array_equal(first.lr, second.lr)
 
 
-@pytest.mark.parametrize(("codec", "options"), [("webp", {}), ("avif", {"speed": 10})])
-def test_a_codec_is_its_encoder_with_a_straight_gradient(codec: str, options: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("webp", {}), ("avif", {"speed": 10}), ("heic", {"enc_params": {"preset": "veryfast"}})],
+)
+def test_a_codec_is_its_encoder_with_a_straight_gradient(codec: str, options: dict[str, Any]) -> None:
     bank = CompressionBank((Compression(codec=codec, quality=40), OWN))
     pixels = np.asarray(Image.fromarray(data.chelsea()).resize((120, 90)))
+    pillow_heif.register_heif_opener()
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, codec.upper(), quality=40, **options)
+    Image.fromarray(pixels).save(buffer, CODECS[codec], quality=40, **options)
     expected = np.asarray(Image.open(buffer).convert("RGB"))
     images = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float().repeat(2, 1, 1, 1).requires_grad_()
     compressed = bank(images, torch.tensor([0, 1]))
@@ -78,6 +94,17 @@ def test_a_codec_is_its_encoder_with_a_straight_gradient(codec: str, options: di
     assert (gradient[0] == 1).all()
     assert bank.is_lossy(torch.tensor([0, 1])).tolist() == [True, True]
     assert bank.get_quality(torch.tensor([0])).item() == 40
+
+
+def test_without_its_encoder_heic_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.compression.find_spec", lambda _: None)
+    heic = Compression(codec="heic", quality=40)
+    assert describe_file(FileCompression("heic", quality=40), 90, 120) is None
+    with pytest.raises(MissingEncoder, match=r"pip install 'patina\[heic\]'"):
+        CompressionBank((heic,))(torch.zeros(1, 3, 16, 16), torch.tensor([0]))
+    with pytest.raises(MissingEncoder):
+        require_encoders((OWN, heic))
+    require_encoders(BANK)
 
 
 def test_bands_of_a_tall_image_join_at_every_sampling() -> None:
@@ -90,7 +117,7 @@ def test_bands_of_a_tall_image_join_at_every_sampling() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"codec": "heic"}, {"luma": (1,) * 63}, {"sampling": (0, 1)}, {"count": 0}, {"cb": (0,) * 64}]
+    "wrong", [{"codec": "jxl"}, {"luma": (1,) * 63}, {"sampling": (0, 1)}, {"count": 0}, {"cb": (0,) * 64}]
 )
 def test_impossible_compressions_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"table|sampling|counts|codec"):

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 
 from imaging.compression import ROTATED_90, FileCompression
-from models.compression import CODECS, Compression, nearest_quality
+from models.compression import CODECS, Compression, can_encode, nearest_quality
 from training.data.jpeg_estimation import estimate_compression
 from training.data.photos import PhotoCompression, Photos
 
@@ -24,7 +24,7 @@ def describe_file(file: FileCompression, height: int, width: int) -> PhotoCompre
     A photo that was rotated has its tables transposed. One that was mirrored starts in the middle of a block, unless
     its side is a multiple of a block's.
     """
-    if file.codec in CODECS and file.quality is not None:
+    if file.codec in CODECS and file.quality is not None and can_encode(file.codec):
         return PhotoCompression(Compression(codec=file.codec, quality=file.quality))
     if file.codec != "jpeg" or file.color not in ("ycbcr", "gray"):
         return None

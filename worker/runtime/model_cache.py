@@ -11,6 +11,7 @@ import torch
 
 from config.settings import Settings
 from models.checkpoint import load_degradation, load_edsr
+from models.compression import MissingEncoder, require_encoders
 from models.device import choose_device, choose_devices
 from models.inference.streaming import StreamingEDSR
 from models.inference.triplet import TripletSampler
@@ -53,7 +54,12 @@ def edsr_for(context: WorkerContext, model: Model) -> StreamingEDSR:
 
 @lru_cache(maxsize=CACHE_SIZE * MAX_DEVICES)
 def _load_sampler(blobs: Blobs, sha256: str, device: str) -> TripletSampler:
-    return TripletSampler(load_degradation(_verified_path(blobs, sha256), device))
+    degradation = load_degradation(_verified_path(blobs, sha256), device)
+    try:
+        require_encoders(degradation.config.compressions)
+    except MissingEncoder as error:
+        raise JobFailedError("encoder_missing", f"{error} Then retry the job.") from error
+    return TripletSampler(degradation)
 
 
 @lru_cache(maxsize=CACHE_SIZE)
