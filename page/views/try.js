@@ -78,6 +78,7 @@ export async function show(main, { query, signal }) {
       const form = new FormData();
       form.append("files", file);
       form.append("model", modelSelect.value);
+      form.append("depth", task === "degrade" ? "scale" : "8"); // of what a screen shows; a warning says so
       if (task === "degrade") { form.append("samples", samples.value || 1); form.append("seed", seed.value || 0); }
       const path = task === "degrade" ? `/datasets/${dataset}/degrade` : "/sr";
       let job = await postForm(path, form, { wait: WAIT_SECONDS, signal: runSignal });
@@ -85,10 +86,12 @@ export async function show(main, { query, signal }) {
       const { items } = await get(`${job.links.results}?limit=8`, runSignal);
       const failed = items.find((item) => item.status !== "ok");
       if (failed || !items.length) throw new Error(failed?.message ?? job.error?.message ?? `The job was ${job.status}.`);
-      const source = await decodeImage(file);
+      const source = await decodeImage(file).catch(() => null); // few browsers show HEIC or TIFF
       const result = await (task === "degrade" ? showDegraded(items, source, runSignal) : showRestored(items[0], source, runSignal));
       runSignal.throwIfAborted(); // decoding cannot be aborted
       replace(output, result,
+        !source && h("p", { class: "notice" }, "This browser cannot show the format of the file itself (such as HEIC or TIFF)."),
+        (job.warnings ?? []).map(({ message }) => h("p", { class: "notice" }, message)),
         h("p", { class: "small" }, h("a", { href: `#/jobs/${job.id}` }, "Show the job and its files")));
       status.textContent = task === "degrade" ? `${formatCount(items.length, "sample")} generated.` : "Super-resolved.";
     } catch (error) {
@@ -120,7 +123,7 @@ async function decodeImage(blob) {
   try {
     return await createImageBitmap(blob, { imageOrientation: "from-image" });
   } catch {
-    throw new Error("This browser cannot show this image format (such as TIFF). Open the job to download its files.");
+    throw new Error("This browser cannot show the result. Open the job to download its files.");
   }
 }
 
@@ -134,7 +137,7 @@ async function showDegraded(items, source, signal) {
     const kernelImage = kernelCanvas(Array.from(kernel.values, (value) => Math.round((255 * value) / peak)), kernel.shape[0], "");
     const std = 255 * Math.sqrt(noise.values.reduce((sum, value) => sum + value * value, 0) / noise.values.length);
     return h("section", { class: "card" }, h("h3", {}, `Sample ${sample + 1}`), h("div", { class: "panes" },
-      pane(viewport, "Clean", source, `${source.width} × ${source.height}`),
+      source && pane(viewport, "Clean", source, `${source.width} × ${source.height}`),
       pane(viewport, "Degraded", lr, `${lr.width} × ${lr.height}`),
       pane(new Viewport(), "Kernel", kernelImage, `${kernel.shape[0]} × ${kernel.shape[1]} taps`),
       pane(viewport, "Noise", noiseImage(noise, lr), `${formatNumber(std, 2)} levels, shown ${NOISE_GAIN} times stronger`)));
@@ -162,6 +165,7 @@ function noiseImage({ shape, values }, { width, height }) {
 async function showRestored({ links }, source, signal) {
   const restored = await fetchImage(links.sr, signal);
   const viewport = new Viewport();
+  if (!source) return h("section", { class: "card" }, viewport.zoomButtons(), h("div", { class: "panes" }, pane(viewport, "Super-resolved", restored, `${restored.width} × ${restored.height}`)));
   return h("section", { class: "card" },
     h("div", { class: "head" }, h("h2", {}, `${source.width} × ${source.height} → ${restored.width} × ${restored.height}`), viewport.zoomButtons()),
     beforeAfter(viewport, source, restored, ["Photo", "Super-resolved"]));

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+import pillow_heif
 from playwright.sync_api import Page, expect
 
 from tests.support.images import make_png
@@ -47,6 +49,15 @@ def test_super_resolve_a_photo(driver: PageDriver, dataset: str, tmp_path: Path)
         divider.press("ArrowRight")
     assert page.locator(".slider .handle").evaluate("(handle) => handle.style.left") == "60%"
     assert "60%" in page.locator(".slider canvas").nth(1).evaluate("(canvas) => canvas.style.clipPath")
+
+
+def test_a_photo_that_no_browser_shows_has_a_result(driver: PageDriver, dataset: str, tmp_path: Path) -> None:
+    deep = np.linspace(0, 65535, 40 * 50 * 3).astype(np.uint16)
+    pillow_heif.from_bytes("RGB;16", (50, 40), deep.tobytes()).save(tmp_path / "photo.heic", quality=90)
+    page = driver.open("try?task=sr")
+    page.get_by_label("Choose a file").set_input_files(tmp_path / "photo.heic")
+    expect(page.get_by_role("img", name="Super-resolved, 200 × 160")).to_be_visible()
+    expect(page.get_by_text("The image has 10 bits per channel; 0 to 1023 became 0 to 255.")).to_be_visible()
 
 
 def test_arrow_keys_select_tabs(driver: PageDriver, dataset: str) -> None:
