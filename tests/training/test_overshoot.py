@@ -59,7 +59,7 @@ def test_overshoot_is_that_of_a_sharpened_step(amount: float, noise: float) -> N
     assert measured.error < 0.02
 
 
-def test_photos_without_clear_edges_tell_nothing() -> None:
+def test_photos_without_clear_edges_give_nothing() -> None:
     rng = np.random.default_rng(0)
     smooth = [gaussian_filter(rng.uniform(0, 255, (120, 120, 3)), (6, 6, 0)).astype(np.uint8) for _ in range(8)]
     assert measure_overshoot(smooth) is None

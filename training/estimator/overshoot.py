@@ -1,6 +1,6 @@
 """Measures how far photos overshoot beside edges: the sign of a sharpening that no non-negative kernel has.
 
-Spectra do not show it: a sharpened photo looks like one with a narrower kernel. Beside a clear, isolated edge it is
+Spectra do not show it: a sharpened photo resembles one with a narrower kernel. Beside a clear, isolated edge it is
 darker than the dark side and brighter than the bright side.
 """
 
@@ -20,7 +20,7 @@ from training.data.photos import Photos, thin_out
 Array = NDArray[Any]
 
 NEAR, FAR = 5, 8  # pixels from an edge where its two plateaus are
-REACH = 4  # pixels from an edge in which it overshoots
+REACH = 4  # pixels from an edge that overshoot
 MIN_STEP = 40.0  # 8-bit levels between the plateaus
 MAX_ALONG = 0.25  # slope along an edge, relative to that across it; above, it is a corner or curved
 MAX_UNEVENNESS = 0.08  # range of a plateau, relative to the step

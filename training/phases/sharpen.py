@@ -1,6 +1,6 @@
 """The sharpen phase: kernels get the unsharp mask that the real photos' edges show, once, after the matching.
 
-The estimator cannot tell sharpening from a narrower kernel, so no phase before learns it. Sharpened pairs teach the
+The estimator cannot separate sharpening from a narrower kernel, so no phase before learns it. Sharpened pairs teach the
 EDSR to sharpen less, which is right where a camera did it already (docs/experiments/035-sharpening.md).
 """
 
@@ -26,7 +26,7 @@ from training.state import TrainState
 
 AMOUNTS = (0.8, 1.6)  # of unsharp masks that are tried
 RADII = (1.0, 2.0)  # of the masks, in low-resolution pixels
-SIGNIFICANT = 2.5  # standard errors by which real photos must overshoot more than generated ones
+SIGNIFICANT = 2.5  # standard errors that real photos must overshoot more than generated ones
 NUM_KERNELS = 64  # drawn to hold their width
 MAX_TEMPERATURE, BISECTIONS = 8.0, 12
 

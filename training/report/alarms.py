@@ -24,7 +24,7 @@ MIN_RESIZED, MIN_RESIZED_SHARE = 2, 0.3  # photos that were compressed, then res
 OVERSHOOT = 2.0, 4.0  # standard errors of the difference: warning, error
 KIND_SHARE = 0.25  # difference between a kind's shares of the real and of the generated photos
 KIND_DISTANCE = 0.3  # of a kind's mean from the real one, relative to the distance between both kinds
-KIND_NOISE = 2.0  # 8-bit levels by which the noise of sharper and blurrier real photos differs
+KIND_NOISE = 2.0  # 8-bit levels between the noise of sharper and blurrier real photos
 D_SATURATED = 0.03  # the discriminator's loss
 
 

@@ -249,7 +249,7 @@ class GeneratedCrop(NamedTuple):
 def _compute_score(predicted: PredictedStats, kinds: Kinds | None = None) -> float:
     """Returns the distance of widths, in pixels, and of noise stds, in units of LEVELS_PER_PIXEL.
 
-    Content blurs the regressor's predictions so much that it hardly sees merged kinds. So where the estimator predicted
+    Content blurs the regressor's predictions until it hardly sees merged kinds. So where the estimator predicted
     the real photos' widths, the distance from these counts for half of the widths.
     """
     widths, stds = list[float](), list[float]()
