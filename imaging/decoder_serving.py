@@ -43,7 +43,10 @@ def serve(descriptor: int, seconds: float, handle: Callable[[dict[str, Any], Bin
             except ImageRejected as error:
                 answer = {"code": error.code, "message": error.message[:MAX_MESSAGE_CHARS]}
             except MemoryError:
-                answer = {"code": "undecodable_image", "message": "Decoding the image takes too much memory."}
+                answer = {
+                    "code": "undecodable_image",
+                    "message": "Decoding the image takes too much memory. Cut it into parts and send those.",
+                }
         socket.send_fds(requests, [json.dumps(answer).encode()], [data] if data is not None else [])
         if data is not None:
             os.close(data)
