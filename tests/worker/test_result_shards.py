@@ -9,16 +9,23 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import datasets
 import numpy as np
 import pytest
 import webdataset
 from PIL import Image
+from typer.testing import CliRunner
 
 from config.settings import Settings
+from fuzz.api import serving
+from patina import AsyncClient, Client
+from patina.cli.app import cli
+from patina.cli.main import main  # noqa: F401 - registers all commands
 from store.admin.backup import create_backup, restore
 from store.admin.doctor import Finding, check
 from store.db.migrate import migrate
@@ -295,6 +302,37 @@ def test_data_loaders_read_the_shards(api: Api, tmp_path: Path) -> None:
         np.testing.assert_array_equal(read[row["__key__"]]["lr.png"], pixels)
         noise = np.load(io.BytesIO(expected[line["noise"]]))
         np.testing.assert_array_equal(read[row["__key__"]]["noise.npy"], noise)
+
+
+def test_client_and_command_line_download_shards(redis_url: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", redis_url=redis_url, torch_threads=1)
+    with serving(settings) as url, Client(url) as patina:
+        store = Store.open(settings)
+        dataset = patina.datasets.create("photos", scale=2)
+        store_small_model(store, dataset.id)
+        (tmp_path / "a.png").write_bytes(make_png(64, 64))
+        job = dataset.degrade(tmp_path / "a.png", samples=2, store="shards")
+        execute_job(WorkerContext(store, settings), job.id)
+        store.close()
+        job.wait()
+        (shard,) = job.shards()
+        (path,) = job.download_shards(tmp_path / "client")
+        assert (path.name, path.stat().st_size, shard.samples) == ("shard-000000.tar", shard.size, 2)
+        inode = path.stat().st_ino
+        path.write_bytes(path.read_bytes()[:-1])
+        job.download_shards(tmp_path / "client")
+        assert path.stat().st_size == shard.size, "it was incomplete"
+        (again,) = anyio.run(partial(download_async, url, job.id, tmp_path / "client"))
+        assert again.stat().st_ino == path.stat().st_ino != inode, "it was complete"
+        result = CliRunner().invoke(cli, ["jobs", job.id, "--out", str(tmp_path / "cli"), "--api", url])
+        assert result.exit_code == 0, result.output
+        assert "2 of 2 results are in" in result.output
+        assert (tmp_path / "cli/shard-000000.tar").read_bytes() == path.read_bytes()
+
+
+async def download_async(url: str, job: str, folder: Path) -> list[Path]:
+    async with AsyncClient(url) as patina:
+        return await (await patina.jobs.get(job)).download_shards(folder)
 
 
 def test_migrated_blobs_are_found(bucket_url: str, redis_url: str, tmp_path: Path) -> None:
