@@ -22,11 +22,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 from tests.support.images import make_picture, make_tar, make_zip
 from tests.support.running_service import running_service
 
+pillow_heif.register_heif_opener()
 FOLDERS = ("a", "b", "A", "día", "हिन्दी", "cafe\u0301", "2026-11-30 (1)", "x.y", "日本", "con", "deep", "ünï", "sp ace")
 STEMS = ("1", "frame 001", "frame_001", "frame.001", "IMG_0001", "हिन्दी", "cafe\u0301", "é", "nul", "a,b", "[x]", "%41")
 # (suffix, Pillow's format, modes that it can save)
@@ -41,8 +43,10 @@ FORMATS = (
     (".gif", "GIF", ("RGB", "L", "P")),
     (".avif", "AVIF", ("RGB", "RGBA")),
     (".jp2", "JPEG2000", ("RGB", "L")),
+    (".heif", "HEIF", ("RGB", "L", "RGBA")),
     ("", "PNG", ("RGB",)),
 )
+MANY = ("PNG", "WEBP", "TIFF", "GIF")  # formats of animations or pages; the first image counts
 OTHERS: dict[str, Callable[[random.Random], bytes]] = {
     ".txt": lambda rng: f"a note {rng.random()}".encode(),
     ".xmp": lambda _: b"<x:xmpmeta/>",
@@ -63,8 +67,10 @@ def encode(rng: random.Random) -> tuple[str, bytes]:
     """Returns the suffix and the bytes of a small image."""
     suffix, name, modes = rng.choice(FORMATS)
     pixels = make_picture(rng.randint(8, 40), rng.randint(8, 40), rng.randrange(10_000))
+    image = Image.fromarray(pixels).convert(rng.choice(modes))
+    more = {"save_all": True, "append_images": [image.rotate(180)]} if name in MANY and rng.random() < 0.2 else {}
     buffer = io.BytesIO()
-    Image.fromarray(pixels).convert(rng.choice(modes)).save(buffer, name)
+    image.save(buffer, name, **more)
     return suffix, buffer.getvalue()
 
 
