@@ -30,7 +30,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.chaos.client import Client, Traffic
+from bench.chaos.client import TIMEOUT_SECONDS, Client, Traffic
 from bench.chaos.cluster_faults import CLUSTER_FAULTS
 from bench.chaos.environment import VARIABLES, Environment
 from bench.chaos.faults import FAULTS, Faults
@@ -46,6 +46,7 @@ from bench.services.service import Service
 
 NUM_CLIENTS = 4  # one of them trains
 DISK_BYTES = 3 * 2**30  # in memory, as far as it is used
+PATIENCE = 4  # times the fault injection's time, which is longer on a busy computer
 REPORT_EVERY_SECONDS = 20
 MAX_CHECKPOINT_AGE = 60  # seconds of training that a fault may cost
 CLUSTER = Shape(apis=2, warm_workers=3, train_workers=1, bucket=True, load_balancer=True, networks=True)
@@ -114,9 +115,11 @@ def run_and_compare(environment: Environment, reference: Service, options: argpa
     service.start()
     try:
         model = seed_model(service)
+        patience = max(TIMEOUT_SECONDS, PATIENCE * 60 * options.minutes)
+        seeds = [f"{options.seed}-{number}" for number in range(NUM_CLIENTS)]
         clients = [
-            SimulatedClient(f"client {n}", service.url, traffic, ledger, model, n == 0, f"{options.seed}-{n}")
-            for n in range(NUM_CLIENTS)
+            SimulatedClient(f"client {n}", Client(service.url, traffic, seed, patience), ledger, model, n == 0, seed)
+            for n, seed in enumerate(seeds)
         ]
         for client in clients:
             client.start()

@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-TIMEOUT_SECONDS = 1500  # longer than the fault injection; a request or job that takes longer counts as lost
+TIMEOUT_SECONDS = 1500  # a request or job that takes longer counts as lost; more for a long fault injection
 TUS = {"Tus-Resumable": "1.0.0"}
 STILL_WRITING = frozenset({408, 409, 423})  # the service still writes what arrived before the connection broke
 RETRYABLE = {429, 500, 502, 503, 504, 507}  # by definition of the status; 500s are counted separately
@@ -69,7 +69,8 @@ class RequestRejected(Exception):
 class Client:
     """Retries every request until it is answered, as a careful user's program does."""
 
-    def __init__(self, url: str, traffic: Traffic, seed: str):
+    def __init__(self, url: str, traffic: Traffic, seed: str, timeout: float = TIMEOUT_SECONDS):
+        self._timeout = timeout
         self._http = httpx.Client(base_url=url, timeout=60, trust_env=False)
         self._traffic = traffic
         self._random = random.Random(seed)
@@ -86,9 +87,9 @@ class Client:
         """Returns the 2xx response.
 
         `accept_after_retry` are further statuses to accept once an earlier try may have been applied without its
-        response arriving. Raises `RequestRejected`, and `TimeoutError` after `TIMEOUT_SECONDS`.
+        response arriving. Raises `RequestRejected`, and `TimeoutError` after `timeout` seconds.
         """
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + self._timeout
         while time.monotonic() < deadline:
             try:
                 response = self._http.request(method, path, **request)
@@ -103,7 +104,7 @@ class Client:
                     raise RequestRejected(f"{method} {path}: {response.status_code} {response.text[:300]}")
                 maybe_applied = maybe_applied or response.status_code >= 500
             time.sleep(self._random.uniform(0.2, 1.0))
-        raise TimeoutError(f"{method} {path} was not answered in {TIMEOUT_SECONDS} s")
+        raise TimeoutError(f"{method} {path} was not answered in {self._timeout:.0f} s")
 
     def download_once(self, path: str, **parameters: str) -> bytes:
         """Downloads without a retry. Raises httpx.TransportError if the download is cut off."""
@@ -113,13 +114,13 @@ class Client:
         return self.request(method, path, **request).json()
 
     def wait_until_finished(self, job_id: str) -> dict[str, Any]:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + self._timeout
         while True:
             job: dict[str, Any] = self.json("GET", f"/jobs/{job_id}", params={"wait": 2})
             if job["status"] not in ("queued", "running"):
                 return job
             if time.monotonic() > deadline:
-                raise TimeoutError(f"job not finished after {TIMEOUT_SECONDS} s: {job}")
+                raise TimeoutError(f"job not finished after {self._timeout:.0f} s: {job}")
 
     def list_all(self, path: str, **parameters: Any) -> list[dict[str, Any]]:
         """Returns the items of all pages."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.chaos.client import Client, Files, JobRequest, Traffic, make_photos
+from bench.chaos.client import Client, Files, JobRequest, make_photos
 
 DAMAGE_CODES = {"stored_image_corrupt", "stored_image_missing"}  # of an image that changed on disk
 MAX_RESUBMITS = 5
@@ -63,11 +63,11 @@ class Ledger:
 class SimulatedClient(threading.Thread):
     """Does one random action after another until `stop` is set. The last action is completed."""
 
-    def __init__(self, name: str, url: str, traffic: Traffic, ledger: Ledger, model: str, trains: bool, seed: str):
+    def __init__(self, name: str, client: Client, ledger: Ledger, model: str, trains: bool, seed: str):
         super().__init__(name=name, daemon=True)
         self.stop = threading.Event()
         self._random = random.Random(seed)
-        self._client = Client(url, traffic, seed)
+        self._client = client
         self._ledger = ledger
         self._model = model
         self._home = ""  # the dataset of most of its jobs
