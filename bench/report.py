@@ -27,6 +27,7 @@ TITLES = {
     "recovery": "Accuracy on simulated cameras",
     "recipe": "Presets on one simulated camera",
     "report_ranking": "Agreement of the report with the ground truth",
+    "pair_ranking": "Agreement of the report with what pairs are worth",
     "real_photos": "Photos of real devices",
     "degrade_job": "Degrade jobs",
     "degrade_operator": "The degradation operator",

@@ -121,7 +121,8 @@ class MixtureStub(Degradation):
             camera.kinds[int(number >= deviation.share * NUM_KERNELS)].draw_kernel(rng) for number in range(NUM_KERNELS)
         ]
         kernels = torch.from_numpy(np.array(drawn)).float()
-        size = torch.stack(principal_axes(kernels)[:2]).prod(0).sqrt()
+        major, minor, _, _ = principal_axes(kernels)
+        size = (major * minor).sqrt()
         factor = (size.mean() / size) ** deviation.merged * deviation.width
         self.kernel = FixedKernels(resize_kernels(kernels, factor))  # type: ignore[assignment]
 
@@ -135,7 +136,8 @@ class MixtureStub(Degradation):
             if shot:
                 variance = variance + (shot[0] + (shot[1] - shot[0]) * share[:, 1:2]) * 255 * blurred.clamp(0, 1)
             variances.append(variance)
-        variance = torch.where(share[:, 2:] < self.deviation.share, *variances)
+        first, second = variances
+        variance = torch.where(share[:, 2:] < self.deviation.share, first, second)
         white = latents.white_noise[:, :, margin:-margin, margin:-margin]
         noise: Tensor = self.deviation.noise * variance.sqrt() * white / 255
         return noise

@@ -190,6 +190,7 @@ def _compare(real: float, generated: float, spread: float) -> dict[str, float]:
 _EXAMPLE: dict[str, Any] = {
     "score": 0.31,
     "two_sample": {"accuracy": 0.56, "uncertainty": 0.03},
+    "sharpened_two_sample": None,
     "predicted": {
         "major": _compare(2.4, 2.5, 0.5),
         "minor": _compare(1.6, 1.6, 0.4),
@@ -275,7 +276,7 @@ class ReportRead(BaseModel):
     score: float = Field(
         description="0 is perfect; of two models of the same photos the one with the lower score is better. The "
         "distance of blur widths, in pixels, plus that of noise stds, in units of 4 levels, plus that of overshoots "
-        "in tenths of the step."
+        "in fifths of the step."
     )
     two_sample: TwoSampleRead | None = Field(
         description="Real against generated photos. Like `predicted`, of photos generated without the kernels' unsharp "

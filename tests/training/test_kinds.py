@@ -114,9 +114,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     )
     features, estimator = get_features(4), load_pretrained_estimator()
     rng = np.random.default_rng(3)
-    kernel = torch.stack(
-        [make_gaussian(*np.sort(rng.uniform(1.4, 2.8, 2))[::-1], rng.uniform(0, 3)) for _ in range(90)]
-    )
+    widths = np.sort(rng.uniform(1.4, 2.8, (90, 2)))
+    kernel = torch.stack([make_gaussian(major, minor, rng.uniform(0, 3)) for minor, major in widths])
     noise = torch.zeros(90, 13)
     predicted = estimator.normalize_targets(
         DegradationTargets(features.kernel_targets(kernel), noise[:, 1:], noise[:, :1])

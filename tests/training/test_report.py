@@ -19,7 +19,7 @@ from training.data.photos import Photos
 from training.presets import PRESET_NAMES, get_preset
 from training.report.alarms import find_alarms
 from training.report.evaluator import Evaluator, Report, eval_crops_for
-from training.report.two_sample import two_sample_accuracy
+from training.report.two_sample import TwoSample, two_sample_accuracy
 
 NUM_PHOTOS, NUM_CROPS = 40, 80
 
@@ -107,6 +107,19 @@ def test_saturated_discriminator_and_few_photos(evaluator: Evaluator) -> None:
     alarms = find_alarms(replace(report, photos=replace(report.photos, real=few)))
     assert (alarms[0].code, alarms[0].severity) == ("too_few_real_photos", "error")
     assert "only 7 real photos (and 2 too small)" in alarms[0].message
+
+
+def test_high_scores_raise_a_warning(evaluator: Evaluator) -> None:
+    report = evaluator.report(make_stub())
+    assert [alarm.code for alarm in find_alarms(replace(report, score=0.8))] == ["high_score"]
+    assert find_alarms(replace(report, score=0.6)) == ()
+
+
+def test_separable_photos_of_a_low_score_are_no_error(evaluator: Evaluator) -> None:
+    report = replace(evaluator.report(make_stub()), two_sample=TwoSample(0.95, 0.01))
+    for score, severity in ((0.3, "warning"), (0.6, "error")):
+        (alarm,) = find_alarms(replace(report, score=score))
+        assert (alarm.code, alarm.severity) == ("distinguishable", severity)
 
 
 def test_other_content_raises_an_alarm(evaluator: Evaluator, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ def widths_of_spectrum(spectra: Spectra, spectrum: Tensor, scale: int) -> tuple[
 
     `spectrum` (N, bins) is a kernel spectrum that is not normalized, see DegradationTargets. A Gaussian with the
     covariance S has −log |K(f)|² = 4π² fᵀ S f, so S is fitted by least squares. Frequencies that pass count most.
-    Other shapes get the widths of a similar Gaussian: camera shake is 0.06 pixels off on average. A width of 3 pixels at scale 4
-    comes out 4% too low, because a bin holds several frequencies.
+    Other shapes get the widths of a similar Gaussian: camera shake is 0.06 pixels off on average. At scale 4, 3 pixels
+    come out 4% too low, because a bin holds several frequencies.
     """
     y = spectra.frequencies[:, None] / scale
     x = spectra.frequencies[: WINDOW // 2 + 1].abs()[None] / scale
@@ -41,4 +41,5 @@ def noise_std_of_amplitude(amplitude: Tensor) -> Tensor:
     """
     area = amplitude.new_tensor([high**2 - low**2 for low, high in NOISE_RINGS])
     power = (amplitude.unflatten(1, (COLORS, -1)) ** 4 - POWER_FLOOR).clamp_min(0)  # (N, colors, rings)
-    return (power @ (area / area.sum())).mean(1).sqrt()
+    std: Tensor = (power @ (area / area.sum())).mean(1).sqrt()
+    return std

@@ -19,8 +19,10 @@ COLOR_SHIFT = 1.0, 3.0  # 8-bit levels: warning, error
 MAX_BORDER_MASS = 0.1  # share of the kernels
 SEPARABLE = 0.7, 0.85  # held-out accuracy minus two standard errors: warning, error
 MAX_SCORE = 0.5  # below, photos may be distinguishable, but by little that matters
+HIGH_SCORE = 0.7  # above, photos differ, even if the classifier separates few
 CONTENT_GAP = 0.75  # held-out accuracy minus two standard errors, by content
 MIN_RESIZED, MIN_RESIZED_SHARE = 2, 0.3  # photos that were compressed, then resized
+KIND_NOISE_SHARE = 0.5  # of that difference which generated photos must have
 OVERSHOOT = 2.0, 4.0  # standard errors of the difference: warning, error
 KIND_SHARE = 0.25  # difference between a kind's shares of the real and of the generated photos
 KIND_DISTANCE = 0.3  # of a kind's mean from the real one, relative to the distance between both kinds
@@ -110,6 +112,13 @@ def _check_training(metrics: ReportMetrics) -> Iterator[Alarm]:
             f"A classifier separates generated from real photos {test.accuracy:.0%} of the time; 50% is perfect. "
             f"{_describe_difference(metrics)} Use clean photos of similar things, and train for ten minutes or more.",
         )
+    elif metrics.score > HIGH_SCORE:
+        yield Alarm(
+            "high_score",
+            "warning",
+            f"The score is {metrics.score:.2f}; a perfect model has 0.1 to 0.3. {_describe_difference(metrics)} Use "
+            "clean photos of similar things, and train for ten minutes or more.",
+        )
     if metrics.discriminator_loss is not None and metrics.discriminator_loss < D_SATURATED:
         yield Alarm(
             "discriminator_saturated",
@@ -147,14 +156,14 @@ def _check_kinds(kinds: Kinds | None) -> Iterator[Alarm]:
             f"Real photos are of two kinds: {real}. Generated ones are {generated}. Train for ten minutes or more. If "
             "it persists, use more photos, or train a dataset for each kind.",
         )
-    real, generated = ([kind.noise or 0.0 for kind in found] for found in (kinds.by_blur.real, kinds.by_blur.generated))
-    spread = real[-1] - real[0]
-    if abs(spread) > KIND_NOISE and (generated[-1] - generated[0]) / spread < 0.5:
+    noise, learned = ([kind.noise or 0.0 for kind in found] for found in (kinds.by_blur.real, kinds.by_blur.generated))
+    spread = noise[-1] - noise[0]
+    if abs(spread) > KIND_NOISE and (learned[-1] - learned[0]) / spread < KIND_NOISE_SHARE:
         yield Alarm(
             "kinds_mixed",
             "warning",
-            f"Sharper real photos have noise of {real[0]:.1f} levels, blurrier ones of {real[-1]:.1f}, but generated "
-            f"ones of {generated[0]:.1f} and {generated[-1]:.1f}: a model draws blur and noise independently. Train a "
+            f"Sharper real photos have noise of {noise[0]:.1f} levels, blurrier ones of {noise[-1]:.1f}, but generated "
+            f"ones of {learned[0]:.1f} and {learned[-1]:.1f}: a model draws blur and noise independently. Train a "
             "dataset for each kind.",
         )
 

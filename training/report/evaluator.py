@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from statistics import mean
 from typing import NamedTuple
 
 import torch
@@ -54,7 +55,7 @@ NUM_CROPS = 240  # groups of crops of real photos, and as many of generated ones
 SIM_FACTOR = 4  # the regressor trains on this many times as many simulated photos,
 MIN_SIMULATED = 64  # but at least on these
 LEVELS_PER_PIXEL = 4.0  # levels of noise std that weigh as much in the score as a pixel of width
-OVERSHOOT_PER_PIXEL = 0.1  # of the step at an edge; weighs as much in the score as a pixel of width
+OVERSHOOT_PER_PIXEL = 0.2  # of the step at an edge; weighs as much in the score as a pixel of width
 LAST_POINTS = 20  # points of the history over which the discriminator's loss is averaged
 
 
@@ -136,19 +137,23 @@ class Evaluator:
             content.append(self.features.content_features(crop.blurred))
             is_finite = is_finite and crop.is_finite
         stats, sharpened_two_sample = self.regressor(torch.stack(features)), None
+        compared = [self._compare(stats)]
         if degradation.config.kernel.sharpening_amount:
             sharpened_two_sample = two_sample_accuracy(self.real_stats, stats, *photos)
             stats = self._predict_unsharpened(degradation)
-        predicted, overshoot = self._compare(stats), self._compare_overshoot(degradation)
+            compared.append(self._compare(stats))
+        overshoot = self._compare_overshoot(degradation)
         losses = [point["discriminator"] for point in history if "discriminator" in point][-LAST_POINTS:]
         real = _describe_photos(self.lr_photos, self.geometry.side)
         clean = _describe_photos(self.hr_photos, self.geometry.side * self.scale)
         kinds = self._compare_kinds(torch.stack(kernels), torch.tensor(accumulator.stds), real_features)
         metrics = ReportMetrics(
-            score=_compute_score(predicted, kinds) + _compute_overshoot_score(overshoot),
+            # Spectra with the mask and without count alike: texture agrees without it, edges with it.
+            score=mean(_compute_score(predicted, kinds) for predicted in compared)
+            + _compute_overshoot_score(overshoot),
             two_sample=two_sample_accuracy(self.real_stats, stats, *photos),
             sharpened_two_sample=sharpened_two_sample,
-            predicted=predicted,
+            predicted=compared[-1],
             overshoot=overshoot,
             kernels=measure_kernels(torch.stack(kernels), degradation.kernel_origin, self.scale),
             noise=accumulator.get_noise_metrics(),

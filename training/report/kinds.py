@@ -23,7 +23,7 @@ MIN_PHOTOS, MIN_GENERATED = 30, 100  # of fewer, kinds are not distinguished
 # Two kinds, if the density of photos between them is below this, relative to the smaller kind's peak: below 0.24 with
 # 116 photos, 0.15 with 40. Simulated cameras of one kind have 0.5 or more (docs/experiments/038-a-truthful-report.md).
 MAX_VALLEY, VALLEY_ERROR = 0.36, 1.3  # the limit for many photos, and by how much 1 / √photos lowers it
-DOUBTFUL_VALLEY = 0.5  # the limit for generated photos where real ones are of two kinds
+CLEAR_VALLEY, DOUBTFUL_VALLEY = 0.1, 0.5  # the limit for generated photos, where real ones are of one kind, or of two
 MIN_SHARE = 0.15  # of a kind
 MIN_EVIDENCE = 1.5  # for two kinds, relative to the Bayesian information criterion's penalty
 MIN_SIGMA, NOISE_OFFSET = 0.3, 0.5  # pixels and levels; widths and noise are compared by logarithms, limited by these
@@ -82,7 +82,7 @@ def estimate_strengths(real: RealFeatures, estimator: DegradationEstimator, scal
     """
     if not len(real.corrected_spectrum):
         return None
-    spread, mean = estimator.target_std.cpu(), estimator.target_mean.cpu()  # type: ignore[operator]
+    spread, mean = (estimator.get_buffer(name).cpu() for name in ("target_std", "target_mean"))
     bins = real.corrected_spectrum.shape[1]
     spectrum = real.corrected_spectrum.cpu() * spread[:bins] + mean[:bins]
     amplitude = real.predicted.noise_amplitude.cpu()
@@ -115,10 +115,9 @@ def _compare(
     real: Strengths, generated: Strengths, num_photos: int, real_points: Tensor, generated_points: Tensor
 ) -> KindComparison:
     found = _find_kinds(real, real_points, num_photos, _max_valley(num_photos))
-    count = len(generated_points)
-    # Where there are two kinds, generated photos of both may overlap a little.
-    max_valley = DOUBTFUL_VALLEY if len(found) == 2 else _max_valley(count)
-    return KindComparison(found, _find_kinds(generated, generated_points, count, max_valley))
+    # Generated photos are known without error, so few of them easily seem to have gaps; those of two kinds may overlap.
+    max_valley = DOUBTFUL_VALLEY if len(found) == 2 else CLEAR_VALLEY
+    return KindComparison(found, _find_kinds(generated, generated_points, len(generated_points), max_valley))
 
 
 def _max_valley(num_photos: int) -> float:

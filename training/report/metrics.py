@@ -156,7 +156,7 @@ class ReportMetrics:
     """All numbers are finite. What could not be measured is None."""
 
     # 0 is perfect: distance of blur widths in pixels, plus that of noise stds in units of 4 levels, as predicted, plus
-    # that of overshoots in units of a tenth of the step.
+    # that of overshoots in units of a fifth of the step.
     score: float
     # Real against generated photos; 0.5 is perfect. Like `predicted`, of photos generated without the kernels' unsharp
     # mask, because spectra do not show sharpening; `overshoot` compares it.
