@@ -26,9 +26,7 @@ from training.state import TrainState
 
 AMOUNTS = (0.8, 1.6)  # of unsharp masks that are tried
 RADII = (1.0, 2.0)  # of the masks, in low-resolution pixels
-# Standard errors that real photos must overshoot more than generated ones. Most devices sharpen, so it need not be
-# certain: without the mask, pairs double the halos of those that do.
-SIGNIFICANT = 2.0
+SIGNIFICANT = 2.5  # standard errors that real photos must overshoot more than generated ones
 NUM_KERNELS = 64  # drawn to hold their width
 MAX_TEMPERATURE, BISECTIONS = 8.0, 12
 
