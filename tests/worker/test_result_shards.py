@@ -34,7 +34,7 @@ from store.files.gc import collect_garbage
 from store.repositories.jobs import JobRepository
 from store.repositories.schedule import ScheduleRepository
 from store.store import Store
-from tests.support.api import Api, serve_api
+from tests.support.api import Api, as_parts, serve_api
 from tests.support.blob_files import age
 from tests.support.images import make_photos, make_png, read_tar
 from tests.support.small_model import store_small_model
@@ -153,6 +153,22 @@ def test_every_other_archive_has_the_same_files(api: Api) -> None:
         assert {name: opened.read(name) for name in opened.namelist()} == read_results(api, job)
     without_split = fetch(api, job, **WEBDATASET, validation=0)
     assert json.loads(read_tar(without_split)["0_0.json"])["split"] == "train"
+
+
+def test_super_resolved_images_come_in_shards(api: Api) -> None:
+    dataset = create_dataset(api)
+    photos = {**make_photos(5, 64), "again.png": make_png(64, 64)}
+    jobs = {}
+    for store in ("files", "shards"):
+        response = api.http.post("/sr", files=as_parts(photos), data={"dataset": dataset, "store": store})
+        jobs[store] = response.json()["id"]
+        work(api)
+        assert (get(api, jobs[store]).status, get(api, jobs[store]).ok) == ("succeeded", 6)
+    expected = read_results(api, jobs["files"])
+    assert len(expected) == 7  # with the manifest
+    assert read_results(api, jobs["shards"]) == expected
+    assert sum(shard["samples"] for shard in list_shards(api, jobs["shards"])) == 6
+    assert read_results(api, jobs["shards"], **WEBDATASET) == read_results(api, jobs["files"], **WEBDATASET)
 
 
 @pytest.mark.usefixtures("small_shards")

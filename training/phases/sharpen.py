@@ -33,7 +33,7 @@ MAX_TEMPERATURE, BISECTIONS = 8.0, 12
 
 @torch.no_grad()
 def sharpen(state: TrainState, lr_photos: Photos, hr_photos: Photos) -> dict[str, float]:
-    """Sets the unsharp mask with which generated photos overshoot at edges as real ones do.
+    """Sets the unsharp mask with which generated photos overshoot at edges as real ones do, less a standard error.
 
     None, unless real ones overshoot significantly further. The positive taps keep their width. Returns metrics.
     """
@@ -45,7 +45,7 @@ def sharpen(state: TrainState, lr_photos: Photos, hr_photos: Photos) -> dict[str
     if real is None or generated is None or (errors := count_standard_errors(real, generated)) < SIGNIFICANT:
         return {"sharpening_amount": 0.0}
     before, width = state.config.degradation, mean_width(state)
-    certainty = 1 - errors**-2  # a difference that may be chance is shrunk, as James and Stein do
+    certainty = 1 - 1 / errors  # too strong a mask costs pairs more than one that is too weak
     best, smallest = before.kernel, math.inf
     for radius in RADII:
         amounts, overshoots, profiles = [0.0], [generated.mean], [generated.profile]
