@@ -125,8 +125,9 @@ def test_train_degrade_and_sr(service: LocalService, lr: Path, hr: Path, tmp_pat
         assert f"patina: {message}" in normalize_output(refused)
 
     listed = service.command("jobs")
-    assert [line.split()[1:3] for line in listed.stdout.splitlines()[1:5]] == [
+    assert [line.split()[1:3] for line in listed.stdout.splitlines()[1:6]] == [
         ["sr", "succeeded"],
+        ["degrade", "succeeded"],
         ["degrade", "succeeded"],
         ["degrade", "succeeded"],
         ["train", "succeeded"],

@@ -188,11 +188,11 @@ def test_jobs_survive_the_loss_of_the_whole_queue(service: Service, dataset: str
     freeze(worker := service.find_pid(*INFERENCE_WORKER), service)
     waiting = [service.degrade(dataset, make_photos(1, 40), samples=1) for _ in range(3)]
     Redis.from_url(service.settings.redis).flushall()
+    for job_id in waiting:  # before the worker can take them without the queue
+        assert service.wait_until_logged(job=job_id, event="missing job re-enqueued", process="reaper")
     os.kill(worker, signal.SIGCONT)
     for job_id in (blocking, *waiting):
         assert service.wait_until_finished(job_id)["status"] == "succeeded"
-    for job_id in waiting:
-        assert service.wait_until_logged(job=job_id, event="missing job re-enqueued", process="reaper")
 
 
 def test_the_queue_restarts_empty_without_a_usable_file(service: Service, dataset: str) -> None:

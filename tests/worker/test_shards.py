@@ -170,7 +170,7 @@ def test_a_small_job_of_another_owner_goes_first(api: Api, dataset: str, monkeyp
     monkeypatch.setattr("worker.runtime.lease.LOOK_EVERY_SECONDS", 0.0)
     monkeypatch.setattr("store.repositories.schedule.UNNOTICED_SECONDS", 0.0)
     api.settings = api.settings.model_copy(update={"lease_seconds": 0.2})
-    large = api.degrade(dataset, PHOTOS, samples=40)
+    large = api.degrade(dataset, PHOTOS, samples=100)
     worker = threading.Thread(target=work, args=(api,))
     worker.start()
     try:
@@ -184,5 +184,5 @@ def test_a_small_job_of_another_owner_goes_first(api: Api, dataset: str, monkeyp
     finally:
         worker.join(60)
     ended = get(api, large)
-    assert (ended.status, ended.ok) == ("succeeded", 360)
+    assert (ended.status, ended.ok) == ("succeeded", 900)
     assert ended.attempt >= 2

@@ -44,6 +44,7 @@ class AsyncJob(AsyncRecord):
     started: datetime | None = None
     finished: datetime | None = None
     error: JobFailure | None = None
+    priority: int = 0  # of the request
     ended_early: bool = False  # a training that `finish` ended, and that `resume` can continue
     counts: dict[str, int] = Field(default_factory=dict)
     warnings: list[FileWarning] = Field(default_factory=list)  # about its files, when it was submitted
