@@ -90,7 +90,7 @@ export async function show(main, { query, signal }) {
       const result = await (task === "degrade" ? showDegraded(items, source, runSignal) : showRestored(items[0], source, runSignal));
       runSignal.throwIfAborted(); // decoding cannot be aborted
       replace(output, result,
-        !source && h("p", { class: "notice" }, "This browser cannot show the format of the file itself (such as HEIC or TIFF)."),
+        !source && h("p", { class: "notice" }, "This browser cannot show the file itself, as with HEIC, TIFF or a file that is cut off."),
         (job.warnings ?? []).map(({ message }) => h("p", { class: "notice" }, message)),
         h("p", { class: "small" }, h("a", { href: `#/jobs/${job.id}` }, "Show the job and its files")));
       status.textContent = task === "degrade" ? `${formatCount(items.length, "sample")} generated.` : "Super-resolved.";
