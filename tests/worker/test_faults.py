@@ -101,14 +101,15 @@ def test_a_job_with_shards_survives_its_worker(service: Service, dataset: str) -
 
 def test_an_sr_job_survives_its_worker(service: Service, dataset: str) -> None:
     def start() -> str:
-        return service.sr(dataset, make_photos(8, 150), tile=64)
+        return service.sr(dataset, make_photos(40, 150), tile=64)
 
     undisturbed = service.wait_until_finished(start())["id"]
     job_id = start()
     service.wait_until_running(job_id, 1)
     service.kill(*INFERENCE_WORKER)
     job = service.wait_until_finished(job_id)
-    assert (job["status"], job["attempt"], job["counts"]) == ("succeeded", 2, {"ok": 8, "failed": 0})
+    assert (job["status"], job["counts"]) == ("succeeded", {"ok": 40, "failed": 0})
+    assert job["attempt"] >= 2
     assert without_manifest(service.read_archive(job_id)) == without_manifest(service.read_archive(undisturbed))
 
 
