@@ -1,10 +1,11 @@
-"""Faults of a cluster: of its servers and networks, and of processes of which it has several."""
+"""Faults of a cluster: of its servers and networks, and of processes that it has several of."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Callable
 
 from bench.chaos.environment import LEASE_SECONDS, Environment
 from bench.chaos.faults import (
@@ -21,8 +22,8 @@ from bench.chaos.faults import (
     restart,
     terminate,
 )
-from bench.services.cluster import Bucket
 from bench.services.service import API, DECODER, REAPER, TRAIN_PROCESS, TRAIN_WORKER, WORKER, send_signal
+from tests.support.s3_proxy import S3Proxy
 
 SHORT_SECONDS, LONG_SECONDS = (1.0, LEASE_SECONDS + 3.0), (20.0, 28.0)  # a bucket is given up after 20 seconds
 LONG_SHARE = 0.15
@@ -63,34 +64,19 @@ def restart_load_balancer(environment: Environment) -> bool:
 
 def throttle_bucket(environment: Environment) -> bool:
     """Each request is answered with 503 Slow Down."""
-    bucket = _bucket_of(environment)
-    if bucket is None:
-        return False
-    bucket.door.shut(busy=True)
-    time.sleep(_draw_seconds(environment))
-    bucket.door.open = True
-    return True
+    return _disturb_bucket(environment, lambda door: door.shut(busy=True))
 
 
 def disconnect_bucket(environment: Environment) -> bool:
     """All connections break off, and new ones are closed."""
-    bucket = _bucket_of(environment)
-    if bucket is None:
-        return False
-    bucket.door.shut()
-    time.sleep(_draw_seconds(environment))
-    bucket.door.open = True
-    return True
+    return _disturb_bucket(environment, lambda door: door.shut())
 
 
 def slow_bucket(environment: Environment) -> bool:
-    bucket = _bucket_of(environment)
-    if bucket is None:
-        return False
-    bucket.door.delay = SLOW_SECONDS
-    time.sleep(_draw_seconds(environment))
-    bucket.door.delay = 0.0
-    return True
+    def slow_down(door: S3Proxy) -> None:
+        door.delay = SLOW_SECONDS
+
+    return _disturb_bucket(environment, slow_down)
 
 
 def cut_network(environment: Environment) -> bool:
@@ -120,8 +106,15 @@ def damage_local_copy(environment: Environment) -> bool:
     return False
 
 
-def _bucket_of(environment: Environment) -> Bucket | None:
-    return environment.cluster.bucket if environment.cluster else None
+def _disturb_bucket(environment: Environment, disturb: Callable[[S3Proxy], None]) -> bool:
+    """Disturbs the door of the bucket for a while. Returns False if there is no bucket."""
+    bucket = environment.cluster.bucket if environment.cluster else None
+    if bucket is None:
+        return False
+    disturb(bucket.door)
+    time.sleep(_draw_seconds(environment))
+    bucket.door.open, bucket.door.delay = True, 0.0
+    return True
 
 
 def _draw_seconds(environment: Environment) -> float:

@@ -211,7 +211,7 @@ def _compare_workers(site: Site, dataset: str, images: int, rounds: int, seconds
 
 
 def _choose_samples(site: Site, dataset: str, images: int, seconds: float) -> int:
-    """Returns how many samples of each image take one worker so long."""
+    """Returns how many samples of each image take one worker that long."""
     with site.cluster.workers(site.cores[:1]) as processes:
         _run_job(site, dataset, 0, processes, 1)  # loads the model
         half = _run_job(site, dataset, 1, processes, CALIBRATION_SAMPLES, source_to=1 + images // 2)
@@ -228,7 +228,7 @@ def _describe(run: Run, samples: int) -> str:
 def _run_job(
     site: Site, dataset: str, seed: int, processes: Sequence[psutil.Process], samples: int, **fields: object
 ) -> Run:
-    """Runs a job on the dataset's images to its end, with so many samples of each."""
+    """Runs a job on the dataset's images to its end, with that number of samples of each."""
     before, others_before = [tree_cpu_seconds(one) for one in processes], site.other_cpu_seconds()
     client = site.client("alice")
     job = _wait_until_ended(client, _degrade(client, dataset, seed=seed, samples=samples, **fields))
@@ -267,7 +267,7 @@ def _measure_waits(site: Site, dataset: str, rounds: int) -> list[Metric]:
 
 
 def _measure_acceptance(site: Site, items: int) -> list[Metric]:
-    """Measures a request for a dataset of so many images, and the calls of another token meanwhile."""
+    """Measures a request for a dataset of that number of images, and the calls of another token meanwhile."""
     dataset = _fill_dataset(site, items)
     (api,) = site.cluster.find_all(API)
     with site.cluster.workers(site.cores[1:]):

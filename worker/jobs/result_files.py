@@ -26,7 +26,7 @@ from store.tar import END, tar_header, tar_padding
 from worker.jobs.items import PendingItem
 from worker.runtime.progress import ProgressRecorder, Result, Unrecorded
 
-# A shard is finished when it has so many samples or bytes, or is so old: what a worker loses if it is killed.
+# A shard is finished when it reaches one of these limits: what a worker loses if it is killed.
 SHARD_SAMPLES = 1000
 SHARD_BYTES = 2**30
 SHARD_AGE_SECONDS = 60.0
