@@ -17,9 +17,9 @@ JOBS = 1000
 
 def test_follow_cancel_and_retry_a_job(driver: PageDriver, dataset: str) -> None:
     page = driver.open("jobs")
-    job_id = driver.service.degrade(dataset, make_photos(1, 2400), samples=600)
+    job_id = driver.service.degrade(dataset, make_photos(8, 1500), samples=1000)
     row = page.locator(f'a[href="#/jobs/{job_id}"]')
-    expect(row).to_contain_text(re.compile("of 600 samples · .* per second · .* left"))
+    expect(row).to_contain_text(re.compile("of 8,000 samples · .* per second · .* left"))
     row.click()
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("h1 .pill")).to_have_text("canceled")

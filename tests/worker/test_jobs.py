@@ -268,7 +268,7 @@ def test_jpeg_compresses_the_lr_image_of_the_same_triplet(service: Service, data
 @pytest.mark.parametrize("kind", ["degrade", "sr", "train"])
 def test_a_running_job_is_canceled_within_five_seconds(service: Service, dataset: str, kind: str) -> None:
     start = {
-        "degrade": lambda: service.degrade(dataset, make_photos(1, 2400), samples=500),
+        "degrade": lambda: service.degrade(dataset, make_photos(8, 1500), samples=1000),
         "sr": lambda: service.sr(dataset, {"a.png": make_png(1500, 1500)}, tile=64),
         "train": lambda: service.train(dataset, max_steps=100_000),
     }
