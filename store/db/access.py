@@ -9,13 +9,15 @@ app/auth/ownership.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, and_, exists, or_, select
 from sqlalchemy.event import listens_for
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from sqlalchemy.sql import FromClause
+from sqlalchemy.sql.base import ExecutableOption
 
 from store.db.tables import (
     Blob,
@@ -69,9 +71,13 @@ def _add_criteria(execution: ORMExecuteState) -> None:
     token = caller_of(execution.session).token
     if token is None or not (execution.is_select or execution.is_update or execution.is_delete):
         return
-    execution.statement = execution.statement.options(
-        *(with_loader_criteria(table, is_visible(token)) for table, is_visible in CRITERIA.items())
-    )
+    execution.statement = execution.statement.options(*_criteria(token))
+
+
+@lru_cache(maxsize=1024)
+def _criteria(token: str) -> Sequence[ExecutableOption]:
+    """Returns the options of every statement. To build them takes longer than most queries."""
+    return [with_loader_criteria(table, is_visible(token)) for table, is_visible in CRITERIA.items()]
 
 
 # The subqueries use tables and not classes, since SQLAlchemy would add the criteria to a class again.
