@@ -22,6 +22,7 @@ OURS = ("patina-api", "patina-worker")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 JOINING: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.worker.yml").read_text())["services"]
+GPUS: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.gpu.yml").read_text())["services"]
 SHARING: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.share.yml").read_text())["services"]
 REQUIRED = re.compile(r"\$\{(\w+):\?[^}]+\}")  # a variable without which Compose refuses to start
 
@@ -78,6 +79,13 @@ def test_a_second_computer_joins_by_three_variables() -> None:
         [sys.executable, "-m", module, *arguments, "--help"], capture_output=True, text=True, check=False
     )
     assert usage.returncode == 0, usage.stderr
+
+
+def test_each_kind_of_worker_has_one_gpu_by_its_number() -> None:
+    assert GPUS.keys() == {"worker", "trainer"} <= SERVICES.keys()
+    for name, variable in (("worker", "PATINA_WORKER_GPU"), ("trainer", "PATINA_TRAINER_GPU")):
+        (device,) = GPUS[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert device == {"driver": "nvidia", "device_ids": [f"${{{variable}:-0}}"], "capabilities": ["gpu"]}
 
 
 def test_shared_servers_listen_on_one_private_address() -> None:
