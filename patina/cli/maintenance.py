@@ -97,6 +97,7 @@ def migrate_blobs(
 ) -> None:
     """Copy all stored files into a bucket, or out of it. Run it again to copy what is new."""
     from store.admin import migrate_blobs as migration  # noqa: PLC0415
+    from store.deployment import WrongStorageError  # noqa: PLC0415
 
     with _store() as store:
         if switch and (running := store.leases.count_other_processes()):
@@ -104,9 +105,12 @@ def migrate_blobs(
         blobs = migration.open_target(target, settings(), store)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Copying")
-            stats = migration.migrate_blobs(
-                store, blobs, lambda done, total: progress.update(task, completed=done, total=total)
-            )
+            try:
+                stats = migration.migrate_blobs(
+                    store, blobs, lambda done, total: progress.update(task, completed=done, total=total)
+                )
+            except WrongStorageError as error:
+                raise PatinaError(str(error)) from error
         console.print(f"{stats.copied} stored files were copied, {stats.present} were there already.")
         if stats.lost:
             console.print(f"{stats.lost} stored files are lost or damaged. List them: patina doctor --deep")

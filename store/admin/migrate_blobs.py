@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from config.settings import Settings
 from store.db.tables import Deployment
+from store.deployment import WrongStorageError
 from store.errors import BlobCorrupt, BlobMissing
-from store.files.blobs import Blobs
+from store.files.blobs import ID_NAME, Blobs
 from store.files.folder_blobs import FolderBlobs
 from store.files.gc import referenced_hashes
 from store.files.storage import open_bucket
@@ -23,6 +24,7 @@ from store.repositories.blobs import BlobRepository
 from store.store import Store
 
 CONCURRENCY = 8
+LEFT = "left for "  # before the new id, in the place that a deployment has left
 
 
 class StillRunningError(Exception):
@@ -54,8 +56,10 @@ def open_target(target: str, settings: Settings, store: Store) -> Blobs:
 def migrate_blobs(store: Store, target: Blobs, on_progress: Callable[[int, int], None]) -> MigrationStats:
     """Copies every file that a record names and that `target` lacks. Each is checked before and while it is stored.
 
-    `on_progress` gets (done, total). The service may run meanwhile; what it stores later needs another call.
+    `on_progress` gets (done, total). The service may run meanwhile; what it stores later needs another call. Raises
+    `WrongStorageError` if `target` has the files of another deployment.
     """
+    _require_free(store, target)
     with store.blobs.deletion_paused():
         with store.database.read() as session:
             referenced = referenced_hashes(session)
@@ -72,10 +76,11 @@ def migrate_blobs(store: Store, target: Blobs, on_progress: Callable[[int, int],
 def switch_storage(store: Store, target: Blobs) -> None:
     """Makes `target` the deployment's place of files, under a new identity: processes with the old place do not start.
 
-    Raises `StillRunningError` if processes run.
+    Raises `StillRunningError` if processes run, and `WrongStorageError` as `migrate_blobs`.
     """
     if running := store.leases.count_other_processes():
         raise StillRunningError(running, store.leases.process_seconds)
+    own = _require_free(store, target)
     identity = new_id()
     target.write_id(identity)
     if isinstance(target, FolderBlobs):
@@ -85,6 +90,24 @@ def switch_storage(store: Store, target: Blobs) -> None:
         target.record(target.find_unrecorded())
     with store.database.write() as session:
         session.execute(update(Deployment).values(id=identity))
+    if store.blobs.read_id() == own:  # else it is the same place
+        store.blobs.write_id(LEFT + identity)
+
+
+def _require_free(store: Store, target: Blobs) -> str | None:
+    """Returns the deployment's id. Raises `WrongStorageError` if another deployment has files in `target`.
+
+    Garbage collection would delete those, since no record here names them.
+    """
+    with store.database.read() as session:
+        own = session.scalar(select(Deployment.id))
+    if (found := target.read_id()) not in (None, own, f"{LEFT}{own}"):
+        location = target.location.rstrip("/")
+        raise WrongStorageError(
+            f"{location} has files of another deployment. Name an empty place. If this deployment has left the files "
+            f"there, delete {location}/{ID_NAME}, which says {found!r}, and retry."
+        )
+    return own
 
 
 def _copy(source: Blobs, target: Blobs, sha256: str) -> bool:

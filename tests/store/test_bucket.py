@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from config.settings import Settings
+from store.admin.backup import create_backup, restore
 from store.admin.doctor import check
 from store.admin.migrate_blobs import StillRunningError, migrate_blobs, open_target, switch_storage
 from store.data_folder import MISCONFIGURED
@@ -164,11 +165,34 @@ def test_files_move_from_a_folder_to_a_bucket_and_back(
         bind_storage(folder_store.blobs, folder_store.database)
 
     moved = Store.open(Settings(data_dir=tmp_path, blobs_url=bucket_url))
+    assert migrate_blobs(moved, folder_store.blobs, lambda *_: None).lost == 0, "back to where it was"
     remove(bucket, sorted(named)[0])
     folder = open_target(str(tmp_path / "again"), settings, moved)
     back = migrate_blobs(moved, folder, lambda *_: None)
     assert (back.copied, back.lost) == (len(named) - 1, 1)
     moved.close()
+
+
+def test_files_of_another_deployment_are_not_taken_over(
+    bucket_store: Store, folder_store: Store, bucket_url: str, tmp_path: Path
+) -> None:
+    """Garbage collection would delete them."""
+    fill_store(bucket_store)
+    bind_storage(folder_store.blobs, folder_store.database)
+    target = open_target(bucket_url, Settings(data_dir=tmp_path), folder_store)
+    with pytest.raises(WrongStorageError, match="another deployment"):
+        migrate_blobs(folder_store, target, lambda *_: None)
+    with pytest.raises(WrongStorageError, match="another deployment"):
+        switch_storage(folder_store, target)
+    bind_storage(bucket_store.blobs, bucket_store.database)
+
+
+def test_a_backup_of_a_bucket_restores_into_a_folder(bucket_store: Store, folder_store: Store, tmp_path: Path) -> None:
+    fill_store(bucket_store)
+    created = create_backup(bucket_store, tmp_path / "backup.tar")
+    assert created.missing == 0
+    assert restore(folder_store, tmp_path / "backup.tar", replace=False).blobs == created.blobs > 0
+    assert list(check(folder_store, deep=True)) == []
 
 
 def test_an_upload_in_parts_goes_to_any_api(bucket_store: Store, tmp_path: Path) -> None:
