@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from config.cpus import usable_cpus
 from config.settings import Settings
 from imaging.decoder_child import DecoderChild, DecoderCrashed, map_file, undecodable_error
 from imaging.image_info import ImageCheck, ImageSize, Picture
@@ -45,7 +46,7 @@ class DecoderPool:
         """`niceness` is the operating system's: at 19, the processes get what others leave."""
         self._idle: queue.LifoQueue[DecoderChild] = queue.LifoQueue()
         self.crashes = 0  # decoder processes that died or had to be killed
-        self.processes = processes or min(os.cpu_count() or 1, MAX_PROCESSES)
+        self.processes = processes or min(usable_cpus(), MAX_PROCESSES)
         self._all = [DecoderChild(PROGRAM, settings, niceness) for _ in range(self.processes)]
         for decoder in self._all:
             self._idle.put(decoder)

@@ -10,6 +10,7 @@ from sqlalchemy import make_url
 
 from config.cpus import usable_cpus
 from config.settings import Settings
+from imaging.decoder_pool import DecoderPool
 
 
 def test_passwords_come_from_files(tmp_path: Path) -> None:
@@ -53,3 +54,12 @@ def test_threads_follow_affinity_and_cgroup(
     for allowed in (1, 2, 64):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, allowed=allowed: set(range(allowed)))
         assert usable_cpus(tmp_path) == min(allowed, quota)
+
+
+def test_decoders_and_threads_follow_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {5})
+    settings = Settings()
+    decoders = DecoderPool(settings)
+    assert (settings.torch_threads, decoders.processes) == (1, 1)
+    decoders.close()
