@@ -22,7 +22,7 @@ from patina.local.supervision import TICK, restart_exited, shut_down
 from patina.local.worker_pool import create_workers, list_worker_gpus
 from store.queue_server import is_ready
 
-STOP_TIMEOUT = 15.0  # seconds; workers requeue their job within 10
+STOP_MARGIN = 5.0  # seconds, after the time that the settings give to a training and to the API
 QUEUE_TIMEOUT = 5.0
 READY_TIMEOUT = 60.0
 MAX_VALKEY_FAILURES = 2  # exits with an error: Valkey refuses a damaged file
@@ -202,9 +202,14 @@ class _Supervisor:
             log.info("stopping", hint="workers requeue their jobs; press Ctrl-C again to stop at once")
         requests_before = self._stop_requests
         for children in (self._children, [self._valkey] if self._valkey else []):
-            shut_down(children, STOP_TIMEOUT, lambda: self._stop_requests > requests_before)
+            shut_down(children, get_stop_seconds(self._settings), lambda: self._stop_requests > requests_before)
         if self._valkey:
             embedded_valkey.clean_up(self._settings)
+
+
+def get_stop_seconds(settings: Settings) -> float:
+    """Returns how long processes may take to end. An API drains, then open requests have five seconds."""
+    return max(settings.shutdown_grace_seconds, settings.drain_seconds + 5) + STOP_MARGIN
 
 
 def require_free_port(host: str, port: int) -> int:

@@ -133,7 +133,10 @@ def test_grace_periods_leave_the_time_that_processes_take() -> None:
     probe = pods["patina-api"]["containers"][0]["readinessProbe"]
     assert drain >= probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"]
     assert pods["patina-api"]["terminationGracePeriodSeconds"] > drain + 5
-    assert pods["patina-train"]["terminationGracePeriodSeconds"] > 2 * Settings().shutdown_grace_seconds
+    training = pods["patina-train"]
+    for_a_checkpoint = float(read_environment(training)["PATINA_SHUTDOWN_GRACE_SECONDS"])
+    assert for_a_checkpoint > Settings().shutdown_grace_seconds
+    assert training["terminationGracePeriodSeconds"] >= for_a_checkpoint + 30
 
 
 def test_workers_ask_for_gpus_and_budgets_select_pods() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import httpx
 
+from config.settings import Settings
+from patina.local.up import get_stop_seconds
 from tests.support.local_service import LocalService, is_alive, list_descendants
 from tests.support.wait_until import wait_until
 
@@ -41,6 +43,11 @@ def test_start_restart_and_stop(up: LocalService) -> None:
     assert up.process
     assert up.process.stdout
     assert up.process.stdout.read() == f"Patina is ready at {running.url}, docs at {running.url}/docs\n"
+
+
+def test_processes_have_the_time_of_the_settings_to_end() -> None:
+    assert get_stop_seconds(Settings(shutdown_grace_seconds=100)) > 100
+    assert get_stop_seconds(Settings(drain_seconds=100)) > 105, "open requests have five seconds more"
 
 
 def test_kill_leaves_no_orphan(up: LocalService) -> None:
