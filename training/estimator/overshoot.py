@@ -22,6 +22,7 @@ Array = NDArray[Any]
 NEAR, FAR = 5, 8  # pixels from an edge where its two plateaus are
 REACH = 4  # pixels from an edge that overshoot
 MIN_STEP = 40.0  # 8-bit levels between the plateaus
+MIN_SLOPE = 0.15  # of the step, for each pixel; what is blurred more hardly overshoots when sharpened
 MAX_ALONG = 0.25  # slope along an edge, relative to that across it; above, it is a corner or curved
 MAX_UNEVENNESS = 0.08  # range of a plateau, relative to the step
 UNCLIPPED = 12.0, 243.0  # 8-bit levels between which plateaus are; beyond, an overshoot is cut off
@@ -123,7 +124,8 @@ def _measure_steps(profiles: Array) -> Array:
     step = np.abs(end - start)
     even = np.maximum(np.ptp(before, axis=1), np.ptp(behind, axis=1)) < MAX_UNEVENNESS * step
     unclipped = (np.minimum(start, end) > UNCLIPPED[0]) & (np.maximum(start, end) < UNCLIPPED[1])
-    clear = (step > MIN_STEP) & even & unclipped
+    steep = np.abs(profiles[:, FAR + 1] - profiles[:, FAR - 1]) / 2 > MIN_SLOPE * step
+    clear = (step > MIN_STEP) & steep & even & unclipped
     relative = (profiles[clear] - start[clear, None]) / (end - start)[clear, None]
     after, ahead = relative[:, FAR + 1 : FAR + REACH + 1] - 1, -relative[:, FAR - 1 : FAR - REACH - 1 : -1]
     highest = (after.max(1, keepdims=True) + ahead.max(1, keepdims=True)) / 2

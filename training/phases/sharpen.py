@@ -26,7 +26,7 @@ from training.state import TrainState
 
 AMOUNTS = (0.8, 1.6)  # of unsharp masks that are tried
 RADII = (1.0, 2.0)  # of the masks, in low-resolution pixels
-SIGNIFICANT = 2.5  # standard errors that real photos must overshoot more than generated ones
+SIGNIFICANT = 2.0  # standard errors that real photos must overshoot more than generated ones
 NUM_KERNELS = 64  # drawn to hold their width
 MAX_TEMPERATURE, BISECTIONS = 8.0, 12
 
