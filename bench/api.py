@@ -19,6 +19,7 @@ import psutil
 from bench.files import encode_png, make_jpeg_factory, make_picture, make_png_factory, stream_multipart
 from bench.measure import Metric, Summary, read_peak_memory, read_resident_memory, reset_peak_memory, run
 from bench.polling import poll_at_full_speed, poll_at_rate
+from bench.services.calls import create_dataset, run_job, wait_until_ended
 from patina.local.pidfile import read_pidfile
 from patina.local.session import temporary_service
 
@@ -162,13 +163,11 @@ def _measure_upload(
 
 def _train_model(http: httpx.Client) -> str:
     """Creates a dataset, trains a `default` model for a few steps, and returns the dataset's id."""
-    dataset = str(http.post("/datasets", json={"name": "bench", "scale": 4}).raise_for_status().json()["id"])
+    dataset = create_dataset(http, "bench", 4)
     for role, side in (("lr", 48), ("hr", 192)):
         parts = [("files", (f"{n}.png", encode_png(make_picture(side, side, seed=n)))) for n in range(4)]
         http.post(f"/datasets/{dataset}/images?role={role}", files=parts).raise_for_status()
-    job = http.post(f"/datasets/{dataset}/train", json={"preset": "default", "max_steps": 4}).raise_for_status().json()
-    while job["status"] in ("queued", "running"):
-        job = http.get(f"/jobs/{job['id']}?wait=20").json()
+    job = run_job(http, f"/datasets/{dataset}/train", json={"preset": "default", "max_steps": 4})
     if job["status"] != "succeeded":
         raise RuntimeError(str(job))
     return dataset
@@ -183,8 +182,7 @@ def _submit_job(http: httpx.Client, dataset: str, image: bytes, samples: int) ->
 
 def _cancel_job(http: httpx.Client, job: str) -> None:
     http.post(f"/jobs/{job}/cancel")
-    while http.get(f"/jobs/{job}?wait=20").json()["status"] == "running":
-        pass
+    wait_until_ended(http, job)
 
 
 def _find_api_process(data_dir: Path) -> int:

@@ -23,7 +23,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tarfile import TarFile
-from typing import Any
 
 import httpx
 import numpy as np
@@ -31,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.measure import Metric, Summary, compute_ratio, run, time_interleaved
+from bench.services.calls import create_dataset, run_job
 from imaging.image_files import read_rgb
 from imaging.png import write_png
 from patina.demo.photographs import load_photographs
@@ -76,7 +76,7 @@ def _compare(http: httpx.Client, folder: Path, sources: list[Path], preset: str,
         fields = {"samples": str(SAMPLES), "seed": str(next(seeds))} | ({} if paths else {"source": dataset})
         with ExitStack() as stack:
             files = [("files", (path.name, stack.enter_context(path.open("rb")))) for path in paths]
-            job = _run_job(http, f"/datasets/{dataset}/degrade", data=fields, files=files or None)
+            job = run_job(http, f"/datasets/{dataset}/degrade", data=fields, files=files or None)
         if job["counts"] != {"ok": SAMPLES * len(sources), "failed": 0}:
             raise RuntimeError(f"the job did not generate all triplets: {job}")
         url = f"{http.base_url}".rstrip("/") + f"/jobs/{job['id']}/archive?format=tar"
@@ -131,7 +131,7 @@ def _make_photos(folder: Path, count: int) -> Iterator[Path]:
 
 def _train_model(http: httpx.Client, folder: Path, sources: list[Path], preset: str) -> str:
     """Creates a dataset of these images and trains a model on it. Returns the dataset's id."""
-    dataset = str(http.post("/datasets", json={"name": preset, "scale": SCALE}).raise_for_status().json()["id"])
+    dataset = create_dataset(http, preset, SCALE)
     rng = np.random.default_rng(0)
     small = []
     for number, source in enumerate(sources[:8]):
@@ -142,18 +142,10 @@ def _train_model(http: httpx.Client, folder: Path, sources: list[Path], preset: 
     for role, paths in (("lr", small), ("hr", sources)):
         parts = [("files", (path.name, path.read_bytes())) for path in paths]
         http.post(f"/datasets/{dataset}/images", params={"role": role}, files=parts).raise_for_status()
-    job = _run_job(http, f"/datasets/{dataset}/train", json={"preset": preset, "max_steps": STEPS})
+    job = run_job(http, f"/datasets/{dataset}/train", json={"preset": preset, "max_steps": STEPS})
     if job["status"] != "succeeded":
         raise RuntimeError(f"the training did not succeed: {job}")
     return dataset
-
-
-def _run_job(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
-    """Submits a job and returns it when it is finished."""
-    job: dict[str, Any] = http.post(path, **request).raise_for_status().json()
-    while job["status"] in ("queued", "running"):
-        job = http.get(f"/jobs/{job['id']}", params={"wait": 20}).raise_for_status().json()
-    return job
 
 
 def _read_archive(archive: Path, sources: list[Path]) -> Iterator[ImageResults]:

