@@ -33,8 +33,8 @@ from app.lookup import get_dataset_or_404, get_model_or_404, lock_dataset_or_404
 from config.settings import Settings
 from imaging.rejections import ImageRejected
 from store.db.database import Session
-from store.db.tables import Dataset, Model
-from store.errors import BlobCorrupt, BlobMissing
+from store.db.tables import Dataset, Image, Model
+from store.errors import BlobCorrupt, BlobMissing, DuplicateError
 from store.repositories.datasets import DatasetRepository, NewImage
 from store.repositories.jobs import JobRepository
 from store.repositories.models import ModelRepository
@@ -124,13 +124,24 @@ def add_images(
     require_accepted(outcomes)
     accepted = [file for file in outcomes if isinstance(file, NewImage)]
     rejected = [file for file in outcomes if isinstance(file, RejectedFile)]
-    with store.database.write() as session:
-        lock_dataset_or_404(session, dataset_id)
-        rows = DatasetRepository(session).add_images(dataset_id, role, accepted)
-        response = ImageUploadResponse(
-            accepted=to_image_reads(session, rows), rejected=rejected, warnings=list_warnings(outcomes)
-        )
-        record(session, response)
+
+    def respond(session: Session, images: Sequence[Image]) -> ImageUploadResponse:
+        warnings = list_warnings(outcomes)
+        return ImageUploadResponse(accepted=to_image_reads(session, images), rejected=rejected, warnings=warnings)
+
+    with store.database.read() as session:
+        planned = DatasetRepository(session).plan_images(dataset_id, role, accepted)
+        response = respond(session, planned.images)
+    try:
+        with store.database.write() as session:
+            lock_dataset_or_404(session, dataset_id)
+            DatasetRepository(session).insert_images(dataset_id, role, planned)
+            record(session, response)
+    except DuplicateError:  # another request has added the same images meanwhile
+        with store.database.write() as session:
+            lock_dataset_or_404(session, dataset_id)
+            response = respond(session, DatasetRepository(session).add_images(dataset_id, role, accepted))
+            record(session, response)
     return response
 
 

@@ -74,11 +74,12 @@ def put_files(
     # Whether a job will leave transparent parts out is not known yet.
     files = ingest_all(received, folder, store, settings, ANY_SIDE, options=options, transparency=Transparency.keep)
     rejected = [file for file in files if isinstance(file, RejectedFile)]
+    records = [_to_record(file) for file in files]
     response = PartRead(number=part.number, digest=part.digest, files=len(files), rejected=rejected)
     with store.database.write() as session:
         get_or_404(session, part.inputs_id)
         repository = InputsRepository(session)
-        repository.put_part(part.inputs_id, part.number, part.digest, [_to_record(file) for file in files])
+        repository.put_part(part.inputs_id, part.number, part.digest, records)
         repository.prolong(part.inputs_id, settings.upload_seconds)
         if sum(each.num_files for each in repository.list_parts(part.inputs_id)) > settings.max_files:
             raise too_many_files(settings.max_files)

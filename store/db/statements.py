@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, Update, func, select
+from sqlalchemy import ColumnElement, CursorResult, Delete, Update, func, insert, select
 from sqlalchemy.orm import Session
 
-from store.db.tables import Dataset, Delivery, Job, Model, Webhook
+from store.db.tables import Dataset, Delivery, Image, Item, Job, Model, Webhook
+
+INSERT_BATCH = 5000  # rows in one statement
 
 Record = TypeVar("Record", Dataset, Delivery, Job, Model, Webhook)
 
@@ -18,6 +21,13 @@ def execute_counted(session: Session, statement: Update | Delete) -> int:
     result = session.execute(statement, execution_options={"synchronize_session": False})
     assert isinstance(result, CursorResult)
     return int(result.rowcount)
+
+
+def insert_rows(session: Session, table: type[Image | Item], rows: Iterable[dict[str, Any]]) -> None:
+    """Inserts rows that have the same columns. As objects of the session, they would take several times as long."""
+    remaining = iter(rows)
+    while batch := list(islice(remaining, INSERT_BATCH)):
+        session.execute(insert(table.__table__), batch)  # type: ignore[arg-type]
 
 
 def lock_globally(session: Session, number: int) -> None:

@@ -7,15 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, cast, delete, func, insert, select, tuple_, update
+from sqlalchemy import BigInteger, Text, cast, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from store.db.access import caller_of
-from store.db.statements import execute_counted, list_newest
+from store.db.statements import execute_counted, insert_rows, list_newest
 from store.db.tables import Dataset, Image, Item, Job, Sample, now
 from store.ids import new_id
 from store.repositories.jobs import ACTIVE
-from store.repositories.samples import INSERT_BATCH
 
 COUNT_LOCK = {"key_share": True}  # other transactions can still refer to the row
 MAX_BIND_PARAMS = 10_000  # of one statement; databases take 32,766 (SQLite) and 65,535 (PostgreSQL)
@@ -38,6 +37,14 @@ class NewImage:
     compression: dict[str, Any] | None = None  # of `FileCompression.to_json`
     opaque: tuple[int, int, int, int] | None = None
     warnings: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class PlannedImages:
+    """A row for each image, and the values of those rows that are new."""
+
+    images: list[Image]
+    new: list[dict[str, Any]]
 
 
 class DatasetRepository:
@@ -109,13 +116,17 @@ class DatasetRepository:
         jobs = self.session.scalars(select(Job).where(Job.id.in_(newest)))
         return {job.dataset_id: job for job in jobs if job.dataset_id}
 
-    def add_images(self, dataset_id: str, role: str, images: Iterable[NewImage]) -> list[Image]:
+    def add_images(self, dataset_id: str, role: str, images: Sequence[NewImage]) -> list[Image]:
         """Adds one row for each new content, and returns one row for each image: the same content has the same row."""
-        images = list(images)
-        # Others who add to this dataset wait until the transaction ends: the same image may come twice at once.
-        dataset = self.session.get_one(Dataset, dataset_id, with_for_update=COUNT_LOCK, populate_existing=True)
+        self._lock_images(dataset_id)
+        planned = self.plan_images(dataset_id, role, images)
+        self.insert_images(dataset_id, role, planned)
+        return planned.images
+
+    def plan_images(self, dataset_id: str, role: str, images: Sequence[NewImage]) -> PlannedImages:
+        """Prepares what `add_images` does. This needs no transaction, for which all who write to SQLite would wait."""
         known = self._find_images(dataset_id, role, [image.sha256 for image in images])
-        time_now, added = self.session.scalar(select(now())), list[dict[str, Any]]()
+        time_now, new = self.session.scalar(select(now())), list[dict[str, Any]]()
         for image in images:
             if image.sha256 not in known:
                 row = {
@@ -131,17 +142,23 @@ class DatasetRepository:
                     "perceptual_hash": None,
                     "created_at": time_now,
                 }
-                added.append(row)
+                new.append(row)
                 known[image.sha256] = Image(**row)
-        # Not as objects of the session, which take three times as long: all who write to SQLite wait meanwhile.
-        for start in range(0, len(added), INSERT_BATCH):
-            self.session.execute(insert(Image), added[start : start + INSERT_BATCH])
+        return PlannedImages([known[image.sha256] for image in images], new)
+
+    def insert_images(self, dataset_id: str, role: str, planned: PlannedImages) -> None:
+        """Adds the new rows. Raises `DuplicateError`, when the transaction ends, if some were added meanwhile."""
+        dataset = self._lock_images(dataset_id)
+        insert_rows(self.session, Image, planned.new)
         if role == "lr":
-            dataset.lr_images += len(added)
+            dataset.lr_images += len(planned.new)
         else:
-            dataset.hr_images += len(added)
+            dataset.hr_images += len(planned.new)
         self.session.flush()
-        return [known[image.sha256] for image in images]
+
+    def _lock_images(self, dataset_id: str) -> Dataset:
+        """Others who add to this dataset wait until the transaction ends: the same image may come twice at once."""
+        return self.session.get_one(Dataset, dataset_id, with_for_update=COUNT_LOCK, populate_existing=True)
 
     def _find_images(self, dataset_id: str, role: str, sha256s: Sequence[str]) -> dict[str, Image]:
         found: dict[str, Image] = {}

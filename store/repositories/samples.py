@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from store.db.statements import insert_rows
 from store.db.tables import Item, Sample
-
-INSERT_BATCH = 5000  # rows in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +80,20 @@ class SampleRepository:
 
     def add_items(self, job_id: str, items: Sequence[tuple[str, NewItem]], first: int = 0) -> None:
         """Adds pairs (output name, item) from position `first` on. Output names are unique within the job."""
-        # In batches, and not as objects, because the session would keep all of them.
-        for start in range(0, len(items), INSERT_BATCH):
-            rows = [
-                {
-                    "job_id": job_id,
-                    "position": position,
-                    "name": item.name,
-                    "output_name": output_name,
-                    "sha256": item.sha256,
-                    "crop": item.crop,
-                    "code": item.code,
-                    "message": item.message,
-                }
-                for position, (output_name, item) in enumerate(items[start : start + INSERT_BATCH], first + start)
-            ]
-            self.session.execute(insert(Item), rows)
+        rows = (
+            {
+                "job_id": job_id,
+                "position": position,
+                "name": item.name,
+                "output_name": output_name,
+                "sha256": item.sha256,
+                "crop": item.crop,
+                "code": item.code,
+                "message": item.message,
+            }
+            for position, (output_name, item) in enumerate(items, first)
+        )
+        insert_rows(self.session, Item, rows)
 
     def list_items(self, job_id: str, start: int = 0, stop: int | None = None) -> Sequence[Item]:
         """Returns items in the order of their positions, those from `start` to before `stop`."""

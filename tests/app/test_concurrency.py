@@ -129,6 +129,21 @@ def test_no_work_is_accepted_for_a_dataset_being_deleted(
     assert call.outcome() in ("dataset_not_found", "job_not_found", "model_not_found")
 
 
+def test_a_photo_that_arrives_twice_at_once_is_one(
+    store: Store, settings: Settings, dataset: str, tmp_path: Path
+) -> None:
+    files = create_files(tmp_path)
+    call = BackgroundCall(lambda: datasets.add_images(store, settings, dataset, Role.lr, files, tmp_path))
+    with store.database.write() as session:
+        image = NewImage("another name.png", files[0].sha256, 130, 130)
+        (first,) = DatasetRepository(session).add_images(dataset, "lr", [image])
+        call.start()
+        time.sleep(BLOCKED_SECONDS)
+    (second,) = call.outcome().accepted
+    assert (second.id, second.name) == (first.id, "another name.png")
+    assert datasets.get(store, dataset).images == {Role.lr: 2, Role.hr: 1}
+
+
 @pytest.mark.parametrize("action", ["train", "degrade", "retry", "continue"])
 def test_the_last_place_in_the_queue_is_given_once(
     store: Store, settings: Settings, dataset: str, tmp_path: Path, action: str
