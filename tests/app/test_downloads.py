@@ -6,10 +6,13 @@ import hashlib
 import io
 import json
 import subprocess
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.archives.segments import ResultsChangedError, measure, read_all, read_part
@@ -127,6 +130,28 @@ def test_zip_members_of_any_size_are_read_back(tmp_path: Path) -> None:
     wrong = [ZipMember("a", lambda: (3, iter([b"ab"])))]
     with pytest.raises(ResultsChangedError):
         list(read_all(write_zip(lambda: wrong, tmp_path)))
+
+
+def test_zips_of_many_files_need_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zip's directory comes last. Until then, size and checksum of each file wait on the disk."""
+    monkeypatch.setattr("app.archives.zip.TABLE_IN_MEMORY", 1024)
+    files, process = 20_000, psutil.Process()
+    open_files = process.num_fds()
+
+    def members() -> Iterator[ZipMember]:
+        return (ZipMember(str(number), lambda: (0, iter(())), 0) for number in range(files))
+
+    tracemalloc.start()
+    try:
+        downloads = [write_zip(members, tmp_path) for _ in range(3)]
+        for _ in islice(zip(*downloads, strict=True), 4 * files - 1):  # the clients leave before the end
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 4 * files  # bytes, for all of them
+        assert process.num_fds() == open_files + 3
+        del downloads
+        assert (process.num_fds(), list(tmp_path.iterdir())) == (open_files, [])
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("archive_format", ["zip", "tar"])
