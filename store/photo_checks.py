@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -35,10 +35,12 @@ def check_photos(
     max_pixels: int = NO_LIMIT,
     seconds: float = float("inf"),
     stop: threading.Event | None = None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> int:
     """Checks photos that were not checked yet, of one dataset or of all, and returns their number.
 
     Stops after about `seconds`, or when `stop` is set. Photos of more than `max_pixels` are left for another time.
+    `on_progress` is called after every batch.
     """
     deadline, count = time.monotonic() + seconds, 0
     with ThreadPoolExecutor(decoders.processes) as pool:
@@ -51,6 +53,7 @@ def check_photos(
                 for image, (findings, perceptual_hash) in zip(images, checked, strict=True):
                     datasets.record_findings(image.id, findings, perceptual_hash)
             count += len(images)
+            on_progress()
     return count
 
 

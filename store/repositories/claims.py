@@ -239,6 +239,11 @@ class ClaimRepository:
         self._lock(job_id)
         self.update_claim(job_id, attempt)
 
+    def note_progress(self, job_id: str, attempt: int) -> None:
+        """Notes that the work goes on while it has nothing to record. Raises `LeaseLostError`."""
+        self._lock(job_id)
+        self.update_claim(job_id, attempt, progressed_at=now())
+
     def reset_failures(self, job_id: str, attempt: int) -> None:
         """Forgets earlier crashes, because the work has saved progress. Raises `LeaseLostError`."""
         self._lock(job_id)

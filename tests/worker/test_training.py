@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from app.models.report import ReportRead
 from config.settings import Settings
-from store.db.tables import Job
+from store.db.tables import Job, Shard
 from store.errors import LeaseLostError
 from store.model_files import REPORT
 from store.repositories.datasets import DatasetRepository, NewImage
@@ -22,7 +23,7 @@ from tests.support.images import make_png
 from tests.support.store_factories import create_claimed_job
 from tests.support.sync_checks import record_unsynced
 from training.progress import Checkpoint
-from worker.jobs.train_process import TrainingAttempt
+from worker.jobs.train_process import Throttle, TrainingAttempt
 from worker.runtime.outcome import run_and_record
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -40,6 +41,17 @@ def job(store: Store) -> Job:
         parameters = {"preset": "default", "scale": 4, "seed": 0, "max_steps": 1, "max_minutes": None}
         parameters["photo_checks"] = "leave_out"
         return create_claimed_job(session, "train", dataset_id=dataset, parameters=parameters)
+
+
+def forget_progress(store: Store, job: Job) -> Job:
+    with store.database.write() as session:
+        session.execute(update(Shard).values(progressed_at=None))
+    return job
+
+
+def read_progress_time(store: Store, job: Job) -> float | None:
+    with store.database.read() as session:
+        return session.scalars(select(Shard.progressed_at).where(Shard.job_id == job.id)).one()
 
 
 def start_attempt(store: Store, job: Job) -> TrainingAttempt:
@@ -108,3 +120,15 @@ def test_unreadable_photos_are_skipped_and_logged(store: Store, job: Job, tmp_pa
     assert len(photos) == 1
     skipped = [line["name"] for line in logs if line["event"] == "photo skipped"]
     assert skipped == [damaged.name, lost.name, undecodable.name]
+
+
+def test_a_training_that_reads_photos_is_not_stalled(store: Store, job: Job, tmp_path: Path) -> None:
+    """Thousands of photos take longer than PATINA_STALL_SECONDS before the first step."""
+    start_attempt(store, forget_progress(store, job))._select_photos()
+    assert read_progress_time(store, job)
+    attempt = start_attempt(store, job)
+    attempt.selections = attempt._select_photos()
+    attempt.note_throttle = Throttle()
+    forget_progress(store, job)
+    attempt._decode_photos("lr", tmp_path / "decoded")
+    assert read_progress_time(store, job)

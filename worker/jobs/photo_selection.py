@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +39,19 @@ class PhotoSelection:
         return {"used": len(self.images), "left_out": self.left_out, "warnings": self.warnings}
 
 
-def select_photos(store: Store, dataset_id: str, mode: str, stop: threading.Event) -> dict[str, PhotoSelection]:
+def select_photos(
+    store: Store,
+    dataset_id: str,
+    mode: str,
+    stop: threading.Event,
+    on_progress: Callable[[], None] = lambda: None,
+) -> dict[str, PhotoSelection]:
     """Returns what to use of each role, after checking photos that were not checked yet. The log names the others.
 
     Raises `JobFailedError` if no photo of a role is left.
     """
     if mode != OFF:
-        check_photos(store, store.decoders, dataset_id, stop=stop)
+        check_photos(store, store.decoders, dataset_id, stop=stop, on_progress=on_progress)
     with store.database.read() as session:
         images = DatasetRepository(session).list_images(dataset_id)
     by_role = {role: [image for image in images if image.role == role] for role in ROLE_NAMES}

@@ -63,6 +63,7 @@ from worker.runtime.transient_errors import is_transient
 # at the interval in seconds, or at this fraction of the time so far if that is longer.
 METRICS_EVERY_SECONDS, METRICS_FRACTION = 1.0, 1 / 400
 PREVIEW_EVERY_SECONDS, PREVIEW_FRACTION = 10.0, 1 / 100
+NOTE_EVERY_SECONDS = 10.0  # while photos are read
 ALARMS_AFTER = 0.25  # fraction of the training; before that all kernels may be identical without anything being wrong
 
 log = structlog.get_logger()
@@ -107,6 +108,7 @@ class TrainingAttempt:
     stop_early: threading.Event = field(default_factory=threading.Event)
     metrics_throttle: Throttle = field(default_factory=Throttle)
     preview_throttle: Throttle = field(default_factory=Throttle)
+    note_throttle: Throttle = field(default_factory=Throttle)
     photos: tuple[Photos, Photos] | None = None
     selections: dict[str, PhotoSelection] = field(default_factory=dict)  # by role
 
@@ -159,7 +161,9 @@ class TrainingAttempt:
 
     def _select_photos(self) -> dict[str, PhotoSelection]:
         mode = self.job.parameters.get("photo_checks", OFF)  # jobs of earlier versions have none
-        selections = select_photos(self.store, self.job.dataset_id or "", mode, self.shutdown)
+        selections = select_photos(
+            self.store, self.job.dataset_id or "", mode, self.shutdown, on_progress=self._note_progress
+        )
         if self.shutdown.is_set():
             raise self._stop_reason()
         return selections
@@ -172,6 +176,7 @@ class TrainingAttempt:
 
         def pixels() -> Iterator[NDArray[np.uint8]]:
             for image in images:
+                self._note_progress()
                 try:
                     path = self.store.blobs.verified_path(image.sha256)
                     photo = self.store.decoders.read_rgb(path)
@@ -191,6 +196,12 @@ class TrainingAttempt:
         photos = Photos.write(folder / role, pixels())
         photos.compressions = compressions
         return photos
+
+    def _note_progress(self) -> None:
+        """Thousands of photos take longer than PATINA_STALL_SECONDS before the first step."""
+        if self.note_throttle.ready(NOTE_EVERY_SECONDS):
+            with tolerate_outage("progress"), self.store.database.write() as session:
+                JobRepository(session).note_progress(self.job.id, self.job.attempt)
 
     def _find_resume_point(self) -> ResumePoint:
         with self.store.database.read() as session:
