@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from app.datasets.schemas import TRAINING_PATCH, Preset
-from tests.support.api import Api
+from config.settings import Settings
+from tests.support.api import Api, serve_api
 from training.presets import PRESET_NAMES, get_preset
 
 
@@ -43,6 +46,23 @@ def test_readiness_names_the_part_that_fails(api: Api, monkeypatch: pytest.Monke
     api.store.database.close()
     (api.settings.data_dir / "patina.sqlite").write_bytes(b"no database at all\n" * 1000)
     assert missing().keys() == {"database"}
+
+
+def test_a_request_without_a_free_connection_may_retry(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve_api(Settings(data_dir=tmp_path, redis_url=redis_url, database_connections=2)) as api:
+        database = api.store.database
+        monkeypatch.setattr(database.engine.pool, "_timeout", 0.1)  # seconds; otherwise 30
+        with database.read() as one, database.read() as two, capture_logs() as logs:
+            one.connection(), two.connection()
+            refused = api.http.post("/datasets", json={"name": "photos", "scale": 4})
+        assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+        assert int(refused.headers["Retry-After"]) > 0
+        (warning,) = [line["error"] for line in logs if line["event"] == "database unavailable"]
+        assert "PATINA_DATABASE_CONNECTIONS" in warning
+        assert api.http.get("/datasets").json()["items"] == []
+        api.create_dataset()
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/datasets", 405)])
