@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from isal import isal_zlib
 
+from imaging.deflate import DEFLATE_LEVEL
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -24,7 +26,7 @@ XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"  # uncompressed, without language a
 class PngWriter:
     """Inside `with`, takes an image's rows from the top; at the end the file is complete.
 
-    ISA-L deflates ten times as fast as zlib's fastest level, and better. Of the filters, the difference to the left
+    ISA-L deflates several times as fast as zlib's fastest level, and better. Of the filters, the difference to the left
     pixel costs least and helps nearly as much as the best filter for each row.
     """
 
@@ -41,7 +43,7 @@ class PngWriter:
         """`channels` is 3 for RGB or 4 for RGBA; `bits` is 8 or 16. With `metadata`, the file says its colors."""
         self.width, self.missing = width, height
         self._file, self._channels, self._bits = file, channels, bits
-        self._compressor = isal_zlib.compressobj(1)
+        self._compressor = isal_zlib.compressobj(DEFLATE_LEVEL)
         file.write(SIGNATURE)
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, COLOR_TYPES[channels], 0, 0, 0))
         if metadata is not None:
@@ -83,7 +85,7 @@ class PngWriter:
 
     def _write_metadata(self, metadata: FileMetadata) -> None:
         if metadata.profile:
-            self._chunk(b"iCCP", b"ICC profile\0\0" + isal_zlib.compress(metadata.profile))
+            self._chunk(b"iCCP", b"ICC profile\0\0" + isal_zlib.compress(metadata.profile, DEFLATE_LEVEL))
         else:
             self._chunk(b"sRGB", PERCEPTUAL)
         if metadata.exif:

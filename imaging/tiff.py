@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from isal import isal_zlib
 from PIL import Image, TiffImagePlugin
 
+from imaging.deflate import DEFLATE_LEVEL
 from imaging.metadata import FileMetadata
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class TiffWriter:
 
         differences = np.ascontiguousarray(rows, rows.dtype.newbyteorder("<"))
         differences = np.concatenate([differences[:, :1], np.diff(differences, axis=1)], axis=1)
-        data = isal_zlib.compress(differences.tobytes(), 1)
+        data = isal_zlib.compress(differences.tobytes(), DEFLATE_LEVEL)
         if self._offset + len(data) > MAX_BYTES:
             raise TiffTooLarge
         self._strips.append((self._offset, len(data)))
