@@ -167,7 +167,8 @@ def judge_cameras(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         service = LocalService(options.threads, options.steps, options.device)
         report = recovery.judge(service, (recovery.CAMERAS | EXTRA_CAMERAS)[name], photos, options)
         assert service.trained
-        report |= {"score": service.trained.report().score}
+        kernel = service.trained.degradation.config.kernel
+        report |= {"score": service.trained.report().score, "sharpening_amount": kernel.sharpening_amount}
         report |= {"seed": options.seed, "preset": options.preset, "minutes_in_all": (time.monotonic() - started) / 60}
         yield report
 
