@@ -11,7 +11,7 @@ from app.jobs.batching import JobLoader
 from app.jobs.schemas import JobRead
 
 # Pauses grow with the job's age, so that the end of a short job is seen soon, and a long job is polled rarely. Clients
-# ask again at every change, so the age of a request does not tell.
+# ask again at every change, so the age of a request does not count.
 PAUSE_OF_AGE, MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.05, 0.005, 0.25
 
 

@@ -118,9 +118,9 @@ class DatasetRepository:
 
     def add_images(self, dataset_id: str, role: str, images: Sequence[NewImage]) -> list[Image]:
         """Adds one row for each new content, and returns one row for each image: the same content has the same row."""
-        self._lock_images(dataset_id)
+        dataset = self._lock_images(dataset_id)
         planned = self.plan_images(dataset_id, role, images)
-        self.insert_images(dataset_id, role, planned)
+        self._insert(dataset, role, planned)
         return planned.images
 
     def plan_images(self, dataset_id: str, role: str, images: Sequence[NewImage]) -> PlannedImages:
@@ -148,7 +148,9 @@ class DatasetRepository:
 
     def insert_images(self, dataset_id: str, role: str, planned: PlannedImages) -> None:
         """Adds the new rows. Raises `DuplicateError`, when the transaction ends, if some were added meanwhile."""
-        dataset = self._lock_images(dataset_id)
+        self._insert(self._lock_images(dataset_id), role, planned)
+
+    def _insert(self, dataset: Dataset, role: str, planned: PlannedImages) -> None:
         insert_rows(self.session, Image, planned.new)
         if role == "lr":
             dataset.lr_images += len(planned.new)
