@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from app.main import create_app
 from config.logging import configure_logging
-from config.settings import settings
+from config.settings import OPEN_REQUEST_SECONDS, settings
 from config.tracing import MissingTracesError, configure_tracing
 from store.bootstrap import InsecureConfig, prepare_database
 from store.data_folder import MISCONFIGURED, require_writable
@@ -75,7 +75,7 @@ def serve() -> None:
         log_config=None,  # configured above
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=5,  # an open stream must not block the shutdown
+        timeout_graceful_shutdown=OPEN_REQUEST_SECONDS,  # an open stream must not block the shutdown
     )
     server = Server(config, app, settings().drain_seconds)
     with suppress(KeyboardInterrupt):

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from config.cpus import usable_cpus
 
 MEBIBYTE = 2**20
+OPEN_REQUEST_SECONDS = 5  # that an API gives to open requests at its end, after PATINA_DRAIN_SECONDS
 
 
 class Settings(BaseSettings):

@@ -13,7 +13,7 @@ from types import FrameType
 
 import structlog
 
-from config.settings import Settings
+from config.settings import OPEN_REQUEST_SECONDS, Settings
 from patina.errors import StartError
 from patina.local import embedded_valkey
 from patina.local.child_process import PYTHON, ChildProcess, describe_exit
@@ -208,8 +208,8 @@ class _Supervisor:
 
 
 def get_stop_seconds(settings: Settings) -> float:
-    """Returns how long processes may take to end. An API drains, then open requests have five seconds."""
-    return max(settings.shutdown_grace_seconds, settings.drain_seconds + 5) + STOP_MARGIN
+    """Returns how long processes may take to end. An API drains, then ends open requests."""
+    return max(settings.shutdown_grace_seconds, settings.drain_seconds + OPEN_REQUEST_SECONDS) + STOP_MARGIN
 
 
 def require_free_port(host: str, port: int) -> int:
